@@ -1,0 +1,58 @@
+# Everything works from a clean clone with Python >= 3.11 (venv, pip) and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Installing again happens only when what is declared has changed.
+INSTALLED := $(VENV)/.installed
+DEVELOPING := $(VENV)/.developing
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow test-faults test-statistics lint format bench clean
+
+help:
+	@echo "make run    set up, then run the demonstration job on generated images (about two minutes)"
+	@echo "make test   set up, then run the tests"
+	@echo "make lint   ruff, mypy, import-linter"
+	@echo "make bench  measure against the peers; prints ratios"
+	@echo "also: test-slow, test-statistics, format, clean"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "pneumo-batch needs Python 3.11 or newer; this is $$($(PYTHON) --version). Try: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(INSTALLED): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(DEVELOPING): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
+	@touch $@ $(INSTALLED)
+
+run: $(INSTALLED)
+	$(BIN)/pneumo-batch run jobs/demo.toml
+
+test: $(DEVELOPING)
+	$(BIN)/python -m pytest
+
+test-slow: $(DEVELOPING)
+	$(BIN)/python -m pytest -m slow
+
+test-statistics: $(DEVELOPING)
+	$(BIN)/python -m pytest -m statistics -s
+
+lint: $(DEVELOPING)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(DEVELOPING)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(DEVELOPING)
+	$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,418 @@
+"""The job file: one TOML file describes one run.
+
+Every field is declared with `result` (it changes results, so it is part of the fingerprint) or `neutral` (it does not).
+A field declared with neither fails a test: a missed one would let a run resume with other people's numbers.
+"""
+
+import difflib
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from pneumo_batch import __version__
+
+# Raised when the same job on the same data gives other numbers than before: old runs are then not resumed.
+RESULTS_VERSION = 1
+PHANTOM = "phantom"
+
+Metric = Literal["spearman", "pearson", "ssim", "hog", "top10"]
+VARIANT_NAME = r"^[a-z][a-z0-9_]{0,62}$"
+
+
+class JobError(ValueError):
+    """A job file or option the user has to change; the message is one line that names it."""
+
+
+def result(default: Any = ..., **constraints: Any) -> Any:
+    """A field that changes results: part of the fingerprint."""
+    return Field(default, json_schema_extra={"changes_results": True}, **constraints)
+
+
+def neutral(default: Any = ..., **constraints: Any) -> Any:
+    """A field that changes no result: left out of the fingerprint."""
+    return Field(default, json_schema_extra={"changes_results": False}, **constraints)
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class Data(Section):
+    """The images: where they are and what the network is given of them."""
+
+    root: str = neutral(PHANTOM, min_length=1)
+    """Folder or URI holding train/ and test/ (val/ optional), or "phantom" for the generated set."""
+    classes: list[str] | Literal["subtype"] | None = result(None)
+    """Class folders in label order (default: discovered, sorted), or "subtype": pneumonia by bacteria and virus."""
+    image_size: int = result(224, ge=32, le=2048, multiple_of=32)
+    """Side of the square network input, pixels."""
+    channels: Literal[1, 3] = result(1)
+    """Input channels; 3 repeats the grey channel, since the colour mode of the published files leaks the label."""
+    pad: Literal["black", "none"] = result("black")
+    """"black" pads to a square before resizing; "none" squashes."""
+    normalise: Literal["train"] | tuple[float, float] = result("train")
+    """Mean and standard deviation of pixels in [0, 1]: measured on the training split, or given as [mean, std]."""
+    val_fraction: float = result(0.1, ge=0, lt=1)
+    """Share of the training images carved out for validation, by patient; 0 keeps the shipped val/ folder."""
+    split_seed: int = result(0, ge=0)
+    """Seed of the validation split."""
+    max_bad: float = result(0.01, ge=0, le=1)
+    """Share of unreadable images above which the data are rejected (exit 3)."""
+    allow_leaks: bool = result(False)
+    """Go on although the same image stands in two splits."""
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, value: Any) -> Any:
+        if isinstance(value, list) and (len(value) < 2 or len(set(value)) < len(value)):
+            raise ValueError("needs two or more different class names")
+        return value
+
+    @field_validator("normalise")
+    @classmethod
+    def _positive_std(cls, value: Any) -> Any:
+        if value != "train" and value[1] <= 0:
+            raise ValueError("the standard deviation must be above 0")
+        return value
+
+
+class Phantom(Section):
+    """The generated data set; read only with `data.root = "phantom"`."""
+
+    train: int = result(400, ge=8)
+    """Training images."""
+    test: int = result(96, ge=4)
+    """Test images."""
+    seed: int = result(0, ge=0)
+    """Seed of the generator."""
+    image_size: int = result(224, ge=32, le=4096)
+    """Side of the generated files, pixels."""
+
+
+class Network(Section):
+    """The classifier."""
+
+    name: str = result("cnn5", min_length=1)
+    """cnn5, resnet18, another torchvision classification network, or "module:callable"."""
+
+
+class Train(Section):
+    """One recipe for true and random variants alike; they differ by their labels and seeds only."""
+
+    true_seeds: list[int] = result([0])
+    """One variant `true_<seed>` each, trained on the true labels."""
+    random_seeds: list[int] = result([100])
+    """One variant `random_<seed>` each, trained on labels permuted with that seed."""
+    epochs: int = result(15, ge=1)
+    """Epochs of true variants."""
+    max_epochs: int = result(80, ge=1)
+    """Most epochs of random variants; they stop once they have memorised their labels."""
+    memorise: float = result(0.95, gt=0, le=1)
+    """Training accuracy (eval mode) at which a random variant counts as having memorised."""
+    patience: int = result(0, ge=0)
+    """True variants stop after so many epochs without a better validation loss; 0 never stops early."""
+    batch_size: int = result(32, ge=2)
+    """Images a step, over all workers."""
+    learning_rate: float = result(3e-4, gt=0)
+    """Adam's step size."""
+    sampler: Literal["weighted", "shuffle"] = result("weighted")
+    """"weighted" draws classes equally often, with replacement; "shuffle" takes every image once an epoch."""
+    plateau: Literal["train", "val", "none"] = result("train")
+    """The loss whose plateau halves the learning rate."""
+    plateau_patience: int = result(3, ge=1)
+    """Epochs without progress before the learning rate is halved."""
+    amp: bool = result(False)
+    """Mixed precision on GPUs."""
+    workers: int = result(1, ge=1)
+    """Data-parallel workers a variant. More workers give other weights (batch norm), hence other results."""
+    max_failures: int = neutral(3, ge=0)
+    """Worker failures a variant survives."""
+    checkpoint_seconds: float = neutral(30.0, ge=0)
+    """Least time between two checkpoints of one variant."""
+
+    @model_validator(mode="after")
+    def _seeds_apart(self) -> "Train":
+        seeds = self.true_seeds + self.random_seeds
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("true_seeds and random_seeds must not share or repeat a seed")
+        return self
+
+
+class IntegratedGradientsOptions(Section):
+    steps: int = result(50, ge=1)
+    """Points on the path from the baseline to the image."""
+    baseline: Literal["black", "mean", "white", "blur", "noise"] = result("black")
+    """Where the path starts."""
+    rule: Literal["midpoint", "gauss-legendre", "left", "right"] = result("midpoint")
+    """Quadrature rule."""
+
+
+class GradCamOptions(Section):
+    layer: str = result("auto")
+    """Module path of the layer, or "auto"."""
+
+
+class Attribution(Section):
+    """Which maps are computed, of which images, of which output."""
+
+    methods: list[str] = result(["integrated_gradients", "grad_cam"], min_length=1)
+    """Attribution methods by name, or "module:function"."""
+    splits: list[Literal["train", "val", "test"]] = result(["test"], min_length=1)
+    """Splits whose images are attributed."""
+    limit: int | None = result(None, ge=1)
+    """Attribute at most so many images, chosen by a seeded rule."""
+    target: str = result("positive")
+    """The explained output: "positive" (two classes), a class name, or "label" (the image's own class)."""
+    integrated_gradients: IntegratedGradientsOptions = IntegratedGradientsOptions()
+    """Points on the path, where it starts (black, mean, white, blur, noise), and the quadrature rule."""
+    grad_cam: GradCamOptions = GradCamOptions()
+    """The layer: a module path, or auto for the last convolution."""
+    allow_tf32: bool = result(False)
+    """Faster and less exact products on GPUs; the report says so."""
+    rows_per_file: int = neutral(64, ge=1)
+    """Images a file of the maps table: what an interruption can cost."""
+
+    @field_validator("methods", "splits")
+    @classmethod
+    def _no_repeats(cls, value: list[str]) -> list[str]:
+        if len(set(value)) < len(value):
+            raise ValueError("names an entry twice")
+        return value
+
+
+class Primary(Section):
+    view: Literal["signed", "magnitude"] = result("magnitude")
+    """View the verdict is read from."""
+    scale: Literal["pixel", "region"] = result("region")
+    """Scale the verdict is read from."""
+    metric: Metric = result("spearman")
+    """Metric the verdict is read from."""
+
+
+class Compare(Section):
+    """How maps are compared and the verdict is drawn."""
+
+    metrics: list[Metric] = result(["spearman", "pearson", "ssim", "hog", "top10"], min_length=1)
+    """Similarity metrics."""
+    region_grid: int = result(8, ge=2, le=64)
+    """Cells a side of the region scale."""
+    primary: Primary = Primary()
+    """What the verdict is read from."""
+    margin: float = result(0.05, ge=0)
+    """Differences of the mean similarity within this count as none."""
+    partner_seed: int = result(0, ge=0)
+    """Seed of the rule that pairs an image with another one for the cross-image controls."""
+    resamples: int = result(2000, ge=100)
+    """Bootstrap resamples."""
+
+    @model_validator(mode="after")
+    def _primary_is_measured(self) -> "Compare":
+        if self.primary.metric not in self.metrics:
+            raise ValueError(f"primary.metric {self.primary.metric!r} is not one of compare.metrics")
+        if self.primary.scale == "region" and self.primary.metric in ("ssim", "hog"):
+            raise ValueError(f"primary.metric {self.primary.metric!r} is not defined at the region scale")
+        return self
+
+
+class Cluster(Section):
+    """Where the job runs. Never part of the fingerprint."""
+
+    address: str = neutral("local")
+    """"local" starts Ray here; "auto" or ray://host:10001 joins a running cluster."""
+    actors: int | Literal["auto"] = neutral("auto")
+    """Attribution actors; "auto" takes one for each CPU or GPU share."""
+    gpus_per_actor: float | Literal["auto"] = neutral("auto")
+    """GPU share of an attribution actor; "auto" takes a whole GPU where there is one."""
+    trainings: int | Literal["auto"] = neutral("auto")
+    """Variants trained at once; "auto" takes as many as fit."""
+
+    @field_validator("actors", "trainings")
+    @classmethod
+    def _at_least_one(cls, value: Any) -> Any:
+        if value != "auto" and value < 1:
+            raise ValueError("must be 1 or more, or auto")
+        return value
+
+    @field_validator("gpus_per_actor")
+    @classmethod
+    def _a_share(cls, value: Any) -> Any:
+        if value != "auto" and (value < 0 or (value > 1 and value != int(value))):
+            raise ValueError("must be between 0 and 1, a whole number, or auto")
+        return value
+
+
+class VariantSpec(Section):
+    """A variant brought along instead of trained: one `[[variant]]` table each."""
+
+    name: str = result(pattern=VARIANT_NAME)
+    """Name of the variant, used in columns and folders."""
+    kind: Literal["true", "random"] = result()
+    """Whether it was trained on true or on random labels."""
+    checkpoint: str = neutral(min_length=1)  # its content is in the fingerprint, not its place
+    """File of weights: safetensors, or a state dict that torch loads with weights_only."""
+
+
+class Job(Section):
+    """A job file, resolved."""
+
+    name: str = neutral(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    """Short name; the run directory starts with it."""
+    data: Data = Data()
+    phantom: Phantom = Phantom()
+    network: Network = Network()
+    train: Train = Train()
+    attribution: Attribution = Attribution()
+    compare: Compare = Compare()
+    cluster: Cluster = Cluster()
+    variant: list[VariantSpec] = []
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Job":
+        names = [spec.name for spec in self.variant]
+        if len(set(names)) < len(names):
+            raise ValueError("variant: two [[variant]] tables share a name")
+        if "hog" in self.compare.metrics and self.data.image_size < 48:
+            raise ValueError("compare.metrics: hog needs data.image_size of 48 or more; leave hog out")
+        if self.compare.region_grid > self.data.image_size:
+            raise ValueError("compare.region_grid is larger than data.image_size")
+        return self
+
+    @property
+    def is_phantom(self) -> bool:
+        return self.data.root == PHANTOM
+
+
+# ------------------------------------------------------------------------------------------------------------ loading
+
+
+def load(path: str | Path, overrides: Iterable[str] = ()) -> Job:
+    """Read a job file and apply `--set section.field=value` overrides.
+
+    Raises JobError with one line that names the file and the field.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise JobError(f"{path}: cannot read the job file: {reason}") from error
+    for override in overrides:
+        _override(values, override)
+    return parse(values, source=str(path))
+
+
+def parse(values: Mapping[str, Any], source: str) -> Job:
+    """Validate the values of a job file; `source` names it in errors."""
+    try:
+        return Job.model_validate(values)
+    except ValidationError as error:
+        raise JobError(f"{source}: {_one_line(error)}") from error
+
+
+def _override(values: dict[str, Any], text: str) -> None:
+    key, separator, literal = text.partition("=")
+    parts = key.strip().split(".")
+    if not separator or not all(parts):
+        raise JobError(f"--set {text}: expected section.field=value")
+    for part in parts[:-1]:
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise JobError(f"--set {text}: {part} is not a section")
+    values[parts[-1]] = _literal(literal.strip())
+
+
+def _literal(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text  # a bare word or path: --set data.root=../images
+
+
+def _one_line(error: ValidationError) -> str:
+    errors = error.errors(include_url=False)
+    first = errors[0]
+    # pydantic appends the union branch to the location: it is no field of the job file
+    place = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("literal[", "list[", "tuple[")))
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = f"no such field{_suggestion(first['loc'])}"
+    elif not isinstance(first["input"], dict):
+        message = f"{message} (got {first['input']!r})"
+    rest = f"; and {len(errors) - 1} more" if len(errors) > 1 else ""
+    return f"{place}: {message}{rest}" if place else f"{message}{rest}"
+
+
+def _suggestion(location: tuple[int | str, ...]) -> str:
+    model: Any = Job
+    for part in location[:-1]:
+        field = model.model_fields.get(part) if isinstance(part, str) else None
+        if field is None or not isinstance(field.annotation, type):
+            return ""
+        model = field.annotation
+    close = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(model.model_fields)}"
+
+
+# -------------------------------------------------------------------------------------------------------- fingerprint
+
+
+def result_values(section: BaseModel) -> dict[str, Any]:
+    """The values of a section that change results, nested sections included."""
+    values: dict[str, Any] = {}
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            values[name] = result_values(value)
+        elif isinstance(value, list) and any(isinstance(item, BaseModel) for item in value):
+            values[name] = [result_values(item) for item in value]
+        elif isinstance(field.json_schema_extra, dict) and field.json_schema_extra["changes_results"]:
+            values[name] = value
+    return values
+
+
+def fingerprint(job: Job, contents: Mapping[str, str]) -> str:
+    """SHA-256 over everything that changes results, 64 hex digits.
+
+    `contents` are digests of what the job refers to by place: the data listing, checkpoints, code of one's own.
+    """
+    values = result_values(job)
+    if not job.is_phantom:
+        del values["phantom"]
+    values |= {"contents": dict(contents), "version": [__version__, RESULTS_VERSION]}
+    # allow_nan=False: a value without a stable JSON form must not be fingerprinted
+    canonical = json.dumps(values, sort_keys=True, allow_nan=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+# ----------------------------------------------------------------------------------------------------------- template
+
+
+def template() -> str:
+    """A job file with every field at its default and its description as a comment."""
+    lines = ["# A pneumo-batch job: one file describes one run.", 'name = "my-job"', ""]
+    for name, field in Job.model_fields.items():
+        if isinstance(field.default, Section):
+            lines += [f"[{name}]", *_template_lines(field.default), ""]
+    lines += ["# A model brought along instead of trained, one table each:", "# [[variant]]", '# name = "mine"']
+    lines += ['# kind = "true"', '# checkpoint = "mine.safetensors"']
+    return "\n".join(lines) + "\n"
+
+
+def _template_lines(section: Section) -> list[str]:
+    lines = []
+    for name, field in type(section).model_fields.items():
+        value = field.default
+        values = value.model_dump() if isinstance(value, Section) else value
+        text = tomli_w.dumps({name: values}).strip() if value is not None else f"{name} = "
+        if isinstance(value, Section):  # as an inline table, so that the section stays in one piece
+            inner = ", ".join(tomli_w.dumps({key: part}).strip() for key, part in values.items())
+            text = f"{name} = {{ {inner} }}"
+        lines += [f"# {field.description}"] if field.description else []
+        lines += [text if value is not None else f"# {text}"]
+    return lines

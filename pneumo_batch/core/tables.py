@@ -1,0 +1,126 @@
+"""Arrow schemas of every table of a run, in one place: others script against these names and types."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pyarrow as pa
+
+MANIFEST = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),  # POSIX path relative to the data root
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("class_name", pa.string(), nullable=False),
+        pa.field("label", pa.int32(), nullable=False),
+        pa.field("patient_id", pa.string(), nullable=False),
+        pa.field("subtype", pa.string()),  # bacteria, virus or null
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("mode", pa.string(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("sha256", pa.string(), nullable=False),
+    ]
+)
+
+QUARANTINE = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("split", pa.string()),
+        pa.field("class_name", pa.string()),
+        pa.field("stage", pa.string(), nullable=False),  # index or attribute
+        pa.field("reason", pa.string(), nullable=False),
+    ]
+)
+
+HISTORY = pa.schema(
+    [
+        pa.field("variant", pa.string(), nullable=False),
+        pa.field("epoch", pa.int32(), nullable=False),  # from 1
+        pa.field("learning_rate", pa.float64()),
+        pa.field("train_loss", pa.float64()),
+        pa.field("train_accuracy", pa.float64()),  # running, in training mode, on the labels the variant was given
+        pa.field("memorised", pa.float64()),  # in eval mode; null in epochs where it was not measured
+        pa.field("val_loss", pa.float64()),
+        pa.field("val_accuracy", pa.float64()),
+        pa.field("val_auroc", pa.float64()),
+        pa.field("seconds", pa.float64()),
+    ]
+)
+
+PREDICTIONS = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        pa.field("label", pa.int32(), nullable=False),  # the true one
+        pa.field("logits", pa.list_(pa.float32()), nullable=False),  # one for two classes, else one per class
+    ]
+)
+
+_DICTIONARY = pa.dictionary(pa.int16(), pa.string())
+
+SCORES = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("label", pa.int32(), nullable=False),
+        pa.field("patient_id", pa.string(), nullable=False),
+        pa.field("method", _DICTIONARY, nullable=False),
+        pa.field("view", _DICTIONARY, nullable=False),
+        pa.field("scale", _DICTIONARY, nullable=False),
+        pa.field("metric", _DICTIONARY, nullable=False),
+        pa.field("kind", _DICTIONARY, nullable=False),
+        pa.field("variant_a", _DICTIONARY, nullable=False),
+        pa.field("variant_b", _DICTIONARY, nullable=False),
+        pa.field("score", pa.float32(), nullable=False),  # NaN if undefined
+        pa.field("degenerate", pa.bool_(), nullable=False),
+    ]
+)
+
+SUMMARY = pa.schema(
+    [
+        pa.field("class_name", pa.string(), nullable=False),  # "all", or one class
+        pa.field("method", pa.string(), nullable=False),
+        pa.field("view", pa.string(), nullable=False),
+        pa.field("scale", pa.string(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("images", pa.int64(), nullable=False),
+        pa.field("pairs", pa.int64(), nullable=False),
+        pa.field("degenerate", pa.int64(), nullable=False),
+        pa.field("mean", pa.float64()),
+        pa.field("std", pa.float64()),
+        pa.field("median", pa.float64()),
+        pa.field("ci_low", pa.float64()),
+        pa.field("ci_high", pa.float64()),
+    ]
+)
+
+# What identifies an image in every table derived from the manifest.
+IDENTITY = [MANIFEST.field(name) for name in ("image_id", "class_name", "label", "patient_id")]
+
+
+def maps_schema(shapes: Mapping[str, tuple[int, int]], variants: Iterable[str], deltas: Iterable[str]) -> pa.Schema:
+    """Schema of the maps table.
+
+    `shapes` gives each method's map shape (height, width); `deltas` names the methods that report a completeness
+    delta. Columns per variant: `logit__<variant>`, `<method>__<variant>`, `<method>_delta__<variant>`.
+    """
+    deltas = set(deltas)
+    fields = list(IDENTITY)
+    for variant in variants:
+        fields.append(pa.field(f"logit__{variant}", pa.float32(), nullable=False))
+        for method, shape in shapes.items():
+            fields.append(pa.field(f"{method}__{variant}", pa.fixed_shape_tensor(pa.float32(), shape), nullable=False))
+            if method in deltas:
+                fields.append(pa.field(f"{method}_delta__{variant}", pa.float32(), nullable=False))
+    return pa.schema(fields)
+
+
+def tensor_column(maps_BHW: np.ndarray) -> pa.FixedShapeTensorArray:
+    """Maps (B, H, W) as an Arrow `fixed_shape_tensor` column, without a copy when they are contiguous float32."""
+    return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(maps_BHW, dtype=np.float32))
+
+
+def tensor_array(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
+    """The inverse of `tensor_column`: (B, H, W) float32; a column of several chunks is copied once."""
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    arrays = [chunk.to_numpy_ndarray() for chunk in chunks]
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

@@ -1,0 +1,139 @@
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from pneumo_batch import config
+
+JOBS = sorted((Path(__file__).parents[2] / "jobs").glob("*.toml"))
+
+
+def sections(model=config.Job):
+    yield model
+    for field in model.model_fields.values():
+        annotation = field.annotation
+        inner = getattr(annotation, "__args__", (annotation,))[0]
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from sections(inner)
+
+
+def leaves():
+    for model in sections():
+        for name, field in model.model_fields.items():
+            inner = getattr(field.annotation, "__args__", (field.annotation,))[0]
+            if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+                yield pytest.param(model, name, field, id=f"{model.__name__}.{name}")
+
+
+@pytest.mark.parametrize(("model", "name", "field"), list(leaves()))
+def test_every_field_is_documented_and_says_whether_it_changes_results(model, name, field):
+    assert isinstance(field.json_schema_extra, dict), "declare the field with result() or neutral()"
+    assert field.json_schema_extra["changes_results"] in (True, False)
+    assert field.description
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.name)
+def test_shipped_jobs_load(path):
+    assert config.load(path).name == path.stem
+
+
+def test_template_is_a_job_with_the_defaults():
+    job = config.parse(tomllib.loads(config.template()), "template")
+    assert job == config.Job(name="my-job")
+
+
+def test_resolved_job_survives_a_round_trip():
+    job = config.load(JOBS[0])
+    assert config.parse(json.loads(job.model_dump_json(exclude_none=True)), "dump") == job
+
+
+CHANGED = [
+    ("data.image_size=96", True),
+    ("data.root=elsewhere", False),
+    ("data.val_fraction=0.2", True),
+    ("train.learning_rate=1e-3", True),
+    ("train.workers=2", True),
+    ("train.max_failures=9", False),
+    ("attribution.integrated_gradients.steps=32", True),
+    ("attribution.limit=10", True),
+    ("attribution.rows_per_file=8", False),
+    ("compare.margin=0.1", True),
+    ("cluster.actors=3", False),
+    ("cluster.address=auto", False),
+    ("name=other", False),
+]
+
+
+@pytest.mark.parametrize(("override", "changes"), CHANGED)
+def test_fingerprint_covers_what_changes_results_and_nothing_else(tmp_path, override, changes):
+    path = tmp_path / "job.toml"
+    path.write_text('name = "job"\n[data]\nroot = "images"\n')
+    before = config.fingerprint(config.load(path), {"data": "abc"})
+    after = config.fingerprint(config.load(path, [override]), {"data": "abc"})
+    assert (before != after) == changes
+
+
+def test_fingerprint_covers_contents_and_phantom_only_where_it_is_used():
+    real = config.Job(name="x", data=config.Data(root="images"))
+    assert config.fingerprint(real, {"data": "a"}) != config.fingerprint(real, {"data": "b"})
+    other = real.model_copy(update={"phantom": config.Phantom(seed=5)})
+    assert config.fingerprint(real, {}) == config.fingerprint(other, {})
+    phantom = config.Job(name="x")
+    assert config.fingerprint(phantom, {}) != config.fingerprint(
+        phantom.model_copy(update={"phantom": config.Phantom(seed=5)}), {}
+    )
+
+
+BAD = [
+    ("[data]\nimage_sise = 3", "data.image_sise: no such field; did you mean image_size?"),
+    ("[data]\nimage_size = 65", "data.image_size: Input should be a multiple of 32 (got 65)"),
+    ('[data]\nimage_size = "big"', "data.image_size: Input should be a valid integer"),
+    ("[data]\nnormalise = [1, -1]", "data.normalise: the standard deviation must be above 0"),
+    ('[data]\nclasses = ["A"]', "data.classes: needs two or more different class names"),
+    ("[train]\ntrue_seeds = [1]\nrandom_seeds = [1]", "train: true_seeds and random_seeds must not share"),
+    ("[train]\nmemorise = 1.5", "train.memorise: Input should be less than or equal to 1"),
+    ("[attribution]\nintegrated_gradients = { step = 1 }", "attribution.integrated_gradients.step: no such field"),
+    ("[attribution]\nlimit = 0", "attribution.limit: Input should be greater than or equal to 1"),
+    ('[compare]\nmetrics = ["ssim"]', "compare: primary.metric 'spearman' is not one of compare.metrics"),
+    ('[compare]\nprimary = { metric = "hog" }', "compare: primary.metric 'hog' is not defined at the region scale"),
+    ("[data]\nimage_size = 32", "compare.metrics: hog needs data.image_size of 48 or more"),
+    ("[cluster]\nactors = 0", "cluster.actors: must be 1 or more, or auto (got 0)"),
+    ('[[variant]]\nname = "A-1"\nkind = "true"\ncheckpoint = "x"', "variant.0.name: String should match pattern"),
+    ('[[variant]]\nname = "a"\nkind = "odd"\ncheckpoint = "x"', "variant.0.kind: Input should be 'true' or 'random'"),
+    ("[trian]", "trian: no such field; did you mean train?"),
+    ("data = 3", "data: Input should be a valid dictionary"),
+    ("[train]\nlearning_rate = nan", "train.learning_rate: Input should be a finite number"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BAD, ids=[message.split(":")[0] for _, message in BAD])
+def test_a_wrong_value_is_one_line_that_names_file_and_field(tmp_path, text, message):
+    path = tmp_path / "job.toml"
+    path.write_text(f'name = "job"\n{text}\n')
+    with pytest.raises(config.JobError) as caught:
+        config.load(path)
+    line = str(caught.value)
+    assert line.startswith(f"{path}: {message}")
+    assert "\n" not in line
+
+
+def test_unreadable_job_files_say_why(tmp_path):
+    with pytest.raises(config.JobError, match="No such file"):
+        config.load(tmp_path / "none.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("name = \n")
+    with pytest.raises(config.JobError, match="cannot read the job file: Invalid value"):
+        config.load(broken)
+
+
+def test_overrides_take_toml_values_and_bare_words(tmp_path):
+    path = tmp_path / "job.toml"
+    path.write_text('name = "job"\n')
+    job = config.load(path, ["data.root=../images", "train.true_seeds=[3, 4]", "attribution.grad_cam.layer=conv4"])
+    assert (job.data.root, job.train.true_seeds, job.attribution.grad_cam.layer) == ("../images", [3, 4], "conv4")
+    with pytest.raises(config.JobError, match="--set data.image_size: expected section.field=value"):
+        config.load(path, ["data.image_size"])
+    with pytest.raises(config.JobError, match="name is not a section"):
+        config.load(path, ["name.x=1"])
