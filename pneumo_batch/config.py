@@ -10,7 +10,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -177,6 +177,8 @@ class Attribution(Section):
     """Faster and less exact products on GPUs; the report says so."""
     rows_per_file: int = neutral(64, ge=1)
     """Images a file of the maps table: what an interruption can cost."""
+    store_derived: bool = neutral(False)
+    """Keep the maps of networks derived without training (cascade) too, in derived/; they are many."""
 
     @field_validator("methods", "splits")
     @classmethod
@@ -218,6 +220,26 @@ class Compare(Section):
         if self.primary.scale == "region" and self.primary.metric in ("ssim", "hog"):
             raise ValueError(f"primary.metric {self.primary.metric!r} is not defined at the region scale")
         return self
+
+
+class Cascade(Section):
+    """Parameter randomization: a trained variant whose layers are re-initialised, without training."""
+
+    seeds: list[Annotated[int, Field(ge=0)]] = result([])
+    """One re-initialisation each, two or more for a curve that is not one draw's; without any the stage is off."""
+    variant: str | None = result(None)
+    """The trained variant (default: the first true one)."""
+    images: int = result(64, ge=1)
+    """Use at most so many of the attributed images, chosen by a seeded rule."""
+    independent: bool = result(True)
+    """Also re-initialise each layer alone."""
+
+    @field_validator("seeds")
+    @classmethod
+    def _no_repeats(cls, value: list[int]) -> list[int]:
+        if len(set(value)) < len(value):
+            raise ValueError("names an entry twice")
+        return value
 
 
 class Cluster(Section):
@@ -269,6 +291,7 @@ class Job(Section):
     train: Train = Train()
     attribution: Attribution = Attribution()
     compare: Compare = Compare()
+    cascade: Cascade = Cascade()
     cluster: Cluster = Cluster()
     variant: list[VariantSpec] = []
 
@@ -281,6 +304,10 @@ class Job(Section):
             raise ValueError("compare.metrics: hog needs data.image_size of 48 or more; leave hog out")
         if self.compare.region_grid > self.data.image_size:
             raise ValueError("compare.region_grid is larger than data.image_size")
+        names += [f"true_{seed}" for seed in self.train.true_seeds]
+        names += [f"random_{seed}" for seed in self.train.random_seeds]
+        if self.cascade.variant is not None and self.cascade.variant not in names:
+            raise ValueError(f"cascade.variant: no variant {self.cascade.variant!r}; there are: {', '.join(names)}")
         return self
 
     @property
@@ -384,6 +411,8 @@ def fingerprint(job: Job, contents: Mapping[str, str]) -> str:
     values = result_values(job)
     if not job.is_phantom:
         del values["phantom"]
+    if not job.cascade.seeds:
+        del values["cascade"]
     values |= {"contents": dict(contents), "version": [__version__, RESULTS_VERSION]}
     # allow_nan=False: a value without a stable JSON form must not be fingerprinted
     canonical = json.dumps(values, sort_keys=True, allow_nan=False, separators=(",", ":"))

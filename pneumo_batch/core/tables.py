@@ -93,6 +93,45 @@ SUMMARY = pa.schema(
     ]
 )
 
+# Similarity of the maps of a variant to those it has with layers re-initialised (core/cascade.py).
+CASCADES = pa.schema(
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("label", pa.int32(), nullable=False),
+        pa.field("patient_id", pa.string(), nullable=False),
+        pa.field("method", _DICTIONARY, nullable=False),
+        pa.field("view", _DICTIONARY, nullable=False),
+        pa.field("scale", _DICTIONARY, nullable=False),
+        pa.field("metric", _DICTIONARY, nullable=False),
+        pa.field("variant", _DICTIONARY, nullable=False),  # the original
+        pa.field("mode", _DICTIONARY, nullable=False),  # cascade: the top `depth` layers; independent: that one alone
+        pa.field("layer", _DICTIONARY, nullable=False),  # the deepest one re-initialised; empty at depth 0
+        pa.field("depth", pa.int32(), nullable=False),  # counted from the output; 0 is the original with itself
+        pa.field("seed", pa.int64(), nullable=False),
+        pa.field("score", pa.float32(), nullable=False),  # NaN if undefined
+        pa.field("degenerate", pa.bool_(), nullable=False),
+        pa.field("entropy", pa.float32(), nullable=False),  # bits, of the derived network's output for this image
+    ]
+)
+
+CASCADE_SUMMARY = pa.schema(
+    [
+        *(
+            pa.field(name, pa.string(), nullable=False)
+            for name in ("variant", "method", "view", "scale", "metric", "mode")
+        ),
+        pa.field("depth", pa.int32(), nullable=False),
+        pa.field("layer", pa.string(), nullable=False),
+        pa.field("images", pa.int64(), nullable=False),  # with a defined score
+        pa.field("pairs", pa.int64(), nullable=False),
+        pa.field("degenerate", pa.int64(), nullable=False),
+        pa.field("mean", pa.float64()),
+        pa.field("ci_low", pa.float64()),
+        pa.field("ci_high", pa.float64()),
+        pa.field("entropy", pa.float64()),  # bits, mean
+    ]
+)
+
 # What identifies an image in every table derived from the manifest.
 IDENTITY = [MANIFEST.field(name) for name in ("image_id", "class_name", "label", "patient_id")]
 

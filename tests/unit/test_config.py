@@ -133,7 +133,7 @@ def test_overrides_take_toml_values_and_bare_words(tmp_path):
     path.write_text('name = "job"\n')
     job = config.load(path, ["data.root=../images", "train.true_seeds=[3, 4]", "attribution.grad_cam.layer=conv4"])
     assert (job.data.root, job.train.true_seeds, job.attribution.grad_cam.layer) == ("../images", [3, 4], "conv4")
-    with pytest.raises(config.JobError, match="--set data.image_size: expected section.field=value"):
+    with pytest.raises(config.JobError, match=r"--set data\.image_size: expected section\.field=value"):
         config.load(path, ["data.image_size"])
     with pytest.raises(config.JobError, match="name is not a section"):
         config.load(path, ["name.x=1"])

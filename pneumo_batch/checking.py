@@ -1,0 +1,149 @@
+"""`doctor` looks at the machine, `data check` at a folder of images. Neither changes anything."""
+
+import importlib.util
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from pneumo_batch import run as records
+from pneumo_batch import terminal
+from pneumo_batch.config import Job
+from pneumo_batch.core import audit as auditing
+from pneumo_batch.core import manifest
+from pneumo_batch.core.audit import Audit
+from pneumo_batch.storage import Store
+
+_LEAST_FREE_BYTES = 5e9
+
+
+def audit(root: str) -> Audit:
+    """Open every image of a data set and report what is wrong with it. Raises DataError when there is none."""
+    images = Store(root)
+    if not images.exists():
+        raise manifest.DataError(f"{root}: no such folder")
+    listing, _ = manifest.discover(images.fs, images.root, None)
+    if not listing.num_rows:
+        raise manifest.DataError(f"{root}: no images in train/, val/ or test/")
+    return auditing.audit(*manifest.inspect_batch(listing, images.fs, images.root))
+
+
+def show(found: Audit, root: str) -> None:
+    """The audit as tables on stdout."""
+    console = terminal.console()
+    console.print(f"{root}: {found.images} images, {sum(found.quarantined.values())} unreadable", markup=False)
+    counts = Table("split", "class", "subtype", "images", box=None, pad_edge=False)
+    for split, by_class in found.counts.items():
+        for name, by_subtype in by_class.items():
+            for subtype, images in by_subtype.items():
+                counts.add_row(split, name, subtype, str(images))
+    sizes = Table("class", "", "least", "median", "most", box=None, pad_edge=False)
+    for name, by_quantity in found.sizes.items():
+        for quantity, values in by_quantity.items():
+            sizes.add_row(name, quantity, *(f"{value:g}" for value in values.values()))
+    modes = Table("class", "mode", "images", box=None, pad_edge=False)
+    for name, by_mode in found.modes.items():
+        for mode, images in by_mode.items():
+            modes.add_row(name, mode, str(images))
+    patients = ", ".join(f"{split} {count}" for split, count in found.patients.items())
+    duplicates = ", ".join(f"{name} {count}" for name, count in found.duplicates.items())
+    console.print("", counts, "", sizes, "", modes, "", sep="\n")
+    console.print(f"patients: {patients}; in train or val and in test too: {found.patient_overlap}")
+    console.print(f"byte-identical: {duplicates}")
+    for line in found.errors:
+        console.print(f"error: {line}", markup=False)
+    for line in found.warnings:
+        console.print(f"warning: {line}", markup=False)
+    if not found.errors and not found.warnings:
+        console.print("nothing to complain about")
+
+
+# --------------------------------------------------------------------------------------------------------------- doctor
+
+
+def machine(job: Job | None) -> list[dict[str, Any]]:
+    """One row per check: name, ok, what was found."""
+    checks = [_versions(), _cpus(), _gpus(), _ray(job), _disk(), _writable(Path("runs")), _home()]
+    if job is not None:
+        checks.append(_data(job))
+    return checks
+
+
+def show_machine(checks: list[dict[str, Any]]) -> None:
+    console = terminal.console()
+    for item in checks:
+        mark = "[green]ok[/green]  " if item["ok"] else "[red]fail[/red]"
+        console.print(f"{mark} {item['check']:<10}", end="")
+        console.print(item["found"], markup=False)
+
+
+def _check(name: str, ok: bool, found: str) -> dict[str, Any]:
+    return {"check": name, "ok": ok, "found": found}
+
+
+def _versions() -> dict[str, Any]:
+    return _check("versions", True, ", ".join(f"{name} {number}" for name, number in records.versions().items()))
+
+
+def _cpus() -> dict[str, Any]:
+    import psutil
+
+    from pneumo_batch.stages import cluster
+
+    memory = psutil.virtual_memory()
+    found = (
+        f"{cluster.usable_cpus()} CPUs, {memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB memory free"
+    )
+    return _check("cpus", True, found)
+
+
+def _gpus() -> dict[str, Any]:
+    import torch
+
+    if not torch.cuda.is_available():
+        return _check("gpus", True, "none; everything runs on CPUs")
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return _check("gpus", True, ", ".join(names))
+
+
+def _ray(job: Job | None) -> dict[str, Any]:
+    if importlib.util.find_spec("ray") is None:
+        return _check("ray", False, "not installed")
+    address = job.cluster.address if job else os.environ.get("RAY_ADDRESS", "local")
+    mode = os.environ.get("RAY_AUTH_MODE", "not set")
+    if address == "local":
+        return _check("ray", True, f"starts here; RAY_AUTH_MODE {mode}")
+    open_cluster = mode != "token"
+    warning = "; token authentication is off: whoever reaches the cluster runs code on it" if open_cluster else ""
+    return _check("ray", True, f"address {address}; RAY_AUTH_MODE {mode}{warning}")
+
+
+def _disk() -> dict[str, Any]:
+    free = shutil.disk_usage(Path.cwd()).free
+    return _check("disk", free > _LEAST_FREE_BYTES, f"{free / 1e9:.1f} GB free here")
+
+
+def _writable(folder: Path) -> dict[str, Any]:
+    place = folder if folder.is_dir() else Path.cwd()
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            return _check("write", True, f"{place} is writable")
+    except OSError as error:
+        return _check("write", False, f"{place}: {error.strerror}")
+
+
+def _home() -> dict[str, Any]:
+    """Ray writes its token there."""
+    home = Path.home()
+    return _check("home", os.access(home, os.W_OK), f"home is {'' if os.access(home, os.W_OK) else 'not '}writable")
+
+
+def _data(job: Job) -> dict[str, Any]:
+    if job.is_phantom:
+        return _check("data", True, "generated")
+    images = Store(job.data.root)
+    found = images.exists()
+    return _check("data", found, f"{job.data.root} {'is there' if found else 'is not there'}")

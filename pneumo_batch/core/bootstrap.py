@@ -1,0 +1,54 @@
+"""Bootstrap intervals that resample patients: the images of one patient are not independent.
+
+Shapes: N images, C patients (clusters), B resamples, Q quantities.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+LEVEL = 0.95
+_CHUNK = 4_000_000  # weights held at once
+
+
+def draws(clusters: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Chunks (b, C) float64 of how often each patient is drawn, C patients with replacement; B rows in all."""
+    rng = np.random.default_rng(seed)
+    step = max(1, _CHUNK // clusters)
+    for start in range(0, resamples, step):
+        rows = min(step, resamples - start)
+        drawn = rng.integers(clusters, size=(rows, clusters)) + clusters * np.arange(rows)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=rows * clusters).reshape(rows, clusters).astype(np.float64)
+
+
+def means(values_NQ: np.ndarray, patients_N: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Means (B, Q) over the images of resampled patients, the same patients for every quantity: joint draws.
+
+    `patients_N` are any integer codes. NaN values are left out; a quantity without any value in a resample is NaN.
+    """
+    codes_N = np.unique(patients_N, return_inverse=True)[1]
+    clusters = int(codes_N.max(initial=-1)) + 1
+    if clusters == 0:
+        return np.full((resamples, values_NQ.shape[1]), np.nan)
+    totals_C2Q = _cluster_totals(values_NQ, codes_N, clusters)
+    sums_B2Q = np.concatenate([weights_bC @ totals_C2Q for weights_bC in draws(clusters, resamples, seed)])
+    sums_BQ, counts_BQ = np.split(sums_B2Q, 2, axis=1)
+    return np.divide(sums_BQ, counts_BQ, out=np.full(sums_BQ.shape, np.nan), where=counts_BQ > 0)
+
+
+def interval(draws_BQ: np.ndarray) -> np.ndarray:
+    """(2, Q): the 95 % percentile interval of each quantity; NaN where no resample has a value."""
+    found_Q = ~np.isnan(draws_BQ).all(axis=0)
+    limits_2Q = np.full((2, draws_BQ.shape[1]), np.nan)
+    percent = (100 * (1 - LEVEL) / 2, 100 * (1 + LEVEL) / 2)
+    limits_2Q[:, found_Q] = np.nanpercentile(draws_BQ[:, found_Q], percent, axis=0)
+    return limits_2Q
+
+
+def _cluster_totals(values_NQ: np.ndarray, codes_N: np.ndarray, clusters: int) -> np.ndarray:
+    """(C, 2Q): each patient's sums, then counts, of the values that are there."""
+    order_N = np.argsort(codes_N, kind="stable")
+    starts_C = np.searchsorted(codes_N[order_N], np.arange(clusters))
+    there_NQ = ~np.isnan(values_NQ[order_N])
+    sums_CQ = np.add.reduceat(np.where(there_NQ, values_NQ[order_N], 0.0), starts_C, axis=0)
+    return np.concatenate([sums_CQ, np.add.reduceat(there_NQ.astype(np.float64), starts_C, axis=0)], axis=1)

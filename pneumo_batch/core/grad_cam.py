@@ -1,0 +1,57 @@
+"""Grad-CAM (Selvaraju et al., ICCV 2017), signed: before its final ReLU, at the layer's own resolution.
+
+Array legend: C channels of the layer, h height, w width of the layer.
+"""
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class GradCam:
+    """Options: the layer's module path, or "auto"."""
+
+    layer: str = "auto"
+
+
+class Activation:
+    """Inside the `with` block, one forward pass of one image is watched at a layer.
+
+    The layer's output starts a graph of its own there, so nothing before it is recorded, and the rest of the network
+    receives a copy, so an in-place activation (densenet's last) cannot overwrite it.
+    """
+
+    def __init__(self, model: nn.Module, path: str) -> None:
+        self._layer, self._path = model.get_submodule(path), path
+        self._seen: list[Any] = []
+
+    def __enter__(self) -> "Activation":
+        self._handle = self._layer.register_forward_hook(self._keep)
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._handle.remove()
+
+    def _keep(self, _module: nn.Module, _arguments: Any, output: Any) -> Any:
+        if not isinstance(output, torch.Tensor):
+            self._seen.append(output)
+            return output
+        self._seen.append(output.detach().requires_grad_())
+        return self._seen[-1].clone()
+
+    def map_hw(self, logit: torch.Tensor) -> torch.Tensor:
+        """sum_c mean_hw(d logit / d A_c) A_c, for the scalar `logit` of the watched pass. Returns (h, w)."""
+        if len(self._seen) != 1:
+            raise ValueError(f"Grad-CAM layer {self._path!r} runs {len(self._seen)} times in a forward pass, not once")
+        activation_1Chw = self._seen[0]
+        if not isinstance(activation_1Chw, torch.Tensor) or activation_1Chw.ndim != 4:
+            raise ValueError(f"Grad-CAM layer {self._path!r} does not give maps (B, C, h, w): choose a convolution")
+        gradient_1Chw = torch.autograd.grad(logit, activation_1Chw, allow_unused=True)[0]
+        if gradient_1Chw is None:
+            raise ValueError(f"the logit does not depend on the Grad-CAM layer {self._path!r}: choose another")
+        weights_1C11 = gradient_1Chw.mean((2, 3), keepdim=True)
+        return (weights_1C11 * activation_1Chw.detach()).sum(1)[0]

@@ -1,0 +1,160 @@
+"""One image file -> pixels -> network input; what is rejected, and why.
+
+Array names carry their shape: B images, H rows, W columns, C channels.
+"""
+
+import dataclasses
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# A film of 16384 x 5400 pixels is larger than any detector's; beyond it a file is broken or a decompression bomb.
+MAX_PIXELS = 16384 * 5400
+MAX_SIDE = 16384
+
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+# Integer films are scaled by the range of their type, so that no value is clipped; Pillow opens some 16-bit files as
+# mode "I".
+_UINT16_MAX = 65535
+_INT32_MAX = 2**31 - 1
+
+
+class RejectedImage(ValueError):  # noqa: N818 - the word users read in the quarantine table
+    """An image that cannot be used; the message is the reason, without the path."""
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What is stored: `width`, `height` in pixels after EXIF orientation; `mode` as Pillow names it (L, RGB, ...)."""
+
+    width: int
+    height: int
+    mode: str
+
+
+def inspect(data: bytes) -> ImageInfo:
+    """Decodes a whole image file and describes it.
+
+    Raises RejectedImage for everything that `Preprocess.pixels` would reject.
+    """
+    return _decode(data)[0]
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How stored images become network inputs; the same object serves training, attribution and the reading API.
+
+    `pad` is "black" (centred on a black square, the shape is kept) or "none" (squashed to a square). `mean` and `std`
+    refer to pixels in [0, 1]; the defaults are those of the Kaggle training split.
+    """
+
+    size: int
+    channels: int = 1
+    pad: Literal["black", "none"] = "black"
+    mean: float = 0.345
+    std: float = 0.282
+
+    def pixels(self, data: bytes) -> np.ndarray:
+        """An image file as (size, size) uint8, one gray channel, whatever the file stores: colour leaks the label.
+
+        Resized bilinearly with antialiasing (Pillow's BILINEAR). Raises RejectedImage.
+        """
+        _, gray = _decode(data)
+        if self.pad == "black":
+            gray = _pad_square(gray)
+        return np.asarray(gray.resize((self.size, self.size), Image.Resampling.BILINEAR))
+
+    def inputs(self, pixels_BHW: "np.ndarray | Tensor") -> "Tensor":
+        """Pixels (B, size, size) uint8 as float32 (B, channels, size, size): (x / 255 - mean) / std.
+
+        Works on the tensor's own device; arrays are copied, so read-only ones are welcome.
+        """
+        import torch  # here, so that indexing a data set never waits for it
+
+        pixels = pixels_BHW if isinstance(pixels_BHW, torch.Tensor) else torch.tensor(pixels_BHW)
+        inputs_BHW = pixels.to(torch.float32).div(255).sub_(self.mean).div_(self.std)
+        return inputs_BHW.unsqueeze(1).repeat(1, self.channels, 1, 1)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values; `from_dict` is the inverse."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Preprocess":
+        """Rebuilds what `as_dict` gave; TypeError names an unknown or missing field."""
+        return cls(**values)
+
+
+def _decode(data: bytes) -> tuple[ImageInfo, Image.Image]:
+    """The description and the gray (mode L) image, upright."""
+    if not data:
+        raise RejectedImage("empty file")
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            _reject_unusable(image)
+            image.load()
+            mode = image.mode
+            upright = ImageOps.exif_transpose(image)
+            return ImageInfo(upright.width, upright.height, mode), _gray(upright)
+    except (RejectedImage, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        raise RejectedImage("not an image, or of an unknown format") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise RejectedImage("too large: possibly a decompression bomb") from error
+    except Exception as error:  # a damaged file makes Pillow's parsers raise nearly anything
+        raise RejectedImage(_reason(error)) from error
+
+
+def _reject_unusable(image: Image.Image) -> None:
+    """Judges by the header alone, before the pixels are decoded."""
+    width, height = image.size
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
+        raise RejectedImage(f"too large: {width} x {height} pixels")
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":  # MPO: a photograph with its preview
+        raise RejectedImage(f"animated or of several pages ({frames} frames)")
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if "truncated" in text.lower():
+        return "truncated file"
+    return f"damaged file: {text or type(error).__name__}"
+
+
+def _gray(image: Image.Image) -> Image.Image:
+    """One 8-bit channel. Transparent parts turn black, as the padding is."""
+    if image.mode.startswith("I") or image.mode == "F":
+        return _gray_from_wide(np.asarray(image))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    if image.mode not in ("1", "L", "RGB"):
+        image = image.convert("RGB")
+    return image.convert("L")
+
+
+def _gray_from_wide(values_HW: np.ndarray) -> Image.Image:
+    """16-bit, 32-bit and float pixels, scaled by the range of their type; floats must lie in [0, 1]."""
+    low, high = float(values_HW.min()), float(values_HW.max())
+    limit = 1.0 if values_HW.dtype.kind == "f" else _UINT16_MAX if high <= _UINT16_MAX else _INT32_MAX
+    if not (low >= 0 and high <= limit):  # also true of NaN
+        raise RejectedImage(f"pixel values from {low:g} to {high:g}: expected 0 to {limit:g}")
+    return Image.fromarray(np.rint(values_HW * (255.0 / limit)).astype(np.uint8))
+
+
+def _pad_square(gray: Image.Image) -> Image.Image:
+    side = max(gray.size)
+    if gray.size == (side, side):
+        return gray
+    square = Image.new("L", (side, side), 0)
+    square.paste(gray, ((side - gray.width) // 2, (side - gray.height) // 2))
+    return square

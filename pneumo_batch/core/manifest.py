@@ -1,0 +1,199 @@
+"""A folder of images -> manifest rows: classes from folders, patients and subtypes from names, one validation split."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import fs as pafs
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from pneumo_batch.core import images
+from pneumo_batch.core.folders import SPLITS, DataError, ImageFile, list_dataset, resolve_classes
+from pneumo_batch.core.tables import MANIFEST, QUARANTINE
+
+BY_SUBTYPE = "subtype"  # as `classes`: a class folder whose names carry subtypes is split into them
+
+# What is known of an image before its file is read.
+LISTING = pa.schema([field for field in MANIFEST if field.name not in ("width", "height", "mode", "sha256")])
+
+_PERSON = re.compile(r"(person\d+)_(bacteria|virus)_")
+_SERIES = re.compile(r"((?:NORMAL2-)?IM-\d+)-")
+
+
+def parse_name(filename: str) -> tuple[str, str | None]:
+    """(patient, subtype) of a file name in the style of the Kaggle set; (stem, None) of any other.
+
+    A patient is (number, subtype) for `person1000_bacteria_2931.jpeg` and the series for `IM-0115-0001.jpeg`: by
+    number alone most test patients would also be in train, though they are other people.
+    """
+    if match := _PERSON.match(filename):
+        return f"{match[1]}_{match[2]}", match[2]
+    if match := _SERIES.match(filename):
+        return match[1], None
+    return PurePosixPath(filename).stem, None
+
+
+def discover(
+    fs: pafs.FileSystem, root: str, classes: Sequence[str] | None, splits: Sequence[str] = SPLITS
+) -> tuple[pa.Table, list[str]]:
+    """Lists the images under `root`/<split>/<class>/ without reading them.
+
+    Of several data sets under `root` (the published Kaggle archive holds a second copy of itself) the one nearest to
+    `root` is taken. `classes` selects and orders class folders; None takes all, sorted; "subtype" splits the folders
+    whose names carry a subtype (BACTERIA, NORMAL, VIRUS). Which splits exist is for the caller to check
+    (`require_splits`).
+
+    Returns the table (schema LISTING, sorted by `image_id`, a path relative to `root`) and the classes; the label is
+    the index into them. Raises DataError.
+    """
+    files, folders = list_dataset(fs, root, splits)
+    if classes == BY_SUBTYPE:
+        files, folders, classes = _by_subtype(files), set(), None
+    names = resolve_classes(files, folders, classes)
+    index = {name: label for label, name in enumerate(names)}
+    rows = [_listing_row(file, index[file.folder]) for file in files if file.folder in index]
+    return pa.Table.from_pylist(rows, schema=LISTING), names
+
+
+def require_splits(listing: pa.Table, splits: Sequence[str]) -> None:
+    """DataError unless every one of `splits` has images."""
+    found = set(listing["split"].unique().to_pylist())
+    missing = [f"{split}/" for split in splits if split not in found]
+    if missing:
+        raise DataError(
+            f"no images in {' and '.join(missing)} (found: {', '.join(sorted(found)) or 'none'}):"
+            " add the folder to the data root"
+        )
+
+
+def listing_digest(listing: pa.Table) -> str:
+    """SHA-256 over names and sizes, hexadecimal: what of the data goes into the fingerprint."""
+    digest = hashlib.sha256()
+    for image_id, size in zip(listing["image_id"].to_pylist(), listing["bytes"].to_pylist(), strict=True):
+        digest.update(f"{image_id}\n{size}\n".encode())
+    return digest.hexdigest()
+
+
+def inspect_batch(listing: pa.Table, fs: pafs.FileSystem, root: str) -> tuple[pa.Table, pa.Table]:
+    """Reads and decodes each listed image once: (manifest rows, quarantine rows), together as many as were listed."""
+    good, bad = [], []
+    for row in listing.to_pylist():
+        try:
+            data = _read(fs, root, row["image_id"], row["bytes"])
+            info = images.inspect(data)
+        except images.RejectedImage as error:
+            bad.append({**_quarantine_key(row), "reason": str(error)})
+        else:
+            sha256 = hashlib.sha256(data).hexdigest()
+            good.append(row | {"width": info.width, "height": info.height, "mode": info.mode, "sha256": sha256})
+    return pa.Table.from_pylist(good, schema=MANIFEST), pa.Table.from_pylist(bad, schema=QUARANTINE)
+
+
+def carve_validation(manifest: pa.Table, fraction: float, seed: int) -> pa.Table:
+    """Moves about `fraction` of the training images of each class to `val`; a shipped `val` joins `train` first.
+
+    Patients stay whole, and so do byte-identical images. Depends on the rows' content and `seed`, not on their order.
+    `fraction` 0, or a data set without `train`, keeps the splits as they are. Raises ValueError for a fraction outside
+    [0, 1) and DataError when a class has too few patients to be in both.
+    """
+    if not 0 <= fraction < 1:
+        raise ValueError(f"data.val_fraction is {fraction}: it must be at least 0 and below 1")
+    splits = np.array(manifest["split"].to_pylist(), dtype=object)
+    if fraction == 0 or "train" not in splits:
+        return manifest
+    splits[splits == "val"] = "train"
+    rows = np.flatnonzero(splits == "train")
+    rows = rows[np.argsort(np.array(manifest["image_id"].take(rows).to_pylist()))]
+    training = manifest.take(rows)
+    groups, labels = _inseparable(training), training["label"].to_numpy()
+    rng = np.random.default_rng(seed)
+    for label in np.unique(labels):
+        chosen = _choose_groups(groups[labels == label], fraction, rng)
+        if not chosen:
+            name = training["class_name"][int(np.argmax(labels == label))]
+            raise DataError(f"class {name} has one patient in train: add others or set data.val_fraction = 0")
+        splits[rows[np.isin(groups, chosen)]] = "val"
+    position = manifest.schema.get_field_index("split")
+    return manifest.set_column(position, MANIFEST.field("split"), pa.array(splits, pa.string()))
+
+
+def _choose_groups(groups: np.ndarray, fraction: float, rng: np.random.Generator) -> list[int]:
+    """Random whole groups of about `fraction` of the images: at least one group, never all."""
+    names, sizes = np.unique(groups, return_counts=True)
+    target = max(1, round(fraction * len(groups)))
+    chosen: list[int] = []
+    total = 0
+    for k in rng.permutation(len(names)):
+        if len(chosen) < len(names) - 1 and (total + sizes[k] <= target or not chosen):
+            chosen.append(int(names[k]))
+            total += sizes[k]
+    return chosen
+
+
+def _inseparable(rows: pa.Table) -> np.ndarray:
+    """Group number of each row: rows sharing a patient or their bytes, directly or through others, are one group."""
+    patients, contents = (
+        pc.dictionary_encode(rows[name].combine_chunks()).indices.to_numpy() for name in ("patient_id", "sha256")
+    )
+    size = len(patients) + len(contents)
+    edges = coo_array((np.ones(len(patients)), (patients, len(patients) + contents)), shape=(size, size))
+    return connected_components(edges, directed=False)[1][patients]
+
+
+def _by_subtype(files: Iterable[ImageFile]) -> list[ImageFile]:
+    """The same files with the subtype, in capitals, in place of its class folder."""
+    subtypes = {file: parse_name(PurePosixPath(file.image_id).name)[1] for file in files}
+    mixed = {file.folder for file, subtype in subtypes.items() if subtype}
+    for file, subtype in subtypes.items():
+        if file.folder in mixed and not subtype:
+            raise DataError(f'{file.image_id}: data.classes = "subtype" needs bacteria or virus in the name')
+    return [file._replace(folder=subtype.upper()) if subtype else file for file, subtype in subtypes.items()]
+
+
+def _listing_row(file: ImageFile, label: int) -> dict[str, object]:
+    name = PurePosixPath(file.image_id)
+    patient, subtype = parse_name(name.name)
+    if patient == name.stem:  # nothing known of the patient: alike names in two folders are two people
+        patient = str(name.with_suffix(""))
+    return {
+        "image_id": file.image_id,
+        "split": file.split,
+        "class_name": file.folder,
+        "label": label,
+        "patient_id": patient,
+        "subtype": subtype,
+        "bytes": file.size,
+    }
+
+
+def _quarantine_key(row: dict[str, str]) -> dict[str, str]:
+    return {name: row[name] for name in ("image_id", "split", "class_name")} | {"stage": "index"}
+
+
+def _read(fs: pafs.FileSystem, root: str, image_id: str, size: int) -> bytes:
+    """The bytes of one image, as long as it is the file that was listed and lies within the root."""
+    if _leaves(fs, root, image_id):
+        raise images.RejectedImage("a link that leaves the data root")
+    try:
+        with fs.open_input_stream(str(PurePosixPath(root) / image_id), compression=None) as stream:
+            data = stream.read()
+    except OSError as error:
+        raise images.RejectedImage(f"cannot be read: {os.strerror(error.errno) if error.errno else error}") from error
+    if len(data) != size:
+        raise images.RejectedImage(f"changed while it was indexed: {size} bytes listed, {len(data)} read")
+    return data
+
+
+def _leaves(fs: pafs.FileSystem, root: str, image_id: str) -> bool:
+    """Whether a local path passes through links to somewhere outside `root`; other file systems have no links."""
+    while isinstance(fs, pafs.SubTreeFileSystem):
+        root, fs = fs.base_path + root, fs.base_fs
+    if not isinstance(fs, pafs.LocalFileSystem):
+        return False
+    return not Path(os.path.realpath(Path(root, image_id))).is_relative_to(os.path.realpath(root))

@@ -1,0 +1,49 @@
+"""Settings of the process that computes maps: memory allocator, threads, exact arithmetic."""
+
+import ctypes
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+# Options of glibc's mallopt(3), from malloc.h.
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+_KEEP = 1 << 30  # bytes: tensors below this are kept, and so is as much freed memory
+_KEEP_OLD = 32 << 20  # the largest M_MMAP_THRESHOLD that glibc before 2.35 takes
+
+
+def keep_memory() -> bool:
+    """Make malloc keep freed memory for this process's next pass, instead of mapping and faulting it in anew.
+
+    By default glibc maps every tensor above 32 MiB at most and unmaps it when freed, so each pass pays for page faults.
+    Takes effect at once, also after threads have started. Returns False, changing nothing, where malloc is not glibc's.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    if not any(mallopt(_M_MMAP_THRESHOLD, size) for size in (_KEEP, _KEEP_OLD)):
+        return False
+    return bool(mallopt(_M_TRIM_THRESHOLD, _KEEP) and mallopt(_M_TOP_PAD, 64 << 20))
+
+
+def use_threads(threads: int) -> None:
+    """Let torch use `threads` threads: Ray sets OMP_NUM_THREADS for an actor, which torch may have read before."""
+    if threads < 1:
+        raise ValueError(f"threads must be 1 or more, not {threads}")
+    torch.set_num_threads(threads)
+
+
+@contextmanager
+def exact_arithmetic(allow_tf32: bool = False) -> Iterator[None]:
+    """Full float32 products and the same cuDNN algorithm every time; the former settings return afterwards.
+
+    `allow_tf32` trades the products' last digits for speed on GPUs that have TF32. CPUs always compute exactly.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if allow_tf32 else "highest")
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=allow_tf32):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -1,0 +1,105 @@
+"""What a person sees of a run in the terminal: the closing summary, the state of one run, a table of many."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pneumo_batch import terminal
+from pneumo_batch.pipeline import STAGES, Outcome
+from pneumo_batch.run import RECORD, REPORT, SUMMARY, VERDICT, Run, RunError
+
+EXIT_DONE, EXIT_NOT_MET = 0, 4
+
+
+def exit_code(outcome: Outcome, require: str | None) -> int:
+    """0, or 4 when a verdict was required and a method has another."""
+    if require is None:
+        return EXIT_DONE
+    if not outcome.run.store.exists(VERDICT):
+        return EXIT_NOT_MET
+    methods = outcome.run.verdict["methods"]
+    return EXIT_DONE if all(found["verdict"] == require for found in methods.values()) else EXIT_NOT_MET
+
+
+def show(outcome: Outcome) -> None:
+    """The closing summary of `run`: verdict and where things are on stdout."""
+    console = terminal.console()
+    run = outcome.run
+    record = run.record
+    if not outcome.worked:
+        console.print("nothing to do: this run is complete" if outcome.complete else "nothing to do up to this stage")
+    if run.store.exists(VERDICT):
+        _show_verdict(console, run)
+    counts = record["counts"]
+    if counts:
+        console.print("  ".join(f"{name} {value}" for name, value in counts.items()))
+    for name, place in (("report", REPORT), ("summary", SUMMARY), ("run", "")):
+        if run.store.exists(place):
+            console.print(f"{name:<8}{run.path}/{place}".rstrip("/"))
+
+
+def _show_verdict(console: Console, run: Run) -> None:
+    for method, found in run.verdict["methods"].items():
+        console.print(f"[bold]{method}: {found['verdict']}[/bold]")
+        for reason in found["reasons"]:
+            console.print(f"  {reason}")
+
+
+def show_status(run: Run) -> None:
+    """Stages, counts and error of one run."""
+    record = run.record
+    console = terminal.console()
+    console.print(f"{record['name']}  {state(run)}  fingerprint {record['fingerprint'][:12]}  {record['updated']}")
+    for name in STAGES:
+        stage = record["stages"].get(name, {"status": "not started"})
+        seconds = f"{stage['seconds']:>8.1f} s" if "seconds" in stage else " " * 10
+        counts = "  ".join(f"{key} {value}" for key, value in stage.get("counts", {}).items())
+        console.print(f"  {name:<10} {stage['status']:<12}{seconds}  {counts}".rstrip())
+    if record["error"]:
+        console.print(f"error: {record['error']['type']}: {record['error']['message']}", markup=False)
+
+
+def state(run: Run) -> str:
+    """The status of the record; a run that says it is running while nobody holds it was killed, or told to stop."""
+    status = run.record["status"]
+    return "unfinished" if status == "running" and not run.is_held() else status
+
+
+def rows(folder: str) -> list[dict[str, Any]]:
+    """One row per run in a folder. Raises RunError when there is no such folder."""
+    place = Path(folder)
+    if not place.is_dir():
+        raise RunError(f"{folder}: no such folder")
+    found = []
+    for path in sorted(place.iterdir()):
+        if (path / RECORD).exists():
+            run = Run(path)
+            record = run.record
+            verdicts = {}
+            if run.store.exists(VERDICT):
+                verdicts = {method: row["verdict"] for method, row in run.verdict["methods"].items()}
+            found.append(
+                {
+                    "run_dir": str(path),
+                    "name": record["name"],
+                    "status": state(run),
+                    "updated": record["updated"],
+                    "counts": record["counts"],
+                    "verdicts": verdicts,
+                }
+            )
+    return found
+
+
+def show_rows(found: list[dict[str, Any]], folder: str) -> None:
+    console = terminal.console()
+    if not found:
+        console.print(f"no runs in {folder}")
+        return
+    table = Table("run", "status", "updated", "attributed", "verdicts", box=None, pad_edge=False)
+    for row in found:
+        verdicts = ", ".join(f"{method}: {verdict}" for method, verdict in row["verdicts"].items())
+        table.add_row(row["run_dir"], row["status"], row["updated"], str(row["counts"].get("attributed", "")), verdicts)
+    console.print(table)

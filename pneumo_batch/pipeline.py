@@ -1,0 +1,110 @@
+"""The stages of a run in their order; the only place that knows it. Skips what is done."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pneumo_batch import config
+from pneumo_batch.config import Job
+from pneumo_batch.run import VERDICT, Run
+
+STAGES = ("index", "train", "attribute", "compare", "cascade", "conclude", "report")
+_NEEDS_RAY = ("index", "train", "attribute", "compare", "cascade")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of `execute` ended."""
+
+    run: Run
+    worked: bool  # False: there was nothing to do
+    complete: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`: the record, where the run is, and the verdict once there is one."""
+        record = self.run.record
+        verdict = self.run.verdict if self.run.store.exists(VERDICT) else None
+        return {"run_dir": self.run.path, "worked": self.worked, "record": record, "verdict": verdict}
+
+
+def fingerprint(job: Job) -> str:
+    """The fingerprint of a job with the data, checkpoints and code it refers to as they are now.
+
+    Raises DataError or JobError when one of them cannot be read.
+    """
+    from pneumo_batch.core import manifest
+    from pneumo_batch.stages import bring, index
+    from pneumo_batch.storage import Store
+
+    contents = bring.digests(job)
+    if not job.is_phantom:
+        contents["data"] = manifest.listing_digest(index.discover(job, Store(job.data.root)))
+    return config.fingerprint(job, contents)
+
+
+def default_run_dir(job: Job, job_fingerprint: str) -> Path:
+    return Path("runs") / f"{job.name}-{job_fingerprint[:12]}"
+
+
+def execute(job: Job, run_dir: str | None = None, until: str = STAGES[-1]) -> Outcome:
+    """Bring a run as far as `until`, from wherever it stands.
+
+    Raises JobError, DataError, RunError for what the user has to change, RunBusyError while another process holds it.
+    """
+    job_fingerprint = fingerprint(job)
+    path = run_dir or str(default_run_dir(job, job_fingerprint))
+    with Run(path).lock():
+        run = Run.create(path, job, job_fingerprint)
+        todo = [name for name in STAGES[: STAGES.index(until) + 1] if not _is_done(run, name)]
+        if todo:
+            with _recorded(run), _cluster(job, todo) as resources:
+                for name in todo:
+                    _run_stage(name, job, run, resources)
+        complete = all(_is_done(run, name) for name in STAGES)
+        if complete and run.record["status"] != "complete":
+            run.complete()
+        return Outcome(run, worked=bool(todo), complete=complete)
+
+
+def _is_done(run: Run, name: str) -> bool:
+    return run.record["stages"].get(name, {}).get("status") == "complete"
+
+
+@contextlib.contextmanager
+def _recorded(run: Run) -> Iterator[None]:
+    """Whatever ends the block early is in the record, interruptions included."""
+    run.update_record(status="running", error=None)
+    try:
+        yield
+    except BaseException as error:
+        run.fail(error)
+        raise
+
+
+@contextlib.contextmanager
+def _cluster(job: Job, todo: list[str]) -> Iterator[Any]:
+    if not any(name in _NEEDS_RAY for name in todo):
+        yield None
+        return
+    from pneumo_batch.stages import cluster
+
+    with cluster.session(job.cluster) as resources:
+        yield resources
+
+
+def _run_stage(name: str, job: Job, run: Run, resources: Any) -> None:
+    started = time.monotonic()
+    run.stage(name, status="running")
+    counts = _stage_function(name)(job, run, resources)
+    run.stage(name, status="complete", seconds=round(time.monotonic() - started, 1), counts=counts)
+
+
+def _stage_function(name: str) -> Any:
+    # imported when they run: one stage's libraries are not another's start-up time
+    import importlib
+
+    module = "pneumo_batch.report" if name == "report" else f"pneumo_batch.stages.{name}"
+    return importlib.import_module(module).run

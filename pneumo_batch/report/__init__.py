@@ -1,0 +1,36 @@
+"""Verdict and tables -> figures and one HTML page that needs no network."""
+
+from typing import Any
+
+import matplotlib
+
+from pneumo_batch.config import Job
+from pneumo_batch.report import exploration, figures, gallery, page, parts, record, training, verdict
+from pneumo_batch.report.source import Source
+from pneumo_batch.run import REPORT, Run
+
+__all__ = ["run"]
+
+_FOLDER = REPORT.rpartition("/")[0]
+
+
+def run(_job: Job, run: Run, _resources: Any) -> dict[str, int]:
+    """Write `report/index.html`, and its figures, tables and model cards beside it.
+
+    Raises RunError for a run that has not concluded.
+    """
+    source = Source(run)
+    with matplotlib.rc_context(figures.STYLE):
+        sections = [module.build(source) for module in (verdict, training, exploration, record)]
+    shown = gallery.build(source)
+    blocks = [block for section in sections for block in parts.walk(section.blocks)]
+    pictures = [block for block in blocks if isinstance(block, parts.Picture)]
+    for picture in pictures:
+        run.store.write_bytes(f"{_FOLDER}/figures/{picture.name}.{picture.suffix}", picture.data)
+    for table in (block for block in blocks if isinstance(block, parts.Table)):
+        run.store.write_bytes(f"{_FOLDER}/figures/{table.name}.csv", table.csv)
+    for variant in source.variants:
+        run.store.write_bytes(f"{_FOLDER}/model_card_{variant}.md", record.markdown(source, variant))
+    html = page.render(source, sections, shown)
+    run.store.write_bytes(REPORT, html)  # last: a page that is there is a whole one
+    return {"images": len(shown.cases), "figures": len(pictures), "bytes": len(html)}

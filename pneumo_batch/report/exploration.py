@@ -1,0 +1,119 @@
+"""The data section: what the images are, and what would spoil a result."""
+
+from typing import Any
+
+import numpy as np
+
+from pneumo_batch.report import exploration_figures
+from pneumo_batch.report.parts import MISSING, Heading, Items, Section, Side, Table, Text
+from pneumo_batch.report.source import Source, seeded
+
+_SAMPLE = 240  # images read for histograms and mean images
+_EXAMPLES = 8
+_EXTENT = ("min", "median", "max")
+
+
+def build(source: Source) -> Section:
+    found = source.audit
+    blocks: list[Any] = []
+    if found.errors:
+        blocks.append(Items(found.errors, "error", "Errors"))
+    if found.warnings:
+        blocks.append(Items(found.warnings, "warning", "Warnings"))
+    if not found.errors and not found.warnings:
+        blocks.append(Text("The audit found nothing that would spoil a result."))
+    blocks.append(Side([exploration_figures.counts(source), _counts_table(source)]))
+    blocks += [Heading("Size and shape"), *_sizes(source)]
+    blocks += [Heading("Brightness"), *_pixels(source)]
+    blocks += [Heading("Duplicates, patients, colour"), _checks(source)]
+    blocks += [Heading("Rejected images"), *_quarantine(source)]
+    return Section("data", "Data", blocks)
+
+
+def groups(source: Source) -> dict[str, list[str]]:
+    """Image ids by class, and by subtype within it."""
+    rows = source.manifest
+    names = rows["class_name"] + rows["subtype"].map(lambda name: f", {name}", na_action="ignore").fillna("")
+    return {str(name): sorted(part) for name, part in rows.groupby(names)["image_id"]}
+
+
+def _counts_table(source: Source) -> Table:
+    rows = [
+        [split, name, subtype if subtype != "-" else MISSING, count, source.audit.patients[split]]
+        for split, by_class in source.audit.counts.items()
+        for name, by_subtype in by_class.items()
+        for subtype, count in by_subtype.items()
+    ]
+    header = ["split", "class", "subtype", "images", "patients of the split"]
+    return Table("counts", "Images by split, class and subtype.", header, rows)
+
+
+def _sizes(source: Source) -> list[Any]:
+    sizes = source.manifest[["width", "height"]].drop_duplicates()
+    if len(sizes) == 1:
+        return [Text(f"Every image is {sizes['width'].iloc[0]} × {sizes['height'].iloc[0]} pixels.")]
+    drawn = Side([exploration_figures.sizes(source), exploration_figures.aspects(source)])
+    return [drawn, _sizes_table(source)]
+
+
+def _sizes_table(source: Source) -> Table:
+    rows = [
+        [name, quantity, *(_whole(values[key]) if quantity != "aspect" else values[key] for key in _EXTENT)]
+        for name, by_quantity in source.audit.sizes.items()
+        for quantity, values in by_quantity.items()
+    ]
+    header = ["class", "quantity", "minimum", "median", "maximum"]
+    return Table("sizes", "As stored, before padding and resizing.", header, rows)
+
+
+def _whole(pixels: float) -> float | int:
+    return int(pixels) if pixels == int(pixels) else pixels
+
+
+def _pixels(source: Source) -> list[Any]:
+    """What needs the images themselves: a seeded sample, equally many of each class."""
+    by_class = {name: source.manifest.loc[source.manifest["class_name"] == name, "image_id"] for name in source.classes}
+    each = _SAMPLE // len(by_class)
+    sample = {name: seeded(sorted(ids), each) for name, ids in by_class.items()}
+    examples = {name: seeded(ids, _EXAMPLES) for name, ids in groups(source).items()}
+    films = source.films.read(sorted(i for ids in sample.values() for i in ids))
+    shown = source.films.read(sorted(i for ids in examples.values() for i in ids), exploration_figures.STRIP_SIDE)
+    if source.films.problem:
+        return [Text(source.films.problem, "note")]
+    stacks = {name: np.stack([films[i] for i in ids]) for name, ids in sample.items() if len(ids)}
+    size = source.run.preprocess().size
+    total = sum(len(stack) for stack in stacks.values())
+    return [
+        Text(
+            f"From {total} images drawn by a seeded rule, equally many of each class where there are enough, as the"
+            f" networks get them: one grey channel, {size} × {size} pixels.",
+            "note",
+        ),
+        Side([exploration_figures.brightness(stacks), exploration_figures.means(stacks)]),
+        Heading("Examples"),
+        *(exploration_figures.strip(name, [shown[i] for i in ids]) for name, ids in examples.items()),
+    ]
+
+
+def _checks(source: Source) -> Table:
+    found = source.audit
+    modes = "; ".join(
+        f"{name}: {', '.join(f'{count} {mode}' for mode, count in by_mode.items())}"
+        for name, by_mode in found.modes.items()
+    )
+    rows: list[list[Any]] = [
+        ["Byte-identical images", f"{found.duplicates['images']} in {found.duplicates['groups']} groups"],
+        ["Patients of training or validation who are also in test", found.patient_overlap],
+        ["Colour modes as stored", modes],
+        ["Images read", found.images],
+        ["Images rejected", sum(found.quarantined.values())],
+    ]
+    return Table("checks", "What can leak a label or an image.", ["check", "found"], rows)
+
+
+def _quarantine(source: Source) -> list[Any]:
+    rows = source.quarantine_table.to_pandas()
+    if rows.empty:
+        return [Text("None.")]
+    values: Any = rows.astype(object).where(rows.notna(), None).to_numpy().tolist()
+    return [Table("quarantine", "Every rejected image and the reason.", list(rows.columns), values)]

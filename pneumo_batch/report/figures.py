@@ -1,0 +1,97 @@
+"""How figures look, and the way from a matplotlib figure to a picture of the page."""
+
+import io
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pneumo_batch.report.parts import Picture
+
+# Okabe and Ito's colours: told apart with any colour vision.
+TRUE, RANDOM, GREY = "#0072B2", "#D55E00", "#5f6670"
+CLASSES = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2", "#D55E00")
+MARKERS = ("o", "^", "s", "D", "v", "P")
+DASHES = ("-", "--", ":", "-.")
+KINDS = {
+    "true_true": ("TT", "true – true", TRUE),
+    "true_random": ("TN", "true – random", RANDOM),
+    "random_random": ("NN", "random – random", "#CC79A7"),
+    "true_true_cross": ("TTx", "true – true, other image", "#56B4E9"),
+    "true_random_cross": ("TNx", "true – random, other image", "#E69F00"),
+    "edge": ("edge", "true – edges of the image", GREY),
+    "random_map": ("noise", "true – smooth noise", "#9aa0a8"),
+}
+
+STYLE: dict[Any, Any] = {
+    "savefig.dpi": 160,  # of what is drawn as pixels inside an SVG
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "axes.edgecolor": "#8a9099",
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e6ea",
+    "grid.linewidth": 0.6,
+    "xtick.color": "#4a5058",
+    "ytick.color": "#4a5058",
+    "text.color": "#1c1f23",
+    "axes.labelcolor": "#1c1f23",
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.linewidth": 1.4,
+    "text.parse_math": False,  # a dollar sign in a class name is a dollar sign
+    "svg.fonttype": "none",  # text stays text: sharp, small, and editable in a paper
+    "svg.hashsalt": "pneumo-batch",  # the same run gives the same file
+}
+
+
+def canvas(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, np.ndarray]:
+    """A figure in inches and its axes (rows, columns)."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def picture(figure: Figure, name: str, alt: str, caption: str = "", wide: bool = False) -> Picture:
+    """The figure as SVG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": "pneumo-batch"})
+    return Picture(name, buffer.getvalue(), alt, caption, wide=wide)
+
+
+def shades(names: list[str], is_true: bool) -> dict[str, tuple[str, str]]:
+    """Colour and dash of each variant of one kind: the kind is the hue, dashes tell its members apart."""
+    return {name: (TRUE if is_true else RANDOM, DASHES[i % len(DASHES)]) for i, name in enumerate(names)}
+
+
+def class_colour(position: int) -> str:
+    return CLASSES[position % len(CLASSES)]
+
+
+def annotated(ax: Axes, table: np.ndarray, form: str, cmap: str, limits: tuple[float, float]) -> Any:
+    """A matrix as colours with its values written in; returns the image for a colour bar."""
+    image = ax.imshow(table, cmap=cmap, vmin=limits[0], vmax=limits[1])
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    colours = matplotlib.colormaps[cmap]
+    for (row, column), value in np.ndenumerate(table):
+        if np.isnan(value):
+            continue
+        shade = (value - limits[0]) / ((limits[1] - limits[0]) or 1)
+        ink = "white" if np.dot(colours(float(np.clip(shade, 0, 1)))[:3], (0.299, 0.587, 0.114)) < 0.5 else "#1c1f23"
+        ax.text(column, row, form.format(value), ha="center", va="center", color=ink, fontsize=8)
+    return image
+
+
+def columns_of(count: int, most: int = 3) -> tuple[int, int]:
+    """Rows and columns for `count` panels."""
+    columns = min(most, count)
+    return -(-count // columns), columns

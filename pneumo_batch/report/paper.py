@@ -1,0 +1,152 @@
+"""A methods paragraph with the exact parameters of the run, ready to paste, and its references."""
+
+from typing import Any
+
+from pneumo_batch.report.parts import Code, Heading, Items, Text, listed, method_name, number
+from pneumo_batch.report.source import Source
+
+_REFERENCES = {
+    "adebayo": (
+        "Adebayo J, Gilmer J, Muelly M, Goodfellow I, Hardt M, Kim B. Sanity checks for saliency maps. Advances in"
+        " Neural Information Processing Systems 31, 2018."
+    ),
+    "integrated_gradients": (
+        "Sundararajan M, Taly A, Yan Q. Axiomatic attribution for deep networks. Proceedings of the 34th International"
+        " Conference on Machine Learning, PMLR 70:3319–3328, 2017."
+    ),
+    "grad_cam": (
+        "Selvaraju RR, Cogswell M, Das A, Vedantam R, Parikh D, Batra D. Grad-CAM: visual explanations from deep"
+        " networks via gradient-based localization. IEEE International Conference on Computer Vision, 618–626, 2017."
+    ),
+    "arun": (
+        "Arun N, Gaw N, Singh P, Chang K, Aggarwal M, Chen B, et al. Assessing the trustworthiness of saliency maps for"
+        " localizing abnormalities in medical imaging. Radiology: Artificial Intelligence 3(6):e200267, 2021."
+    ),
+}
+_MARKS = {name: f"[{place}]" for place, name in enumerate(_REFERENCES, start=1)}
+_METRICS = {
+    "spearman": "Spearman's rank correlation",
+    "pearson": "Pearson correlation",
+    "ssim": "structural similarity",
+    "hog": "correlation of histograms of oriented gradients",
+    "top10": "intersection over union of the highest tenth",
+}
+
+
+def blocks(source: Source) -> list[Any]:
+    return [
+        Heading("Methods paragraph"),
+        Text(
+            "Ready to paste; every number is a parameter or a count of this run. Cite your image data beside it.",
+            "note",
+        ),
+        Code(paragraph(source), "Methods"),
+        Items(list(_REFERENCES.values()), "references"),
+    ]
+
+
+def paragraph(source: Source) -> str:
+    """What was done, as a paper would say it."""
+    return " ".join([_data(source), _training(source), _maps(source), _comparison(source), _software(source)])
+
+
+def _data(source: Source) -> str:
+    counts = source.manifest["split"].value_counts()
+    patients = source.manifest["patient_id"].nunique()
+    splits = [f"{counts[split]} for {name}" for split, name in _SPLITS.items() if split in counts]
+    what = "generated chest-X-ray-like images" if source.job.is_phantom else "images"
+    carved = source.job.data.val_fraction
+    kept = f"; {carved * 100:g} % of the training images were set aside for validation by patient" if carved else ""
+    return (
+        f"We applied the data randomization test {_MARKS['adebayo']} to {len(source.manifest)} {what} of {patients}"
+        f" patients ({listed(splits)}{kept}), of the classes {listed(source.classes)}."
+    )
+
+
+_SPLITS = {"train": "training", "val": "validation", "test": "testing"}
+
+
+def _training(source: Source) -> str:
+    job, preprocess = source.job, source.run.preprocess()
+    grey = "one grey channel" if preprocess.channels == 1 else f"one grey channel repeated {preprocess.channels} times"
+    pad = "padded with black to a square and " if preprocess.pad == "black" else ""
+    shape = (
+        f"Images were read as {grey}, {pad}resized to {preprocess.size} × {preprocess.size} pixels and normalised with"
+        f" mean {number(preprocess.mean)} and standard deviation {number(preprocess.std)}."
+    )
+    if job.variant:
+        return (
+            f"{shape} {len(source.true)} models ({job.network.name}) had been trained on the true labels and"
+            f" {len(source.random)} on random ones, outside of this run."
+        )
+    train = job.train
+    drawn = "drawn equally often from each class" if train.sampler == "weighted" else "shuffled"
+    return (
+        f"{shape} {len(source.true)} networks ({job.network.name}) were trained on the true labels"
+        f" ({_seeds(train.true_seeds)}) for at most {train.epochs} epochs and {len(source.random)} on labels permuted"
+        f" once over the training split ({_seeds(train.random_seeds)}) until they reproduced {train.memorise:.0%} of"
+        f" them or for {train.max_epochs} epochs, with the same recipe: Adam, learning rate {train.learning_rate:g}"
+        f"{_plateau(train)}, batches of {train.batch_size} images {drawn}. No two networks shared a seed."
+    )
+
+
+def _plateau(train: Any) -> str:
+    where = {"train": "training", "val": "validation"}.get(train.plateau)
+    return f" (halved after {train.plateau_patience} epochs without a lower {where} loss)" if where else ""
+
+
+def _seeds(seeds: list[int]) -> str:
+    return f"{'seed' if len(seeds) == 1 else 'seeds'} {listed([str(seed) for seed in seeds])}"
+
+
+def _maps(source: Source) -> str:
+    attribution = source.job.attribution
+    names = []
+    for method in source.methods:
+        mark = f" {_MARKS[method]}" if method in _MARKS else ""
+        names.append(f"{method_name(method)}{mark}{_options(source, method)}")
+    target = {
+        "positive": f"the logit of {source.classes[-1]}",
+        "label": "the logit of the image's own class",
+    }.get(attribution.target, f"the logit of {attribution.target}")
+    return (
+        f"For all {source.attributed.num_rows} attributed images ({listed(attribution.splits)}) and every network we"
+        f" explained {target} by {listed(names)}; maps of inner layers were upsampled bilinearly."
+    )
+
+
+def _options(source: Source, method: str) -> str:
+    options = getattr(source.job.attribution, method, None)
+    if options is None:
+        return ""
+    values = options.model_dump()
+    if method == "integrated_gradients":
+        return f" ({values['steps']} steps, {values['rule']} rule, {values['baseline']} baseline)"
+    return " (" + ", ".join(f"{key} {value}" for key, value in values.items()) + ")"
+
+
+def _comparison(source: Source) -> str:
+    compare, chosen = source.job.compare, source.verdict["primary"]
+    cells = sum(len(one["cells"]) for one in source.verdict["methods"].values())
+    grid = compare.region_grid
+    pooled = f", averaged over {grid} × {grid} cells" if chosen["scale"] == "region" else " at full resolution"
+    return (
+        f"The primary measure of two maps of an image is {_METRICS[chosen['metric']]} of their {chosen['view']} view"
+        f"{pooled}. Following the finding that maps of correct models need not agree {_MARKS['arun']}, the similarity"
+        f" of a true and a random network (TN) is compared with that of two true networks (TT), and TT with that of"
+        f" two true networks on different images. We report the mean of TT − TN with a 95 % percentile interval from"
+        f" {compare.resamples} bootstrap resamples of patients, a one-sided Wilcoxon signed-rank test over patients"
+        f" corrected by Holm's method over {cells} combinations of method, view, scale and metric, and an exact"
+        f" permutation test over the networks' labels. Maps are called sensitive when the interval lies above"
+        f" {compare.margin:g} and the corrected p is below 0.05, insensitive when it lies within ±{compare.margin:g}."
+    )
+
+
+def _software(source: Source) -> str:
+    versions = source.record["versions"]
+    commit = source.record.get("commit")
+    build = f", commit {commit[:12]}" if commit else ""
+    return (
+        f"Computed with pneumo-batch {versions['pneumo-batch']}{build} (run {source.record['fingerprint'][:12]}),"
+        f" PyTorch {versions['torch']}, Ray {versions['ray']} and Python {versions['python']}."
+    )

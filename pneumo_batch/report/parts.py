@@ -1,0 +1,161 @@
+"""What the report is made of: blocks that the template renders by their `block` name, and how numbers are written."""
+
+import base64
+import csv
+import io
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+MISSING = "–"
+_TYPES = {"svg": "image/svg+xml", "png": "image/png", "jpg": "image/jpeg"}
+_METHODS = {"grad_cam": "Grad-CAM", "guided_grad_cam": "Guided Grad-CAM", "deep_lift": "DeepLIFT"}
+
+
+@dataclass(frozen=True)
+class Heading:
+    block: ClassVar[str] = "heading"
+    text: str
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph; `role` is "", "note" or "lead"."""
+
+    block: ClassVar[str] = "text"
+    text: str
+    role: str = ""
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list; `role` is "", "warning", "error" or "references"."""
+
+    block: ClassVar[str] = "items"
+    items: Sequence[str]
+    role: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Code:
+    block: ClassVar[str] = "code"
+    text: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image of the page and of `report/figures/`; `name` is its file's, `alt` says what it shows."""
+
+    block: ClassVar[str] = "picture"
+    name: str
+    data: bytes
+    alt: str
+    caption: str = ""
+    suffix: str = "svg"
+    wide: bool = False
+
+    @property
+    def uri(self) -> str:
+        return f"data:{_TYPES[self.suffix]};base64,{base64.b64encode(self.data).decode()}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the page, and its CSV beside it.
+
+    The first column names the row. Columns named in `filters` can be narrowed down, to `chosen` at first.
+    """
+
+    block: ClassVar[str] = "table"
+    name: str
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    filters: Sequence[str] = ()
+    chosen: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def csv(self) -> bytes:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.header)
+        writer.writerows(self.rows)
+        return text.getvalue().encode()
+
+
+@dataclass(frozen=True)
+class Side:
+    """Blocks beside each other where there is room: two, or `columns`."""
+
+    block: ClassVar[str] = "side"
+    blocks: Sequence[Any]
+    columns: int = 2
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Blocks behind a line that opens them."""
+
+    block: ClassVar[str] = "fold"
+    summary: str
+    blocks: Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The verdict of one method."""
+
+    block: ClassVar[str] = "finding"
+    method: str
+    verdict: str
+    sentence: str
+    reasons: Sequence[str]
+    caveats: Sequence[str]
+    disagreements: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Section:
+    anchor: str
+    title: str
+    blocks: Sequence[Any]
+
+
+def walk(blocks: Sequence[Any]) -> list[Any]:
+    """Blocks and those inside them, in order."""
+    return [inner for block in blocks for inner in (block, *walk(getattr(block, "blocks", ())))]
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """A number for people: "–" where there is none, whole numbers as they are, others with `digits` decimals."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return MISSING
+    if not isinstance(value, float):
+        return str(value)
+    if value and abs(value) < 0.5 * 10**-digits:  # it would read 0: one digit that counts, instead
+        return f"{value:.1g}".replace("-", "−")
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """`0.1 to 0.2`, or "–"."""
+    return MISSING if low is None or high is None else f"{number(low)} to {number(high)}"
+
+
+def slug(text: str) -> str:
+    """A name fit for files and anchors."""
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+
+
+def method_name(method: str) -> str:
+    """A method as papers write it; a function of the user's keeps its name."""
+    return method if ":" in method else _METHODS.get(method, method.replace("_", " ").title())
+
+
+def listed(names: Sequence[str], last: str = "and") -> str:
+    """`a, b and c`."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}" if names else "none"

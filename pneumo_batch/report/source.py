@@ -1,0 +1,164 @@
+"""What a run holds, read once for all sections of its report.
+
+Shapes: N images, K logits, V variants, H x W pixels.
+"""
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset
+import scipy.special
+
+from pneumo_batch.core import audit, evaluation, pairs, per_image, tables
+from pneumo_batch.core.images import Preprocess, RejectedImage
+from pneumo_batch.core.per_image import Cell
+from pneumo_batch.run import MAPS, QUARANTINE, SCORES, Run
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a variant says of the images of one split, sorted by id."""
+
+    image_ids: list[str]
+    labels_N: np.ndarray
+    logits_NK: np.ndarray
+
+    @property
+    def is_binary(self) -> bool:
+        return self.logits_NK.shape[1] == 1
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        """(N,) of label 1 among two classes, else (N, K)."""
+        logits_NK = self.logits_NK.astype(np.float64)
+        return scipy.special.expit(logits_NK[:, 0]) if self.is_binary else scipy.special.softmax(logits_NK, axis=1)
+
+    def predicted(self, threshold: float) -> np.ndarray:
+        """(N,) labels."""
+        if self.is_binary:
+            return (self.probabilities >= threshold).astype(np.int64)
+        return self.logits_NK.argmax(axis=1)
+
+
+class Source:
+    """Tables, models and images of a concluded run. Raises RunError before that."""
+
+    def __init__(self, run: Run):
+        self.run, self.job = run, run.job
+        self.verdict, self.record = run.verdict, run.record
+        self.models = {name: run.model_record(name) for name in run.variants()}
+        self.classes: list[str] = next(iter(self.models.values()))["classes"]
+        self.methods = [name for name in self.job.attribution.methods if name in self.verdict["methods"]]
+        self.manifest_table = run.manifest_table()
+        self.manifest = self.manifest_table.to_pandas()
+        self.summary = run.summary()
+        self.films = Films(run)
+        self._predictions: dict[tuple[str, str], Predictions] = {}
+
+    @property
+    def variants(self) -> list[str]:
+        return list(self.models)
+
+    @property
+    def true(self) -> list[str]:
+        return [name for name, record in self.models.items() if record["kind"] == "true"]
+
+    @property
+    def random(self) -> list[str]:
+        return [name for name, record in self.models.items() if record["kind"] == "random"]
+
+    @property
+    def is_binary(self) -> bool:
+        return len(self.classes) == 2
+
+    def primary(self, method: str) -> Cell:
+        """The cell a method's verdict is read from."""
+        chosen = self.verdict["primary"]
+        return Cell(method, chosen["view"], chosen["scale"], chosen["metric"])
+
+    @cached_property
+    def attributed(self) -> pa.Table:
+        """Identity of the images that have maps, sorted by id."""
+        return self.run.maps_table([]).sort_by("image_id")
+
+    @cached_property
+    def similarities(self) -> per_image.PerImage:
+        """Scores by image, in the order of `attributed`."""
+        return per_image.gather(self._scores().to_batches(), self.attributed)
+
+    def scores_of(self, image_ids: list[str]) -> pd.DataFrame:
+        """Every score of some images."""
+        return self._scores().to_table(filter=pc.field("image_id").isin(image_ids)).to_pandas()
+
+    def maps_of(self, image_ids: list[str], columns: list[str]) -> pa.Table:
+        """Columns of the maps table for some images; only those are held in memory."""
+        columns = ["image_id", *columns]
+        return self._dataset(MAPS).to_table(columns=columns, filter=pc.field("image_id").isin(image_ids))
+
+    def _scores(self) -> pa.dataset.Dataset:
+        return self._dataset(SCORES, tables.SCORES)
+
+    def _dataset(self, folder: str, schema: pa.Schema | None = None) -> pa.dataset.Dataset:
+        store = self.run.store
+        paths = [store.path(name) for name in store.files(folder, ".parquet")]
+        return pa.dataset.dataset(paths, schema=schema, filesystem=store.fs, format="parquet")
+
+    @cached_property
+    def quarantine_table(self) -> pa.Table:
+        return self.run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)
+
+    @cached_property
+    def audit(self) -> audit.Audit:
+        return audit.audit(self.manifest_table, self.quarantine_table)
+
+    def history(self, variant: str) -> pd.DataFrame | None:
+        """Training epochs; None of a variant that was brought along."""
+        return self.run.history(variant) if self.run.store.exists(f"models/{variant}/history.parquet") else None
+
+    def predictions(self, variant: str, split: str = "test") -> Predictions:
+        """Without rows where the split has no images."""
+        key = (variant, split)
+        if key not in self._predictions:
+            rows = self.run.store.read_table(f"models/{variant}/predictions.parquet", schema=tables.PREDICTIONS)
+            rows = rows.filter(pc.equal(rows["split"], split)).sort_by("image_id")
+            logits_NK = evaluation.logits_of(rows) if rows.num_rows else np.empty((0, 1), np.float32)
+            self._predictions[key] = Predictions(rows["image_id"].to_pylist(), rows["label"].to_numpy(), logits_NK)
+        return self._predictions[key]
+
+
+class Films:
+    """Pixels of images as the networks get them. `problem` says why there are none, once reading has failed."""
+
+    def __init__(self, run: Run):
+        self._run = run
+        self.problem: str | None = None
+
+    def read(self, image_ids: list[str], size: int | None = None) -> dict[str, np.ndarray]:
+        """(H, W) uint8 by id, of those that can be read: a run outlives its images. `size` is the networks' own."""
+        preprocess = self._run.preprocess()
+        if size:
+            preprocess = dataclasses.replace(preprocess, size=size)
+        with ThreadPoolExecutor() as pool:
+            found = list(pool.map(lambda image_id: self._pixels(image_id, preprocess), image_ids))
+        return {image_id: film for image_id, film in zip(image_ids, found, strict=True) if film is not None}
+
+    def _pixels(self, image_id: str, preprocess: Preprocess) -> np.ndarray | None:
+        if self.problem:
+            return None
+        try:
+            return preprocess.pixels(self._run.images.read_bytes(image_id))
+        except (OSError, RejectedImage, ValueError) as error:
+            reason = str(error).splitlines()[0] if isinstance(error, RejectedImage) else "the file cannot be read"
+            self.problem = f"The images cannot be shown: {image_id}: {reason}. Was the image folder moved?"
+            return None
+
+
+def seeded(image_ids: list[str], count: int, seed: int = 0) -> list[str]:
+    """`count` ids by a rule that has nothing to do with names, labels or order."""
+    return [image_ids[i] for i in pairs.hash_order(image_ids, seed)[:count]]

@@ -1,0 +1,337 @@
+"""A run directory: the name of everything in it, its record and lock, and the API that reads it. No Ray."""
+
+import contextlib
+import datetime
+import functools
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import filelock
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import tomli_w
+
+from pneumo_batch import __version__, config
+from pneumo_batch.core import tables
+from pneumo_batch.storage import Store
+
+if TYPE_CHECKING:
+    import torch
+
+FORMAT = 1
+RECORD = "run.json"
+JOB = "job.toml"
+EVENTS = "events.jsonl"
+VERDICT = "verdict.json"
+MANIFEST = "manifest"
+QUARANTINE = "quarantine.parquet"
+MAPS = "maps"
+SCORES = "scores"
+SUMMARY = "summary.parquet"
+REPORT = "report/index.html"
+STAGING = "staging"  # tables in the making: outside the folders that readers open
+PHANTOM = "phantom"  # the generated images of a phantom run
+_VERSIONED = ("torch", "torchvision", "ray", "captum", "numpy", "scipy", "scikit-image", "pyarrow", "pandas", "pillow")
+
+
+class RunError(ValueError):
+    """A run directory that cannot be used as asked; the message is one line that names it."""
+
+
+class RunBusyError(RunError):
+    """Another process holds the run."""
+
+
+class Run:
+    """A run directory, local or a URI.
+
+    Reading needs no Ray:
+
+    >>> run = Run("runs/demo-1a2b3c4d5e6f")
+    >>> ids, maps_NHW = run.maps("grad_cam", "true_0")
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = os.fspath(path)
+        self.store = Store(path)
+
+    def __repr__(self) -> str:
+        return f"Run({self.path!r})"
+
+    # ------------------------------------------------------------------------------------------------------- reading
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The content of run.json. Raises RunError when this is no run directory."""
+        try:
+            record = self.store.read_json(RECORD)
+        except FileNotFoundError as error:
+            raise RunError(f"{self.path}: no run here (no {RECORD})") from error
+        except json.JSONDecodeError as error:
+            raise RunError(f"{self.path}/{RECORD}: not JSON: {error}") from error
+        if record.get("format", 0) > FORMAT:
+            raise RunError(f"{self.path}: written by a newer pneumo-batch (format {record['format']}); upgrade")
+        return record
+
+    @property
+    def verdict(self) -> dict[str, Any]:
+        """The content of verdict.json. Raises RunError before the run has concluded."""
+        return self.store.read_json(self._need(VERDICT, "conclude"))
+
+    @functools.cached_property
+    def job(self) -> config.Job:
+        """The resolved job of the run."""
+        import tomllib
+
+        return config.parse(tomllib.loads(self.store.read_bytes(JOB).decode()), source=f"{self.path}/{JOB}")
+
+    def manifest(self) -> pd.DataFrame:
+        """One row per image, sorted by `image_id`."""
+        return self.manifest_table().to_pandas()
+
+    def manifest_table(self) -> pa.Table:
+        return self.store.read_table(self._need(MANIFEST, "index"), schema=tables.MANIFEST).sort_by("image_id")
+
+    def quarantine(self) -> pd.DataFrame:
+        """One row per rejected image with the reason."""
+        return self.store.read_table(self._need(QUARANTINE, "index"), schema=tables.QUARANTINE).to_pandas()
+
+    def maps(self, method: str, variant: str) -> tuple[list[str], np.ndarray]:
+        """Image ids, sorted, and their maps (N, H, W) float32, signed and raw.
+
+        Raises KeyError for a method or variant the run does not have.
+        """
+        column = f"{method}__{variant}"
+        table = self.maps_table([column])
+        order = np.argsort(np.asarray(table["image_id"].to_pylist(), dtype=object), kind="stable")
+        ids = table["image_id"].to_pylist()
+        return [ids[i] for i in order], tables.tensor_array(table[column])[order]
+
+    def maps_table(self, columns: Sequence[str]) -> pa.Table:
+        """Columns of the maps table and the identity columns, in file order."""
+        folder = self._need(MAPS, "attribute")
+        dataset = pa.dataset.dataset(
+            [self.store.path(name) for name in self.store.files(folder, ".parquet")],
+            filesystem=self.store.fs,
+            format="parquet",
+        )
+        missing = [name for name in columns if name not in dataset.schema.names]
+        if missing:
+            known = [name for name in dataset.schema.names if "__" in name]
+            raise KeyError(f"{self.path}: no column {missing[0]!r} in maps; there are: {', '.join(known)}")
+        return dataset.to_table(columns=[field.name for field in tables.IDENTITY] + list(columns))
+
+    def scores(self) -> pd.DataFrame:
+        """One row per similarity of two maps."""
+        return self.store.read_table(self._need(SCORES, "compare"), schema=tables.SCORES).to_pandas()
+
+    def summary(self) -> pd.DataFrame:
+        """Aggregated scores with bootstrap intervals."""
+        return self.store.read_table(self._need(SUMMARY, "conclude"), schema=tables.SUMMARY).to_pandas()
+
+    def history(self, variant: str) -> pd.DataFrame:
+        """One row per training epoch; raises RunError for a variant that was brought along."""
+        return self.store.read_table(self._need(f"models/{variant}/history.parquet", "train")).to_pandas()
+
+    def variants(self) -> list[str]:
+        """Names of the models that are there, in the order of the maps columns."""
+        selector = pa.fs.FileSelector(self.store.path("models"), allow_not_found=True)
+        names = [info.base_name for info in self.store.fs.get_file_info(selector)]
+        present = [name for name in names if self.store.exists(f"models/{name}/model.json")]
+        return sorted(present, key=lambda name: (self.model_record(name)["kind"] != "true", name))
+
+    def model_record(self, variant: str) -> dict[str, Any]:
+        """The content of model.json."""
+        return self.store.read_json(self._need(f"models/{variant}/model.json", "train"))
+
+    def model(self, variant: str) -> "torch.nn.Module":
+        """The trained network in eval mode on the CPU."""
+        from pneumo_batch.core import checkpoints, networks
+
+        record = self.model_record(variant)
+        model = networks.build(
+            record["network"],
+            image_size=record["preprocess"]["size"],
+            channels=record["preprocess"]["channels"],
+            outputs=record["outputs"],
+        )
+        checkpoints.load_state(model, self.store.read_bytes(f"models/{variant}/model.safetensors"))
+        return model.eval()
+
+    def inputs(self, ids: Sequence[str], variant: str | None = None) -> "torch.Tensor":
+        """The exact network inputs (N, C, H, W) float32 of images, read from the data root.
+
+        `variant` matters only where variants were brought with preprocessing of their own (default: the first).
+        """
+        import torch
+
+        preprocess = self.preprocess(variant)
+        images = self.images
+        return torch.cat([preprocess.inputs(preprocess.pixels(images.read_bytes(i))[None]) for i in ids])
+
+    def baseline(self, variant: str | None = None) -> "torch.Tensor":
+        """The Integrated Gradients baseline (1, C, H, W) float32. Raises ValueError where it depends on the image."""
+        from pneumo_batch.core import attribution
+
+        name = self.job.attribution.integrated_gradients.baseline
+        return attribution.baseline_input(name, self.preprocess(variant))
+
+    def preprocess(self, variant: str | None = None) -> Any:
+        """How images become the network inputs of a variant (default: the first)."""
+        from pneumo_batch.core.images import Preprocess
+
+        return Preprocess.from_dict(self.model_record(variant or self.variants()[0])["preprocess"])
+
+    @property
+    def images(self) -> Store:
+        """The folder the manifest's image ids are relative to."""
+        return Store(self.store.path(PHANTOM)) if self.job.is_phantom else Store(self.job.data.root)
+
+    def _need(self, name: str, stage: str) -> str:
+        if not self.store.exists(name):
+            self.record  # noqa: B018 - says so if this is no run at all
+            raise RunError(f"{self.path}: no {name} yet; the stage {stage!r} writes it")
+        return name
+
+    # ------------------------------------------------------------------------------------------------------- writing
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], job: config.Job, fingerprint: str) -> "Run":
+        """Open a run directory for writing, new or to be resumed. Call it under `lock`.
+
+        Raises RunError when the directory holds the run of another job or something that is no run.
+        """
+        run = cls(path)
+        if run.store.exists(RECORD):
+            if run.record["fingerprint"] != fingerprint:
+                raise RunError(
+                    f"{run.path}: holds the run of another job (fingerprint {run.record['fingerprint'][:12]}, this one "
+                    f"is {fingerprint[:12]}); choose another --run-dir"
+                )
+            return run
+        values = job.model_dump(mode="json", exclude_none=True)
+        run.store.write_bytes(JOB, tomli_w.dumps(values).encode())
+        run.write_record(
+            {
+                "format": FORMAT,
+                "name": job.name,
+                "status": "running",
+                "fingerprint": fingerprint,
+                "created": now(),
+                "stages": {},
+                "counts": {},
+                "versions": versions(),
+                **source_commit(),
+                "error": None,
+            }
+        )
+        return run
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run; raises RunBusyError at once when another process does.
+
+        The operating system releases the lock with the process, so that no crash leaves a stale one.
+        """
+        if not self.store.is_local:  # object stores have no locks that end with their holder
+            yield
+            return
+        Path(self.store.root).mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.store.path(".lock"), blocking=False)
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            raise RunBusyError(f"{self.path}: another process holds this run; try again later") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def is_held(self) -> bool:
+        """Whether a process works on this run now."""
+        try:
+            with self.lock():
+                return False
+        except RunBusyError:
+            return True
+
+    def write_record(self, record: dict[str, Any]) -> None:
+        self.store.write_json(RECORD, {**record, "updated": now()})
+
+    def update_record(self, **fields: Any) -> None:
+        self.write_record({**self.record, **fields})
+
+    def stage(self, name: str, **fields: Any) -> None:
+        """Note how far a stage is: `status`, and when it is complete `seconds` and `counts`."""
+        record = self.record
+        stages = {**record["stages"], name: fields}
+        counts = dict(record["counts"])
+        for wanted in ("images", "quarantined", "attributed"):
+            found = [stage["counts"][wanted] for stage in stages.values() if wanted in stage.get("counts", {})]
+            if found and wanted != "quarantined":
+                counts[wanted] = found[0]
+        counts["quarantined"] = sum(stage.get("counts", {}).get("quarantined", 0) for stage in stages.values())
+        self.write_record({**record, "stages": stages, "counts": counts})
+        self.event("stage", stage=name, **fields)
+
+    def fail(self, error: BaseException) -> None:
+        """Note what ended the run early. The message is kept, not the traceback: records hold no paths of ours."""
+        message = str(error).strip().splitlines()
+        self.update_record(
+            status="failed", error={"type": type(error).__name__, "message": message[0] if message else ""}
+        )
+        self.event("failed", error=type(error).__name__, message=message[0] if message else "")
+
+    def complete(self) -> None:
+        """The last write of a run."""
+        self.store.remove(STAGING)
+        self.event("complete")
+        self.update_record(status="complete", error=None)
+
+    def event(self, kind: str, **fields: Any) -> None:
+        """One line of events.jsonl."""
+        line = json.dumps({"time": now(), "event": kind, **fields}, default=str) + "\n"
+        if self.store.is_local:
+            with Path(self.store.path(EVENTS)).open("a", encoding="utf-8") as file:
+                file.write(line)
+            return
+        before = self.store.read_bytes(EVENTS) if self.store.exists(EVENTS) else b""
+        self.store.write_bytes(EVENTS, before + line.encode())  # objects cannot be appended to
+
+    def commit_table(self, name: str) -> None:
+        """Make the table written under `staging/` visible."""
+        self.store.move(f"{STAGING}/{name}", name)
+
+
+# ----------------------------------------------------------------------------------------------------- what is recorded
+
+
+def now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str]:
+    """Versions of what results depend on, read without importing any of it."""
+    found = {name: metadata.version(name) for name in _VERSIONED}
+    return {"pneumo-batch": __version__, "python": platform.python_version(), **found}
+
+
+def source_commit() -> dict[str, Any]:
+    """Commit and dirty flag of the source tree; None where the package was installed without one."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return {"commit": None, "dirty": None}
+    git = ["git", "-C", str(root)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)  # noqa: S603
+        status = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True)  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+    return {"commit": head.stdout.strip(), "dirty": bool(status.stdout.strip())}

@@ -1,0 +1,258 @@
+"""Attribute: every chosen image under every variant -> the maps table, one row per image.
+
+bytes -> decode (tasks) -> an actor pool that holds every variant -> Parquet. Files are written under `staging/` and
+become `maps/` when every image is accounted for; an interrupted stage keeps the files it finished.
+"""
+
+import hashlib
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray.data
+
+from pneumo_batch.config import Attribution, Job
+from pneumo_batch.core import attribution, manifest, pairs, runtime, tables, targets
+from pneumo_batch.core.images import Preprocess
+from pneumo_batch.run import MAPS, QUARANTINE, STAGING, Run
+from pneumo_batch.stages import progress, staging
+from pneumo_batch.stages.cluster import Resources
+from pneumo_batch.storage import Store
+
+_REJECTED = f"{STAGING}/rejected"
+_FILE_BYTES = 64 * 2**20  # a file is at most this large before compression: what one actor holds of its results
+_DECODE_CPUS = 0.25
+_REPORT_IMAGES = 4
+_MAX_RESTARTS = 3  # by default Ray retries a batch that kills its actor for half an hour
+
+
+def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
+    """Write `maps/` and add what could not be read to the quarantine. Raises DataError when too much could not."""
+    chosen = choose(run.manifest_table(), job.attribution)
+    if not run.store.exists(MAPS):
+        run.store.remove(_REJECTED)  # what could not be read may be there again
+        todo = staging.without(chosen, staging.finished_ids(run.store, MAPS))
+        if todo.num_rows:
+            with progress.shown({"attributions": todo.num_rows}) as board:
+                _attribute(todo, Pool.of(job, run, resources), board)
+        _check(chosen, run, job.data.max_bad)
+        _add_to_quarantine(run)
+        run.commit_table(MAPS)
+    attributed = run.maps_table([]).num_rows
+    return {"chosen": chosen.num_rows, "attributed": attributed, "quarantined": chosen.num_rows - attributed}
+
+
+def choose(rows: pa.Table, settings: Attribution) -> pa.Table:
+    """The rows to attribute, in an order that makes the cross-image partner of an image its neighbour."""
+    rows = rows.filter(pc.is_in(rows["split"], pa.array(settings.splits)))
+    order = pairs.hash_order(rows["image_id"].to_pylist(), seed=0)
+    return rows.take(order[: settings.limit])
+
+
+def rejected(store: Store) -> list[dict[str, str]]:
+    """Quarantine rows of the images that could not be read while attributing."""
+    return [store.read_json(name) for name in store.files(_REJECTED, ".json")]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What an attribution actor needs to know, and how many there are."""
+
+    run: Run
+    job: Job
+    variants: list[str]
+    actors: int
+    cpus: float
+    gpus: float
+
+    @classmethod
+    def of(cls, job: Job, run: Run, resources: Resources) -> "Pool":
+        wanted, share = job.cluster.actors, job.cluster.gpus_per_actor
+        gpus = (1.0 if resources.gpus else 0.0) if share == "auto" else float(share)
+        if gpus > resources.gpus:
+            raise manifest.DataError(f"cluster.gpus_per_actor = {gpus:g} but the cluster has {resources.gpus:g} GPUs")
+        most = int(resources.gpus / gpus) if gpus else resources.cpus
+        actors = most if wanted == "auto" else wanted
+        if actors > most:
+            raise manifest.DataError(f"cluster.actors = {actors} but there is room for {most}; lower it or use auto")
+        return cls(run, job, run.variants(), actors, max(1, resources.cpus // actors) if not gpus else 1, gpus)
+
+
+def _attribute(todo: pa.Table, pool: Pool, board: Any) -> None:
+    rows = _rows_per_file(todo.num_rows, pool)
+    blocks = [todo.slice(start, rows) for start in range(0, todo.num_rows, rows)]
+    decoded = ray.data.from_arrow(blocks).map_batches(
+        _decoder(pool), batch_format="pyarrow", batch_size=None, num_cpus=_DECODE_CPUS
+    )
+    with warnings.catch_warnings():  # Ray 2.60 deprecates these two and has no other way to give them
+        warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+        dataset = decoded.map_batches(
+            Attributor,
+            fn_constructor_args=(pool, board),
+            batch_format="pyarrow",
+            batch_size=None,
+            num_cpus=pool.cpus,
+            num_gpus=pool.gpus,
+            compute=ray.data.ActorPoolStrategy(size=pool.actors, max_tasks_in_flight_per_actor=2),
+            max_restarts=_MAX_RESTARTS,
+            max_task_retries=1,
+        )
+    # the maps themselves hardly repeat a value: dictionaries would only cost time
+    staging.write(dataset, pool.run, MAPS, dictionary=["class_name", "patient_id"])
+
+
+def _rows_per_file(total: int, pool: Pool) -> int:
+    per_image = sum(4 * math.prod(shape) for shape in map_shapes(pool.job, pool.run, pool.variants[0]).values()) * len(
+        pool.variants
+    )
+    fair = math.ceil(total / (4 * pool.actors))  # so that no actor waits for another's last file
+    return max(1, min(pool.job.attribution.rows_per_file, _FILE_BYTES // per_image, fair))
+
+
+def map_shapes(job: Job, run: Run, variant: str) -> dict[str, tuple[int, int]]:
+    """(height, width) of each method's maps."""
+    return explainer(job, run, variant, device="cpu").map_shapes
+
+
+def explainer(job: Job, run: Run, variant: str, device: str) -> attribution.Explainer:
+    """The attribution methods of a job on one variant's network."""
+    preprocess = run.preprocess(variant)
+    return attribution.Explainer(
+        run.model(variant).to(device),
+        method_options(job.attribution),
+        preprocess,
+        allow_tf32=job.attribution.allow_tf32,
+    )
+
+
+def method_options(settings: Attribution) -> dict[str, dict[str, Any]]:
+    """Options of each method as keyword arguments."""
+    options = {}
+    for method in settings.methods:
+        section = getattr(settings, method, None)
+        options[method] = section.model_dump() if section is not None else {}
+    return options
+
+
+# ---------------------------------------------------------------------------------------------------------- on a worker
+
+
+def _decoder(pool: Pool) -> Callable[[pa.Table], pa.Table]:
+    """Read and decode the images of a batch; one that cannot be read leaves the batch and a note why."""
+    store, images = pool.run.store, pool.run.images
+    preprocess = pool.run.preprocess(pool.variants[0])
+
+    def decode(batch: pa.Table) -> pa.Table:
+        kept, arrays = [], []
+        for position, row in enumerate(batch.to_pylist()):
+            try:
+                arrays.append(_pixels(images, row, preprocess))
+                kept.append(position)
+            except (OSError, ValueError) as error:
+                _reject(store, row, str(error))
+        side = preprocess.size
+        pixels_BHW = np.stack(arrays) if arrays else np.empty((0, side, side), np.uint8)
+        column = pa.FixedShapeTensorArray.from_numpy_ndarray(pixels_BHW)
+        names = [field.name for field in tables.IDENTITY]
+        return batch.take(pa.array(kept, pa.int64())).select(names).append_column("pixels", column)
+
+    return decode
+
+
+def _pixels(images: Store, row: dict[str, Any], preprocess: Preprocess) -> np.ndarray:
+    data = images.read_bytes(row["image_id"])
+    if hashlib.sha256(data).hexdigest() != row["sha256"]:
+        raise ValueError("changed since it was indexed")
+    return preprocess.pixels(data)
+
+
+def _reject(store: Store, row: dict[str, Any], reason: str) -> None:
+    entry = {name: row[name] for name in ("image_id", "split", "class_name")}
+    name = hashlib.sha256(row["image_id"].encode()).hexdigest()[:32]  # a retried task writes the same file again
+    store.write_json(f"{_REJECTED}/{name}.json", {**entry, "stage": "attribute", "reason": reason})
+
+
+class Attributor:
+    """An actor of the pool: all variants and methods on its share of the machine."""
+
+    def __init__(self, pool: Pool, board: Any):
+        self.device = "cuda" if pool.gpus else "cpu"
+        runtime.keep_memory()
+        runtime.use_threads(int(pool.cpus))
+        self.pool = pool
+        self.board = board
+        self.explainers = {name: explainer(pool.job, pool.run, name, self.device) for name in pool.variants}
+        self.preprocess = {name: pool.run.preprocess(name) for name in pool.variants}
+        shapes = next(iter(self.explainers.values())).map_shapes
+        self.schema = tables.maps_schema(shapes, pool.variants, attribution.WITH_DELTA & set(shapes))
+        self.classes = pool.run.model_record(pool.variants[0])["classes"]
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        pixels_BHW = tables.tensor_array(batch["pixels"])
+        labels_B = batch["label"].to_numpy()
+        targets_B = targets.explained_outputs(self.pool.job.attribution.target, self.classes, labels_B)
+        columns: dict[str, list[np.ndarray]] = {}
+        for start in range(0, len(pixels_BHW), _REPORT_IMAGES):
+            part = slice(start, start + _REPORT_IMAGES)
+            for name, values_B in self._explain(pixels_BHW[part], targets_B[part]).items():
+                columns.setdefault(name, []).append(values_B)
+            self.board.add.remote("attributions", len(pixels_BHW[part]))
+        return self._table(batch, {name: np.concatenate(parts) for name, parts in columns.items()})
+
+    def _explain(self, pixels_BHW: np.ndarray, targets_B: np.ndarray) -> dict[str, np.ndarray]:
+        import torch
+
+        columns = {}
+        for variant, explain in self.explainers.items():
+            inputs_BCHW = self.preprocess[variant].inputs(torch.from_numpy(pixels_BHW).to(self.device))
+            found = explain(inputs_BCHW, torch.from_numpy(targets_B).to(self.device))
+            columns[f"logit__{variant}"] = found.logits_B.cpu().numpy()
+            for method, maps_BHW in found.maps.items():
+                columns[f"{method}__{variant}"] = maps_BHW.cpu().numpy()
+            for method, delta_B in found.deltas.items():
+                columns[f"{method}_delta__{variant}"] = delta_B.cpu().numpy()
+        return columns
+
+    def _table(self, batch: pa.Table, columns: dict[str, np.ndarray]) -> pa.Table:
+        arrays: list[Any] = []
+        for field in self.schema:
+            if field.name in batch.column_names:
+                arrays.append(batch[field.name])
+            elif not columns:
+                arrays.append(
+                    field.type.wrap_array(pa.array([], field.type.storage_type))
+                    if isinstance(field.type, pa.FixedShapeTensorType)
+                    else pa.array([], field.type)
+                )
+            elif isinstance(field.type, pa.FixedShapeTensorType):
+                arrays.append(tables.tensor_column(columns[field.name]))
+            else:
+                arrays.append(pa.array(columns[field.name], field.type))
+        return pa.table(arrays, schema=self.schema)
+
+
+# -------------------------------------------------------------------------------------------------------------- balance
+
+
+def _check(chosen: pa.Table, run: Run, max_bad: float) -> None:
+    """Every chosen image was attributed once or rejected with a reason, and not too many were rejected."""
+    reasons = {row["image_id"]: row["reason"] for row in rejected(run.store)}
+    staging.check_balance(chosen["image_id"].to_pylist(), staging.finished_ids(run.store, MAPS), list(reasons), "maps")
+    if len(reasons) > max_bad * chosen.num_rows:
+        image_id, reason = min(reasons.items())
+        raise manifest.DataError(
+            f"{len(reasons)} of {chosen.num_rows} images could not be read any more, more than data.max_bad = "
+            f"{max_bad:g} allows; the first is {image_id}: {reason}"
+        )
+
+
+def _add_to_quarantine(run: Run) -> None:
+    known = run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)
+    known = known.filter(pc.not_equal(known["stage"], "attribute"))
+    added = pa.Table.from_pylist(rejected(run.store), schema=tables.QUARANTINE)
+    run.store.write_table(QUARANTINE, pa.concat_tables([known, added]).sort_by("image_id"))

@@ -1,0 +1,104 @@
+"""The Ray cluster a run works on: joined or started here, and what it has."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psutil
+
+from pneumo_batch import config
+
+# Read by Ray when it is imported or starts its workers.
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how soon a finished training is noticed
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # the hook would start every worker anew under uv
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+}
+# Reading and writing tasks of Ray Data need CPUs beside a pool that takes them all: without these it hangs silently.
+SPARE_CPUS = 2
+_OBJECT_STORE_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the whole cluster offers: logical CPUs for computing (spare ones left out) and GPUs."""
+
+    cpus: int
+    gpus: float
+    nodes: int
+
+
+@contextlib.contextmanager
+def session(cluster: config.Cluster) -> Iterator[Resources]:
+    """Join the job's cluster, or start one here for as long as the block runs.
+
+    Raises config.JobError when nothing answers at the address.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    started = not ray.is_initialized()
+    if started:
+        _connect(cluster.address)
+    _quiet()
+    try:
+        yield resources(local=cluster.address == "local")
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def _connect(address: str) -> None:
+    import ray
+
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address == "local":
+        ray.init(
+            address="local",
+            num_cpus=usable_cpus() + SPARE_CPUS,
+            include_dashboard=False,
+            object_store_memory=_object_store_bytes(),
+            **quiet,
+        )
+        return
+    try:
+        ray.init(address=address, **quiet)
+    except (ConnectionError, TimeoutError, ValueError) as error:
+        raise config.JobError(f"cluster.address {address!r}: {str(error).splitlines()[0]}") from error
+
+
+def _quiet() -> None:
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    context.enable_progress_bars = False  # the run shows its own, alike for every stage
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.train").setLevel(logging.ERROR)
+
+
+def usable_cpus() -> int:
+    """CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _object_store_bytes() -> int:
+    memory = psutil.virtual_memory().available
+    with contextlib.suppress(OSError):
+        memory = min(memory, 4 * psutil.disk_usage("/dev/shm").free)  # noqa: S108 - where Ray keeps it
+    return max(int(memory * _OBJECT_STORE_SHARE), 100 * 2**20)
+
+
+def resources(local: bool) -> Resources:
+    import ray
+
+    total = ray.cluster_resources()
+    nodes = sum(node["Alive"] for node in ray.nodes())
+    cpus = int(total.get("CPU", 0))
+    return Resources(max(1, cpus - SPARE_CPUS if local else cpus - nodes), total.get("GPU", 0), nodes)

@@ -1,0 +1,151 @@
+"""Compare: every pair of maps of every attributed image -> the scores table.
+
+A task scores images that lie together in one file of maps. The image each of them is crossed with is its neighbour in
+that file, but for the last ones, whose partners are read from another.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray.data
+
+from pneumo_batch.config import Job
+from pneumo_batch.core import comparison, pairs, tables
+from pneumo_batch.run import MAPS, SCORES, Run
+from pneumo_batch.stages import progress, staging
+from pneumo_batch.stages.cluster import Resources
+
+_MOST_ROWS = 64
+_TASK_CPUS = 1
+
+
+def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
+    """Write `scores/`."""
+    images = locate(run)
+    if not run.store.exists(SCORES):
+        todo = staging.without(images, staging.finished_ids(run.store, SCORES))
+        if todo.num_rows:
+            with progress.shown({"comparisons": todo.num_rows}) as board:
+                _compare(_with_partners(images, job), todo, Scorer(job, run, board), resources)
+        found = set(staging.finished_ids(run.store, SCORES))
+        staging.check_balance(images["image_id"].to_pylist(), sorted(found), [], SCORES)
+        run.commit_table(SCORES)
+    plan = plan_of(job, run)
+    rows = sum(len(plan.pairs[cell.kind]) for cell in plan.cells)
+    return {"images": images.num_rows, "scores": images.num_rows * rows}
+
+
+def plan_of(job: Job, run: Run) -> comparison.Comparison:
+    """What is compared in a run."""
+    return comparison.Comparison(
+        variants=tuple((name, run.model_record(name)["kind"] == "true") for name in run.variants()),
+        methods=tuple(job.attribution.methods),
+        metrics=tuple(job.compare.metrics),
+        region_grid=job.compare.region_grid,
+        size=job.data.image_size,
+        seed=job.compare.partner_seed,
+    )
+
+
+def locate(run: Run) -> pa.Table:
+    """Identity of every attributed image, its file of maps and its row there."""
+    names = [field.name for field in tables.IDENTITY]
+    parts = []
+    for name in run.store.files(MAPS, ".parquet"):
+        part = pq.read_table(run.store.path(name), columns=names, filesystem=run.store.fs)
+        part = part.append_column("file", pa.array([name] * part.num_rows))
+        parts.append(part.append_column("row", pa.array(np.arange(part.num_rows))))
+    return pa.concat_tables(parts)
+
+
+def _with_partners(images: pa.Table, job: Job) -> pa.Table:
+    position_N = pairs.partners(
+        images["image_id"].to_pylist(), images["patient_id"].to_pylist(), job.compare.partner_seed
+    )
+    partner = images.take(pa.array(position_N))
+    for name in ("image_id", "file", "row"):
+        images = images.append_column(f"partner_{name}", partner[name])
+    return images
+
+
+def _compare(images: pa.Table, todo: pa.Table, scorer: "Scorer", resources: Resources) -> None:
+    wanted = set(todo["image_id"].to_pylist())
+    chosen = images.filter(pa.array([image_id in wanted for image_id in images["image_id"].to_pylist()]))
+    fair = math.ceil(chosen.num_rows / (4 * resources.cpus))
+    dataset = ray.data.from_arrow(_blocks(chosen, max(1, min(_MOST_ROWS, fair)))).map_batches(
+        scorer, batch_format="pyarrow", batch_size=None, num_cpus=_TASK_CPUS
+    )
+    texts = [field.name for field in tables.SCORES if pa.types.is_dictionary(field.type)]
+    staging.write(dataset, scorer.run, SCORES, dictionary=["image_id", "patient_id", *texts])
+
+
+def _blocks(images: pa.Table, rows: int) -> list[pa.Table]:
+    """Runs of at most `rows` images of one file."""
+    images = images.sort_by([("file", "ascending"), ("row", "ascending")])
+    files = images["file"].to_pylist()
+    starts = [0]
+    for position in range(1, len(files)):
+        if files[position] != files[position - 1] or position - starts[-1] >= rows:
+            starts.append(position)
+    return [images.slice(a, b - a) for a, b in zip(starts, [*starts[1:], len(files)], strict=True)]
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Scores one block of images; runs in a Ray task."""
+
+    job: Job
+    run: Run
+    board: Any
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        plan = plan_of(self.job, self.run)
+        read = _reader(self.run, plan, batch)
+
+        @functools.lru_cache(maxsize=4)  # a partner is most often the next image: its features serve twice
+        def features(file: str, row: int) -> comparison.ImageFeatures:
+            return plan.features(read(file, row))
+
+        found = []
+        for position, row in enumerate(batch.to_pylist()):
+            own = features(row["file"], row["row"])
+            if position == 0:
+                plan.check_self_pairs(own)
+            partner = features(row["partner_file"], row["partner_row"])
+            found.append(plan.score(row["image_id"], self._pixels(row["image_id"]), own, partner))
+            self.board.add.remote("comparisons", 1)
+        return plan.table(batch, np.stack(found))
+
+    def _pixels(self, image_id: str) -> np.ndarray:
+        return self.run.preprocess().pixels(self.run.images.read_bytes(image_id))
+
+
+def _reader(run: Run, plan: comparison.Comparison, batch: pa.Table) -> Callable[[str, int], dict[str, np.ndarray]]:
+    """Maps (V, h, w) of each method for the rows this batch needs; each file is read once."""
+    columns = [f"{method}__{name}" for method in plan.methods for name, _ in plan.variants]
+    needed: dict[str, set[int]] = {}
+    for prefix in ("", "partner_"):
+        places = zip(batch[f"{prefix}file"].to_pylist(), batch[f"{prefix}row"].to_pylist(), strict=True)
+        for file, row in places:
+            needed.setdefault(file, set()).add(row)
+    held = {}
+    for file, rows in needed.items():
+        order = sorted(rows)
+        table = pq.read_table(run.store.path(file), columns=columns, filesystem=run.store.fs).take(pa.array(order))
+        arrays = {name: tables.tensor_array(table[name]) for name in columns}
+        held[file] = ({row: position for position, row in enumerate(order)}, arrays)
+
+    def read(file: str, row: int) -> dict[str, np.ndarray]:
+        places, arrays = held[file]
+        at = places[row]
+        return {
+            method: np.stack([arrays[f"{method}__{name}"][at] for name, _ in plan.variants]) for method in plan.methods
+        }
+
+    return read

@@ -1,0 +1,148 @@
+"""Conclude: the scores -> the summary table and the verdict of each method."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset
+
+from pneumo_batch.config import Job
+from pneumo_batch.core import (
+    classification,
+    evaluation,
+    localisation,
+    per_image,
+    similarity,
+    statistics,
+    tables,
+    verdict,
+)
+from pneumo_batch.run import SCORES, SUMMARY, VERDICT, Run
+from pneumo_batch.stages.cluster import Resources
+
+_FROM_MODEL = (
+    "kind",
+    "seed",
+    "network",
+    "epochs",
+    "chosen_epoch",
+    "memorised",
+    "majority",
+    "label_agreement",
+    "threshold",
+)
+
+
+def run(job: Job, run: Run, _resources: Resources) -> dict[str, int]:
+    """Write `summary.parquet` and `verdict.json`."""
+    images = run.maps_table([]).sort_by("image_id")
+    data = per_image.gather(_score_batches(run), images)
+    names = {kind: [v for v in run.variants() if run.model_record(v)["kind"] == kind] for kind in ("true", "random")}
+    settings = job.compare
+    tests = statistics.calibrated_test(data, names["true"], names["random"], resamples=settings.resamples)
+    classes = run.model_record(run.variants()[0])["classes"]
+    run.store.write_table(SUMMARY, statistics.summarise(data, classes, resamples=settings.resamples))
+    primary = settings.primary
+    found: dict[str, Any] = {
+        "primary": primary.model_dump(),
+        "margin": settings.margin,
+        "methods": verdict.conclude(
+            [_facts(name, job, run) for name in run.variants()],
+            tests,
+            (primary.view, primary.scale, primary.metric),
+            settings.margin,
+        ),
+        "variants": {name: _variant(name, run) for name in run.variants()},
+        "degenerate": _degenerate(data),
+    }
+    if job.is_phantom:
+        found["localisation"] = _localisation(job, run, images)
+    run.store.write_json(VERDICT, found)
+    return {"methods": len(found["methods"]), "summaries": run.store.read_table(SUMMARY).num_rows}
+
+
+def _score_batches(run: Run) -> Iterator[pa.RecordBatch]:
+    paths = [run.store.path(name) for name in run.store.files(SCORES, ".parquet")]
+    dataset = pyarrow.dataset.dataset(paths, schema=tables.SCORES, filesystem=run.store.fs, format="parquet")
+    yield from dataset.to_batches()
+
+
+def _facts(name: str, job: Job, run: Run) -> verdict.VariantFacts:
+    record = run.model_record(name)
+    test = _test_metrics(name, run)
+    return verdict.VariantFacts(
+        name=name,
+        is_true=record["kind"] == "true",
+        memorised=record["memorised"],
+        required=job.train.memorise,
+        majority=record.get("majority"),
+        auroc=test["auroc"],
+        auroc_low=test["auroc_interval"][0],
+    )
+
+
+def _test_metrics(name: str, run: Run) -> dict[str, Any]:
+    """Metrics on the test split with the threshold chosen on validation, and the interval of the AUROC."""
+    rows = run.store.read_table(f"models/{name}/predictions.parquet", schema=tables.PREDICTIONS)
+    rows = rows.filter(pc.equal(rows["split"], "test")).sort_by("image_id")
+    manifest = run.manifest_table()
+    patients = manifest.filter(pc.equal(manifest["split"], "test"))["patient_id"].to_numpy()
+    codes_N = np.unique(patients, return_inverse=True)[1]
+    logits_NK, labels_N = evaluation.logits_of(rows), rows["label"].to_numpy()
+    measured = classification.metrics(logits_NK, labels_N, run.model_record(name)["threshold"])
+    return {**measured, "auroc_interval": list(classification.auroc_interval(logits_NK, labels_N, codes_N))}
+
+
+def _variant(name: str, run: Run) -> dict[str, Any]:
+    record = run.model_record(name)
+    trained = record["metrics"].get("train")
+    return {
+        **{key: record.get(key) for key in _FROM_MODEL},
+        "training_accuracy": trained["accuracy"] if trained else None,
+        "test": _test_metrics(name, run),
+    }
+
+
+def _degenerate(data: per_image.PerImage) -> dict[str, dict[str, int]]:
+    """Images whose map is constant, by method and view and then variant, at pixel scale."""
+    found: dict[str, dict[str, int]] = {}
+    for (cell, variant), count in data.degenerate.items():
+        if cell.scale == "pixel" and cell.metric == "pearson":
+            found.setdefault(f"{cell.method}/{cell.view}", {})[variant] = count
+    return found
+
+
+# --------------------------------------------------------------------------------------------------------- localisation
+
+
+def _localisation(job: Job, run: Run, images: pa.Table) -> dict[str, dict[str, Any]]:
+    """By method and variant, over images with an opacity: positive share inside it and pointing game, beside chance."""
+    masks = {image_id: mask for image_id in images["image_id"].to_pylist() if (mask := _mask(image_id, job, run)).any()}
+    chance = float(np.mean([mask.mean() for mask in masks.values()]))
+    found: dict[str, dict[str, Any]] = {}
+    for method in job.attribution.methods:
+        for variant in run.variants():
+            ids, maps_Nhw = run.maps(method, variant)
+            maps = {image_id: maps_Nhw[i] for i, image_id in enumerate(ids) if image_id in masks}
+            found.setdefault(method, {})[variant] = _located(maps, masks, job.data.image_size)
+    return {"images": len(masks), "chance": chance, "methods": found}  # type: ignore[dict-item]
+
+
+def _located(maps: dict[str, np.ndarray], masks: dict[str, np.ndarray], size: int) -> dict[str, float]:
+    resized = {image_id: similarity.resize(map_hw[None], size)[0] for image_id, map_hw in maps.items()}
+    shares = [localisation.positive_share(map_HW, masks[image_id]) for image_id, map_HW in resized.items()]
+    hits = [localisation.points_inside(map_HW, masks[image_id]) for image_id, map_HW in resized.items()]
+    return {"positive_share": float(np.nanmean(shares)), "pointing_game": float(np.mean(hits))}
+
+
+def _mask(image_id: str, job: Job, run: Run) -> np.ndarray:
+    """The opacity of a generated image at the network's resolution; empty without one."""
+    from pneumo_batch.core import phantom
+    from pneumo_batch.core.images import Preprocess
+
+    path = phantom.mask_path(image_id)
+    if not run.images.exists(path):
+        return np.zeros((job.data.image_size, job.data.image_size), bool)
+    return Preprocess(size=job.data.image_size, pad=job.data.pad).pixels(run.images.read_bytes(path)) > 127

@@ -1,0 +1,109 @@
+"""Index: a folder of images -> the manifest, one row per image, and the quarantine."""
+
+import math
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray.data
+
+from pneumo_batch.config import Job
+from pneumo_batch.core import audit, manifest, tables
+from pneumo_batch.run import MANIFEST, PHANTOM, QUARANTINE, STAGING, Run
+from pneumo_batch.stages import progress
+from pneumo_batch.stages.cluster import Resources
+from pneumo_batch.storage import Store
+
+_ROWS_PER_TASK = 256
+
+
+def run(job: Job, run: Run, _resources: Resources) -> dict[str, int]:
+    """Write `manifest/` and `quarantine.parquet`. Raises DataError when the images cannot be used."""
+    if job.is_phantom:
+        write_phantom(job, run)
+    listing = discover(job, run.images)
+    with progress.shown({"images": listing.num_rows}) as board:
+        rows, rejected = inspect(listing, run.images, board)
+    check_rejected(rejected, listing.num_rows, job.data.max_bad)
+    rows = manifest.carve_validation(rows, job.data.val_fraction, job.data.split_seed)
+    findings = audit.audit(rows, rejected)
+    errors = [line for line in findings.errors if not (job.data.allow_leaks and "splits" in line)]
+    if errors:
+        raise manifest.DataError(f"{job.data.root}: {errors[0]}")
+    for line in findings.warnings:
+        run.event("warning", stage="index", message=line)
+    run.store.write_table(f"{STAGING}/{MANIFEST}/part-0.parquet", rows)
+    run.store.write_table(QUARANTINE, rejected)
+    run.commit_table(MANIFEST)
+    return {"images": listing.num_rows, "indexed": rows.num_rows, "quarantined": rejected.num_rows}
+
+
+def discover(job: Job, images: Store) -> pa.Table:
+    """The listing of a job's images; raises DataError when a split that the job needs is missing."""
+    try:
+        listing, _ = manifest.discover(images.fs, images.root, job.data.classes)
+    except FileNotFoundError as error:
+        raise manifest.DataError(f"{job.data.root}: no such folder") from error
+    trains = len(job.train.true_seeds) + len(job.train.random_seeds) > 0
+    manifest.require_splits(listing, (["train"] if trains else []) + job.attribution.splits)
+    return listing
+
+
+def write_phantom(job: Job, run: Run) -> None:
+    """Generate the phantom images, once."""
+    from pathlib import Path
+
+    from pneumo_batch.core import phantom
+
+    if not run.store.is_local:
+        raise manifest.DataError(
+            "data.root 'phantom' needs a local run directory; write the set with `data demo` first"
+        )
+    if not run.store.exists(PHANTOM):
+        wanted = job.phantom
+        phantom.write(
+            Path(run.store.path(PHANTOM)),
+            train=wanted.train,
+            test=wanted.test,
+            seed=wanted.seed,
+            image_size=wanted.image_size,
+        )
+
+
+def inspect(listing: pa.Table, images: Store, board: object) -> tuple[pa.Table, pa.Table]:
+    """Open every listed image on the cluster: (manifest rows, quarantine rows), each sorted by id."""
+
+    def inspect_batch(batch: pa.Table) -> pa.Table:
+        good, bad = manifest.inspect_batch(batch, images.fs, images.root)
+        board.add.remote("images", batch.num_rows)  # type: ignore[attr-defined]
+        bad = bad.append_column("rejected", pa.array([True] * bad.num_rows, pa.bool_()))
+        # one schema whatever a block holds: blocks of different schemas cannot be put together
+        return pa.concat_tables([_INSPECTED.empty_table(), good, bad], promote_options="default")
+
+    blocks = math.ceil(listing.num_rows / _ROWS_PER_TASK)
+    tasks = [listing.slice(i * _ROWS_PER_TASK, _ROWS_PER_TASK) for i in range(blocks)]
+    dataset = ray.data.from_arrow(tasks).map_batches(inspect_batch, batch_format="pyarrow", batch_size=None)
+    parts = list(dataset.iter_batches(batch_size=None, batch_format="pyarrow"))
+    table = pa.concat_tables(parts, promote_options="default").sort_by("image_id")
+    bad_rows = pc.is_valid(table["rejected"])
+    good = table.filter(pc.invert(bad_rows)).select(tables.MANIFEST.names).cast(tables.MANIFEST)
+    bad = table.filter(bad_rows).select(tables.QUARANTINE.names).cast(tables.QUARANTINE)
+    assert good.num_rows + bad.num_rows == listing.num_rows, "index lost images"
+    return good, bad
+
+
+def check_rejected(rejected: pa.Table, total: int, max_bad: float) -> None:
+    """Raise DataError when more images are unreadable than the job allows."""
+    if rejected.num_rows <= max_bad * total:
+        return
+    first = rejected.slice(0, 1).to_pylist()[0]
+    raise manifest.DataError(
+        f"{rejected.num_rows} of {total} images are unreadable, more than data.max_bad = {max_bad:g} allows; "
+        f"the first is {first['image_id']}: {first['reason']}"
+    )
+
+
+_INSPECTED = pa.schema(
+    [field.with_nullable(True) for field in tables.MANIFEST]
+    + [tables.QUARANTINE.field("stage").with_nullable(True), tables.QUARANTINE.field("reason").with_nullable(True)]
+    + [pa.field("rejected", pa.bool_())]
+)

@@ -1,0 +1,87 @@
+"""Progress of a stage: workers report to one actor, the driver shows it as bars or as plain lines."""
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import ray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+_POLL_SECONDS = 0.5
+_LINE_SECONDS = 15.0
+
+
+@ray.remote(num_cpus=0, max_restarts=-1)
+class Board:
+    """Latest state of every task of a stage. Losing it loses no result: workers do not wait for it."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, dict[str, Any]] = {}
+
+    def add(self, task: str, done: int) -> None:
+        state = self._tasks.setdefault(task, {"done": 0, "note": ""})
+        state["done"] += done
+
+    def set(self, task: str, done: int, note: str = "") -> None:
+        self._tasks[task] = {"done": done, "note": note}
+
+    def read(self) -> dict[str, dict[str, Any]]:
+        return self._tasks
+
+
+@contextlib.contextmanager
+def shown(totals: dict[str, int]) -> Iterator[Any]:
+    """Show the tasks of a stage while the block runs; yields the board that workers report to."""
+    board = Board.remote()
+    stop = threading.Event()
+    show = _show_bars if sys.stderr.isatty() else _show_lines
+    thread = threading.Thread(target=show, args=(board, totals, stop), daemon=True)
+    thread.start()
+    try:
+        yield board
+    finally:
+        stop.set()
+        thread.join(timeout=5)
+        ray.kill(board)
+
+
+def _read(board: Any) -> dict[str, dict[str, Any]]:
+    try:
+        return ray.get(board.read.remote(), timeout=5)
+    except ray.exceptions.RayError:
+        return {}  # restarting, or the cluster is busy: the next poll shows it
+
+
+def _show_bars(board: Any, totals: dict[str, int], stop: threading.Event) -> None:
+    columns = (
+        TextColumn("  {task.description:<24}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        ids = {task: bars.add_task(task, total=total, note="") for task, total in totals.items()}
+        last = False
+        while not last:
+            last = stop.wait(_POLL_SECONDS)
+            for task, state in _read(board).items():
+                bars.update(ids[task], completed=state["done"], note=state["note"])
+
+
+def _show_lines(board: Any, totals: dict[str, int], stop: threading.Event) -> None:
+    started = time.monotonic()
+    shown: dict[str, int] = {}
+    while not stop.wait(_LINE_SECONDS):
+        for task, state in _read(board).items():
+            if shown.get(task) == state["done"]:
+                continue
+            shown[task] = state["done"]
+            note = f"  {state['note']}" if state["note"] else ""
+            seconds = time.monotonic() - started
+            print(f"  {task}: {state['done']}/{totals[task]}  {seconds:.0f} s{note}", file=sys.stderr, flush=True)

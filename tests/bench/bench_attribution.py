@@ -1,0 +1,198 @@
+"""Integrated Gradients against captum, as documented and tuned, and against the machine's matrix product.
+
+Run by hand: `python tests/bench/bench_attribution.py [images] [rounds]`. Every contender gets all cores, as one process
+of n threads or n processes of one thread, whichever is faster for it; contenders alternate within a round, and a
+ratio is one of medians over rounds. Nothing here asserts a time.
+"""
+
+import multiprocessing
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from pneumo_batch.core import networks
+from pneumo_batch.core.attribution import Explainer, baseline_input
+from pneumo_batch.core.images import Preprocess
+from pneumo_batch.core.runtime import keep_memory, use_threads
+
+SIZE, STEPS = 224, 50
+PREPROCESS = Preprocess(SIZE)
+# Multiply-adds of cnn5 at 224 px and 1 channel behind its first convolution, forward; the gradient takes as many again.
+_LAYERS = ((32, 64, 112), (64, 64, 56), (64, 128, 28), (128, 256, 14))
+_MACS = sum(9 * inputs * outputs * side**2 for inputs, outputs, side in _LAYERS) + 12544 * 128 + 128
+FLOP_PER_IMAGE = 2 * 2 * _MACS * STEPS
+
+
+def model(path: str | None = None) -> torch.nn.Module:
+    """cnn5 of one channel: trained weights if BENCH_MODEL names them, else random ones."""
+    torch.manual_seed(0)
+    network = networks.build("cnn5", image_size=SIZE, channels=1, outputs=1).eval()
+    path = path or os.environ.get("BENCH_MODEL")
+    return networks.load_state(network, path) if path else network
+
+
+def images(count: int) -> torch.Tensor:
+    """Smooth random films."""
+    noise = torch.rand(count, 1, SIZE // 8, SIZE // 8, generator=torch.Generator().manual_seed(1))
+    return (torch.nn.functional.interpolate(noise, size=SIZE, mode="bicubic").clamp(0, 1) - 0.345) / 0.282
+
+
+def _ours(pass_size: int | None = None) -> Callable[[torch.Tensor], Any]:
+    keep_memory()
+    explainer = Explainer(model(), {"integrated_gradients": {"steps": STEPS}}, PREPROCESS, pass_size=pass_size)
+    return lambda inputs: explainer(inputs, torch.zeros(len(inputs), dtype=torch.int64)).maps["integrated_gradients"]
+
+
+def _captum(batch: int, tuned: bool) -> Callable[[torch.Tensor], Any]:
+    from captum.attr import IntegratedGradients
+
+    network, baseline = model(), baseline_input("black", PREPROCESS)
+    layout = torch.channels_last if tuned else torch.contiguous_format
+    if tuned:
+        keep_memory()
+        network = network.requires_grad_(False).to(memory_format=layout)
+    method = IntegratedGradients(network)
+
+    def explain(inputs: torch.Tensor) -> torch.Tensor:
+        arguments = {"n_steps": STEPS, "method": "riemann_middle", "internal_batch_size": batch}
+        inputs = inputs.contiguous(memory_format=layout)
+        return method.attribute(inputs, baselines=baseline, target=0, **arguments).sum(1).detach()
+
+    return explain
+
+
+def _matmul() -> Callable[[torch.Tensor], Any]:
+    left, right = torch.randn(2, 2048, 2048)
+    return lambda inputs: [left @ right for _ in range(8 * len(inputs))]
+
+
+CONTENDERS: dict[str, tuple[Callable[..., Any], tuple]] = {
+    "ours": (_ours, ()),
+    **{f"captum as documented {batch}": (_captum, (batch, False)) for batch in (16, 32, 64)},
+    **{f"captum tuned {batch}": (_captum, (batch, True)) for batch in (2, 4, 8)},
+    "matmul": (_matmul, ()),
+}
+MATMUL_FLOP = 8 * 2 * 2048**3  # an "image"
+
+
+def _serve(name: str, threads: int, pipe: Any) -> None:
+    use_threads(threads)
+    factory, arguments = CONTENDERS[name]
+    work = factory(*arguments)
+    work(images(1))
+    pipe.send("ready")
+    while (count := pipe.recv()) is not None:
+        work(images(count))
+        pipe.send("done")
+
+
+class Pool:
+    """One contender on all cores: `processes` of `cores / processes` threads, each with its share of the images."""
+
+    def __init__(self, name: str, processes: int, cores: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipes = []
+        for _ in range(processes):
+            mine, theirs = context.Pipe()
+            context.Process(target=_serve, args=(name, cores // processes, theirs), daemon=True).start()
+            self.pipes.append(mine)
+        for pipe in self.pipes:
+            pipe.recv()
+
+    def seconds(self, images_each: int) -> float:
+        """Wall-clock seconds an image."""
+        count = images_each * len(self.pipes)
+        begin = time.perf_counter()
+        for pipe in self.pipes:
+            pipe.send(images_each)
+        for pipe in self.pipes:
+            pipe.recv()
+        return (time.perf_counter() - begin) / count
+
+    def close(self) -> None:
+        for pipe in self.pipes:
+            pipe.send(None)
+
+
+def measure(images_each: int = 2, rounds: int = 3) -> dict[str, float]:
+    """Median seconds an image of every contender, in its better arrangement of processes and threads."""
+    cores = os.cpu_count() or 1
+    pools = {(name, processes): Pool(name, processes, cores) for name in CONTENDERS for processes in sorted({1, cores})}
+    times: dict[tuple[str, int], list[float]] = {key: [] for key in pools}
+    for _ in range(rounds):
+        for key, pool in pools.items():
+            times[key].append(pool.seconds(images_each))
+    for pool in pools.values():
+        pool.close()
+    medians = {key: statistics.median(values) for key, values in times.items()}
+    return {name: min(medians[name, processes] for processes in sorted({1, cores})) for name in CONTENDERS}
+
+
+def error(maps_BHW: torch.Tensor, reference_BHW: torch.Tensor) -> float:
+    """Relative L2 error."""
+    return float((maps_BHW - reference_BHW).norm() / reference_BHW.norm())
+
+
+def accuracy() -> dict[str, float]:
+    """Error of 50 steps against 600, ours and captum's own default rule and midpoint rule, one image."""
+    from captum.attr import IntegratedGradients
+
+    inputs, network, target = images(1), model(), torch.zeros(1, dtype=torch.int64)
+    reference = Explainer(network, {"integrated_gradients": {"steps": 600}}, PREPROCESS)(inputs, target)
+    reference_BHW = reference.maps["integrated_gradients"]
+    found = {
+        "ours": error(_ours()(inputs), reference_BHW),
+        "captum midpoint": error(_captum(4, True)(inputs), reference_BHW),
+    }
+    method = IntegratedGradients(network)
+    baseline = baseline_input("black", PREPROCESS)
+    default = method.attribute(inputs, baselines=baseline, target=0, n_steps=STEPS, internal_batch_size=8)
+    found["captum default"] = error(default.sum(1).detach(), reference_BHW)
+    return found
+
+
+def row(name: str, ours: float, peer: float, bar: float, unit: str = "s/image") -> dict[str, Any]:
+    """One line of the table: how many times faster than the peer."""
+    ratio = peer / ours
+    return {"name": name, "ratio": ratio, "bar": bar, "met": ratio >= bar, "ours": ours, "peer": peer, "unit": unit}
+
+
+def bench_integrated_gradients(images_each: int = 2, rounds: int = 3) -> list[dict[str, Any]]:
+    """The three bars of the kernel, and what its accuracy is worth."""
+    seconds = measure(images_each, rounds)
+    documented = min(value for name, value in seconds.items() if name.startswith("captum as documented"))
+    tuned = min(value for name, value in seconds.items() if name.startswith("captum tuned"))
+    ours = seconds["ours"]
+    share = (FLOP_PER_IMAGE / ours) / (MATMUL_FLOP / seconds["matmul"])
+    errors = accuracy()
+    return [
+        row("Integrated Gradients vs captum as documented", ours, documented, 4.5),
+        row("Integrated Gradients vs captum tuned", ours, tuned, 1.4),
+        {
+            "name": "Integrated Gradients FLOP/s vs matrix product",
+            "ratio": share,
+            "bar": 0.8,
+            "met": share >= 0.8,
+            "ours": FLOP_PER_IMAGE / ours / 1e9,
+            "peer": MATMUL_FLOP / seconds["matmul"] / 1e9,
+            "unit": "GFLOP/s",
+        },
+        row(
+            "Integrated Gradients error vs captum's default rule",
+            errors["ours"],
+            errors["captum default"],
+            1.0,
+            "rel. L2",
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    given = [int(argument) for argument in sys.argv[1:]]
+    for line in bench_integrated_gradients(*given):
+        print(line)

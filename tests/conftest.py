@@ -1,0 +1,27 @@
+import os
+from pathlib import Path
+
+import pytest
+
+# Ray reads these when it starts; the same as a run sets for itself.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def kermany() -> Path:
+    """The published test and train splits as 224 px JPEG files, where this machine has them."""
+    folder = REAL / "kermany224"
+    if not folder.is_dir():
+        pytest.skip("the real chest X-rays are not on this machine (../shared/data/kermany224)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def kermany_original() -> Path:
+    """A few images as published: mixed sizes, gray and RGB."""
+    folder = REAL / "kermany-original"
+    if not folder.is_dir():
+        pytest.skip("the real chest X-rays are not on this machine (../shared/data/kermany-original)")
+    return folder

@@ -1,0 +1,40 @@
+import pytest
+
+from pneumo_batch import config, pipeline
+from pneumo_batch.run import Run
+
+# What makes a run small: two epochs teach nothing, and nothing here asks a model to know anything.
+TINY = {
+    "name": "tiny",
+    "data": {"root": "phantom", "image_size": 64, "val_fraction": 0.2},
+    "phantom": {"train": 40, "test": 14, "image_size": 96},
+    "train": {"true_seeds": [0, 1], "random_seeds": [100], "epochs": 2, "max_epochs": 2, "batch_size": 8},
+    "attribution": {"rows_per_file": 4},
+    "compare": {"resamples": 100},
+}
+
+
+def tiny_job(**sections):
+    """The tiny job with some values of its sections replaced."""
+    values = {name: dict(part) if isinstance(part, dict) else part for name, part in TINY.items()}
+    for name, part in sections.items():
+        values[name] = {**values.get(name, {}), **part} if isinstance(part, dict) else part
+    return config.parse(values, source="test")
+
+
+@pytest.fixture(scope="session")
+def ray_cluster():
+    """One small Ray cluster for all tests of a session; runs join it instead of starting their own."""
+    from pneumo_batch.stages import cluster
+
+    with cluster.session(config.Cluster()) as resources:
+        yield resources
+
+
+@pytest.fixture(scope="session")
+def tiny_run(ray_cluster, tmp_path_factory) -> Run:
+    """A complete run that tests read and must not change."""
+    path = tmp_path_factory.mktemp("runs") / "tiny"
+    outcome = pipeline.execute(tiny_job(), str(path))
+    assert outcome.complete
+    return outcome.run

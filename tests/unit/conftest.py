@@ -1,0 +1,5 @@
+"""Unit tests run on one thread: their tensors are small, and threads waiting for each other cost more than they save."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")

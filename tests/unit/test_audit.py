@@ -1,0 +1,134 @@
+import json
+
+import pyarrow as pa
+import pytest
+
+from pneumo_batch.core import tables
+from pneumo_batch.core.audit import audit
+
+NOTHING = tables.QUARANTINE.empty_table()
+
+
+def rows(*specification):
+    """Manifest rows from (image_id, class) or more: fields given by name replace the fillers."""
+    table = []
+    for image_id, name, *fields in specification:
+        row = {"image_id": image_id, "split": image_id.split("/")[0], "class_name": name, "label": int(name == "B")}
+        row |= {"patient_id": image_id, "subtype": None, "width": 20, "height": 10, "mode": "L", "bytes": 5}
+        table.append(row | {"sha256": image_id} | (fields[0] if fields else {}))
+    return pa.Table.from_pylist(table, schema=tables.MANIFEST)
+
+
+CLEAN = (("test/a", "A"), ("test/b", "B"), ("train/a", "A"), ("train/b", "B"))
+
+
+def test_a_clean_data_set():
+    result = audit(rows(*CLEAN), NOTHING)
+    assert (result.errors, result.warnings) == ([], [])
+    sizes = {
+        name: {"min": value, "median": value, "max": value}
+        for name, value in (("width", 20.0), ("height", 10.0), ("aspect", 2.0))
+    }
+    assert result.as_dict() == {
+        "errors": [],
+        "warnings": [],
+        "images": 4,
+        "counts": {"test": {"A": {"-": 1}, "B": {"-": 1}}, "train": {"A": {"-": 1}, "B": {"-": 1}}},
+        "sizes": {"A": sizes, "B": sizes},
+        "modes": {"A": {"L": 2}, "B": {"L": 2}},
+        "duplicates": {"groups": 0, "images": 0},
+        "patients": {"test": 2, "train": 2},
+        "patient_overlap": 0,
+        "quarantined": {},
+    }
+
+
+def test_sizes_and_subtypes():
+    result = audit(
+        rows(
+            ("test/1", "A", {"width": 10, "height": 10}),
+            ("test/2", "A", {"width": 30, "height": 20}),
+            ("test/3", "A", {"width": 80, "height": 20}),
+            ("test/4", "B", {"subtype": "virus"}),
+            ("test/5", "B", {"subtype": "bacteria"}),
+            ("test/6", "B", {"subtype": "virus"}),
+        ),
+        NOTHING,
+    )
+    assert result.sizes["A"]["width"] == {"min": 10, "median": 30, "max": 80}
+    assert result.sizes["A"]["aspect"] == {"min": 1, "median": 1.5, "max": 4}
+    assert result.counts == {"test": {"A": {"-": 3}, "B": {"bacteria": 1, "virus": 2}}}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kind", "line"),
+    [
+        ("test/a", "test/b", "errors", "(test/a = test/b) lie in two classes: delete one of each"),
+        ("test/a", "train/a", "errors", "(test/a = train/a) lie in both train and test: delete one of each"),
+        ("test/a", "val/a", "errors", "(test/a = val/a) lie in both val and test: delete one of each"),
+        ("train/a", "val/a", "warnings", "(train/a = val/a) lie in both train and val: validation scores are too good"),
+        ("train/a", "train/z", "warnings", "(train/a = train/z) within one class and split: they count more than once"),
+    ],
+)
+def test_byte_identical_images(first, second, kind, line):
+    base = [*CLEAN, ("train/y", "B"), ("train/z", "A"), ("val/a", "A"), ("val/b", "B")]
+    table = rows(*((*row[:2], {"sha256": "same"}) if row[0] in (first, second) else row for row in base))
+    result = audit(table, NOTHING)
+    assert result.as_dict()[kind] == [f"1 group of byte-identical images {line}"]
+    assert len(result.errors) + len(result.warnings) == 1
+    assert result.duplicates == {"groups": 1, "images": 2}
+
+
+def test_a_patient_of_train_and_test_is_leakage():
+    table = rows(("test/a", "A", {"patient_id": "P"}), ("test/b", "B"), ("train/a", "A", {"patient_id": "P"}), CLEAN[3])
+    result = audit(table, NOTHING)
+    assert result.patient_overlap == 1
+    assert len(result.warnings) == 1
+    assert result.warnings[0].startswith("leakage: 1 patient of train or val also in test (such as P): ")
+
+
+def test_a_mode_of_one_class_only_leaks_the_label():
+    rgb = {"mode": "RGB"}
+    result = audit(rows(*CLEAN, ("test/c", "B", rgb), ("test/d", "B", rgb)), NOTHING)
+    assert len(result.warnings) == 1
+    assert result.warnings[0].startswith("colour mode leaks the label: all 2 RGB images are B;")
+    both = audit(rows(*CLEAN, ("test/c", "B", rgb), ("test/d", "A", rgb)), NOTHING)
+    assert both.warnings == []
+
+
+def test_a_shape_that_tells_the_class_is_a_leak():
+    wide = [(f"test/{k}", "B", {"width": 30 if k else 20}) for k in range(4)]  # pairs won: 3 of 4, half of the fourth
+    narrow = [(f"test/n{k}", "A") for k in range(4)]
+    result = audit(rows(*wide, *narrow), NOTHING)
+    assert len(result.warnings) == 1
+    assert result.warnings[0].startswith(
+        "image shape leaks the label: width / height alone separates the classes with AUROC 0.88;"
+    )
+
+
+def test_class_imbalance_is_told():
+    result = audit(rows(*CLEAN, ("train/c", "B")), NOTHING)
+    assert result.warnings == [
+        "class imbalance in train: 2 B to 1 A; judge models by AUROC and balanced accuracy, not by accuracy"
+    ]
+
+
+def test_quarantined_images_are_counted_by_reason():
+    bad = [{"image_id": f"train/{k}", "stage": "index", "reason": "empty file"} for k in (2, 1)]
+    result = audit(rows(*CLEAN), pa.Table.from_pylist(bad, schema=tables.QUARANTINE))
+    assert result.quarantined == {"empty file": 2}
+    assert result.warnings == ["2 of 6 images rejected, such as train/1: empty file"]
+
+
+def test_a_split_that_lost_a_class_is_an_error():
+    assert audit(rows(*CLEAN[1:]), NOTHING).errors == ["test has no usable image of class A"]
+
+
+def test_nothing_usable_at_all():
+    result = audit(rows(), NOTHING)
+    assert (result.images, result.errors) == (0, ["no usable image"])
+
+
+def test_the_dictionary_is_plain_json():
+    result = audit(rows(*CLEAN, ("train/z", "A", {"sha256": "train/a"})), NOTHING)
+    assert json.loads(json.dumps(result.as_dict())) == result.as_dict()

@@ -1,0 +1,187 @@
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pneumo_batch.core import images
+from pneumo_batch.core.images import ImageInfo, Preprocess, RejectedImage
+
+
+def encode(image, file_format="PNG", **options):
+    stream = io.BytesIO()
+    image.save(stream, file_format, **options)
+    return stream.getvalue()
+
+
+def gray(values, dtype=np.uint8):
+    return Image.fromarray(np.asarray(values, dtype))
+
+
+NOISE_HW = np.random.default_rng(0).integers(0, 256, (40, 60), dtype=np.uint8)
+JPEG = encode(gray(NOISE_HW), "JPEG")
+
+
+def test_inspect_tells_size_and_mode():
+    assert images.inspect(JPEG) == ImageInfo(60, 40, "L")
+    assert images.inspect(encode(gray(NOISE_HW).convert("RGB"))) == ImageInfo(60, 40, "RGB")
+
+
+def test_exif_orientation_turns_the_image():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying; to be turned clockwise
+    data = encode(gray([[10, 20, 30], [40, 50, 60]]), "PNG", exif=exif)
+    assert images.inspect(data) == ImageInfo(2, 3, "L")
+    turned = np.asarray(images._decode(data)[1])
+    np.testing.assert_array_equal(turned, [[40, 10], [50, 20], [60, 30]])
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty file"),
+        (b"hello", "not an image, or of an unknown format"),
+        (JPEG[:20], "not an image, or of an unknown format"),
+        (JPEG[: len(JPEG) // 2], "truncated file"),
+        (encode(gray(NOISE_HW))[:900], "truncated file"),
+    ],
+)
+def test_broken_files_are_rejected_with_a_reason(data, reason):
+    for reader in (images.inspect, Preprocess(8).pixels):
+        with pytest.raises(RejectedImage) as error:
+            reader(data)
+        assert str(error.value) == reason
+
+
+@pytest.mark.parametrize("file_format", ["GIF", "TIFF", "WEBP"])
+def test_animated_is_rejected(file_format):
+    frames = [gray(NOISE_HW), gray(255 - NOISE_HW)]
+    data = encode(frames[0], file_format, save_all=True, append_images=frames[1:])
+    with pytest.raises(RejectedImage, match=r"^animated or of several pages \(2 frames\)$"):
+        images.inspect(data)
+
+
+def test_decompression_bomb_is_rejected_before_it_is_decoded(monkeypatch):
+    monkeypatch.setattr(images, "MAX_PIXELS", 2399)
+    with pytest.raises(RejectedImage, match=r"^too large: 60 x 40 pixels$"):
+        images.inspect(JPEG)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(RejectedImage, match=r"^too large: possibly a decompression bomb$"):
+        images.inspect(JPEG)
+
+
+def test_a_thin_image_cannot_become_a_huge_square():
+    data = encode(Image.new("1", (images.MAX_SIDE + 1, 1)))
+    with pytest.raises(RejectedImage, match=r"^too large: 16385 x 1 pixels$"):
+        images.inspect(data)
+
+
+def outcome(data):
+    try:
+        return "pixels" if Preprocess(8).pixels(data).shape == (8, 8) else "wrong shape"
+    except RejectedImage as error:
+        return "rejected" if str(error) and "0x" not in str(error) else "an object's address in the reason"
+
+
+def test_damaged_bytes_are_always_a_rejection_or_pixels():
+    rng = np.random.default_rng(1)
+    sources = [JPEG, encode(gray(NOISE_HW)), encode(gray(NOISE_HW), "TIFF"), encode(gray(NOISE_HW), "WEBP")]
+    for k in range(400):
+        data = bytearray(sources[k % 4])
+        for position in rng.integers(0, len(data), 12):
+            data[position] = rng.integers(256)
+        assert outcome(bytes(data)) in ("pixels", "rejected")
+
+
+def test_pixels_pads_with_black_in_the_centre():
+    pixels_HW = Preprocess(4).pixels(encode(gray(np.full((2, 4), 200))))
+    np.testing.assert_array_equal(pixels_HW, [[0] * 4, [200] * 4, [200] * 4, [0] * 4])
+    assert pixels_HW.dtype == np.uint8
+    odd_HW = Preprocess(3).pixels(encode(gray(np.full((3, 2), 200))))
+    np.testing.assert_array_equal(odd_HW, [[200, 200, 0]] * 3)
+
+
+def test_pixels_can_squash_instead():
+    np.testing.assert_array_equal(Preprocess(4, pad="none").pixels(encode(gray(np.full((2, 4), 200)))), 200)
+
+
+def test_resize_is_antialiased():
+    stripes_HW = np.tile([0, 255], (64, 32))
+    pixels_HW = Preprocess(8).pixels(encode(gray(stripes_HW)))
+    # Without antialiasing a sample falls on a stripe or between two; a triangle of 16 pixels sees half of each colour.
+    np.testing.assert_allclose(pixels_HW[:, 1:-1], 127.5, atol=1)
+
+
+def test_resize_is_the_triangle_filter():
+    """Against a direct evaluation: weights 1 - |x - centre| / scale around each output pixel's centre, normalised."""
+    values_HW = NOISE_HW[:40, :40]
+    size, scale = 16, 40 / 16
+    centres = (np.arange(size) + 0.5) * scale
+    weights = np.clip(1 - np.abs(np.arange(40)[None] + 0.5 - centres[:, None]) / scale, 0, None)
+    weights /= weights.sum(1, keepdims=True)
+    expected_HW = weights @ values_HW @ weights.T
+    np.testing.assert_allclose(Preprocess(size).pixels(encode(gray(values_HW))), expected_HW, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("image", "value"),
+    [
+        (Image.new("1", (4, 4), 1), 255),
+        (Image.new("L", (4, 4), 77), 77),
+        (Image.new("RGB", (4, 4), (100, 200, 50)), round(0.299 * 100 + 0.587 * 200 + 0.114 * 50)),
+        (Image.new("RGB", (4, 4), (77, 77, 77)).quantize(4), 77),
+        (Image.new("LA", (4, 4), (200, 255)), 200),
+        (Image.new("LA", (4, 4), (200, 0)), 0),
+        (Image.new("RGBA", (4, 4), (200, 200, 200, 255)), 200),
+        (Image.new("RGBA", (4, 4), (200, 200, 200, 0)), 0),
+        (gray(np.full((4, 4), 65535), np.uint16), 255),
+        (gray(np.full((4, 4), 4095), np.uint16), round(4095 / 65535 * 255)),
+    ],
+)
+def test_every_mode_becomes_one_gray_channel(image, value):
+    np.testing.assert_array_equal(Preprocess(4).pixels(encode(image)), value)
+
+
+@pytest.mark.parametrize(
+    ("image", "value"),
+    [
+        (gray(np.full((4, 4), 0.5), np.float32), 128),
+        (gray(np.full((4, 4), 1000), np.int32), round(1000 / 65535 * 255)),
+        (gray(np.full((4, 4), 2**30), np.int32), 128),
+        (Image.new("CMYK", (4, 4), (0, 0, 0, 155)), 100),
+    ],
+)
+def test_wide_types_and_ink(image, value):
+    np.testing.assert_array_equal(Preprocess(4).pixels(encode(image, "TIFF")), value)
+
+
+@pytest.mark.parametrize("value", [-0.5, 1.5, float("nan"), 4095.0])
+def test_floats_outside_their_range_are_rejected_not_clipped(value):
+    data = encode(gray([[0.5, value]], np.float32), "TIFF")
+    with pytest.raises(RejectedImage, match=r"expected 0 to 1$"):
+        images.inspect(data)
+
+
+def test_inputs_are_standardised_and_repeated():
+    preprocess = Preprocess(2, channels=3, mean=0.5, std=0.25)
+    pixels_BHW = np.array([[[0, 255], [51, 102]]], np.uint8)
+    pixels_BHW.setflags(write=False)
+    inputs_BCHW = preprocess.inputs(pixels_BHW)
+    expected = torch.tensor([[-2.0, 2.0], [-1.2, -0.4]])
+    assert inputs_BCHW.dtype == torch.float32
+    torch.testing.assert_close(inputs_BCHW, expected.expand(1, 3, 2, 2))
+    torch.testing.assert_close(preprocess.inputs(torch.from_numpy(pixels_BHW.copy())), inputs_BCHW)
+    assert preprocess.inputs(torch.zeros(1, 2, 2, device="meta")).device.type == "meta"
+
+
+def test_inputs_leave_float_pixels_alone():
+    pixels_BHW = torch.full((1, 2, 2), 255.0)
+    Preprocess(2).inputs(pixels_BHW)
+    assert pixels_BHW.unique().tolist() == [255.0]
+
+
+def test_round_trip_through_json():
+    preprocess = Preprocess(64, channels=3, pad="none", mean=0.4, std=0.2)
+    assert preprocess.as_dict() == {"size": 64, "channels": 3, "pad": "none", "mean": 0.4, "std": 0.2}
+    assert Preprocess.from_dict(preprocess.as_dict()) == preprocess

@@ -1,0 +1,131 @@
+import pytest
+import torch
+from torch import nn
+
+from pneumo_batch.core import networks
+
+# design/3-seed.md: the keys and shapes of the notebooks' state dict with 3 channels at 224 px.
+SEED_SHAPES = {
+    "conv1.0.weight": (32, 3, 3, 3),
+    "conv1.0.bias": (32,),
+    "conv1.2.weight": (32,),
+    "conv1.2.bias": (32,),
+    "conv1.2.running_mean": (32,),
+    "conv1.2.running_var": (32,),
+    "conv1.2.num_batches_tracked": (),
+    "conv2.0.weight": (64, 32, 3, 3),
+    "conv2.3.weight": (64,),
+    "conv3.0.weight": (64, 64, 3, 3),
+    "conv3.2.weight": (64,),
+    "conv4.0.weight": (128, 64, 3, 3),
+    "conv4.3.running_var": (128,),
+    "conv5.0.weight": (256, 128, 3, 3),
+    "conv5.3.bias": (256,),
+    "fc.0.weight": (128, 12544),
+    "fc.0.bias": (128,),
+    "fc.3.weight": (1, 128),
+    "fc.3.bias": (1,),
+}
+
+
+def build(name="cnn5", image_size=64, channels=1, outputs=1):
+    return networks.build(name, image_size=image_size, channels=channels, outputs=outputs)
+
+
+def test_cnn5_has_the_notebooks_state_dict():
+    state = build(image_size=224, channels=3).state_dict()
+    assert {key: tuple(state[key].shape) for key in SEED_SHAPES} == SEED_SHAPES
+    assert len(state) == 2 * 5 + 5 * 5 + 4  # convolutions, batch norms, the head
+    assert build(image_size=96).fc[0].in_features == 256 * 3 * 3
+
+
+@pytest.mark.parametrize("size", [16, 100])
+def test_cnn5_names_the_image_sizes_it_takes(size):
+    with pytest.raises(ValueError, match=f"multiple of 32, not {size}"):
+        build(image_size=size)
+
+
+@pytest.mark.parametrize("name", ["cnn5", "resnet18", "squeezenet1_1", "densenet121"])
+@pytest.mark.parametrize(("channels", "outputs"), [(1, 1), (3, 3)])
+def test_networks_take_the_channels_and_give_the_outputs_asked_for(name, channels, outputs):
+    model = build(name, channels=channels, outputs=outputs).eval()
+    with torch.no_grad():
+        assert model(torch.zeros(2, channels, 64, 64)).shape == (2, outputs)
+    assert not any(getattr(module, "inplace", False) for module in model.modules())
+
+
+def test_resnet18_has_the_notebooks_head():
+    head = build("resnet18").fc
+    assert [type(layer) for layer in head] == [nn.Linear, nn.ReLU, nn.Dropout, nn.Linear]
+    assert (head[0].in_features, head[0].out_features, head[2].p, head[3].out_features) == (512, 128, 0.5, 1)
+
+
+def users_network(image_size, channels, outputs):
+    return nn.Sequential(nn.Flatten(), nn.Linear(channels * image_size**2, outputs))
+
+
+def not_a_network(image_size, channels, outputs):
+    return "no"
+
+
+def wrong_outputs(image_size, channels, outputs):
+    return users_network(image_size, channels, outputs + 1)
+
+
+def users(name, monkeypatch):
+    import sys
+    import types
+
+    module = types.ModuleType("users_networks")
+    module.network, module.text, module.wrong = users_network, not_a_network, wrong_outputs
+    monkeypatch.setitem(sys.modules, "users_networks", module)
+    return build(f"users_networks:{name}", image_size=8)
+
+
+def test_a_users_network_is_called_with_the_shape(monkeypatch):
+    assert users("network", monkeypatch)[1].in_features == 64
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("text", "returned str"), ("wrong", r"must return logits of shape \(B, 1\), not \(1, 2\)"), ("no", "no callable")],
+)
+def test_a_users_network_that_does_not_fit_is_named(name, message, monkeypatch):
+    with pytest.raises(ValueError, match=message):
+        users(name, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("resnet19", "unknown network 'resnet19'.*cnn5.*densenet121.*resnet18"),
+        ("no_such_module:f", "cannot import module 'no_such_module'"),
+        ("squeezenet1_1", "'squeezenet1_1' cannot take an image of shape"),
+    ],
+)
+def test_bad_networks_are_named(name, message):
+    with pytest.raises(ValueError, match=message) as error:
+        build(name, image_size=8)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("cnn5", "conv5.1"),
+        ("resnet18", "layer4.1"),
+        ("densenet121", "features.denseblock4.denselayer16.conv2"),
+        ("squeezenet1_1", "classifier.1"),
+    ],
+)
+def test_the_automatic_grad_cam_layer(name, layer):
+    assert networks.grad_cam_layer(build(name)) == layer
+
+
+def test_grad_cam_layers_by_name():
+    model = build()
+    assert networks.grad_cam_layer(model, "conv3.0") == "conv3.0"
+    with pytest.raises(ValueError, match=r"no layer 'conv5.11': did you mean .*conv5.1"):
+        networks.grad_cam_layer(model, "conv5.11")
+    with pytest.raises(ValueError, match="no Conv2d"):
+        networks.grad_cam_layer(nn.Sequential(nn.Linear(2, 2)))

@@ -1,0 +1,115 @@
+import hashlib
+
+import numpy as np
+import pytest
+
+from pneumo_batch.core import pairs
+
+TWO_AND_TWO = [("true_0", True), ("true_1", True), ("random_5", False), ("random_6", False)]
+
+
+def test_plan_of_two_true_and_two_random_variants():
+    assert pairs.plan(TWO_AND_TWO) == {
+        "true_true": [("true_0", "true_1")],
+        "true_random": [
+            ("true_0", "random_5"),
+            ("true_0", "random_6"),
+            ("true_1", "random_5"),
+            ("true_1", "random_6"),
+        ],
+        "random_random": [("random_5", "random_6")],
+        "true_true_cross": [("true_0", "true_1"), ("true_1", "true_0")],
+        "true_random_cross": [
+            ("true_0", "random_5"),
+            ("true_0", "random_6"),
+            ("true_1", "random_5"),
+            ("true_1", "random_6"),
+        ],
+        "edge": [("true_0", "edge"), ("true_1", "edge")],
+        "random_map": [("true_0", "random_map"), ("true_1", "random_map")],
+    }
+    assert tuple(pairs.plan(TWO_AND_TWO)) == pairs.KINDS
+    assert not pairs.same_model_floor(TWO_AND_TWO)
+
+
+def test_numbers_of_pairs_of_four_and_four():
+    variants = [(f"true_{i}", True) for i in range(4)] + [(f"random_{i}", False) for i in range(4)]
+    counts = {kind: len(found) for kind, found in pairs.plan(variants).items()}
+    assert counts == {
+        "true_true": 6,
+        "true_random": 16,
+        "random_random": 6,
+        "true_true_cross": 12,
+        "true_random_cross": 16,
+        "edge": 4,
+        "random_map": 4,
+    }
+
+
+def test_a_single_true_variant_is_crossed_with_itself_and_says_so():
+    variants = [("true_0", True), ("random_0", False)]
+    found = pairs.plan(variants)
+    assert found["true_true"] == []
+    assert found["true_true_cross"] == [("true_0", "true_0")]
+    assert pairs.same_model_floor(variants)
+
+
+def test_no_true_variant_leaves_only_random_pairs():
+    found = pairs.plan([("random_0", False), ("random_1", False)])
+    assert {kind for kind, some in found.items() if some} == {"random_random"}
+
+
+def by_definition(image_ids, patient_ids, seed):
+    """Partners as the page words the rule, one image at a time."""
+    patient = dict(zip(image_ids, patient_ids, strict=True))
+    order = sorted(image_ids, key=lambda i: hashlib.sha256(f"{seed}:{i}".encode()).hexdigest())
+    found = []
+    for image_id in image_ids:
+        start = order.index(image_id)
+        following = order[start + 1 :] + order[:start]
+        other = [i for i in following if patient[i] != patient[image_id]]
+        found.append(image_ids.index((other or following or [image_id])[0]))
+    return found
+
+
+@pytest.mark.parametrize("patients", [1, 2, 3, 40])
+@pytest.mark.parametrize("seed", [0, 7])
+def test_partners_are_those_of_the_definition(patients, seed):
+    image_ids = [f"test/NORMAL/ä{i}.jpeg" for i in range(40)]
+    patient_ids = [f"person{i % patients}" for i in range(40)]
+    assert pairs.partners(image_ids, patient_ids, seed).tolist() == by_definition(image_ids, patient_ids, seed)
+
+
+def test_partners_do_not_depend_on_the_order_of_the_images():
+    image_ids = [f"{i}.png" for i in range(50)]
+    patient_ids = [str(i // 3) for i in range(50)]
+    shuffled = np.random.default_rng(0).permutation(50)
+    partners = pairs.partners(image_ids, patient_ids, 3)
+    again = pairs.partners([image_ids[i] for i in shuffled], [patient_ids[i] for i in shuffled], 3)
+    assert {image_ids[i]: image_ids[p] for i, p in enumerate(partners)} == {
+        image_ids[shuffled[i]]: image_ids[shuffled[p]] for i, p in enumerate(again)
+    }
+
+
+def test_one_image_and_no_image():
+    assert pairs.partners(["a"], ["p"], 0).tolist() == [0]
+    assert pairs.partners([], [], 0).tolist() == []
+
+
+def test_hash_order_is_that_of_the_hexadecimal_digests():
+    ids = [f"image {i}" for i in range(300)]
+    expected = sorted(range(300), key=lambda i: hashlib.sha256(f"12:{ids[i]}".encode()).hexdigest())
+    assert pairs.hash_order(ids, 12).tolist() == expected
+
+
+def test_most_partners_are_neighbours_in_hash_order():
+    ids, patients = [str(i) for i in range(200)], [str(i) for i in range(200)]
+    order = pairs.hash_order(ids, 0)
+    assert pairs.partners(ids, patients, 0)[order].tolist() == np.roll(order, -1).tolist()
+
+
+def test_image_rng_depends_on_image_and_seed_only():
+    first = pairs.image_rng("a.png", 0).random(3)
+    assert pairs.image_rng("a.png", 0).random(3).tolist() == first.tolist()
+    assert pairs.image_rng("b.png", 0).random(3).tolist() != first.tolist()
+    assert pairs.image_rng("a.png", 1).random(3).tolist() != first.tolist()

@@ -1,0 +1,83 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pneumo_batch.core import tables
+from pneumo_batch.core.per_image import Cell, gather
+
+CELL = Cell("grad_cam", "signed", "pixel", "ssim")
+NAN = float("nan")
+# image, kind, variant_a, variant_b, score
+ROWS = [
+    ("a", "true_true", "t0", "t1", 0.5),
+    ("a", "true_true", "t0", "t2", 0.25),
+    ("a", "true_true", "t1", "t2", NAN),
+    ("a", "true_random", "t0", "r0", 0.125),
+    ("a", "true_true_cross", "t0", "t1", 0.75),
+    ("a", "edge", "t0", "edge", 0.0),
+    ("a", "edge", "t1", "edge", NAN),
+    ("b", "true_true", "t0", "t1", 1.0),
+    ("b", "true_true", "t0", "t2", NAN),
+    ("b", "true_true", "t1", "t2", NAN),
+    ("b", "true_random", "t0", "r0", NAN),
+]
+IMAGES = pa.table(
+    {"image_id": ["b", "a", "c"], "label": pa.array([1, 0, 1], pa.int32()), "patient_id": ["p", "q", "p"]}
+)
+
+
+def table(rows, cell=CELL):
+    columns = {"image_id": [r[0] for r in rows], "label": [0] * len(rows), "patient_id": ["p"] * len(rows)}
+    columns |= {name: [value] * len(rows) for name, value in cell._asdict().items()}
+    columns |= {name: [r[i] for r in rows] for i, name in ((1, "kind"), (2, "variant_a"), (3, "variant_b"))}
+    columns |= {"score": [r[4] for r in rows], "degenerate": [np.isnan(r[4]) for r in rows]}
+    return pa.table([pa.array(columns[f.name]).cast(f.type) for f in tables.SCORES], schema=tables.SCORES)
+
+
+def test_means_per_image_in_the_order_of_the_images():
+    data = gather(table(ROWS), IMAGES)
+    assert data.cells == [CELL]
+    np.testing.assert_array_equal(data.means(CELL, "true_true"), [1.0, 0.375, NAN])
+    np.testing.assert_array_equal(data.means(CELL, "true_random"), [NAN, 0.125, NAN])
+    np.testing.assert_array_equal(data.means(CELL, "random_random"), [NAN, NAN, NAN])
+    tally = data.kinds[CELL, "true_true"]
+    assert tally.rows_N.tolist() == [3, 3, 0]
+    assert tally.defined_N.tolist() == [1, 2, 0]
+    assert data.labels_N.tolist() == [1, 0, 1]
+    assert data.patients_N[0] == data.patients_N[2] != data.patients_N[1]
+
+
+def test_matrix_of_models_is_symmetric_and_leaves_out_pairs_across_images():
+    found = gather(table(ROWS), IMAGES).matrix(CELL, ["t0", "t1", "t2", "r0"])
+    expected = [[NAN, 0.75, 0.25, 0.125], [0.75, NAN, NAN, NAN], [0.25, NAN, NAN, NAN], [0.125, NAN, NAN, NAN]]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_degenerate_map_is_one_without_any_score_on_its_image():
+    data = gather(table(ROWS), IMAGES)
+    # on image b, t2 and r0 have no defined score; on a only single pairs lack one
+    assert data.degenerate == {(CELL, "t0"): 0, (CELL, "t1"): 0, (CELL, "t2"): 1, (CELL, "r0"): 1}
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_any_order_and_any_cut_gives_the_same(size):
+    other = Cell("integrated_gradients", "magnitude", "region", "top10")
+    mixed = pa.concat_tables([table(ROWS), table(ROWS[:4], other)]).unify_dictionaries()
+    shuffled = mixed.take(pa.array(np.random.default_rng(0).permutation(mixed.num_rows)))
+    whole = gather(mixed, IMAGES)
+    # every batch with a dictionary of its own, as different files have
+    names = [f.name for f in tables.SCORES if pa.types.is_dictionary(f.type)]
+    batches = []
+    for start in range(0, mixed.num_rows, size):
+        part = shuffled.slice(start, size)
+        for name in names:
+            encoded = part[name].cast(pa.string()).dictionary_encode().cast(pa.dictionary(pa.int16(), pa.string()))
+            part = part.set_column(part.schema.get_field_index(name), tables.SCORES.field(name), encoded)
+        batches += part.combine_chunks().to_batches()
+    cut = gather(batches, IMAGES)
+    assert cut.cells == whole.cells == [CELL, other]
+    assert cut.degenerate == whole.degenerate
+    assert cut.models.keys() == whole.models.keys()
+    for key, tally in whole.kinds.items():
+        np.testing.assert_array_equal(cut.kinds[key].means, tally.means)
+        np.testing.assert_array_equal(cut.kinds[key].rows_N, tally.rows_N)

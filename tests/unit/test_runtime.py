@@ -1,0 +1,55 @@
+import platform
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from pneumo_batch.core import runtime
+
+FAULTS = """
+import resource, sys, torch
+from pneumo_batch.core import runtime
+torch.set_num_threads(1)
+if sys.argv[1] == "keep":
+    assert runtime.keep_memory()
+for _ in range(10):
+    torch.ones(16 << 20)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    torch.ones(16 << 20)  # 64 MiB: above glibc's own threshold
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(mode):
+    done = subprocess.run([sys.executable, "-c", FAULTS, mode], capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator of this platform is not glibc's")
+def test_kept_memory_is_not_faulted_in_again():
+    anew = faults("default")
+    assert anew >= 10 * (64 << 20) // (2 << 20)  # every page, if huge ones
+    assert faults("keep") < anew / 4
+
+
+def test_threads():
+    before = torch.get_num_threads()
+    runtime.use_threads(1)
+    assert torch.get_num_threads() == 1
+    runtime.use_threads(before)
+    with pytest.raises(ValueError, match="threads must be 1 or more, not 0"):
+        runtime.use_threads(0)
+
+
+@pytest.mark.parametrize("allow", [False, True])
+def test_arithmetic_is_exact_unless_asked_and_settings_return(allow):
+    before = (torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic)
+    with runtime.exact_arithmetic(allow_tf32=allow):
+        assert torch.get_float32_matmul_precision() == ("high" if allow else "highest")
+        assert torch.backends.cudnn.allow_tf32 is allow
+        assert torch.backends.cudnn.deterministic
+        assert not torch.backends.cudnn.benchmark
+    after = (torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic)
+    assert after == before
