@@ -52,7 +52,7 @@ format: $(DEVELOPING)
 	$(BIN)/ruff format .
 
 bench: $(DEVELOPING)
-	$(BIN)/python -m tests.bench
+	$(BIN)/python tests/bench/run.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -3,9 +3,10 @@
 `from pneumo_batch import Run` opens a run directory for reading; everything else is the `pneumo-batch` command.
 """
 
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = metadata.version("pneumo-batch")
 __all__ = ["Run", "__version__"]
 
 if TYPE_CHECKING:

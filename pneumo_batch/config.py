@@ -9,13 +9,12 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-
-from pneumo_batch import __version__
 
 # Raised when the same job on the same data gives other numbers than before: old runs are then not resumed.
 RESULTS_VERSION = 1
@@ -413,7 +412,7 @@ def fingerprint(job: Job, contents: Mapping[str, str]) -> str:
         del values["phantom"]
     if not job.cascade.seeds:
         del values["cascade"]
-    values |= {"contents": dict(contents), "version": [__version__, RESULTS_VERSION]}
+    values |= {"contents": dict(contents), "version": [metadata.version("pneumo-batch"), RESULTS_VERSION]}
     # allow_nan=False: a value without a stable JSON form must not be fingerprinted
     canonical = json.dumps(values, sort_keys=True, allow_nan=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pneumo_batch import config
 from pneumo_batch.config import Job
 from pneumo_batch.run import VERDICT, Run
 
@@ -30,21 +29,6 @@ class Outcome:
         return {"run_dir": self.run.path, "worked": self.worked, "record": record, "verdict": verdict}
 
 
-def fingerprint(job: Job) -> str:
-    """The fingerprint of a job with the data, checkpoints and code it refers to as they are now.
-
-    Raises DataError or JobError when one of them cannot be read.
-    """
-    from pneumo_batch.core import manifest
-    from pneumo_batch.stages import bring, index
-    from pneumo_batch.storage import Store
-
-    contents = bring.digests(job)
-    if not job.is_phantom:
-        contents["data"] = manifest.listing_digest(index.discover(job, Store(job.data.root)))
-    return config.fingerprint(job, contents)
-
-
 def default_run_dir(job: Job, job_fingerprint: str) -> Path:
     return Path("runs") / f"{job.name}-{job_fingerprint[:12]}"
 
@@ -54,12 +38,16 @@ def execute(job: Job, run_dir: str | None = None, until: str = STAGES[-1]) -> Ou
 
     Raises JobError, DataError, RunError for what the user has to change, RunBusyError while another process holds it.
     """
-    job_fingerprint = fingerprint(job)
-    path = run_dir or str(default_run_dir(job, job_fingerprint))
+    from pneumo_batch.stages import preflight
+
+    found = preflight.survey(job)
+    path = run_dir or str(default_run_dir(job, found.fingerprint))
     with Run(path).lock():
-        run = Run.create(path, job, job_fingerprint)
+        run = Run.create(path, job, found.fingerprint)
         todo = [name for name in STAGES[: STAGES.index(until) + 1] if not _is_done(run, name)]
         if todo:
+            if todo[0] in _NEEDS_RAY:
+                preflight.check(job, run, found)
             with _recorded(run), _cluster(job, todo) as resources:
                 for name in todo:
                     _run_stage(name, job, run, resources)

@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import tomli_w
 
-from pneumo_batch import __version__, config
+from pneumo_batch import config
 from pneumo_batch.core import tables
 from pneumo_batch.storage import Store
 
@@ -34,7 +34,11 @@ MANIFEST = "manifest"
 QUARANTINE = "quarantine.parquet"
 MAPS = "maps"
 SCORES = "scores"
+CASCADES = "cascades"
+CASCADE_SUMMARY = "cascade_summary.parquet"
+DERIVED = "derived"
 SUMMARY = "summary.parquet"
+SCALES = "scales.parquet"
 REPORT = "report/index.html"
 STAGING = "staging"  # tables in the making: outside the folders that readers open
 PHANTOM = "phantom"  # the generated images of a phantom run
@@ -108,15 +112,26 @@ class Run:
 
         Raises KeyError for a method or variant the run does not have.
         """
-        column = f"{method}__{variant}"
-        table = self.maps_table([column])
+        return self._sorted_maps(MAPS, f"{method}__{variant}")
+
+    def derived_maps(self, method: str, name: str) -> tuple[list[str], np.ndarray]:
+        """As `maps`, of a network derived without training, such as "cascade_3_0": mode, depth and seed.
+
+        They are there where the job says `attribution.store_derived`.
+        """
+        return self._sorted_maps(DERIVED, f"{method}__{name}")
+
+    def _sorted_maps(self, folder: str, column: str) -> tuple[list[str], np.ndarray]:
+        table = self.maps_table([column], folder)
         order = np.argsort(np.asarray(table["image_id"].to_pylist(), dtype=object), kind="stable")
         ids = table["image_id"].to_pylist()
         return [ids[i] for i in order], tables.tensor_array(table[column])[order]
 
-    def maps_table(self, columns: Sequence[str]) -> pa.Table:
-        """Columns of the maps table and the identity columns, in file order."""
-        folder = self._need(MAPS, "attribute")
+    def maps_table(
+        self, columns: Sequence[str], folder: str = MAPS, *, image_ids: Sequence[str] | None = None
+    ) -> pa.Table:
+        """Columns of the maps table and the identity columns, in file order; of some images only, if named."""
+        self._need(folder, "attribute" if folder == MAPS else "cascade")
         dataset = pa.dataset.dataset(
             [self.store.path(name) for name in self.store.files(folder, ".parquet")],
             filesystem=self.store.fs,
@@ -125,16 +140,30 @@ class Run:
         missing = [name for name in columns if name not in dataset.schema.names]
         if missing:
             known = [name for name in dataset.schema.names if "__" in name]
-            raise KeyError(f"{self.path}: no column {missing[0]!r} in maps; there are: {', '.join(known)}")
-        return dataset.to_table(columns=[field.name for field in tables.IDENTITY] + list(columns))
+            raise KeyError(f"{self.path}: no column {missing[0]!r} in {folder}; there are: {', '.join(known)}")
+        wanted = None if image_ids is None else pa.dataset.field("image_id").isin(list(image_ids))
+        return dataset.to_table(columns=[field.name for field in tables.IDENTITY] + list(columns), filter=wanted)
 
     def scores(self) -> pd.DataFrame:
         """One row per similarity of two maps."""
         return self.store.read_table(self._need(SCORES, "compare"), schema=tables.SCORES).to_pandas()
 
+    def cascades(self) -> pd.DataFrame:
+        """One row per similarity of a map to that of a network derived without training."""
+        return self.store.read_table(self._need(CASCADES, "cascade"), schema=tables.CASCADES).to_pandas()
+
+    def cascade_summary(self) -> pd.DataFrame:
+        """The curves of parameter randomization: mean similarity to the original at every depth."""
+        name = self._need(CASCADE_SUMMARY, "cascade")
+        return self.store.read_table(name, schema=tables.CASCADE_SUMMARY).to_pandas()
+
     def summary(self) -> pd.DataFrame:
         """Aggregated scores with bootstrap intervals."""
         return self.store.read_table(self._need(SUMMARY, "conclude"), schema=tables.SUMMARY).to_pandas()
+
+    def scales(self) -> pd.DataFrame:
+        """At which number of cells two true models agree on an image, on a sample of images."""
+        return self.store.read_table(self._need(SCALES, "conclude"), schema=tables.SCALES).to_pandas()
 
     def history(self, variant: str) -> pd.DataFrame:
         """One row per training epoch; raises RunError for a variant that was brought along."""
@@ -153,17 +182,23 @@ class Run:
 
     def model(self, variant: str) -> "torch.nn.Module":
         """The trained network in eval mode on the CPU."""
-        from pneumo_batch.core import checkpoints, networks
+        from pneumo_batch.core import checkpoints
+
+        model = self.untrained(variant)
+        checkpoints.load_state(model, self.store.read_bytes(f"models/{variant}/model.safetensors"))
+        return model.eval()
+
+    def untrained(self, variant: str) -> "torch.nn.Module":
+        """The network of a variant with fresh weights, from torch's current random state."""
+        from pneumo_batch.core import networks
 
         record = self.model_record(variant)
-        model = networks.build(
+        return networks.build(
             record["network"],
             image_size=record["preprocess"]["size"],
             channels=record["preprocess"]["channels"],
             outputs=record["outputs"],
         )
-        checkpoints.load_state(model, self.store.read_bytes(f"models/{variant}/model.safetensors"))
-        return model.eval()
 
     def inputs(self, ids: Sequence[str], variant: str | None = None) -> "torch.Tensor":
         """The exact network inputs (N, C, H, W) float32 of images, read from the data root.
@@ -320,7 +355,7 @@ def now() -> str:
 def versions() -> dict[str, str]:
     """Versions of what results depend on, read without importing any of it."""
     found = {name: metadata.version(name) for name in _VERSIONED}
-    return {"pneumo-batch": __version__, "python": platform.python_version(), **found}
+    return {"pneumo-batch": metadata.version("pneumo-batch"), "python": platform.python_version(), **found}
 
 
 def source_commit() -> dict[str, Any]:

@@ -13,6 +13,8 @@ Array legend: B images, C channels, H height, W width, K outputs.
 """
 
 import copy
+import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +63,11 @@ class Derived:
     def name(self) -> str:
         """Of its columns in the table of derived maps."""
         return f"{self.mode}_{self.depth}_{self.seed}"
+
+    @property
+    def weights(self) -> tuple[Any, ...]:
+        """Equal for networks with equal weights: every seed's depth 0, and depth 1 of either mode."""
+        return self.layers, self.seed if self.layers else None
 
     @property
     def layer(self) -> str:
@@ -137,8 +144,7 @@ def initial_state(build: Callable[[], nn.Module], seed: int) -> State:
     """
     state, other = _built(build, seed), _built(build, seed + 1)
     for key, tensor in state.items():
-        # Constants (a bias of 0, a scale of 1) and buffers may well be the same every time.
-        if isinstance(tensor, nn.Parameter) and torch.equal(tensor, other[key]) and bool((tensor != tensor.max()).any()):
+        if isinstance(tensor, nn.Parameter) and torch.equal(tensor, other[key]) and not _is_constant(tensor):
             raise ValueError(
                 f"the network gives {key!r} the same values whatever the seed (pretrained?), so it cannot be "
                 f"re-initialised: bring the trained weights as a [[variant]] of a network that starts at random"
@@ -146,9 +152,22 @@ def initial_state(build: Callable[[], nn.Module], seed: int) -> State:
     return {key: tensor.detach().clone() for key, tensor in state.items()}
 
 
+def draw_seed(seed: int) -> int:
+    """What the generators are given for a seed of the job: another number than any seed a network was trained with.
+
+    From its training seed a network would get back the very weights it started from, which it still resembles.
+    """
+    return int.from_bytes(hashlib.sha256(f"cascade:{seed}".encode()).digest()[:4], "big")
+
+
 def _built(build: Callable[[], nn.Module], seed: int) -> State:
-    with seeded(seed, torch.device("cpu")):
+    with seeded(draw_seed(seed), torch.device("cpu")):
         return build().state_dict(keep_vars=True)
+
+
+def _is_constant(tensor: torch.Tensor) -> bool:
+    """A bias of 0 or a scale of 1 is the same every time, and rightly so."""
+    return bool((tensor == tensor.reshape(-1)[0]).all())
 
 
 def derive(model: nn.Module, derived: Derived, initial: State) -> nn.Module:
@@ -169,4 +188,4 @@ def output_entropy(logits_BK: torch.Tensor) -> torch.Tensor:
         nats_B = torch.distributions.Bernoulli(logits=logits_BK[:, 0], validate_args=False).entropy()
     else:
         nats_B = torch.distributions.Categorical(logits=logits_BK, validate_args=False).entropy()
-    return nats_B / torch.log(torch.tensor(2.0))
+    return nats_B / math.log(2)

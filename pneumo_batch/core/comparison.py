@@ -96,7 +96,7 @@ class Comparison:
         return position if kind == pairs.RANDOM_MAP else place[name]
 
     def check_self_pairs(self, own: "ImageFeatures") -> None:
-        """A map compared with itself scores 1 by every metric. Raises RuntimeError if not: no score is then worth it."""
+        """A map compared with itself scores 1 by every metric. Raises RuntimeError if not: then no score is right."""
         for method, view, scale, metric in {(c.method, c.view, c.scale, c.metric) for c in self.cells}:
             error = similarity.self_pair_error(own.of(method, view), metric, scale)
             if error > _SELF_TOLERANCE:

@@ -24,9 +24,7 @@ def cells(plan: Comparison) -> list[Cell]:
     return list(dict.fromkeys(Cell(cell.method, cell.view, cell.scale, cell.metric) for cell in plan.cells))
 
 
-def to_original(
-    plan: Comparison, original: Mapping[str, np.ndarray], derived: Mapping[str, np.ndarray]
-) -> np.ndarray:
+def to_original(plan: Comparison, original: Mapping[str, np.ndarray], derived: Mapping[str, np.ndarray]) -> np.ndarray:
     """Similarity (D, R) float32 of one image's derived maps to its original ones, R in the order of `cells`.
 
     `original` holds (h, w) and `derived` (D, h, w) for each method. The definitions are those of the scores table.

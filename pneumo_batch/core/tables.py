@@ -132,6 +132,20 @@ CASCADE_SUMMARY = pa.schema(
     ]
 )
 
+SCALES = pa.schema(  # on a sample of images; similarity is Spearman's of the maps pooled to grid x grid cells
+    [
+        pa.field("method", pa.string(), nullable=False),
+        pa.field("view", pa.string(), nullable=False),
+        pa.field("grid", pa.int32(), nullable=False),
+        pa.field("images", pa.int64(), nullable=False),
+        pa.field("mean_tt", pa.float64()),
+        pa.field("mean_ttx", pa.float64()),
+        pa.field("mean_tn", pa.float64()),
+        pa.field("difference_low", pa.float64()),  # 95 % interval of the mean TT - TTx
+        pa.field("difference_high", pa.float64()),
+    ]
+)
+
 # What identifies an image in every table derived from the manifest.
 IDENTITY = [MANIFEST.field(name) for name in ("image_id", "class_name", "label", "patient_id")]
 

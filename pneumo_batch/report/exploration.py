@@ -17,9 +17,9 @@ def build(source: Source) -> Section:
     found = source.audit
     blocks: list[Any] = []
     if found.errors:
-        blocks.append(Items(found.errors, "error", "Errors"))
+        blocks += [Heading("Errors"), Items(found.errors, "error")]
     if found.warnings:
-        blocks.append(Items(found.warnings, "warning", "Warnings"))
+        blocks += [Heading("Warnings"), Items(found.warnings, "warning")]
     if not found.errors and not found.warnings:
         blocks.append(Text("The audit found nothing that would spoil a result."))
     blocks.append(Side([exploration_figures.counts(source), _counts_table(source)]))
@@ -101,12 +101,12 @@ def _checks(source: Source) -> Table:
         f"{name}: {', '.join(f'{count} {mode}' for mode, count in by_mode.items())}"
         for name, by_mode in found.modes.items()
     )
-    rows: list[list[Any]] = [
+    rows = [
         ["Byte-identical images", f"{found.duplicates['images']} in {found.duplicates['groups']} groups"],
-        ["Patients of training or validation who are also in test", found.patient_overlap],
+        ["Patients of training or validation who are also in test", str(found.patient_overlap)],
         ["Colour modes as stored", modes],
-        ["Images read", found.images],
-        ["Images rejected", sum(found.quarantined.values())],
+        ["Images read", str(found.images)],
+        ["Images rejected", str(sum(found.quarantined.values()))],
     ]
     return Table("checks", "What can leak a label or an image.", ["check", "found"], rows)
 

@@ -13,7 +13,7 @@ from pneumo_batch.report.parts import Picture, number, slug
 from pneumo_batch.report.source import Source
 
 STRIP_SIDE, _GAP = 140, 4
-_LEVELS = 48
+_EDGES = np.arange(11, 256, 7)  # whole grey values, equally many in each bin
 _BLACK = 10  # of 255: padding and what a lossy file makes of it
 
 
@@ -87,10 +87,17 @@ def brightness(stacks: dict[str, np.ndarray]) -> Picture:
     figure, axes = canvas(5.4, 3.4)
     ax, words = axes[0, 0], []
     for label, (name, stack_NHW) in enumerate(stacks.items()):
-        values = stack_NHW[stack_NHW > _BLACK] / 255
-        density, edges = np.histogram(values, _LEVELS, range=(0, 1), density=True)
-        ax.stairs(density, edges, color=class_colour(label), lw=1.6, label=name, ls="-" if label % 2 == 0 else "--")
-        words.append(f"{name} {number(float(values.mean()))}")
+        values = stack_NHW[stack_NHW > _BLACK]
+        density, _ = np.histogram(values, _EDGES, density=True)
+        ax.stairs(
+            density * 255,
+            _EDGES / 255,
+            color=class_colour(label),
+            lw=1.6,
+            label=name,
+            ls="-" if label % 2 == 0 else "--",
+        )
+        words.append(f"{name} {number(float(values.mean()) / 255)}")
     ax.set_xlabel("grey value, black left out")
     ax.set_ylabel("density")
     ax.legend(loc="upper right")

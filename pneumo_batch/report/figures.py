@@ -21,8 +21,8 @@ KINDS = {
     "random_random": ("NN", "random – random", "#CC79A7"),
     "true_true_cross": ("TTx", "true – true, other image", "#56B4E9"),
     "true_random_cross": ("TNx", "true – random, other image", "#E69F00"),
-    "edge": ("edge", "true – edges of the image", GREY),
-    "random_map": ("noise", "true – smooth noise", "#9aa0a8"),
+    "edge": ("edge", "true – edges", GREY),
+    "random_map": ("noise", "true – smooth map", "#9aa0a8"),
 }
 
 STYLE: dict[Any, Any] = {

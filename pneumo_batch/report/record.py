@@ -3,7 +3,7 @@
 import html
 from typing import Any
 
-from pneumo_batch.report.parts import Code, Fold, Heading, Items, Section, Table, Text, interval, listed, number
+from pneumo_batch.report.parts import Code, Fold, Heading, Items, Section, Side, Table, Text, interval, listed, number
 from pneumo_batch.report.source import Source
 from pneumo_batch.run import JOB
 
@@ -17,7 +17,12 @@ Card = list[tuple[str, list[str]]]
 def build(source: Source) -> Section:
     record = source.record
     stages = [
-        [name, stage["status"], stage.get("seconds"), ", ".join(f"{k} {v}" for k, v in stage.get("counts", {}).items())]
+        [
+            name,
+            stage["status"],
+            number(stage.get("seconds"), 1),
+            ", ".join(f"{k} {v}" for k, v in stage.get("counts", {}).items()),
+        ]
         for name, stage in record["stages"].items()
     ]
     commit = record.get("commit")
@@ -25,8 +30,12 @@ def build(source: Source) -> Section:
     made = f"commit {commit}{dirty}" if commit else "an installed package, without a commit"
     blocks: list[Any] = [
         Text(f"Run {record['name']}, fingerprint {record['fingerprint']}, begun {record['created']}, made by {made}."),
-        Table("stages", "Stages.", ["stage", "status", "seconds", "counts"], stages),
-        Table("versions", "Versions.", ["package", "version"], [list(item) for item in record["versions"].items()]),
+        Side(
+            [
+                Table("stages", "Stages.", ["stage", "status", "seconds", "counts"], stages),
+                Table("versions", "Versions.", ["package", "version"], [list(i) for i in record["versions"].items()]),
+            ]
+        ),
         Fold("Job file, resolved", [Code(source.run.store.read_bytes(JOB).decode(), "job.toml")]),
         Heading("Model cards"),
     ]
@@ -76,8 +85,11 @@ def _model(source: Source, variant: str) -> list[str]:
 
 def _data(source: Source, variant: str) -> list[str]:
     what = "Generated images (phantom), no patients" if source.job.is_phantom else "Images of the run's data root"
-    counts = source.manifest.groupby(["split", "class_name"]).size()
-    return [f"{what}.", *(f"{split}: {count} {name}." for (split, name), count in counts.items())]
+    counts = {
+        split: ", ".join(f"{count} {name}" for name, count in rows["class_name"].value_counts().sort_index().items())
+        for split, rows in source.manifest.groupby("split")
+    }
+    return [f"{what}.", *(f"{split}: {words}." for split, words in counts.items())]
 
 
 def _trained_on(source: Source, variant: str) -> list[str]:

@@ -54,10 +54,13 @@ def _by_mistake(source: Source) -> dict[str, list[str]]:
         mean_NK = np.mean([one.probabilities for one in found], axis=0)
         own_N = mean_NK[np.arange(len(ids)), labels_N] if len(ids) else np.empty(0)
         wrong_N = [i for i in np.argsort(own_N, kind="stable") if mean_NK[i].argmax() != labels_N[i]]
-        return {"wrong class": [ids[i] for i in wrong_N if ids[i] in attributed]}
+        return {"wrong class, mean of true variants": [ids[i] for i in wrong_N if ids[i] in attributed]}
     margin_N = np.mean([_margin(one, source, name) for one, name in zip(found, source.true, strict=True)], axis=0)
     order_N = np.argsort(-np.abs(margin_N), kind="stable")
-    named = {"false positives": (labels_N == 0) & (margin_N >= 0), "false negatives": (labels_N == 1) & (margin_N < 0)}
+    named = {
+        "false positives, mean of true variants": (labels_N == 0) & (margin_N >= 0),
+        "false negatives, mean of true variants": (labels_N == 1) & (margin_N < 0),
+    }
     return {rule: [ids[i] for i in order_N if of_N[i] and ids[i] in attributed] for rule, of_N in named.items()}
 
 

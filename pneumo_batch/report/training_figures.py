@@ -40,7 +40,9 @@ def curves(source: Source, histories: dict[str, pd.DataFrame]) -> Picture:
     axes[-1, 0].yaxis.set_minor_formatter("")
     required = source.job.train.memorise
     axes[3, 1].axhline(required, color="#8a9099", lw=0.8, dashes=(4, 3), label=f"required {required:g}")
-    axes[3, 1].legend(loc="lower right")
+    axes[3, 1].legend(loc="best")
+    if not axes[3, 0].lines:
+        axes[3, 0].text(0.5, 0.5, "not measured while training", transform=axes[3, 0].transAxes, ha="center")
     handles = [handle for ax in axes[0] for handle in ax.get_legend_handles_labels()[0]]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
     last = {name: history.iloc[-1] for name, history in histories.items()}
@@ -64,6 +66,8 @@ def _draw_series(
     for (name, history), colour in zip(histories.items(), colours, strict=True):
         for column, dash, words in series:
             shown = history[history[column].notna()]
+            if shown.empty:
+                continue
             label = f"{name}, {words}" if words else name
             marker = "o" if len(shown) < 3 else None
             labelled: dict[str, Any] = {"label": label} if column != "memorised" else {}
@@ -186,7 +190,7 @@ def calibration(source: Source) -> Picture:
 
     figure, ax = _per_variant(source, draw, (f"probability of {positive}", f"share that are {positive}"))
     ax.plot([0, 1], [0, 1], color="#8a9099", lw=0.8, dashes=(4, 3))
-    ax.legend(loc="upper left")
+    ax.legend(loc="best")
     return picture(
         figure,
         "calibration",

@@ -47,8 +47,8 @@ _READING = [
     "NN, two random models, same image: what the image makes two models share that learnt no finding.",
     "Edge and noise: agreement of true maps with the edges of the image, and with noise of the same smoothness and"
     " values. They need no model.",
-    "The sensitivity index is (TT − TN) / (TT − TTx): 0 when random labels change nothing, 1 when nothing of the"
-    " agreement on an image is left without the labels.",
+    "The sensitivity index is (TT − TN) / (TT − TTx): 0 when random labels change nothing, 1 when without the"
+    " labels maps of one image agree no better than true maps of two images, above 1 when they agree even less.",
     "Points are means over images; bars are 95 % intervals that resample patients.",
 ]
 _LIMITS = [
@@ -102,7 +102,8 @@ def _findings(source: Source) -> Iterator[Any]:
         for key in ("reasons", "caveats")
     }
     if any(shared.values()):
-        yield Items([*shared["reasons"], *shared["caveats"]], title="For every method")
+        yield Heading("For every method")
+        yield Items([*shared["reasons"], *shared["caveats"]])
     yield Side(
         [
             Finding(
@@ -151,13 +152,17 @@ def _in_numbers(source: Source, method: str) -> str:
         f"TT − TN is {number(numbers['difference']['mean'])}"
         f" ({interval(numbers['difference']['ci_low'], numbers['difference']['ci_high'])}) over {numbers['images']}"
         f" images of {numbers['patients']} patients",
-        f"corrected p {number(numbers['holm_p'])}",
+        f"corrected p {_p(numbers['holm_p'])}",
         f"rank-biserial effect {number(numbers['rank_biserial'])}",
         f"sensitivity index {number(index['value']) if index else 'undefined (TT does not clear TTx)'}",
     ]
     if test:
         parts.append(f"permutation over models p {number(test['p'])}, at best {number(test['smallest_p'])}")
     return f"{where} {'; '.join(parts)}."
+
+
+def _p(value: float) -> str:
+    return "below 0.0001" if value < 0.0001 else number(value, 4)
 
 
 _CELL_HEADER = ["TT − TN", "interval", "TT − TTx", "sensitivity index", "p, corrected", "effect", "p over models"]

@@ -85,7 +85,7 @@ def _draw_ladder(ax: Axes, source: Source, cell: Cell) -> dict[str, Any]:
         at = (found[kind]["mean"], place)
         text = number(found[kind]["mean"], 2)
         ax.annotate(text, at, (0, 5), textcoords="offset points", ha="center", fontsize=7.5, color="#4a5058")
-    ax.set_yticks(range(len(found)), [f"{KINDS[kind][1]}   {KINDS[kind][0]}" for kind in found])
+    ax.set_yticks(range(len(found)), [f"{KINDS[kind][1]} ({KINDS[kind][0]})" for kind in found])
     ax.set_ylim(len(found) - 0.4, -0.7)
     ax.grid(False, axis="y")
     ax.axvline(0, color="#8a9099", lw=0.8)

@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
 
-from pneumo_batch.config import Attribution, Job
+from pneumo_batch.config import Attribution, Job, JobError
 from pneumo_batch.core import attribution, manifest, pairs, runtime, tables, targets
 from pneumo_batch.core.images import Preprocess
 from pneumo_batch.run import MAPS, QUARANTINE, STAGING, Run
-from pneumo_batch.stages import progress, staging
+from pneumo_batch.stages import preflight, progress, staging
 from pneumo_batch.stages.cluster import Resources
 from pneumo_batch.storage import Store
 
@@ -40,8 +40,10 @@ def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
         if todo.num_rows:
             with progress.shown({"attributions": todo.num_rows}) as board:
                 _attribute(todo, Pool.of(job, run, resources), board)
-        _check(chosen, run, job.data.max_bad)
-        _add_to_quarantine(run)
+        done = staging.finished_ids(run.store, MAPS)
+        bad = [row for row in rejected(run.store) if row["image_id"] not in set(done)]  # a retry may have read it
+        _check(chosen["image_id"].to_pylist(), done, bad, job.data.max_bad)
+        _add_to_quarantine(run, bad)
         run.commit_table(MAPS)
     attributed = run.maps_table([]).num_rows
     return {"chosen": chosen.num_rows, "attributed": attributed, "quarantined": chosen.num_rows - attributed}
@@ -75,12 +77,28 @@ class Pool:
         wanted, share = job.cluster.actors, job.cluster.gpus_per_actor
         gpus = (1.0 if resources.gpus else 0.0) if share == "auto" else float(share)
         if gpus > resources.gpus:
-            raise manifest.DataError(f"cluster.gpus_per_actor = {gpus:g} but the cluster has {resources.gpus:g} GPUs")
+            raise JobError(f"cluster.gpus_per_actor = {gpus:g} but the cluster has {resources.gpus:g} GPUs")
         most = int(resources.gpus / gpus) if gpus else resources.cpus
         actors = most if wanted == "auto" else wanted
         if actors > most:
-            raise manifest.DataError(f"cluster.actors = {actors} but there is room for {most}; lower it or use auto")
+            raise JobError(f"cluster.actors = {actors} but there is room for {most}; lower it or use auto")
         return cls(run, job, run.variants(), actors, max(1, resources.cpus // actors) if not gpus else 1, gpus)
+
+    def map(self, dataset: ray.data.Dataset, actor: type, board: Any) -> ray.data.Dataset:
+        """The data set with every block given to one of the pool's actors, made as `actor(pool, board)`."""
+        with warnings.catch_warnings():  # Ray 2.60 deprecates these two and has no other way to give them
+            warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+            return dataset.map_batches(
+                actor,
+                fn_constructor_args=(self, board),
+                batch_format="pyarrow",
+                batch_size=None,
+                num_cpus=self.cpus,
+                num_gpus=self.gpus,
+                compute=ray.data.ActorPoolStrategy(size=self.actors, max_tasks_in_flight_per_actor=2),
+                max_restarts=_MAX_RESTARTS,
+                max_task_retries=1,
+            )
 
 
 def _attribute(todo: pa.Table, pool: Pool, board: Any) -> None:
@@ -89,34 +107,15 @@ def _attribute(todo: pa.Table, pool: Pool, board: Any) -> None:
     decoded = ray.data.from_arrow(blocks).map_batches(
         _decoder(pool), batch_format="pyarrow", batch_size=None, num_cpus=_DECODE_CPUS
     )
-    with warnings.catch_warnings():  # Ray 2.60 deprecates these two and has no other way to give them
-        warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
-        dataset = decoded.map_batches(
-            Attributor,
-            fn_constructor_args=(pool, board),
-            batch_format="pyarrow",
-            batch_size=None,
-            num_cpus=pool.cpus,
-            num_gpus=pool.gpus,
-            compute=ray.data.ActorPoolStrategy(size=pool.actors, max_tasks_in_flight_per_actor=2),
-            max_restarts=_MAX_RESTARTS,
-            max_task_retries=1,
-        )
     # the maps themselves hardly repeat a value: dictionaries would only cost time
-    staging.write(dataset, pool.run, MAPS, dictionary=["class_name", "patient_id"])
+    staging.write(pool.map(decoded, Attributor, board), pool.run, MAPS, dictionary=["class_name", "patient_id"])
 
 
 def _rows_per_file(total: int, pool: Pool) -> int:
-    per_image = sum(4 * math.prod(shape) for shape in map_shapes(pool.job, pool.run, pool.variants[0]).values()) * len(
-        pool.variants
-    )
+    classes = pool.run.model_record(pool.variants[0])["classes"]
+    per_image = preflight.map_bytes(pool.job, preflight.map_shapes(pool.job, classes))
     fair = math.ceil(total / (4 * pool.actors))  # so that no actor waits for another's last file
     return max(1, min(pool.job.attribution.rows_per_file, _FILE_BYTES // per_image, fair))
-
-
-def map_shapes(job: Job, run: Run, variant: str) -> dict[str, tuple[int, int]]:
-    """(height, width) of each method's maps."""
-    return explainer(job, run, variant, device="cpu").map_shapes
 
 
 def explainer(job: Job, run: Run, variant: str, device: str) -> attribution.Explainer:
@@ -124,19 +123,10 @@ def explainer(job: Job, run: Run, variant: str, device: str) -> attribution.Expl
     preprocess = run.preprocess(variant)
     return attribution.Explainer(
         run.model(variant).to(device),
-        method_options(job.attribution),
+        preflight.attribution_options(job),
         preprocess,
         allow_tf32=job.attribution.allow_tf32,
     )
-
-
-def method_options(settings: Attribution) -> dict[str, dict[str, Any]]:
-    """Options of each method as keyword arguments."""
-    options = {}
-    for method in settings.methods:
-        section = getattr(settings, method, None)
-        options[method] = section.model_dump() if section is not None else {}
-    return options
 
 
 # ---------------------------------------------------------------------------------------------------------- on a worker
@@ -151,7 +141,7 @@ def _decoder(pool: Pool) -> Callable[[pa.Table], pa.Table]:
         kept, arrays = [], []
         for position, row in enumerate(batch.to_pylist()):
             try:
-                arrays.append(_pixels(images, row, preprocess))
+                arrays.append(read_pixels(images, row, preprocess))
                 kept.append(position)
             except (OSError, ValueError) as error:
                 _reject(store, row, str(error))
@@ -164,7 +154,8 @@ def _decoder(pool: Pool) -> Callable[[pa.Table], pa.Table]:
     return decode
 
 
-def _pixels(images: Store, row: dict[str, Any], preprocess: Preprocess) -> np.ndarray:
+def read_pixels(images: Store, row: dict[str, Any], preprocess: Preprocess) -> np.ndarray:
+    """Pixels of a manifest row's image; raises OSError or ValueError where it is not what was indexed."""
     data = images.read_bytes(row["image_id"])
     if hashlib.sha256(data).hexdigest() != row["sha256"]:
         raise ValueError("changed since it was indexed")
@@ -193,6 +184,8 @@ class Attributor:
         self.classes = pool.run.model_record(pool.variants[0])["classes"]
 
     def __call__(self, batch: pa.Table) -> pa.Table:
+        if not batch.num_rows:  # none of them could be read
+            return self.schema.empty_table()
         pixels_BHW = tables.tensor_array(batch["pixels"])
         labels_B = batch["label"].to_numpy()
         targets_B = targets.explained_outputs(self.pool.job.attribution.target, self.classes, labels_B)
@@ -223,12 +216,6 @@ class Attributor:
         for field in self.schema:
             if field.name in batch.column_names:
                 arrays.append(batch[field.name])
-            elif not columns:
-                arrays.append(
-                    field.type.wrap_array(pa.array([], field.type.storage_type))
-                    if isinstance(field.type, pa.FixedShapeTensorType)
-                    else pa.array([], field.type)
-                )
             elif isinstance(field.type, pa.FixedShapeTensorType):
                 arrays.append(tables.tensor_column(columns[field.name]))
             else:
@@ -239,20 +226,19 @@ class Attributor:
 # -------------------------------------------------------------------------------------------------------------- balance
 
 
-def _check(chosen: pa.Table, run: Run, max_bad: float) -> None:
+def _check(wanted: list[str], done: list[str], bad: list[dict[str, str]], max_bad: float) -> None:
     """Every chosen image was attributed once or rejected with a reason, and not too many were rejected."""
-    reasons = {row["image_id"]: row["reason"] for row in rejected(run.store)}
-    staging.check_balance(chosen["image_id"].to_pylist(), staging.finished_ids(run.store, MAPS), list(reasons), "maps")
-    if len(reasons) > max_bad * chosen.num_rows:
-        image_id, reason = min(reasons.items())
+    staging.check_balance(wanted, done, [row["image_id"] for row in bad], "maps")
+    if len(bad) > max_bad * len(wanted):
+        first = min(bad, key=lambda row: row["image_id"])
         raise manifest.DataError(
-            f"{len(reasons)} of {chosen.num_rows} images could not be read any more, more than data.max_bad = "
-            f"{max_bad:g} allows; the first is {image_id}: {reason}"
+            f"{len(bad)} of {len(wanted)} images could not be read any more, more than data.max_bad = {max_bad:g} "
+            f"allows; the first is {first['image_id']}: {first['reason']}"
         )
 
 
-def _add_to_quarantine(run: Run) -> None:
+def _add_to_quarantine(run: Run, bad: list[dict[str, str]]) -> None:
     known = run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)
     known = known.filter(pc.not_equal(known["stage"], "attribute"))
-    added = pa.Table.from_pylist(rejected(run.store), schema=tables.QUARANTINE)
+    added = pa.Table.from_pylist(bad, schema=tables.QUARANTINE)
     run.store.write_table(QUARANTINE, pa.concat_tables([known, added]).sort_by("image_id"))

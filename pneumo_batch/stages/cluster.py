@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 
@@ -17,7 +18,7 @@ _ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how soon a finished training is noticed
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # the hook would start every worker anew under uv
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_DEDUP_LOGS": "0",
+    "RAY_worker_maximum_startup_concurrency": "16",  # a training starts several processes; fewer would draw warnings
 }
 # Reading and writing tasks of Ray Data need CPUs beside a pool that takes them all: without these it hangs silently.
 SPARE_CPUS = 2
@@ -57,7 +58,7 @@ def session(cluster: config.Cluster) -> Iterator[Resources]:
 def _connect(address: str) -> None:
     import ray
 
-    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == "local":
         ray.init(
             address="local",

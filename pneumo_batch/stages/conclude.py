@@ -14,12 +14,13 @@ from pneumo_batch.core import (
     evaluation,
     localisation,
     per_image,
+    scales,
     similarity,
     statistics,
     tables,
     verdict,
 )
-from pneumo_batch.run import SCORES, SUMMARY, VERDICT, Run
+from pneumo_batch.run import SCALES, SCORES, SUMMARY, VERDICT, Run
 from pneumo_batch.stages.cluster import Resources
 
 _FROM_MODEL = (
@@ -36,7 +37,7 @@ _FROM_MODEL = (
 
 
 def run(job: Job, run: Run, _resources: Resources) -> dict[str, int]:
-    """Write `summary.parquet` and `verdict.json`."""
+    """Write `summary.parquet`, `scales.parquet` and `verdict.json`."""
     images = run.maps_table([]).sort_by("image_id")
     data = per_image.gather(_score_batches(run), images)
     names = {kind: [v for v in run.variants() if run.model_record(v)["kind"] == kind] for kind in ("true", "random")}
@@ -57,10 +58,36 @@ def run(job: Job, run: Run, _resources: Resources) -> dict[str, int]:
         "variants": {name: _variant(name, run) for name in run.variants()},
         "degenerate": _degenerate(data),
     }
+    _add_scales(found["methods"], _scales(job, run, images), primary.view)
     if job.is_phantom:
         found["localisation"] = _localisation(job, run, images)
     run.store.write_json(VERDICT, found)
     return {"methods": len(found["methods"]), "summaries": run.store.read_table(SUMMARY).num_rows}
+
+
+def _scales(job: Job, run: Run, images: pa.Table) -> pa.Table:
+    """Write `scales.parquet`: the maps of a sample of images, one method at a time."""
+    chosen = scales.sample(
+        images["image_id"].to_pylist(), images["patient_id"].to_pylist(), seed=job.compare.partner_seed
+    )
+    variants = tuple((name, run.model_record(name)["kind"] == "true") for name in run.variants())
+    parts = []
+    for method in job.attribution.methods:
+        columns = [f"{method}__{name}" for name, _ in variants]
+        table = run.maps_table(columns, image_ids=chosen.image_ids)
+        maps_NVhw = np.stack([tables.tensor_array(table[name]) for name in columns], axis=1)
+        maps = dict(zip(table["image_id"].to_pylist(), maps_NVhw, strict=True))
+        curve = scales.Curve(method, variants, job.data.image_size)
+        parts.append(curve.table(chosen, maps.__getitem__, resamples=job.compare.resamples))
+    found = pa.concat_tables(parts)
+    run.store.write_table(SCALES, found)
+    return found
+
+
+def _add_scales(methods: dict[str, dict[str, Any]], found: pa.Table, view: str) -> None:
+    for name, method in methods.items():
+        method["reproducible"] = scales.reproducible(found, name)
+        method["caveats"] += scales.in_words(found, name, view)
 
 
 def _score_batches(run: Run) -> Iterator[pa.RecordBatch]:

@@ -20,7 +20,7 @@ def run(job: Job, run: Run, _resources: Resources) -> dict[str, int]:
     """Write `manifest/` and `quarantine.parquet`. Raises DataError when the images cannot be used."""
     if job.is_phantom:
         write_phantom(job, run)
-    listing = discover(job, run.images)
+    listing, _ = discover(job, run.images)
     with progress.shown({"images": listing.num_rows}) as board:
         rows, rejected = inspect(listing, run.images, board)
     check_rejected(rejected, listing.num_rows, job.data.max_bad)
@@ -37,15 +37,15 @@ def run(job: Job, run: Run, _resources: Resources) -> dict[str, int]:
     return {"images": listing.num_rows, "indexed": rows.num_rows, "quarantined": rejected.num_rows}
 
 
-def discover(job: Job, images: Store) -> pa.Table:
-    """The listing of a job's images; raises DataError when a split that the job needs is missing."""
+def discover(job: Job, images: Store) -> tuple[pa.Table, list[str]]:
+    """The listing of a job's images and the classes; raises DataError when a split that the job needs is missing."""
     try:
-        listing, _ = manifest.discover(images.fs, images.root, job.data.classes)
+        listing, classes = manifest.discover(images.fs, images.root, job.data.classes)
     except FileNotFoundError as error:
         raise manifest.DataError(f"{job.data.root}: no such folder") from error
     trains = len(job.train.true_seeds) + len(job.train.random_seeds) > 0
-    manifest.require_splits(listing, (["train"] if trains else []) + job.attribution.splits)
-    return listing
+    manifest.require_splits(listing, [*(["train"] if trains else []), *job.attribution.splits])
+    return listing, classes
 
 
 def write_phantom(job: Job, run: Run) -> None:

@@ -36,7 +36,7 @@ class Board:
 @contextlib.contextmanager
 def shown(totals: dict[str, int]) -> Iterator[Any]:
     """Show the tasks of a stage while the block runs; yields the board that workers report to."""
-    board = Board.remote()
+    board = Board.remote()  # type: ignore[attr-defined]
     stop = threading.Event()
     show = _show_bars if sys.stderr.isatty() else _show_lines
     thread = threading.Thread(target=show, args=(board, totals, stop), daemon=True)

@@ -100,6 +100,7 @@ class Pool:
         for _ in range(processes):
             mine, theirs = context.Pipe()
             context.Process(target=_serve, args=(name, cores // processes, theirs), daemon=True).start()
+            theirs.close()  # so that a contender that dies is an EOFError here, not a wait for ever
             self.pipes.append(mine)
         for pipe in self.pipes:
             pipe.recv()

@@ -18,7 +18,7 @@ from pneumo_batch.core import statistics
 from pneumo_batch.core.per_image import Cell, PerImage, Tally
 from pneumo_batch.core.verdict import VariantFacts, decide
 
-pytestmark = pytest.mark.statistics
+pytestmark = [pytest.mark.statistics, pytest.mark.timeout(1800)]
 
 CELL = Cell("grad_cam", "magnitude", "region", "spearman")
 MARGIN = 0.05
@@ -135,7 +135,7 @@ def test_resampling_images_instead_of_patients_would_not() -> None:
     assert not within(simulate(NAIVE).coverage, 0.95)
 
 
-@pytest.mark.parametrize("setting", [NULL, EDGE, MODELS, THREE], ids=lambda setting: setting.name)
+@pytest.mark.parametrize("setting", [NULL, EDGE, MODELS], ids=lambda setting: setting.name)
 def test_sensitive_is_wrong_in_no_more_than_five_percent(setting: Setting) -> None:
     assert simulate(setting).sensitive <= 0.05
 
@@ -146,8 +146,11 @@ def test_the_verdict_finds_what_is_there() -> None:
     assert simulate(NULL).insensitive >= 0.95
 
 
-def test_the_permutation_over_models_holds_where_models_differ() -> None:
-    assert simulate(MODELS).permutation <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / STUDIES)
+@pytest.mark.parametrize("setting", [MODELS, THREE], ids=lambda setting: setting.name)
+def test_the_permutation_over_models_holds_where_models_differ(setting: Setting) -> None:
+    rates = simulate(setting)
+    assert rates.permutation <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / STUDIES)  # of 3 + 3 it is 1/20 by construction
+    assert rates.sensitive <= rates.permutation
 
 
 @pytest.mark.parametrize("setting", [MODELS, THREE, TWO], ids=lambda setting: setting.name)

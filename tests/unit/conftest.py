@@ -1,4 +1,4 @@
-"""Unit tests run on one thread: their tensors are small, and threads waiting for each other cost more than they save."""
+"""Unit tests run on one thread: their tensors are small, and threads waiting for each other cost time."""
 
 import os
 

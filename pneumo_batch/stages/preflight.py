@@ -1,0 +1,120 @@
+"""What can be known before hours are spent: what a job refers to, whether it fits together, whether there is room."""
+
+import functools
+import math
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pneumo_batch import config
+from pneumo_batch.config import Job, JobError
+from pneumo_batch.core import attribution, cascade, manifest, networks, targets
+from pneumo_batch.core.images import Preprocess
+from pneumo_batch.core.phantom import NORMAL, PNEUMONIA
+from pneumo_batch.run import Run
+from pneumo_batch.stages import bring, index
+from pneumo_batch.storage import Store
+
+_SPARE = 1.2  # beside the maps: models, scores, the report, tables in the making
+_MODEL_BYTES = 50e6
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A job together with the data, checkpoints and code it refers to, as they are now."""
+
+    fingerprint: str
+    classes: list[str]
+    images: dict[str, int]  # by split, before validation is carved from train
+
+    def attributed(self, job: Job) -> int:
+        """Images to attribute."""
+        count = sum(self.images.get(split, 0) for split in job.attribution.splits)
+        return min(count, job.attribution.limit or count)
+
+
+def survey(job: Job) -> Survey:
+    """Look at everything a job refers to. Raises DataError or JobError when some of it is not there."""
+    contents = bring.digests(job)
+    if job.is_phantom:
+        images = {"train": job.phantom.train, "test": job.phantom.test}
+        classes = ["BACTERIA", NORMAL, "VIRUS"] if job.data.classes == manifest.BY_SUBTYPE else [NORMAL, PNEUMONIA]
+        return Survey(config.fingerprint(job, contents), classes, images)
+    listing, classes = index.discover(job, Store(job.data.root))
+    contents["data"] = manifest.listing_digest(listing)
+    return Survey(config.fingerprint(job, contents), classes, dict(Counter(listing["split"].to_pylist())))
+
+
+def variant_names(job: Job) -> list[str]:
+    """Every variant of a job, trained and brought."""
+    trained = [f"true_{seed}" for seed in job.train.true_seeds] + [f"random_{seed}" for seed in job.train.random_seeds]
+    return trained + [spec.name for spec in job.variant]
+
+
+def map_shapes(job: Job, classes: list[str]) -> dict[str, tuple[int, int]]:
+    """(height, width) of each method's maps, from a network that knows nothing yet.
+
+    Raises JobError when network, methods, layer and target do not fit together.
+    """
+    preprocess = Preprocess(size=job.data.image_size, channels=job.data.channels)
+    try:
+        targets.check_target(job.attribution.target, classes)
+        model = _network(job, classes)
+        options = attribution_options(job)
+        return attribution.Explainer(model.eval(), options, preprocess).map_shapes
+    except ValueError as error:
+        raise JobError(str(error)) from error
+
+
+def _network(job: Job, classes: list[str]) -> Any:
+    return networks.build(
+        job.network.name,
+        image_size=job.data.image_size,
+        channels=job.data.channels,
+        outputs=networks.outputs_for(classes),
+    )
+
+
+def derived(job: Job, classes: list[str]) -> list[cascade.Derived]:
+    """What parameter randomization derives from its variant; nothing where it is off.
+
+    Raises JobError for a network whose initialiser does not draw its weights.
+    """
+    settings = job.cascade
+    if not settings.seeds:
+        return []
+    try:
+        cascade.initial_state(functools.partial(_network, job, classes), settings.seeds[0])
+    except ValueError as error:
+        raise JobError(f"cascade: {error}") from error
+    example_1CHW = attribution.baseline_input("mean", Preprocess(size=job.data.image_size, channels=job.data.channels))
+    return cascade.plan(cascade.layers(_network(job, classes), example_1CHW), settings.seeds, settings.independent)
+
+
+def attribution_options(job: Job) -> dict[str, dict[str, object]]:
+    """Options of each method of a job as keyword arguments."""
+    settings = job.attribution
+    sections = {method: getattr(settings, method, None) for method in settings.methods}
+    return {method: section.model_dump() if section else {} for method, section in sections.items()}
+
+
+def map_bytes(job: Job, shapes: dict[str, tuple[int, int]]) -> int:
+    """Bytes of one image's maps, before compression."""
+    return sum(4 * math.prod(shape) for shape in shapes.values()) * len(variant_names(job))
+
+
+def check(job: Job, run: Run, found: Survey) -> None:
+    """Raise JobError when the job cannot end well: its parts do not fit, or the disk has no room for its maps."""
+    shapes = map_shapes(job, found.classes)
+    derived(job, found.classes)
+    if not run.store.is_local:
+        return
+    needed = _SPARE * found.attributed(job) * map_bytes(job, shapes) + _MODEL_BYTES * len(variant_names(job))
+    free = shutil.disk_usage(Path(run.store.root)).free
+    if free < needed:
+        raise JobError(
+            f"{run.path}: {free / 1e9:.1f} GB free, the run needs about {needed / 1e9:.1f} GB for "
+            f"{found.attributed(job)} images and {len(variant_names(job))} variants; free some, or another --run-dir"
+        )

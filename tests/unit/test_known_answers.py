@@ -1,0 +1,111 @@
+"""Planted methods whose verdict is known, through the real comparison, statistics and decision, on 4 + 4 models."""
+
+import sys
+import types
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import torch
+
+from pneumo_batch.core import pairs, per_image, phantom, similarity, statistics, tables, verdict
+from pneumo_batch.core.attribution import Explainer
+from pneumo_batch.core.comparison import Comparison
+from pneumo_batch.core.images import Preprocess
+
+SIZE, IMAGES, PATIENTS = 64, 60, 40
+MARGIN, PRIMARY = 0.05, ("magnitude", "region", "spearman")
+TRUE, RANDOM = [f"true_{i}" for i in range(4)], [f"random_{i}" for i in range(4)]
+VARIANTS = tuple((name, name in TRUE) for name in TRUE + RANDOM)
+FACTS = [verdict.VariantFacts(name, is_true, memorised=1.0, auroc=0.95, auroc_low=0.9) for name, is_true in VARIANTS]
+
+
+@pytest.fixture(scope="module")
+def films():
+    kinds = ("bacteria", "virus", None)
+    return np.stack([phantom.render(np.random.default_rng(n), SIZE, kinds[n % 3]).image_HW for n in range(IMAGES)])
+
+
+def smooth(rng, shape=()):
+    return scipy.ndimage.gaussian_filter(rng.standard_normal((*shape, SIZE, SIZE)), (*(0 for _ in shape), 5, 5))
+
+
+def judge(films_NSS, maps_NVSS, method="planted"):
+    """The verdict on maps of every image under every model."""
+    ids = [f"test/image_{n:03}.png" for n in range(IMAGES)]
+    patients = [f"patient_{n % PATIENTS}" for n in range(IMAGES)]
+    identity = tables.pa.table({"image_id": ids, "label": [n % 2 for n in range(IMAGES)], "patient_id": patients})
+    identity = identity.set_column(1, "label", identity["label"].cast("int32"))
+    plan = Comparison(VARIANTS, (method,), ("spearman", "top10"), region_grid=8, size=SIZE, seed=0)
+    features = [plan.features({method: maps_VSS.astype(np.float32)}) for maps_VSS in maps_NVSS]
+    plan.check_self_pairs(features[0])
+    partners_N = pairs.partners(ids, patients, 0)
+    rows = [plan.score(ids[n], films_NSS[n], features[n], features[partners_N[n]]) for n in range(IMAGES)]
+    data = per_image.gather(plan.table(identity, np.stack(rows)), identity)
+    tests = statistics.calibrated_test(data, TRUE, RANDOM, resamples=1000)
+    return verdict.conclude(FACTS, tests, PRIMARY, MARGIN)[method]
+
+
+def test_a_method_that_ignores_the_model_is_insensitive(films):
+    rng = np.random.default_rng(1)
+    edges_NSS = np.stack([similarity.sobel_edges(film_SS) for film_SS in films])
+    of_the_model_NVSS = 0.1 * edges_NSS.std() * rng.standard_normal((IMAGES, len(VARIANTS), SIZE, SIZE))
+    found = judge(films, edges_NSS[:, None] + of_the_model_NVSS)
+    assert found["verdict"] == "insensitive"
+    assert found["numbers"]["means"]["true_random"] > 0.95
+    assert found["numbers"]["means"]["edge"] > 0.95
+    assert found["numbers"]["headroom"]["ci_low"] > 0  # it does show the image
+    assert found["reasons"][1] == "Training on random labels leaves these maps as they were."
+
+
+def test_a_method_that_follows_the_labels_is_sensitive(films):
+    rng = np.random.default_rng(2)
+    learned_N1SS = smooth(rng, (IMAGES, 1))
+    maps_NVSS = smooth(rng, (IMAGES, len(VARIANTS)))
+    maps_NVSS[:, : len(TRUE)] += 2 * learned_N1SS
+    found = judge(films, maps_NVSS)
+    assert found["verdict"] == "sensitive"
+    assert found["numbers"]["permutation"]["p"] == 1 / 70
+    assert found["numbers"]["sensitivity_index"]["value"] == pytest.approx(1, abs=0.1)  # they share nothing else
+    assert found["disagreements"] == []
+
+
+def test_models_whose_maps_are_noise_are_invalid(films):
+    found = judge(films, smooth(np.random.default_rng(3), (IMAGES, len(VARIANTS))))
+    assert found["verdict"] == "invalid"
+    assert found["reasons"][0].startswith("Two models trained on true labels agree on an image no more than on")
+
+
+def test_one_true_model_whose_maps_are_noise_leaves_it_inconclusive(films):
+    rng = np.random.default_rng(4)
+    image_N1SS, learned_N1SS = smooth(rng, (2, IMAGES, 1))
+    maps_NVSS = 0.5 * smooth(rng, (IMAGES, len(VARIANTS))) + image_N1SS
+    maps_NVSS[:, : len(TRUE)] += learned_N1SS
+    assert judge(films, maps_NVSS)["verdict"] == "sensitive"
+    maps_NVSS[:, 0] = smooth(rng, (IMAGES,))
+    found = judge(films, maps_NVSS)
+    assert found["verdict"] == "inconclusive"
+    # swapped with any of the four random models it would stand out more: those four relabelings and the true one
+    assert found["numbers"]["permutation"]["p"] >= 5 / 70
+    assert "the models differ too much among themselves" in found["reasons"][0]
+
+
+def test_a_method_of_ones_own_that_ignores_the_model_is_insensitive(films, monkeypatch):
+    def gradient_of_the_image(_model, inputs_1CHW, _targets_1):
+        return inputs_1CHW - torch.nn.functional.avg_pool2d(inputs_1CHW, 5, stride=1, padding=2)
+
+    module = types.ModuleType("mine")
+    module.gradient_of_the_image = gradient_of_the_image
+    monkeypatch.setitem(sys.modules, "mine", module)
+    method, preprocess = "mine:gradient_of_the_image", Preprocess(SIZE)
+    inputs_NCSS = preprocess.inputs(films)
+    maps = []
+    for seed in range(len(VARIANTS)):
+        torch.manual_seed(seed)
+        model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(SIZE * SIZE, 1))
+        found = Explainer(model, {method: {}}, preprocess)(inputs_NCSS, torch.zeros(IMAGES, dtype=torch.int64))
+        maps.append(found.maps[method].numpy())
+    found = judge(films, np.stack(maps, axis=1), method)
+    assert found["verdict"] == "insensitive"
+    assert found["numbers"]["difference"] == {"mean": 0.0, "ci_low": 0.0, "ci_high": 0.0}
+    assert found["numbers"]["wilcoxon_p"] == 1.0
