@@ -9,8 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
-from pneumo_batch import run as records
-from pneumo_batch import terminal
+from pneumo_batch import provenance, terminal
 from pneumo_batch.config import Job
 from pneumo_batch.core import audit as auditing
 from pneumo_batch.core import manifest
@@ -85,7 +84,7 @@ def _check(name: str, ok: bool, found: str) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, Any]:
-    return _check("versions", True, ", ".join(f"{name} {number}" for name, number in records.versions().items()))
+    return _check("versions", True, ", ".join(f"{name} {number}" for name, number in provenance.versions().items()))
 
 
 def _cpus() -> dict[str, Any]:

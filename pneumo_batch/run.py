@@ -1,14 +1,10 @@
 """A run directory: the name of everything in it, its record and lock, and the API that reads it. No Ray."""
 
 import contextlib
-import datetime
 import functools
 import json
 import os
-import platform
-import subprocess
 from collections.abc import Iterator, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import tomli_w
 
-from pneumo_batch import config
+from pneumo_batch import config, provenance
 from pneumo_batch.core import tables
 from pneumo_batch.storage import Store
 
@@ -42,7 +38,6 @@ SCALES = "scales.parquet"
 REPORT = "report/index.html"
 STAGING = "staging"  # tables in the making: outside the folders that readers open
 PHANTOM = "phantom"  # the generated images of a phantom run
-_VERSIONED = ("torch", "torchvision", "ray", "captum", "numpy", "scipy", "scikit-image", "pyarrow", "pandas", "pillow")
 
 
 class RunError(ValueError):
@@ -259,11 +254,11 @@ class Run:
                 "name": job.name,
                 "status": "running",
                 "fingerprint": fingerprint,
-                "created": now(),
+                "created": provenance.now(),
                 "stages": {},
                 "counts": {},
-                "versions": versions(),
-                **source_commit(),
+                "versions": provenance.versions(),
+                **provenance.source_commit(),
                 "error": None,
             }
         )
@@ -298,7 +293,7 @@ class Run:
             return True
 
     def write_record(self, record: dict[str, Any]) -> None:
-        self.store.write_json(RECORD, {**record, "updated": now()})
+        self.store.write_json(RECORD, {**record, "updated": provenance.now()})
 
     def update_record(self, **fields: Any) -> None:
         self.write_record({**self.record, **fields})
@@ -332,7 +327,7 @@ class Run:
 
     def event(self, kind: str, **fields: Any) -> None:
         """One line of events.jsonl."""
-        line = json.dumps({"time": now(), "event": kind, **fields}, default=str) + "\n"
+        line = json.dumps({"time": provenance.now(), "event": kind, **fields}, default=str) + "\n"
         if self.store.is_local:
             with Path(self.store.path(EVENTS)).open("a", encoding="utf-8") as file:
                 file.write(line)
@@ -343,30 +338,3 @@ class Run:
     def commit_table(self, name: str) -> None:
         """Make the table written under `staging/` visible."""
         self.store.move(f"{STAGING}/{name}", name)
-
-
-# ----------------------------------------------------------------------------------------------------- what is recorded
-
-
-def now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def versions() -> dict[str, str]:
-    """Versions of what results depend on, read without importing any of it."""
-    found = {name: metadata.version(name) for name in _VERSIONED}
-    return {"pneumo-batch": metadata.version("pneumo-batch"), "python": platform.python_version(), **found}
-
-
-def source_commit() -> dict[str, Any]:
-    """Commit and dirty flag of the source tree; None where the package was installed without one."""
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return {"commit": None, "dirty": None}
-    git = ["git", "-C", str(root)]
-    try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)  # noqa: S603
-        status = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True)  # noqa: S603
-    except (OSError, subprocess.CalledProcessError):
-        return {"commit": None, "dirty": None}
-    return {"commit": head.stdout.strip(), "dirty": bool(status.stdout.strip())}

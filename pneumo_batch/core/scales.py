@@ -6,6 +6,7 @@ Shapes: N images, V variants, h x w a map's own resolution, P pairs, K kinds, Q 
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -128,20 +129,22 @@ def in_words(scales: pa.Table, method: str, view: str) -> list[str]:
     """One sentence on the scales at which two true models agree on an image; none where nothing was measured."""
     rows = [row for row in scales.to_pylist() if (row["method"], row["view"]) == (method, view)]
     rows = [row for row in rows if row["difference_low"] is not None]
-    agree = [row["grid"] for row in rows if row["difference_low"] > 0]
-    differ = [row["grid"] for row in rows if row["difference_low"] <= 0]
     if not rows:
         return []
-    start = f"In the {view} view, on a sample of {max(row['images'] for row in rows)} images,"
-    if not agree:
-        return [f"{start} two true models do not agree beyond the floor at any grid: {_cells(differ)}."]
+    agree = _grids([row for row in rows if row["difference_low"] > 0])
+    differ = _grids([row for row in rows if row["difference_low"] <= 0])
     if not differ:
-        return [f"{start} two true models agree beyond the floor at every grid: {_cells(agree)}."]
-    return [f"{start} two true models agree beyond the floor at {_cells(agree)}; at {_cells(differ)} they do not."]
+        found = f"two true models agree beyond the floor at every grid: {agree}"
+    elif not agree:
+        found = f"two true models do not agree beyond the floor at any grid: {differ}"
+    else:
+        found = f"two true models agree beyond the floor at {agree}; they do not at {differ}"
+    images = max(row["images"] for row in rows)
+    return [f"In the {view} view, on a sample of {images} images, {found} (mean {METRIC} in brackets)."]
 
 
-def _cells(grids: Sequence[int]) -> str:
-    return ", ".join(f"{grid} x {grid}" for grid in grids) + " cells"
+def _grids(rows: Sequence[dict[str, Any]]) -> str:
+    return ", ".join(f"{row['grid']} x {row['grid']} cells ({row['mean_tt']:.2f})" for row in rows)
 
 
 def _mean(values_N: np.ndarray) -> float | None:

@@ -57,7 +57,9 @@ def decide(variants: Sequence[VariantFacts], numbers: Mapping[str, Any], margin:
         outcome, reasons = "inconclusive", missing
     else:
         outcome, reasons = _effect(numbers, margin)
-    return Verdict(outcome, reasons, [*_unknowns(variants), *_replication(variants, numbers)], dict(numbers))
+    return Verdict(
+        outcome, reasons, [*_unknowns(variants), *_everywhere(numbers), *_replication(variants, numbers)], dict(numbers)
+    )
 
 
 def conclude(
@@ -179,6 +181,19 @@ def _size(numbers: Mapping[str, Any]) -> list[str]:
         return []
     span = f"{index['value']:.2f} (95 % interval {index['ci_low']:.2f} to {index['ci_high']:.2f})"
     return [f"Sensitivity index {span}: the part of what two correct models share that is owed to the labels."]
+
+
+def _everywhere(numbers: Mapping[str, Any]) -> list[str]:
+    """Whether the difference is one of images at all: models can also differ by what they show on every image."""
+    kinds = ("true_true", "true_random", "true_true_cross", "true_random_cross")
+    alike, mixed, floor, mixed_floor = (numbers["means"].get(kind) for kind in kinds)
+    if None in (alike, mixed, floor, mixed_floor) or mixed >= floor:
+        return []
+    return [
+        f"A true and a random model agree on an image ({mixed:.3f}) less than two true ones on different images"
+        f" ({floor:.3f}): models differ by what they show on every image. Beyond that the difference is"
+        f" {(alike - floor) - (mixed - mixed_floor):.3f}."
+    ]
 
 
 def _replication(variants: Sequence[VariantFacts], numbers: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,8 @@ from pneumo_batch import pipeline
 
 from .conftest import tiny_job
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ["BACTERIA", "NORMAL", "VIRUS"]
 
 

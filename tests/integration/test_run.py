@@ -61,20 +61,15 @@ def test_maps_table_has_the_promised_schema(tiny_run):
 
 @pytest.mark.parametrize("variant", ["true_0", "random_100"])
 def test_maps_are_captums(tiny_run, variant):
-    model, ids = tiny_run.model(variant), None
+    model = tiny_run.model(variant)
     ids, maps_NHW = tiny_run.maps("integrated_gradients", variant)
     cams_Nhw = tiny_run.maps("grad_cam", variant)[1]
     inputs_NCHW = tiny_run.inputs(ids)
-    # the midpoint rule by hand: captum's riemann_middle is the same nodes and weights
-    reference, delta_N = captum.attr.IntegratedGradients(model).attribute(
-        inputs_NCHW,
-        baselines=tiny_run.baseline(),
-        target=0,
-        n_steps=50,
-        method="riemann_middle",
-        return_convergence_delta=True,
-    )
-    assert relative_error(maps_NHW, reference.sum(1).detach().numpy()) < 1e-3
+    single_NHW, delta_N = captum_maps(model, inputs_NCHW, tiny_run.baseline())
+    # Gradients of ReLU networks jump, so that captum's own float32 maps are off its float64 ones by 1e-3 to 2e-3 here:
+    # ours must be as near to the exact ones.
+    exact_NHW, _ = captum_maps(tiny_run.model(variant).double(), inputs_NCHW.double(), tiny_run.baseline().double())
+    assert relative_error(maps_NHW, exact_NHW) < max(1e-3, 1.5 * relative_error(single_NHW, exact_NHW))
     cam = captum.attr.LayerGradCam(model, model.conv5[1]).attribute(inputs_NCHW, target=0)
     assert relative_error(cams_Nhw, cam[:, 0].detach().numpy()) < 1e-3
     table = tiny_run.maps_table([f"logit__{variant}", f"integrated_gradients_delta__{variant}"]).sort_by("image_id")
@@ -82,8 +77,21 @@ def test_maps_are_captums(tiny_run, variant):
         logits_N = model(inputs_NCHW)[:, 0].numpy()
     np.testing.assert_allclose(table[f"logit__{variant}"].to_numpy(), logits_N, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(
-        table[f"integrated_gradients_delta__{variant}"].to_numpy(), delta_N.detach().numpy(), rtol=0.05, atol=1e-4
+        table[f"integrated_gradients_delta__{variant}"].to_numpy(), delta_N, rtol=0.05, atol=1e-4
     )
+
+
+def captum_maps(model, inputs_NCHW, baseline_1CHW):
+    """captum's riemann_middle has the nodes and weights of the midpoint rule."""
+    maps_NCHW, delta_N = captum.attr.IntegratedGradients(model).attribute(
+        inputs_NCHW,
+        baselines=baseline_1CHW,
+        target=0,
+        n_steps=50,
+        method="riemann_middle",
+        return_convergence_delta=True,
+    )
+    return maps_NCHW.sum(1).detach().numpy(), delta_N.detach().numpy()
 
 
 def relative_error(found, expected):

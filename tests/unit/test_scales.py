@@ -44,10 +44,11 @@ def test_agreement_planted_at_four_cells_is_found_there_and_not_at_finer_grids()
     for grid in (8, 16, 32):
         assert signed[grid]["mean_tt"] == pytest.approx(0, abs=0.1)
     assert scales.reproducible(table, "saliency")["signed"] == [2, 4]
-    assert scales.in_words(table, "saliency", "signed") == [
-        "In the signed view, on a sample of 24 images, two true models agree beyond the floor at 2 x 2, 4 x 4 cells;"
-        " at 8 x 8, 16 x 16, 32 x 32 cells they do not."
-    ]
+    (sentence,) = scales.in_words(table, "saliency", "signed")
+    assert sentence.startswith(
+        "In the signed view, on a sample of 24 images, two true models agree beyond the floor at 2"
+    )
+    assert "they do not at 8 x 8 cells (" in sentence
 
 
 def test_the_means_are_those_of_scipy_pair_by_pair():
@@ -124,14 +125,17 @@ def test_class_activation_maps_of_a_layer_are_resized_after_the_view():
 @pytest.mark.parametrize(
     ("lows", "words"),
     [
-        ((0.1, 0.2), "two true models agree beyond the floor at every grid: 2 x 2, 4 x 4 cells."),
-        ((-0.1, 0.0), "two true models do not agree beyond the floor at any grid: 2 x 2, 4 x 4 cells."),
+        ((0.1, 0.2), "agree beyond the floor at every grid: 2 x 2 cells (0.50), 4 x 4 cells (0.25)"),
+        ((-0.1, 0.0), "do not agree beyond the floor at any grid: 2 x 2 cells (0.50), 4 x 4 cells (0.25)"),
+        ((0.1, 0.0), "agree beyond the floor at 2 x 2 cells (0.50); they do not at 4 x 4 cells (0.25)"),
     ],
 )
 def test_words(lows, words):
     rows = [
-        {"method": "m", "view": "signed", "grid": grid, "images": 9, "difference_low": low}
+        {"method": "m", "view": "signed", "grid": grid, "images": 9, "mean_tt": 1 / grid, "difference_low": low}
         for grid, low in zip((2, 4), lows, strict=True)
     ]
     table = tables.pa.Table.from_pylist(rows, schema=tables.SCALES)
-    assert scales.in_words(table, "m", "signed") == [f"In the signed view, on a sample of 9 images, {words}"]
+    assert scales.in_words(table, "m", "signed") == [
+        f"In the signed view, on a sample of 9 images, two true models {words} (mean spearman in brackets)."
+    ]

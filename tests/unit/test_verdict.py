@@ -11,6 +11,7 @@ MODELS = [
     VariantFacts("random_0", False, memorised=0.97, majority=0.743, auroc=0.5, auroc_low=0.45),
     VariantFacts("random_1", False, memorised=0.95, majority=0.743, auroc=0.5, auroc_low=0.45),
 ]
+MEANS = {"true_true": 0.8, "true_random": 0.5, "true_true_cross": 0.35, "true_random_cross": 0.3}
 PERMUTATION = {"statistic": 0.3, "p": 1 / 6, "smallest_p": 1 / 6, "relabelings": 6}
 
 
@@ -24,6 +25,7 @@ def permutation(p, smallest_p):
 
 def numbers(difference=(0.28, 0.32), headroom=(0.4, 0.5), p=1e-9, index=None, models=PERMUTATION):
     return {
+        "means": MEANS,
         "images": 600,
         "patients": 400,
         "difference": span(*difference),
@@ -118,7 +120,7 @@ def test_the_reason_of_disagreeing_models_is_in_words():
     assert found.reasons == [
         "Maps of two models trained on true labels are more alike than maps of a true and a random one by 0.300"
         " (95 % interval 0.280 to 0.320), over 600 images of 400 patients: above the margin of 0.05, but over models"
-        " the exact permutation p = 0.0571 is not below 0.05: the models differ too much among themselves."
+        " the exact permutation p = 0.0571 is above 0.05: the models differ too much among themselves."
     ]
 
 
@@ -153,8 +155,19 @@ def test_all_that_is_invalid_is_said_and_comes_before_inconclusive():
     assert [reason.split()[0] for reason in found.reasons] == ["true_0", "random_0"]
 
 
+def test_a_difference_that_is_not_of_images_is_a_caveat():
+    means = {**MEANS, "true_true_cross": 0.7, "true_random_cross": 0.45}
+    found = decide(MODELS, {**numbers(), "means": means}, 0.05)
+    assert found.verdict == "sensitive"
+    assert found.caveats[0] == (
+        "A true and a random model agree on an image (0.500) less than two true ones on different images (0.700):"
+        " models differ by what they show on every image. Beyond that the difference is 0.050."
+    )
+
+
 UNDEFINED = {
     **numbers(),
+    "means": {"true_true": None},
     "difference": {"mean": None, "ci_low": None, "ci_high": None},
     "headroom": {"mean": None, "ci_low": None, "ci_high": None},
     "holm_p": None,

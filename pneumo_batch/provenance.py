@@ -1,0 +1,45 @@
+"""What produced a run: versions and commit, and when."""
+
+import datetime
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+_VERSIONED = (
+    "pneumo-batch",
+    "torch",
+    "torchvision",
+    "ray",
+    "captum",
+    "numpy",
+    "scipy",
+    "scikit-image",
+    "pyarrow",
+    "pandas",
+    "pillow",
+)
+
+
+def now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str]:
+    """Versions of what results depend on, read without importing any of it."""
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in _VERSIONED}}
+
+
+def source_commit() -> dict[str, Any]:
+    """Commit and dirty flag of the source tree; None where the package was installed without one."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return {"commit": None, "dirty": None}
+    git = ["git", "-C", str(root)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)  # noqa: S603
+        status = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True)  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}
+    return {"commit": head.stdout.strip(), "dirty": bool(status.stdout.strip())}
