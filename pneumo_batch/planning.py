@@ -7,7 +7,7 @@ from rich.table import Table
 from pneumo_batch import pipeline, terminal
 from pneumo_batch.config import Job
 from pneumo_batch.core import comparison, curves
-from pneumo_batch.stages import preflight, train
+from pneumo_batch.stages import preflight, train, train_worker
 
 _SCORE_BYTES = 8  # measured: a row of the scores table after compression
 
@@ -33,7 +33,7 @@ def plan(job: Job, run_dir: str | None) -> dict[str, Any]:
             "train": {
                 "variants": [name for name, _ in models],
                 "trained": len(train.planned(job)),
-                "epochs": {v.name: train.recipe(job, v).epochs for v in train.planned(job)},
+                "epochs": {v.name: train_worker.recipe(job, v).epochs for v in train.planned(job)},
             },
             "attribute": {
                 "images": attributed,

@@ -92,6 +92,17 @@ class Preprocess:
         return cls(**values)
 
 
+@dataclass(frozen=True)
+class Split:
+    """Images of one split as they were decoded, and the labels the loss receives."""
+
+    pixels_NHW: np.ndarray  # uint8
+    labels_N: np.ndarray  # int64
+
+    def __len__(self) -> int:
+        return len(self.labels_N)
+
+
 def _decode(data: bytes) -> tuple[ImageInfo, Image.Image]:
     """The description and the gray (mode L) image, upright."""
     if not data:

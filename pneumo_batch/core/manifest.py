@@ -61,6 +61,12 @@ def discover(
     return pa.Table.from_pylist(rows, schema=LISTING), names
 
 
+def class_names(rows: pa.Table) -> list[str]:
+    """Class names in label order."""
+    pairs = rows.select(["label", "class_name"]).group_by(["label", "class_name"]).aggregate([]).sort_by("label")
+    return pairs["class_name"].to_pylist()
+
+
 def require_splits(listing: pa.Table, splits: Sequence[str]) -> None:
     """DataError unless every one of `splits` has images."""
     found = set(listing["split"].unique().to_pylist())

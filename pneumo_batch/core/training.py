@@ -14,7 +14,7 @@ import torch
 import torch.distributed
 from torch import nn
 
-from pneumo_batch.core.images import Preprocess
+from pneumo_batch.core.images import Preprocess, Split
 
 _EVAL_BATCH = 256
 # Measuring what a random variant has memorised costs a pass over the training split: only when it can have got there.
@@ -36,17 +36,6 @@ class Recipe:
     patience: int = 0
     memorise: float | None = None  # random variants: stop at this training accuracy
     amp: bool = False
-
-
-@dataclass(frozen=True)
-class Split:
-    """Images of one split as they were decoded, and the labels the loss receives."""
-
-    pixels_NHW: np.ndarray  # uint8
-    labels_N: np.ndarray  # int64
-
-    def __len__(self) -> int:
-        return len(self.labels_N)
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,8 @@ bytes -> decode (tasks) -> an actor pool that holds every variant -> Parquet. Fi
 become `maps/` when every image is accounted for; an interrupted stage keeps the files it finished.
 """
 
-import hashlib
 import math
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +16,10 @@ import ray.data
 
 from pneumo_batch.config import Attribution, Job, JobError
 from pneumo_batch.core import attribution, manifest, pairs, runtime, tables, targets
-from pneumo_batch.core.images import Preprocess
-from pneumo_batch.run import MAPS, QUARANTINE, STAGING, Run
-from pneumo_batch.stages import preflight, progress, staging
+from pneumo_batch.run import MAPS, QUARANTINE, Run
+from pneumo_batch.stages import decode, preflight, progress, staging
 from pneumo_batch.stages.cluster import Resources
-from pneumo_batch.storage import Store
 
-_REJECTED = f"{STAGING}/rejected"
 _FILE_BYTES = 64 * 2**20  # a file is at most this large before compression: what one actor holds of its results
 _DECODE_CPUS = 0.25
 _REPORT_IMAGES = 4
@@ -35,13 +30,15 @@ def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
     """Write `maps/` and add what could not be read to the quarantine. Raises DataError when too much could not."""
     chosen = choose(run.manifest_table(), job.attribution)
     if not run.store.exists(MAPS):
-        run.store.remove(_REJECTED)  # what could not be read may be there again
+        run.store.remove(decode.REJECTED)  # what could not be read may be there again
         todo = staging.without(chosen, staging.finished_ids(run.store, MAPS))
         if todo.num_rows:
             with progress.shown({"attributions": todo.num_rows}) as board:
                 _attribute(todo, Pool.of(job, run, resources), board)
         done = staging.finished_ids(run.store, MAPS)
-        bad = [row for row in rejected(run.store) if row["image_id"] not in set(done)]  # a retry may have read it
+        bad = [
+            row for row in decode.rejected(run.store) if row["image_id"] not in set(done)
+        ]  # a retry may have read it
         _check(chosen["image_id"].to_pylist(), done, bad, job.data.max_bad)
         _add_to_quarantine(run, bad)
         run.commit_table(MAPS)
@@ -54,11 +51,6 @@ def choose(rows: pa.Table, settings: Attribution) -> pa.Table:
     rows = rows.filter(pc.is_in(rows["split"], pa.array(settings.splits)))
     order = pairs.hash_order(rows["image_id"].to_pylist(), seed=0)
     return rows.take(order[: settings.limit])
-
-
-def rejected(store: Store) -> list[dict[str, str]]:
-    """Quarantine rows of the images that could not be read while attributing."""
-    return [store.read_json(name) for name in store.files(_REJECTED, ".json")]
 
 
 @dataclass(frozen=True)
@@ -105,7 +97,7 @@ def _attribute(todo: pa.Table, pool: Pool, board: Any) -> None:
     rows = _rows_per_file(todo.num_rows, pool)
     blocks = [todo.slice(start, rows) for start in range(0, todo.num_rows, rows)]
     decoded = ray.data.from_arrow(blocks).map_batches(
-        _decoder(pool), batch_format="pyarrow", batch_size=None, num_cpus=_DECODE_CPUS
+        decode.decoder(pool.run, pool.variants[0]), batch_format="pyarrow", batch_size=None, num_cpus=_DECODE_CPUS
     )
     # the maps themselves hardly repeat a value: dictionaries would only cost time
     staging.write(pool.map(decoded, Attributor, board), pool.run, MAPS, dictionary=["class_name", "patient_id"])
@@ -130,42 +122,6 @@ def explainer(job: Job, run: Run, variant: str, device: str) -> attribution.Expl
 
 
 # ---------------------------------------------------------------------------------------------------------- on a worker
-
-
-def _decoder(pool: Pool) -> Callable[[pa.Table], pa.Table]:
-    """Read and decode the images of a batch; one that cannot be read leaves the batch and a note why."""
-    store, images = pool.run.store, pool.run.images
-    preprocess = pool.run.preprocess(pool.variants[0])
-
-    def decode(batch: pa.Table) -> pa.Table:
-        kept, arrays = [], []
-        for position, row in enumerate(batch.to_pylist()):
-            try:
-                arrays.append(read_pixels(images, row, preprocess))
-                kept.append(position)
-            except (OSError, ValueError) as error:
-                _reject(store, row, str(error))
-        side = preprocess.size
-        pixels_BHW = np.stack(arrays) if arrays else np.empty((0, side, side), np.uint8)
-        column = pa.FixedShapeTensorArray.from_numpy_ndarray(pixels_BHW)
-        names = [field.name for field in tables.IDENTITY]
-        return batch.take(pa.array(kept, pa.int64())).select(names).append_column("pixels", column)
-
-    return decode
-
-
-def read_pixels(images: Store, row: dict[str, Any], preprocess: Preprocess) -> np.ndarray:
-    """Pixels of a manifest row's image; raises OSError or ValueError where it is not what was indexed."""
-    data = images.read_bytes(row["image_id"])
-    if hashlib.sha256(data).hexdigest() != row["sha256"]:
-        raise ValueError("changed since it was indexed")
-    return preprocess.pixels(data)
-
-
-def _reject(store: Store, row: dict[str, Any], reason: str) -> None:
-    entry = {name: row[name] for name in ("image_id", "split", "class_name")}
-    name = hashlib.sha256(row["image_id"].encode()).hexdigest()[:32]  # a retried task writes the same file again
-    store.write_json(f"{_REJECTED}/{name}.json", {**entry, "stage": "attribute", "reason": reason})
 
 
 class Attributor:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pneumo_batch.config import Job, JobError, VariantSpec
 from pneumo_batch.core import checkpoints, evaluation, networks, training
-from pneumo_batch.core.images import Preprocess
+from pneumo_batch.core.images import Preprocess, Split
 from pneumo_batch.run import STAGING, Run
 
 
@@ -48,7 +48,7 @@ class Images:
 
     rows: pa.Table  # the manifest
     classes: list[str]
-    splits: dict[str, training.Split]
+    splits: dict[str, Split]
     preprocess: Preprocess
 
 

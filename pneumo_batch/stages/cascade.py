@@ -19,7 +19,7 @@ import ray.data
 from pneumo_batch.config import Job
 from pneumo_batch.core import attribution, cascade, comparison, curves, manifest, pairs, runtime, tables, targets
 from pneumo_batch.run import CASCADE_SUMMARY, CASCADES, DERIVED, STAGING, Run
-from pneumo_batch.stages import attribute, compare, preflight, progress, staging
+from pneumo_batch.stages import attribute, compare, decode, preflight, progress, staging
 from pneumo_batch.stages.cluster import Resources
 
 _MOST_IMAGES = 16  # a block: what an interruption can cost, and what shares the making of one network
@@ -131,7 +131,7 @@ class Randomizer:
         arrays = []
         for row in batch.to_pylist():
             try:
-                arrays.append(attribute.read_pixels(self.run.images, row, self.preprocess))
+                arrays.append(decode.read_pixels(self.run.images, row, self.preprocess))
             except (OSError, ValueError) as error:
                 raise manifest.DataError(f"{row['image_id']}: no longer readable since attributed: {error}") from error
         inputs_BCHW = self.preprocess.inputs(torch.from_numpy(np.stack(arrays)).to(self.device))

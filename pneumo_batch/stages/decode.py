@@ -1,4 +1,8 @@
-"""Decoded images: read and prepared once on the cluster, as training and comparing need them."""
+"""Decoded images: read and prepared on the cluster. No torch here, whose import would cost every task seconds."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -6,11 +10,12 @@ import pyarrow.compute as pc
 import ray.data
 
 from pneumo_batch.config import Job
-from pneumo_batch.core import manifest
-from pneumo_batch.core.images import Preprocess
-from pneumo_batch.core.training import Split
-from pneumo_batch.run import Run
+from pneumo_batch.core import manifest, tables
+from pneumo_batch.core.images import Preprocess, Split
+from pneumo_batch.run import STAGING, Run
+from pneumo_batch.storage import Store
 
+REJECTED = f"{STAGING}/rejected"
 _ROWS_PER_TASK = 256
 
 
@@ -54,3 +59,46 @@ def moments(pixels_NHW: np.ndarray) -> tuple[float, float]:
     levels = np.arange(256) / 255.0
     mean = float(counts @ levels / counts.sum())
     return mean, float(np.sqrt(counts @ (levels - mean) ** 2 / counts.sum()))
+
+
+def decoder(run: Run, variant: str) -> Callable[[pa.Table], pa.Table]:
+    """A function that adds the column `pixels` to manifest rows, as a variant's network takes them.
+
+    An image that cannot be read leaves the batch and a note why (`rejected`).
+    """
+    store, images, preprocess = run.store, run.images, run.preprocess(variant)
+
+    def decode(batch: pa.Table) -> pa.Table:
+        kept, arrays = [], []
+        for position, row in enumerate(batch.to_pylist()):
+            try:
+                arrays.append(read_pixels(images, row, preprocess))
+                kept.append(position)
+            except (OSError, ValueError) as error:
+                _reject(store, row, str(error))
+        side = preprocess.size
+        pixels_BHW = np.stack(arrays) if arrays else np.empty((0, side, side), np.uint8)
+        column = pa.FixedShapeTensorArray.from_numpy_ndarray(pixels_BHW)
+        names = [field.name for field in tables.IDENTITY]
+        return batch.take(pa.array(kept, pa.int64())).select(names).append_column("pixels", column)
+
+    return decode
+
+
+def read_pixels(images: Store, row: dict[str, Any], preprocess: Preprocess) -> np.ndarray:
+    """Pixels of a manifest row's image; raises OSError or ValueError where it is not what was indexed."""
+    data = images.read_bytes(row["image_id"])
+    if hashlib.sha256(data).hexdigest() != row["sha256"]:
+        raise ValueError("changed since it was indexed")
+    return preprocess.pixels(data)
+
+
+def _reject(store: Store, row: dict[str, Any], reason: str) -> None:
+    entry = {name: row[name] for name in ("image_id", "split", "class_name")}
+    name = hashlib.sha256(row["image_id"].encode()).hexdigest()[:32]  # a retried task writes the same file again
+    store.write_json(f"{REJECTED}/{name}.json", {**entry, "stage": "attribute", "reason": reason})
+
+
+def rejected(store: Store) -> list[dict[str, str]]:
+    """Quarantine rows of the images that could not be read while attributing."""
+    return [store.read_json(name) for name in store.files(REJECTED, ".json")]

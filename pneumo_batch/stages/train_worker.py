@@ -1,0 +1,192 @@
+"""What a Ray Train worker does: train its variants one after the other, save their state, write the finished ones."""
+
+import tempfile
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+import ray.train
+import ray.train.torch
+
+from pneumo_batch.config import Job
+from pneumo_batch.core import checkpoints, evaluation, manifest, networks, runtime, tables, training, variants
+from pneumo_batch.core.images import Preprocess, Split
+from pneumo_batch.run import STAGING, Run
+
+
+@dataclass(frozen=True)
+class Common:
+    """What the trainings of a run have in common."""
+
+    job: Job
+    run: Run
+    rows: pa.Table  # the manifest
+    preprocess: Preprocess
+    shared: dict[str, ray.ObjectRef]
+    board: Any
+
+    @cached_property
+    def classes(self) -> list[str]:
+        return manifest.class_names(self.rows)
+
+
+def recipe(job: Job, variant: variants.Variant) -> training.Recipe:
+    settings = job.train
+    assert variant.seed is not None
+    return training.Recipe(
+        seed=variant.seed,
+        epochs=settings.epochs if variant.is_true else settings.max_epochs,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        sampler=settings.sampler,
+        plateau=settings.plateau,
+        plateau_patience=settings.plateau_patience,
+        patience=settings.patience if variant.is_true else 0,
+        memorise=None if variant.is_true else settings.memorise,
+        amp=settings.amp,
+    )
+
+
+def train_loop(config: dict[str, Any]) -> None:
+    """What every worker of a slot runs: its variants in turn, but for those that are there already."""
+    common: Common = config["common"]
+    runtime.keep_memory()
+    runtime.use_threads(config["threads"])
+    splits = dict(zip(common.shared, ray.get(list(common.shared.values())), strict=True))
+    for variant in config["variants"]:
+        if not common.run.store.exists(f"models/{variant.name}/model.json"):
+            _train(variant, common, splits)
+
+
+def _train(variant: variants.Variant, common: Common, splits: dict[str, Split]) -> None:
+    true = splits["train"]
+    train = Split(true.pixels_NHW, variants.training_labels(variant, true.labels_N))
+    trainer = _trainer(variant, common)
+    reporter = _Reporter(trainer, variant, common)
+    training.fit(trainer, train, splits["val"], reporter.after_epoch)
+    logits = {name: trainer.logits(split).numpy() for name, split in splits.items()}
+    reporter.finish(logits, {**splits, "train": train}, float((train.labels_N == true.labels_N).mean()))
+
+
+def _trainer(variant: variants.Variant, common: Common) -> training.Trainer:
+    import torch
+
+    context = ray.train.get_context()
+    settings = recipe(common.job, variant)
+    torch.manual_seed(settings.seed)
+    model = networks.build(
+        common.job.network.name,
+        image_size=common.preprocess.size,
+        channels=common.preprocess.channels,
+        outputs=networks.outputs_for(common.classes),
+    ).to(memory_format=torch.channels_last)
+    ranks = training.Ranks(context.get_world_rank(), context.get_world_size())
+    trainer = training.Trainer(ray.train.torch.prepare_model(model), common.preprocess, settings, ranks)
+    state = _saved_state(variant, trainer.device)
+    if state:
+        trainer.load(state)
+    return trainer
+
+
+def _saved_state(variant: variants.Variant, device: Any) -> dict[str, Any] | None:
+    """The state of the slot's last checkpoint, if it is this variant's."""
+    import torch
+
+    checkpoint = ray.train.get_checkpoint()
+    if not checkpoint:
+        return None
+    with checkpoint.as_directory() as path:
+        saved = torch.load(Path(path) / "state.pt", weights_only=True, map_location=device)
+    return saved["trainer"] if saved["variant"] == variant.name else None
+
+
+class _Reporter:
+    """Tells the driver how far a training is and saves its state from time to time."""
+
+    def __init__(self, trainer: training.Trainer, variant: variants.Variant, common: Common):
+        self.trainer = trainer
+        self.variant = variant
+        self.common = common
+        self.saved = time.monotonic()
+
+    @property
+    def _first(self) -> bool:
+        return self.trainer.ranks.rank == 0
+
+    def after_epoch(self, row: dict[str, Any]) -> None:
+        if self._first:
+            kept = row["memorised"]
+            note = f"loss {row['train_loss']:.3f}  accuracy {row['train_accuracy']:.3f}"
+            note += f"  memorised {kept:.3f}" if kept is not None else ""
+            note += f"  val AUROC {row['val_auroc']:.3f}" if row["val_auroc"] is not None else ""
+            self.common.board.set.remote(self.variant.name, row["epoch"], note)
+        if self._due():
+            self.saved = time.monotonic()
+            self._report()
+
+    def finish(self, logits: dict[str, np.ndarray], splits: dict[str, Split], agreement: float) -> None:
+        """Keep the model, its history, and what it says of every image; `agreement` of given with true labels."""
+        history = self.trainer.history
+        measured = {
+            **evaluation.measure(logits, {name: split.labels_N for name, split in splits.items()}),
+            "epochs": len(history),
+            "chosen_epoch": self.trainer.best_epoch,
+            "memorised": self.trainer.memorised,
+            "label_agreement": agreement,
+            "majority": float(np.bincount(splits["train"].labels_N).max() / len(splits["train"])),
+        }
+        if self._first:
+            self._commit(logits, measured)
+            total = self.trainer.recipe.epochs
+            self.common.board.set.remote(self.variant.name, total, f"done after {len(history)} epochs")
+
+    def _commit(self, logits: dict[str, np.ndarray], measured: dict[str, Any]) -> None:
+        """Write the variant under `staging/`, then move it into `models/`."""
+        store, folder = self.common.run.store, f"{STAGING}/models/{self.variant.name}"
+        rows = [{"variant": self.variant.name, **row} for row in self.trainer.history]
+        store.write_bytes(f"{folder}/model.safetensors", checkpoints.state_bytes(self.trainer.network))
+        store.write_table(f"{folder}/history.parquet", pa.Table.from_pylist(rows, schema=tables.HISTORY))
+        store.write_table(f"{folder}/predictions.parquet", evaluation.predictions(self.common.rows, logits))
+        store.write_json(f"{folder}/model.json", _model_record(self.variant, self.common, measured))
+        store.move(folder, f"models/{self.variant.name}")
+
+    def _due(self) -> bool:
+        """The first worker's clock decides for all: a report is a barrier."""
+        import torch
+
+        due = time.monotonic() - self.saved >= self.common.job.train.checkpoint_seconds
+        if self.trainer.ranks.world == 1:
+            return due
+        flag = torch.tensor([due], dtype=torch.uint8, device=self.trainer.device)
+        torch.distributed.broadcast(flag, src=0)
+        return bool(flag.item())
+
+    def _report(self) -> None:
+        import torch
+
+        metrics = {"variant": self.variant.name, "epoch": self.trainer.epoch}
+        if not self._first:
+            ray.train.report(metrics)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            state = {"variant": self.variant.name, "trainer": self.trainer.state()}
+            torch.save(state, Path(folder) / "state.pt")
+            ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+
+
+def _model_record(variant: variants.Variant, common: Common, measured: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": variant.name,
+        "kind": variant.kind,
+        "seed": variant.seed,
+        "network": common.job.network.name,
+        "classes": common.classes,
+        "outputs": networks.outputs_for(common.classes),
+        "preprocess": common.preprocess.as_dict(),
+        **measured,
+    }
