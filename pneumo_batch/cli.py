@@ -209,8 +209,9 @@ def report(run_dir: str) -> None:
     from pneumo_batch.run import REPORT, Run
 
     opened = Run(run_dir)
+    job = opened.job  # before the lock, which would make the directory
     with opened.lock():
-        reporting.run(opened.job, opened, None)
+        reporting.run(job, opened, None)
     click.echo(f"{run_dir}/{REPORT}")
 
 

@@ -211,7 +211,7 @@ def _summary_table(source: Source) -> Table:
 
 def _localisation(source: Source) -> list[Any]:
     found = source.verdict.get("localisation")
-    if not found:
+    if not found or not found["images"]:
         return []
     rows = [
         [method_name(method), variant, numbers["positive_share"], numbers["pointing_game"]]

@@ -229,8 +229,9 @@ def localisation(source: Source) -> Picture:
         for variant, numbers in variants.items():
             colour = TRUE if variant in source.true else RANDOM
             value, place = numbers["positive_share"], len(labels)
-            ax.plot([found["chance"], value], [place, place], color=colour, lw=1.2)
-            ax.plot(value, place, "o" if variant in source.true else "s", color=colour, ms=5)
+            if value is not None:  # maps without a positive value have no share
+                ax.plot([found["chance"], value], [place, place], color=colour, lw=1.2)
+                ax.plot(value, place, "o" if variant in source.true else "s", color=colour, ms=5)
             labels.append(f"{method_name(method)}, {variant}")
     ax.axvline(found["chance"], color="#1c1f23", lw=0.9, dashes=(4, 3))
     ax.set_yticks(range(len(labels)), labels)

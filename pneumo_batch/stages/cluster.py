@@ -3,6 +3,8 @@
 import contextlib
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -46,13 +48,25 @@ def session(cluster: config.Cluster) -> Iterator[Resources]:
 
     started = not ray.is_initialized()
     if started:
-        _connect(cluster.address)
+        with _own_signals():
+            _connect(cluster.address)
     _quiet()
     try:
         yield resources(local=cluster.address == "local")
     finally:
         if started:
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Ray takes SIGTERM for itself and would end the process before the run has noted why."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _connect(address: str) -> None:

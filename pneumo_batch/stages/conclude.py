@@ -144,9 +144,11 @@ def _degenerate(data: per_image.PerImage) -> dict[str, dict[str, int]]:
 # --------------------------------------------------------------------------------------------------------- localisation
 
 
-def _localisation(job: Job, run: Run, images: pa.Table) -> dict[str, dict[str, Any]]:
+def _localisation(job: Job, run: Run, images: pa.Table) -> dict[str, Any]:
     """By method and variant, over images with an opacity: positive share inside it and pointing game, beside chance."""
     masks = {image_id: mask for image_id in images["image_id"].to_pylist() if (mask := _mask(image_id, job, run)).any()}
+    if not masks:
+        return {"images": 0, "chance": None, "methods": {}}
     chance = float(np.mean([mask.mean() for mask in masks.values()]))
     found: dict[str, dict[str, Any]] = {}
     for method in job.attribution.methods:
@@ -154,14 +156,18 @@ def _localisation(job: Job, run: Run, images: pa.Table) -> dict[str, dict[str, A
             ids, maps_Nhw = run.maps(method, variant)
             maps = {image_id: maps_Nhw[i] for i, image_id in enumerate(ids) if image_id in masks}
             found.setdefault(method, {})[variant] = _located(maps, masks, job.data.image_size)
-    return {"images": len(masks), "chance": chance, "methods": found}  # type: ignore[dict-item]
+    return {"images": len(masks), "chance": chance, "methods": found}
 
 
-def _located(maps: dict[str, np.ndarray], masks: dict[str, np.ndarray], size: int) -> dict[str, float]:
+def _located(maps: dict[str, np.ndarray], masks: dict[str, np.ndarray], size: int) -> dict[str, float | None]:
     resized = {image_id: similarity.resize(map_hw[None], size)[0] for image_id, map_hw in maps.items()}
     shares = [localisation.positive_share(map_HW, masks[image_id]) for image_id, map_HW in resized.items()]
     hits = [localisation.points_inside(map_HW, masks[image_id]) for image_id, map_HW in resized.items()]
-    return {"positive_share": float(np.nanmean(shares)), "pointing_game": float(np.mean(hits))}
+    defined = [share for share in shares if not np.isnan(share)]  # a map need not have a positive value
+    return {
+        "positive_share": float(np.mean(defined)) if defined else None,
+        "pointing_game": float(np.mean(hits)),
+    }
 
 
 def _mask(image_id: str, job: Job, run: Run) -> np.ndarray:

@@ -18,7 +18,6 @@ RESULTS = Path(__file__).resolve().parents[2] / "bench" / "results"
 
 def machine() -> str:
     """The processor and how many of it there are, as a file name."""
-    import os
 
     cpuinfo = Path("/proc/cpuinfo")
     names = [line.split(":")[1] for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
