@@ -89,7 +89,8 @@ class Run:
         """The resolved job of the run."""
         import tomllib
 
-        return config.parse(tomllib.loads(self.store.read_bytes(self._need(JOB, "index")).decode()), source=f"{self.path}/{JOB}")
+        text = self.store.read_bytes(self._need(JOB, "index")).decode()
+        return config.parse(tomllib.loads(text), source=f"{self.path}/{JOB}")
 
     def manifest(self) -> pd.DataFrame:
         """One row per image, sorted by `image_id`."""
