@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+import torch
+
+from pneumo_batch.core import networks, training, variants
+from pneumo_batch.core.images import Preprocess, Split
+
+PREPROCESS = Preprocess(size=32)
+
+
+def split(count=24, seed=0):
+    rng = np.random.default_rng(seed)
+    return Split(rng.integers(0, 256, (count, 32, 32), dtype=np.uint8), np.arange(count) % 2)
+
+
+def trainer(**changes):
+    settings = {
+        "seed": 3,
+        "epochs": 3,
+        "batch_size": 8,
+        "learning_rate": 1e-3,
+        "sampler": "weighted",
+        "plateau": "train",
+        "plateau_patience": 1,
+        **changes,
+    }
+    torch.manual_seed(settings["seed"])
+    model = networks.build("cnn5", image_size=32, channels=1, outputs=1)
+    return training.Trainer(model, PREPROCESS, training.Recipe(**settings))
+
+
+def test_a_resumed_training_repeats_the_uninterrupted_one_exactly(tmp_path):
+    train, val = split(), split(8, seed=1)
+    whole = trainer()
+    training.fit(whole, train, val, lambda row: None)
+    first = trainer()
+    first.run_epoch(train, val)
+    torch.save(first.state(), tmp_path / "state.pt")
+    resumed = trainer(seed=3)
+    resumed.load(torch.load(tmp_path / "state.pt", weights_only=True))
+    training.fit(resumed, train, val, lambda row: None)
+    for name, value in whole.network.state_dict().items():
+        torch.testing.assert_close(resumed.network.state_dict()[name], value, rtol=0, atol=0)
+    without_clock = [[{k: v for k, v in row.items() if k != "seconds"} for row in t.history] for t in (whole, resumed)]
+    assert without_clock[0] == without_clock[1]
+
+
+def test_a_random_variant_stops_once_it_has_memorised_and_keeps_that_epoch():
+    train, val = split(), split(8, seed=1)
+    learner = trainer(epochs=200, memorise=0.9, learning_rate=1e-3)
+    training.fit(learner, train, val, lambda row: None)
+    assert learner.epoch < 200
+    assert learner.memorised >= 0.9
+    assert learner.best_epoch == learner.epoch
+    measured = training.accuracy_of(learner.logits(train), train.labels_N)
+    assert measured == learner.memorised
+
+
+def test_a_true_variant_keeps_its_best_epoch_and_stops_without_progress():
+    train, val = split(), split(8, seed=1)
+    learner = trainer(epochs=60, patience=2)
+    training.fit(learner, train, val, lambda row: None)
+    losses = [row["val_loss"] for row in learner.history]
+    assert learner.best_epoch == int(np.argmin(losses)) + 1
+    assert learner.epoch == learner.best_epoch + 2
+    best = training.classification_loss(learner.logits(val), torch.from_numpy(val.labels_N)).item() / len(val)
+    assert best == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_weighted_batches_draw_classes_equally_and_shuffled_ones_take_every_image_once():
+    labels_N = np.array([0] * 900 + [1] * 100)
+    drawn = np.concatenate(list(trainer(batch_size=100)._batches(labels_N)))
+    share = labels_N[drawn].mean()
+    assert abs(share - 0.5) < 5 * np.sqrt(0.25 / len(drawn))  # five standard errors
+    shuffled = np.concatenate(list(trainer(sampler="shuffle", batch_size=100)._batches(labels_N)))
+    assert sorted(shuffled) == list(range(1000))
+
+
+def test_losses_are_those_of_the_definition():
+    logits_B1, labels_B = torch.tensor([[0.0], [2.0]]), torch.tensor([1, 0])
+    expected = np.log(2) + np.log1p(np.exp(2.0))
+    assert training.classification_loss(logits_B1, labels_B).item() == pytest.approx(expected)
+    logits_BK = torch.tensor([[1.0, 1.0, 1.0]])
+    assert training.classification_loss(logits_BK, torch.tensor([2])).item() == pytest.approx(np.log(3))
+    assert training.predictions(torch.tensor([[-1.0], [0.5]])).tolist() == [0, 1]
+    assert training.predictions(torch.tensor([[0.0, 3.0, 1.0]])).tolist() == [1]
+
+
+def test_labels_of_a_random_variant_are_one_permutation_by_its_own_seed():
+    labels_N = np.arange(1000) % 3
+    one = variants.training_labels(variants.trained("random", 100), labels_N)
+    again = variants.training_labels(variants.trained("random", 100), labels_N)
+    other = variants.training_labels(variants.trained("random", 101), labels_N)
+    assert sorted(one) == sorted(labels_N)
+    np.testing.assert_array_equal(one, again)
+    assert (one != labels_N).any()
+    assert (one != other).any()
+    assert variants.training_labels(variants.trained("true", 0), labels_N) is labels_N
