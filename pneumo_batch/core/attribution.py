@@ -26,10 +26,9 @@ from pneumo_batch.core.runtime import exact_arithmetic
 if TYPE_CHECKING:
     from pneumo_batch.core.images import Preprocess
 
-__all__ = ["METHODS", "RECTIFIED", "Explainer", "Explanation", "GradCam", "IntegratedGradients", "baseline_input"]
+__all__ = ["METHODS", "Explainer", "Explanation", "GradCam", "IntegratedGradients", "baseline_input"]
 
 OWN = ("integrated_gradients", "grad_cam")
-RECTIFIED = frozenset({"grad_cam"})  # the magnitude view of these is max(a, 0); of all others |a|
 WITH_DELTA = frozenset({"integrated_gradients"})  # these report how far the map is from completeness
 _Options = TypeVar("_Options", IntegratedGradients, GradCam)
 

@@ -46,16 +46,17 @@ def run(job: Job, run: Run, _resources: Resources) -> dict[str, int]:
     classes = run.model_record(run.variants()[0])["classes"]
     run.store.write_table(SUMMARY, statistics.summarise(data, classes, resamples=settings.resamples))
     primary = settings.primary
+    measured = {name: _test_metrics(name, run) for name in run.variants()}
     found: dict[str, Any] = {
         "primary": primary.model_dump(),
         "margin": settings.margin,
         "methods": verdict.conclude(
-            [_facts(name, job, run) for name in run.variants()],
+            [_facts(name, job, run, test) for name, test in measured.items()],
             tests,
             (primary.view, primary.scale, primary.metric),
             settings.margin,
         ),
-        "variants": {name: _variant(name, run) for name in run.variants()},
+        "variants": {name: _variant(name, run, test) for name, test in measured.items()},
         "degenerate": _degenerate(data),
     }
     _add_scales(found["methods"], _scales(job, run, images), primary.view)
@@ -96,9 +97,8 @@ def _score_batches(run: Run) -> Iterator[pa.RecordBatch]:
     yield from dataset.to_batches()
 
 
-def _facts(name: str, job: Job, run: Run) -> verdict.VariantFacts:
+def _facts(name: str, job: Job, run: Run, test: dict[str, Any]) -> verdict.VariantFacts:
     record = run.model_record(name)
-    test = _test_metrics(name, run)
     return verdict.VariantFacts(
         name=name,
         is_true=record["kind"] == "true",
@@ -122,13 +122,13 @@ def _test_metrics(name: str, run: Run) -> dict[str, Any]:
     return {**measured, "auroc_interval": list(classification.auroc_interval(logits_NK, labels_N, codes_N))}
 
 
-def _variant(name: str, run: Run) -> dict[str, Any]:
+def _variant(name: str, run: Run, test: dict[str, Any]) -> dict[str, Any]:
     record = run.model_record(name)
     trained = record["metrics"].get("train")
     return {
         **{key: record.get(key) for key in _FROM_MODEL},
         "training_accuracy": trained["accuracy"] if trained else None,
-        "test": _test_metrics(name, run),
+        "test": test,
     }
 
 

@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from pneumo_batch.core import networks
-from pneumo_batch.core.attribution import METHODS, RECTIFIED, Explainer
+from pneumo_batch.core.attribution import METHODS, Explainer
 from pneumo_batch.core.baselines import baseline_input
 from pneumo_batch.core.images import Preprocess
 from pneumo_batch.core.methods import CAPTUM
+from pneumo_batch.core.similarity import POSITIVE_PART
 
 PREPROCESS = Preprocess(32)
 ZEROS = torch.zeros(2, dtype=torch.int64)
@@ -145,4 +146,4 @@ def test_the_names():
         "gradient_shap",
         "occlusion",
     }
-    assert set(METHODS) >= RECTIFIED
+    assert set(METHODS) >= POSITIVE_PART
