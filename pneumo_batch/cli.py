@@ -139,11 +139,11 @@ def run(job_file: str, overrides: tuple[str, ...], **options: Any) -> int:
 
 
 def _load(job_file: str, overrides: tuple[str, ...], limit: int | None = None, address: str | None = None) -> Any:
-    from pneumo_batch import config
+    from pneumo_batch import jobfile
 
     extra = [f"attribution.limit={limit}"] if limit else []
     extra += [f'cluster.address="{address}"'] if address else []
-    return config.load(job_file, [*overrides, *extra])
+    return jobfile.load(job_file, [*overrides, *extra])
 
 
 def _dry_run(job: Any, run_dir: str | None, as_json: bool) -> int:
@@ -297,8 +297,6 @@ def schema() -> None:
     Example:
       pneumo-batch config schema > job.schema.json
     """
-    from pneumo_batch import config
-
     _print_json(config.Job.model_json_schema())
 
 
@@ -310,9 +308,9 @@ def init() -> None:
     Example:
       pneumo-batch config init > my.toml
     """
-    from pneumo_batch import config
+    from pneumo_batch import jobfile
 
-    click.echo(config.template(), nl=False)
+    click.echo(jobfile.template(), nl=False)
 
 
 @cli.command()

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import tomli_w
 
-from pneumo_batch import config, provenance
+from pneumo_batch import config, jobfile, provenance
 from pneumo_batch.core import tables
 from pneumo_batch.storage import Store
 
@@ -90,7 +90,7 @@ class Run:
         import tomllib
 
         text = self.store.read_bytes(self._need(JOB, "index")).decode()
-        return config.parse(tomllib.loads(text), source=f"{self.path}/{JOB}")
+        return jobfile.parse(tomllib.loads(text), source=f"{self.path}/{JOB}")
 
     def manifest(self) -> pd.DataFrame:
         """One row per image, sorted by `image_id`."""

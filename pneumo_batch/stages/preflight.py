@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pneumo_batch import config
+from pneumo_batch import jobfile
 from pneumo_batch.config import Job, JobError
 from pneumo_batch.core import attribution, cascade, manifest, networks, targets
 from pneumo_batch.core.images import Preprocess
@@ -41,10 +41,10 @@ def survey(job: Job) -> Survey:
     if job.is_phantom:
         images = {"train": job.phantom.train, "test": job.phantom.test}
         classes = ["BACTERIA", NORMAL, "VIRUS"] if job.data.classes == manifest.BY_SUBTYPE else [NORMAL, PNEUMONIA]
-        return Survey(config.fingerprint(job, contents), classes, images)
+        return Survey(jobfile.fingerprint(job, contents), classes, images)
     listing, classes = index.discover(job, Store(job.data.root))
     contents["data"] = manifest.listing_digest(listing)
-    return Survey(config.fingerprint(job, contents), classes, dict(Counter(listing["split"].to_pylist())))
+    return Survey(jobfile.fingerprint(job, contents), classes, dict(Counter(listing["split"].to_pylist())))
 
 
 def variant_names(job: Job) -> list[str]:

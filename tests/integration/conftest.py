@@ -1,6 +1,6 @@
 import pytest
 
-from pneumo_batch import config, pipeline
+from pneumo_batch import config, jobfile, pipeline
 from pneumo_batch.run import Run
 
 # What makes a run small: two epochs teach nothing, and nothing here asks a model to know anything.
@@ -19,7 +19,7 @@ def tiny_job(**sections):
     values = {name: dict(part) if isinstance(part, dict) else part for name, part in TINY.items()}
     for name, part in sections.items():
         values[name] = {**values.get(name, {}), **part} if isinstance(part, dict) else part
-    return config.parse(values, source="test")
+    return jobfile.parse(values, source="test")
 
 
 @pytest.fixture(scope="session")

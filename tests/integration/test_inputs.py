@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pneumo_batch import config, pipeline
+from pneumo_batch import config, jobfile, pipeline
 from pneumo_batch.core import networks, phantom
 from pneumo_batch.core.folders import DataError
 
@@ -78,7 +78,7 @@ def test_brought_models_go_straight_to_attribution(ray_cluster, films, tmp_path)
         "train": {"true_seeds": [], "random_seeds": []},
         "variant": variants,
     }
-    outcome = pipeline.execute(config.parse(values, "test"), str(tmp_path / "run"))
+    outcome = pipeline.execute(jobfile.parse(values, "test"), str(tmp_path / "run"))
     assert outcome.complete
     ids, maps_NHW = outcome.run.maps("integrated_gradients", "mine_b")
     assert maps_NHW.shape == (14, 64, 64)
@@ -101,7 +101,7 @@ def test_a_checkpoint_that_does_not_fit_is_one_line(ray_cluster, films, tmp_path
         "variant": [{"name": "big", "kind": "random", "checkpoint": str(tmp_path / "big.pth")}],
     }
     with pytest.raises(config.JobError, match=r"variant\.big: .*fc\.0\.weight") as caught:
-        pipeline.execute(config.parse(values, "test"), str(tmp_path / "run"))
+        pipeline.execute(jobfile.parse(values, "test"), str(tmp_path / "run"))
     assert "\n" not in str(caught.value)
 
 
@@ -116,7 +116,7 @@ def test_published_films_of_every_size_and_mode_are_read(ray_cluster, kermany_or
         "train": {"true_seeds": [], "random_seeds": []},
         "variant": [{"name": "model", "kind": "true", "checkpoint": str(checkpoint)}],
     }
-    outcome = pipeline.execute(config.parse(values, "test"), str(tmp_path / "run"), until="attribute")
+    outcome = pipeline.execute(jobfile.parse(values, "test"), str(tmp_path / "run"), until="attribute")
     manifest = outcome.run.manifest()
     assert set(manifest["mode"]) == {"L", "RGB"}
     assert manifest["width"].nunique() > 20

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from pneumo_batch import config
+from pneumo_batch import config, jobfile
 
 JOBS = sorted((Path(__file__).parents[2] / "jobs").glob("*.toml"))
 
@@ -36,17 +36,17 @@ def test_every_field_is_documented_and_says_whether_it_changes_results(model, na
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.name)
 def test_shipped_jobs_load(path):
-    assert config.load(path).name == path.stem
+    assert jobfile.load(path).name == path.stem
 
 
 def test_template_is_a_job_with_the_defaults():
-    job = config.parse(tomllib.loads(config.template()), "template")
+    job = jobfile.parse(tomllib.loads(jobfile.template()), "template")
     assert job == config.Job(name="my-job")
 
 
 def test_resolved_job_survives_a_round_trip():
-    job = config.load(JOBS[0])
-    assert config.parse(json.loads(job.model_dump_json(exclude_none=True)), "dump") == job
+    job = jobfile.load(JOBS[0])
+    assert jobfile.parse(json.loads(job.model_dump_json(exclude_none=True)), "dump") == job
 
 
 CHANGED = [
@@ -73,18 +73,18 @@ CHANGED = [
 def test_fingerprint_covers_what_changes_results_and_nothing_else(tmp_path, override, changes):
     path = tmp_path / "job.toml"
     path.write_text('name = "job"\n[data]\nroot = "images"\n')
-    before = config.fingerprint(config.load(path), {"data": "abc"})
-    after = config.fingerprint(config.load(path, [override]), {"data": "abc"})
+    before = jobfile.fingerprint(jobfile.load(path), {"data": "abc"})
+    after = jobfile.fingerprint(jobfile.load(path, [override]), {"data": "abc"})
     assert (before != after) == changes
 
 
 def test_fingerprint_covers_contents_and_phantom_only_where_it_is_used():
     real = config.Job(name="x", data=config.Data(root="images"))
-    assert config.fingerprint(real, {"data": "a"}) != config.fingerprint(real, {"data": "b"})
+    assert jobfile.fingerprint(real, {"data": "a"}) != jobfile.fingerprint(real, {"data": "b"})
     other = real.model_copy(update={"phantom": config.Phantom(seed=5)})
-    assert config.fingerprint(real, {}) == config.fingerprint(other, {})
+    assert jobfile.fingerprint(real, {}) == jobfile.fingerprint(other, {})
     phantom = config.Job(name="x")
-    assert config.fingerprint(phantom, {}) != config.fingerprint(
+    assert jobfile.fingerprint(phantom, {}) != jobfile.fingerprint(
         phantom.model_copy(update={"phantom": config.Phantom(seed=5)}), {}
     )
 
@@ -119,7 +119,7 @@ def test_a_wrong_value_is_one_line_that_names_file_and_field(tmp_path, text, mes
     path = tmp_path / "job.toml"
     path.write_text(f'name = "job"\n{text}\n')
     with pytest.raises(config.JobError) as caught:
-        config.load(path)
+        jobfile.load(path)
     line = str(caught.value)
     assert line.startswith(f"{path}: {message}")
     assert "\n" not in line
@@ -127,19 +127,19 @@ def test_a_wrong_value_is_one_line_that_names_file_and_field(tmp_path, text, mes
 
 def test_unreadable_job_files_say_why(tmp_path):
     with pytest.raises(config.JobError, match="No such file"):
-        config.load(tmp_path / "none.toml")
+        jobfile.load(tmp_path / "none.toml")
     broken = tmp_path / "broken.toml"
     broken.write_text("name = \n")
     with pytest.raises(config.JobError, match="cannot read the job file: Invalid value"):
-        config.load(broken)
+        jobfile.load(broken)
 
 
 def test_overrides_take_toml_values_and_bare_words(tmp_path):
     path = tmp_path / "job.toml"
     path.write_text('name = "job"\n')
-    job = config.load(path, ["data.root=../images", "train.true_seeds=[3, 4]", "attribution.grad_cam.layer=conv4"])
+    job = jobfile.load(path, ["data.root=../images", "train.true_seeds=[3, 4]", "attribution.grad_cam.layer=conv4"])
     assert (job.data.root, job.train.true_seeds, job.attribution.grad_cam.layer) == ("../images", [3, 4], "conv4")
     with pytest.raises(config.JobError, match=r"--set data\.image_size: expected section\.field=value"):
-        config.load(path, ["data.image_size"])
+        jobfile.load(path, ["data.image_size"])
     with pytest.raises(config.JobError, match="name is not a section"):
-        config.load(path, ["name.x=1"])
+        jobfile.load(path, ["name.x=1"])

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from pneumo_batch import config, report
+from pneumo_batch import jobfile, report
 from pneumo_batch.core import classification, evaluation, pairs, per_image, similarity, statistics, tables, verdict
 from pneumo_batch.report import gallery, overlays, parts, selection, training_figures
 from pneumo_batch.report.source import Source
@@ -39,7 +39,7 @@ def make_run(
         "attribution": {"methods": list(methods)},
         "compare": {"metrics": METRICS, "resamples": 100},
     }
-    job = config.parse(values, source="test")
+    job = jobfile.parse(values, source="test")
     run = Run.create(root / "run", job, "f" * 64)
     manifest = _manifest(root / "images", classes, rng)
     run.store.write_table("manifest/part-0.parquet", manifest)
