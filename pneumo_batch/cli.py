@@ -297,6 +297,8 @@ def schema() -> None:
     Example:
       pneumo-batch config schema > job.schema.json
     """
+    from pneumo_batch import config
+
     _print_json(config.Job.model_json_schema())
 
 
