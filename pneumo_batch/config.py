@@ -244,6 +244,8 @@ class Cluster(Section):
     """GPU share of an attribution actor; "auto" takes a whole GPU where there is one."""
     trainings: int | Literal["auto"] = neutral("auto")
     """Variants trained at once; "auto" takes as many as fit."""
+    stall_seconds: float = neutral(3600.0, gt=0)
+    """An image that one worker sits on for longer, all variants together, goes to the quarantine."""
 
     @field_validator("actors", "trainings")
     @classmethod

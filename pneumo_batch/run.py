@@ -40,6 +40,10 @@ STAGING = "staging"  # tables in the making: outside the folders that readers op
 PHANTOM = "phantom"  # the generated images of a phantom run
 
 
+# What a stage commits as a whole once all of it is there; other files are simply written again.
+_TABLES = {"attribute": (MAPS,), "compare": (SCORES,), "cascade": (CASCADES, DERIVED)}
+
+
 class RunError(ValueError):
     """A run directory that cannot be used as asked; the message is one line that names it."""
 
@@ -311,6 +315,18 @@ class Run:
         counts["quarantined"] = sum(stage.get("counts", {}).get("quarantined", 0) for stage in stages.values())
         self.write_record({**record, "stages": stages, "counts": counts})
         self.event("stage", stage=name, **fields)
+
+    def reopen(self, stages: Sequence[str]) -> None:
+        """Take stages back. The first begins again with those files of its own that are whole, the others anew."""
+        for name in stages:
+            for table in _TABLES.get(name, ()):
+                if name != stages[0]:
+                    self.store.remove(table)
+                elif self.store.exists(table):
+                    self.store.move(table, f"{STAGING}/{table}")
+        record = self.record
+        kept = {name: stage for name, stage in record["stages"].items() if name not in stages}
+        self.write_record({**record, "stages": kept})
 
     def fail(self, error: BaseException) -> None:
         """Note what ended the run early. The message is kept, not the traceback: records hold no paths of ours."""

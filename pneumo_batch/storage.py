@@ -50,6 +50,10 @@ class Store:
     def exists(self, name: str = "") -> bool:
         return self.fs.get_file_info(self.path(name)).type != pa.fs.FileType.NotFound
 
+    def size(self, name: str) -> int:
+        """Bytes of a file; 0 where there is none."""
+        return int(self.fs.get_file_info(self.path(name)).size or 0)
+
     def files(self, folder: str, suffix: str = "") -> list[str]:
         """Names of the visible files directly in a folder, sorted; empty when there is no such folder."""
         selector = pa.fs.FileSelector(self.path(folder), allow_not_found=True)

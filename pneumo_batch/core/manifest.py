@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -86,11 +86,17 @@ def listing_digest(listing: pa.Table) -> str:
     return digest.hexdigest()
 
 
-def inspect_batch(listing: pa.Table, fs: pafs.FileSystem, root: str) -> tuple[pa.Table, pa.Table]:
-    """Reads and decodes each listed image once: (manifest rows, quarantine rows), together as many as were listed."""
+def inspect_batch(
+    listing: pa.Table, fs: pafs.FileSystem, root: str, before: Callable[[str], None] = lambda _image_id: None
+) -> tuple[pa.Table, pa.Table]:
+    """Reads and decodes each listed image once: (manifest rows, quarantine rows), together as many as were listed.
+
+    `before` is called with each id and may raise RejectedImage.
+    """
     good, bad = [], []
     for row in listing.to_pylist():
         try:
+            before(row["image_id"])
             data = _read(fs, root, row["image_id"], row["bytes"])
             info = images.inspect(data)
         except images.RejectedImage as error:

@@ -29,11 +29,11 @@ _OBJECT_STORE_SHARE = 0.25
 
 @dataclass(frozen=True)
 class Resources:
-    """What the whole cluster offers: logical CPUs for computing (spare ones left out) and GPUs."""
+    """What the whole cluster offers: logical CPUs for computing (spare ones left out), GPUs, bytes of memory."""
 
     cpus: int
     gpus: float
-    nodes: int
+    memory: float
 
 
 @contextlib.contextmanager
@@ -116,4 +116,5 @@ def resources(local: bool) -> Resources:
     total = ray.cluster_resources()
     nodes = sum(node["Alive"] for node in ray.nodes())
     cpus = int(total.get("CPU", 0))
-    return Resources(max(1, cpus - SPARE_CPUS if local else cpus - nodes), total.get("GPU", 0), nodes)
+    computing = max(1, cpus - SPARE_CPUS if local else cpus - nodes)
+    return Resources(computing, total.get("GPU", 0), total.get("memory", 0))

@@ -9,7 +9,7 @@ import ray.data
 from pneumo_batch.config import Job
 from pneumo_batch.core import audit, manifest, tables
 from pneumo_batch.run import MANIFEST, PHANTOM, QUARANTINE, STAGING, Run
-from pneumo_batch.stages import progress
+from pneumo_batch.stages import guard, progress
 from pneumo_batch.stages.cluster import Resources
 from pneumo_batch.storage import Store
 
@@ -21,7 +21,7 @@ def run(job: Job, run: Run, _resources: Resources) -> dict[str, int]:
     if job.is_phantom:
         write_phantom(job, run)
     listing, _ = discover(job, run.images)
-    with progress.shown({"images": listing.num_rows}) as board:
+    with progress.shown({"images": listing.num_rows}) as board, guard.watch(board, job.cluster.stall_seconds):
         rows, rejected = inspect(listing, run.images, board)
     check_rejected(rejected, listing.num_rows, job.data.max_bad)
     rows = manifest.carve_validation(rows, job.data.val_fraction, job.data.split_seed)
@@ -73,7 +73,8 @@ def inspect(listing: pa.Table, images: Store, board: object) -> tuple[pa.Table, 
     """Open every listed image on the cluster: (manifest rows, quarantine rows), each sorted by id."""
 
     def inspect_batch(batch: pa.Table) -> pa.Table:
-        good, bad = manifest.inspect_batch(batch, images.fs, images.root)
+        with guard.batch(board, batch["image_id"].to_pylist()) as guarded:
+            good, bad = manifest.inspect_batch(batch, images.fs, images.root, guarded.begin)
         board.add.remote("images", batch.num_rows)  # type: ignore[attr-defined]
         bad = bad.append_column("rejected", pa.array([True] * bad.num_rows, pa.bool_()))
         # one schema whatever a block holds: blocks of different schemas cannot be put together

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from pneumo_batch import jobfile
 from pneumo_batch.config import Job, JobError
 from pneumo_batch.core import attribution, cascade, manifest, networks, targets
 from pneumo_batch.core.images import Preprocess
 from pneumo_batch.core.phantom import NORMAL, PNEUMONIA
 from pneumo_batch.run import Run
-from pneumo_batch.stages import bring, index
+from pneumo_batch.stages import bring, index, shares
+from pneumo_batch.stages.cluster import Resources
 from pneumo_batch.storage import Store
 
 _SPARE = 1.2  # beside the maps: models, scores, the report, tables in the making
@@ -103,6 +106,16 @@ def attribution_options(job: Job) -> dict[str, dict[str, object]]:
 def map_bytes(job: Job, shapes: dict[str, tuple[int, int]]) -> int:
     """Bytes of one image's maps, before compression."""
     return sum(4 * math.prod(shape) for shape in shapes.values()) * len(variant_names(job))
+
+
+def fits(job: Job, found: Survey, resources: Resources) -> None:
+    """Raise JobError when the cluster that was joined or started has no room for a part of the job."""
+    network = _network(job, found.classes)
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    shares.attribution(job, weights * len(variant_names(job)), resources)
+    if job.train.true_seeds or job.train.random_seeds:
+        shares.training(job, len(job.train.true_seeds) + len(job.train.random_seeds), resources)
+        shares.check_training_memory(sum(found.images.values()), job.data.image_size, psutil.virtual_memory().available)
 
 
 def check(job: Job, run: Run, found: Survey) -> None:
