@@ -245,9 +245,10 @@ def demo(folder: str, train: int, test: int, seed: int, size: int) -> None:
 
 
 @data.command()
-@click.argument("root", metavar="ROOT")
+@click.argument("roots", metavar="ROOT...", nargs=-1, required=True)
+@click.option("--manifest", metavar="FILE", help="CSV or Parquet file that names the images, as data.manifest.")
 @_json_option
-def check(root: str, as_json: bool) -> int:
+def check(roots: tuple[str, ...], manifest: str | None, as_json: bool) -> int:
     """Audit a data set: counts, sizes, unreadable files, duplicates, leaks. Exit 3 when it has errors.
 
     \b
@@ -256,11 +257,11 @@ def check(root: str, as_json: bool) -> int:
     """
     from pneumo_batch import checking
 
-    audit = checking.audit(root)
+    audit = checking.audit(roots, manifest)
     if as_json:
         _print_json(audit.as_dict())
     else:
-        checking.show(audit, root)
+        checking.show(audit, manifest or ", ".join(roots))
     return EXIT_DATA if audit.errors else 0
 
 

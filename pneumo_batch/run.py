@@ -16,7 +16,8 @@ import tomli_w
 
 from pneumo_batch import config, jobfile, provenance
 from pneumo_batch.core import tables
-from pneumo_batch.storage import Store
+from pneumo_batch.core.roots import Roots
+from pneumo_batch.storage import Store, open_roots
 
 if TYPE_CHECKING:
     import torch
@@ -225,9 +226,11 @@ class Run:
         return Preprocess.from_dict(self.model_record(variant or self.variants()[0])["preprocess"])
 
     @property
-    def images(self) -> Store:
-        """The folder the manifest's image ids are relative to."""
-        return Store(self.store.path(PHANTOM)) if self.job.is_phantom else Store(self.job.data.root)
+    def images(self) -> Roots:
+        """The folder or folders the manifest's image ids are relative to."""
+        if self.job.is_phantom:
+            return Roots.one(self.store.fs, self.store.path(PHANTOM))
+        return open_roots(self.job.data.root)
 
     def _need(self, name: str, stage: str) -> str:
         if not self.store.exists(name):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pneumo_batch.report.parts import Code, Heading, Items, Text, listed, method_name, number
+from pneumo_batch.report.parts import Code, Heading, Items, Text, listed, method_name, numbers
 from pneumo_batch.report.source import Source
 
 _REFERENCES = {
@@ -72,7 +72,7 @@ def _training(source: Source) -> str:
     pad = "padded with black to a square and " if preprocess.pad == "black" else ""
     shape = (
         f"Images were read as {grey}, {pad}resized to {preprocess.size} × {preprocess.size} pixels and normalised with"
-        f" mean {number(preprocess.mean)} and standard deviation {number(preprocess.std)}."
+        f" mean {numbers(preprocess.mean)} and standard deviation {numbers(preprocess.std)}."
     )
     if job.variant:
         return (

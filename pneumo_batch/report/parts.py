@@ -141,6 +141,11 @@ def number(value: Any, digits: int = 3) -> str:
     return f"{value:.{digits}f}".replace("-", "−")
 
 
+def numbers(values: Any) -> str:
+    """One number, or several: "0.485 / 0.456 / 0.406"."""
+    return " / ".join(number(value) for value in (values if isinstance(values, list | tuple) else [values]))
+
+
 def interval(low: float | None, high: float | None) -> str:
     """`0.1 to 0.2`, or "–"."""
     return MISSING if low is None or high is None else f"{number(low)} to {number(high)}"

@@ -3,7 +3,20 @@
 import html
 from typing import Any
 
-from pneumo_batch.report.parts import Code, Fold, Heading, Items, Section, Side, Table, Text, interval, listed, number
+from pneumo_batch.report.parts import (
+    Code,
+    Fold,
+    Heading,
+    Items,
+    Section,
+    Side,
+    Table,
+    Text,
+    interval,
+    listed,
+    number,
+    numbers,
+)
 from pneumo_batch.report.source import Source
 from pneumo_batch.run import JOB
 
@@ -77,7 +90,7 @@ def _model(source: Source, variant: str) -> list[str]:
         f"Network {model['network']} with {model['outputs']} output{'s' * (model['outputs'] > 1)}; classes"
         f" {listed(model['classes'])}.",
         f"Input {preprocess['size']} × {preprocess['size']} pixels, {preprocess['channels']} channel(s), pad"
-        f" {preprocess['pad']}, mean {number(preprocess['mean'])}, standard deviation {number(preprocess['std'])}.",
+        f" {preprocess['pad']}, mean {numbers(preprocess['mean'])}, standard deviation {numbers(preprocess['std'])}.",
         f"Part of run {source.record['fingerprint'][:12]}, pneumo-batch {source.record['versions']['pneumo-batch']}.",
     ]
     return [*lines, f"Brought along as {model['checkpoint']}."] if "checkpoint" in model else lines

@@ -12,6 +12,7 @@ import ray.data
 from pneumo_batch.config import Job
 from pneumo_batch.core import manifest, tables
 from pneumo_batch.core.images import Preprocess, Split
+from pneumo_batch.core.roots import Roots
 from pneumo_batch.run import STAGING, Run
 from pneumo_batch.stages import guard
 from pneumo_batch.storage import Store
@@ -29,7 +30,7 @@ def split(rows: pa.Table, name: str, job: Job, run: Run) -> Split:
     size = job.data.image_size
     pixels_NHW = np.empty((chosen.num_rows, size, size), np.uint8)
     if chosen.num_rows:
-        _decode(chosen, Preprocess(size=size, pad=job.data.pad), run, pixels_NHW)
+        _decode(chosen, Preprocess(size=size, pad=job.data.pad, resize=job.data.resize), run, pixels_NHW)
     return Split(pixels_NHW, chosen["label"].to_numpy().astype(np.int64))
 
 
@@ -88,7 +89,7 @@ def decoder(run: Run, variant: str, board: Any) -> Callable[[pa.Table], pa.Table
     return decode
 
 
-def read_pixels(images: Store, row: dict[str, Any], preprocess: Preprocess) -> np.ndarray:
+def read_pixels(images: Roots, row: dict[str, Any], preprocess: Preprocess) -> np.ndarray:
     """Pixels of a manifest row's image; raises OSError or ValueError where it is not what was indexed."""
     data = images.read_bytes(row["image_id"])
     if hashlib.sha256(data).hexdigest() != row["sha256"]:

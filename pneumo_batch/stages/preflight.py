@@ -18,7 +18,7 @@ from pneumo_batch.core.phantom import NORMAL, PNEUMONIA
 from pneumo_batch.run import Run
 from pneumo_batch.stages import bring, index, shares
 from pneumo_batch.stages.cluster import Resources
-from pneumo_batch.storage import Store
+from pneumo_batch.storage import open_roots
 
 _SPARE = 1.2  # beside the maps: models, scores, the report, tables in the making
 _MODEL_BYTES = 50e6
@@ -45,8 +45,10 @@ def survey(job: Job) -> Survey:
         images = {"train": job.phantom.train, "test": job.phantom.test}
         classes = ["BACTERIA", NORMAL, "VIRUS"] if job.data.classes == manifest.BY_SUBTYPE else [NORMAL, PNEUMONIA]
         return Survey(jobfile.fingerprint(job, contents), classes, images)
-    listing, classes = index.discover(job, Store(job.data.root))
+    listing, classes = index.discover(job, open_roots(job.data.root))
     contents["data"] = manifest.listing_digest(listing)
+    if job.data.manifest:
+        contents["manifest"] = manifest.assignment_digest(listing)
     return Survey(jobfile.fingerprint(job, contents), classes, dict(Counter(listing["split"].to_pylist())))
 
 

@@ -10,7 +10,7 @@ import ray.train
 import ray.train.torch
 
 from pneumo_batch.config import Job, JobError
-from pneumo_batch.core import manifest, variants
+from pneumo_batch.core import images, manifest, variants
 from pneumo_batch.core.images import Preprocess, Split
 from pneumo_batch.run import STAGING, Run
 from pneumo_batch.stages import bring, decode, progress, shares, train_worker
@@ -73,9 +73,11 @@ def _preprocess(job: Job, train: Split) -> Preprocess:
                 "data.normalise: no training images to measure mean and std on; give them, e.g. [0.345, 0.282]"
             )
         mean, std = decode.moments(train.pixels_NHW)
+    elif isinstance(data.normalise, str):
+        mean, std = images.named_normalisation(data.normalise, data.channels)
     else:
         mean, std = data.normalise
-    return Preprocess(size=data.image_size, channels=data.channels, pad=data.pad, mean=mean, std=std)
+    return Preprocess(data.image_size, data.channels, data.pad, mean, std, data.resize)
 
 
 # -------------------------------------------------------------------------------------------------------- on the driver

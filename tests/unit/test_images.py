@@ -183,5 +183,12 @@ def test_inputs_leave_float_pixels_alone():
 
 def test_round_trip_through_json():
     preprocess = Preprocess(64, channels=3, pad="none", mean=0.4, std=0.2)
-    assert preprocess.as_dict() == {"size": 64, "channels": 3, "pad": "none", "mean": 0.4, "std": 0.2}
+    assert preprocess.as_dict() == {
+        "size": 64,
+        "channels": 3,
+        "pad": "none",
+        "mean": 0.4,
+        "std": 0.2,
+        "resize": "bilinear",
+    }
     assert Preprocess.from_dict(preprocess.as_dict()) == preprocess
