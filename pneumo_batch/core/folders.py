@@ -1,5 +1,6 @@
 """Finds the data set below a root folder: <split>/<class>/<image>, on any file system that pyarrow opens."""
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -109,7 +110,8 @@ def _local_entries(
     folder = root.joinpath(*parts)
     above = above | {os.path.realpath(folder)}
     with os.scandir(folder) as entries:
-        found = sorted((entry for entry in entries if not _is_clutter(entry.name)), key=lambda entry: entry.name)
+        visible = (entry for entry in entries if not _is_clutter(entry.name) and not _leads_nowhere(entry))
+        found = sorted(visible, key=lambda entry: entry.name)
     for entry in found:
         inner = (*parts, entry.name)
         if entry.is_file():
@@ -126,6 +128,15 @@ def _local_entries(
 def _refuse_split_or_class(root: Path, parts: Parts) -> None:
     if parts[-1] in SPLITS or (parts[-2:-1] and parts[-2] in SPLITS):
         raise DataError(f"{root}: {'/'.join(parts)} is a link that leaves the data root: put the images below the root")
+
+
+def _leads_nowhere(entry: "os.DirEntry[str]") -> bool:
+    """A link to itself, or to others that end there."""
+    try:
+        entry.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def _is_clutter(name: str) -> bool:
