@@ -160,8 +160,10 @@ class Train(Section):
 
 
 class IntegratedGradientsOptions(Section):
-    steps: int = result(50, ge=1)
-    """Points on the path from the baseline to the image."""
+    steps: Annotated[int, Field(ge=1)] | Literal["auto"] = result(50)
+    """Points on the path from the baseline to the image, or "auto": as many as an image needs for `tolerance`."""
+    tolerance: float = result(0.05, gt=0)
+    """With steps = "auto": the relative error of map and completeness that is small enough."""
     baseline: Literal["black", "mean", "white", "blur", "noise"] = result("black")
     """Where the path starts."""
     rule: Literal["midpoint", "gauss-legendre", "left", "right"] = result("midpoint")
@@ -185,7 +187,7 @@ class Attribution(Section):
     target: str = result("positive")
     """The explained output: "positive" (two classes), a class name, or "label" (the image's own class)."""
     integrated_gradients: IntegratedGradientsOptions = IntegratedGradientsOptions()
-    """Points on the path, where it starts (black, mean, white, blur, noise), and the quadrature rule."""
+    """Points on the path ("auto" for tolerance), its start (black, mean, white, blur, noise), the quadrature rule."""
     grad_cam: GradCamOptions = GradCamOptions()
     """The layer: a module path, or auto for the last convolution."""
     allow_tf32: bool = result(False)

@@ -121,7 +121,10 @@ def _options(source: Source, method: str) -> str:
         return ""
     values = options.model_dump()
     if method == "integrated_gradients":
-        return f" ({values['steps']} steps, {values['rule']} rule, {values['baseline']} baseline)"
+        rule = f"{values['steps']} steps, {values['rule']} rule"
+        if values["steps"] == "auto":
+            rule = f"midpoint rule, refined for each image to a relative error of {values['tolerance']:g}"
+        return f" ({rule}, {values['baseline']} baseline)"
     return " (" + ", ".join(f"{key} {value}" for key, value in values.items()) + ")"
 
 

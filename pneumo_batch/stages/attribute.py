@@ -131,7 +131,9 @@ class Attributor:
         self.explainers = {name: explainer(pool.job, pool.run, name, self.device) for name in pool.variants}
         self.preprocess = {name: pool.run.preprocess(name) for name in pool.variants}
         shapes = next(iter(self.explainers.values())).map_shapes
-        self.schema = tables.maps_schema(shapes, pool.variants, attribution.WITH_DELTA & set(shapes))
+        deltas = attribution.WITH_DELTA & set(shapes)
+        chosen = deltas if pool.job.attribution.integrated_gradients.steps == "auto" else set()
+        self.schema = tables.maps_schema(shapes, pool.variants, deltas, chosen)
         self.classes = pool.run.model_record(pool.variants[0])["classes"]
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -171,6 +173,7 @@ class Attributor:
                 columns[f"{method}__{variant}"] = maps_BHW.cpu().numpy()
             for method, delta_B in found.deltas.items():
                 columns[f"{method}_delta__{variant}"] = delta_B.cpu().numpy()
+                columns[f"{method}_steps__{variant}"] = found.steps[method].cpu().numpy()
         return columns
 
     def _table(self, batch: pa.Table, columns: dict[str, np.ndarray]) -> pa.Table:
