@@ -14,7 +14,7 @@ help:
 	@echo "make test   set up, then run the tests"
 	@echo "make lint   ruff, mypy, import-linter"
 	@echo "make bench  measure against the peers; prints ratios"
-	@echo "also: test-slow, test-statistics, format, clean"
+	@echo "also: test-slow, test-faults, test-statistics, format, clean"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -38,6 +38,9 @@ test: $(DEVELOPING)
 test-slow: $(DEVELOPING)
 	$(BIN)/python -m pytest -m slow
 
+test-faults: $(DEVELOPING)
+	$(BIN)/python -m pytest -m faults
+
 test-statistics: $(DEVELOPING)
 	$(BIN)/python -m pytest -m statistics -s
 
@@ -52,6 +55,7 @@ format: $(DEVELOPING)
 	$(BIN)/ruff format .
 
 bench: $(DEVELOPING)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(BIN)/python tests/bench/run.py
 
 clean:
