@@ -59,7 +59,7 @@ def _training_began(run: Run, variant: str) -> float:
 
 
 def _attribute(folder: Path) -> dict[str, Any]:
-    """Seconds an image of one 224 px model and both methods: the stage, and the kernel in as many processes."""
+    """Seconds an image of one 224 px model, both methods: the stage, and the kernel in as many processes."""
     cpus = cluster.usable_cpus()
     few, many = 8 * cpus, 24 * cpus
     stage = (_attributing(folder, SIZE, many) - _attributing(folder, SIZE, few)) / (many - few)
@@ -97,7 +97,7 @@ def _brought(
 
 
 def _train(folder: Path) -> dict[str, Any]:
-    """Seconds an epoch (64 px, batches of 32, validation and all) against a plain torch loop that does the same."""
+    """Seconds an epoch (64 px, batches of 32, validation) against a plain torch loop that does the same."""
     root = folder / "films_train"
     phantom.write(root, train=1024, test=8, seed=0, image_size=_SMALL)
     values = {
@@ -141,7 +141,7 @@ def _plain_epoch(run: Run) -> float:
 
 
 def _memory(folder: Path) -> Iterator[dict[str, Any]]:
-    """Peak memory of the attribute stage, all processes of the job, at 10 and 50 times the images (32 px, Grad-CAM)."""
+    """Peak memory of the attribute stage, all processes, at 10 and 50 times the images (32 px, Grad-CAM)."""
     peaks = {}
     for times in (1, 10, 50):
         job = _brought(folder, 32, 64 * times, methods=("grad_cam",))
