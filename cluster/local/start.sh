@@ -47,7 +47,8 @@ need_token() {
     export RAY_AUTH_MODE=token
     [[ ${RAY_AUTH_TOKEN:-} || -s $token ]] && return
     [[ ${role[0]} == --head ]] || die "no token: copy the head's $token here, readable by you alone"
-    "$ray" get-auth-token --generate >/dev/null 2>&1 || die "cannot make a token in $token"
+    # Ray would make it readable by all
+    (umask 077 && "$ray" get-auth-token --generate >/dev/null 2>&1) || die "cannot make a token in $token"
 }
 
 # One logical CPU more than there are cores: a run leaves one a machine to read and write.

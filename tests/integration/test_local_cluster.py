@@ -32,14 +32,15 @@ def place():
     shutil.rmtree(folder)
 
 
-def call(script, *arguments, place):
+def call(script, *arguments, place, **more):
     command = script if isinstance(script, list) else [str(ROOT / "cluster" / "local" / script)]
     environment = {
-        **{key: value for key, value in os.environ.items() if not key.startswith("RAY_A")},
+        **{key: value for key, value in os.environ.items() if not key.startswith(("RAY_AUTH_", "RAY_ADDRESS"))},
         "HOME": str(place),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PNEUMO_BATCH_RAY_DIR": str(place / "ray"),
         "PYTHONPATH": str(ROOT),
+        **more,
     }
     return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, env=environment)
 
@@ -55,10 +56,9 @@ def free_ports(count):
 
 
 def below(place):
-    """Processes whose command line names the place."""
-    return [
-        process for process in psutil.process_iter(["cmdline"]) if str(place) in " ".join(process.info["cmdline"] or [])
-    ]
+    """Command lines of processes that name the place."""
+    lines = (" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"]))
+    return [line for line in lines if str(place) in line]
 
 
 def test_wrong_arguments_and_a_missing_token_are_one_line(place):
@@ -67,7 +67,8 @@ def test_wrong_arguments_and_a_missing_token_are_one_line(place):
     assert result.stderr == "start.sh: 'elsewhere' is no HEAD_IP:PORT; see --help\n"
     result = call("start.sh", "127.0.0.1:6379", place=place)
     assert result.returncode == 1
-    assert result.stderr == f"start.sh: no token: copy the head's {place}/.ray/auth_token here, readable by you alone\n"
+    wanted = f"copy the head's {place}/.ray/auth_token here, readable by you alone"
+    assert result.stderr == f"start.sh: no token: {wanted}\n"
     assert call("stop.sh", place=place).stdout == "stopped 0\n"
 
 
@@ -77,6 +78,7 @@ def test_head_and_worker_start_run_a_job_and_stop(place):
     ports = (f"--port={port}", f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}")
     head = call("start.sh", *ports, *SMALL, place=place)
     assert head.returncode == 0, head.stderr
+    assert (place / ".ray" / "auth_token").stat().st_mode & 0o077 == 0
     said = dict(line.split(maxsplit=1) for line in head.stdout.splitlines())
     assert said["dashboard"] == f"http://127.0.0.1:{dashboard} (this machine only)"
     address = said["head"]
@@ -90,7 +92,8 @@ def test_head_and_worker_start_run_a_job_and_stop(place):
     overrides = [part for value in TINY for part in ("--set", value)]
     run_dir = place / "run"
     command = [sys.executable, "-m", "pneumo_batch.cli", "run", str(ROOT / "jobs" / "demo.toml"), "--json", *overrides]
-    result = call(command, "--run-dir", str(run_dir), "--address", address, place=place)
+    said_so = {"RAY_AUTH_MODE": "token"}  # as start.sh says
+    result = call(command, "--run-dir", str(run_dir), "--address", address, place=place, **said_so)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["record"]["counts"]["attributed"] == 6
     assert len(list(place.glob("ray/*.handle"))) == 2
