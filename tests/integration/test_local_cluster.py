@@ -83,6 +83,9 @@ def test_head_and_worker_start_run_a_job_and_stop(place):
     assert said["dashboard"] == f"http://127.0.0.1:{dashboard} (this machine only)"
     address = said["head"]
     assert address.endswith(f":{port}")
+    again = call("start.sh", *ports, *SMALL, place=place)
+    assert again.returncode == 1
+    assert "start.sh: Ray did not start; the whole log is " in again.stderr.splitlines()[-1]
     worker = call("start.sh", address, *SMALL, place=place)
     assert worker.stdout.splitlines()[0] == f"joined {address}", worker.stderr
     with pytest.raises(urllib.error.HTTPError, match="401"):

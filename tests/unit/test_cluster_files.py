@@ -83,6 +83,19 @@ def test_a_mistake_is_found_and_named(tmp_path, capsys, name, right, wrong, name
     assert any(line.startswith(f"{path}: ") and named_as in line.removeprefix(f"{path}: ") for line in lines), lines
 
 
+def test_without_kuberays_definitions_pods_are_still_checked(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(validate, "CRDS", tmp_path / "shared" / "schemas")
+    validate.skip.cache_clear()
+    path = tmp_path / "kubernetes" / "rayjob.yaml"
+    path.parent.mkdir()
+    text = (validate.CLUSTER / "kubernetes/rayjob.yaml").read_text()
+    path.write_text(text)
+    assert validate.problems(path) == []
+    assert capsys.readouterr().out == "skipped: the definitions of KubeRay are not here (shared/schemas)\n"
+    path.write_text(text.replace("volumeMounts:", "volumeMount:"))
+    assert any("volumeMount" in problem for problem in validate.problems(path))
+
+
 def test_a_file_that_nothing_checks_is_a_mistake(tmp_path):
     assert validate.problems(tmp_path / "new.yaml") == ["no check knows this file"]
 
