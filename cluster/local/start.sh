@@ -59,7 +59,7 @@ launch() {
     setsid "$ray" start "${role[@]}" --block --temp-dir="$state/ray" --num-cpus=$(($(nproc) + 1)) "$@" \
         >"$log" 2>&1 </dev/null &
     pid=$!
-    for _ in {1..120}; do
+    for _ in {1..360}; do
         grep -qF "Ray runtime started." "$log" && break
         kill -0 "$pid" 2>/dev/null || fail
         sleep 0.5

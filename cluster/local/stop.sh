@@ -9,7 +9,7 @@ source "$here/common.sh"
 # `ray start --block` ends its own processes when it is told to end.
 stop() {
     kill "$1"
-    for _ in {1..60}; do
+    for _ in {1..120}; do
         is_ours "$1" || return 0
         sleep 0.5
     done
