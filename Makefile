@@ -12,7 +12,7 @@ DEVELOPING := $(VENV)/.developing
 help:
 	@echo "make run    set up, then run the demonstration job on generated images (about two minutes)"
 	@echo "make test   set up, then run the tests"
-	@echo "make lint   ruff, mypy, import-linter"
+	@echo "make lint   ruff, mypy, import-linter; cluster/ against the schemas of what reads it"
 	@echo "make bench  measure against the peers; prints ratios"
 	@echo "also: test-slow, test-faults, test-statistics, format, clean"
 
@@ -49,6 +49,9 @@ lint: $(DEVELOPING)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/shellcheck cluster/local/*.sh .ci/run
+	$(BIN)/hadolint cluster/Dockerfile
+	$(BIN)/python tests/cluster/validate.py
 
 format: $(DEVELOPING)
 	$(BIN)/ruff check --fix .
