@@ -3,18 +3,23 @@
 import csv
 import hashlib
 import json
+import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+import tomli_w
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
 from pneumo_batch import pipeline
 from pneumo_batch.config import JobError
-from pneumo_batch.core import phantom
+from pneumo_batch.core import images, phantom
 from pneumo_batch.core.roots import DataError
 
 from .conftest import tiny_job
@@ -219,3 +224,44 @@ def by_hand(path, data):
         return (2 * share_HW - 1)[None] * 1024
     colours = zip((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True)
     return np.stack([(share_HW - mean) / std for mean, std in colours])
+
+
+def blocks(kind):
+    return re.findall(rf"^```{kind}\n(.*?)^```", DOC.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def documented(name):
+    """A job of the documentation, made small."""
+    values = tomllib.loads(next(block for block in blocks("toml") if block.startswith(f"# {name}\n")))
+    small = tiny_job(train=ONE_AND_ONE).model_dump(mode="json", exclude_none=True)
+    data = {"image_size": 64, "val_fraction": 0.2, **values["data"]}
+    return tomli_w.dumps({**small, **values, "data": data})
+
+
+@pytest.mark.slow
+def test_every_command_of_the_documentation_runs_as_written(films, tmp_path):
+    dicom_folder(films, tmp_path / "films")
+    write_list(films, tmp_path / "images.csv")
+    (tmp_path / "archive").symlink_to(films)
+    for name in ("dicom.toml", "list.toml"):
+        (tmp_path / name).write_text(documented(name))
+    commands = [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines()]
+    assert len(commands) == 4
+    for command in commands:
+        arguments = command.removeprefix("pneumo-batch ").split()
+        result = subprocess.run(
+            [sys.executable, "-m", "pneumo_batch.cli", *arguments], capture_output=True, text=True, cwd=tmp_path
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert ("images" if "check" in command else "integrated_gradients: ") in result.stdout
+    assert {path.name.split("-")[0] for path in (tmp_path / "runs").iterdir()} == {"dicom", "list"}
+
+
+def test_the_documented_table_of_normalisations_is_the_code():
+    table = next(part for part in DOC.read_text().split("\n\n") if part.startswith("| `normalise`"))
+    for numbers in images.named_normalisation("imagenet", 3):
+        assert ", ".join(map(str, numbers)) in table
+    assert [round(number, 3) for number in images.named_normalisation("imagenet", 1)] == [0.449, 0.226]
+    assert "0.449" in table
+    assert "0.226" in table
+    assert images.named_normalisation("torchxrayvision", 1) == (0.5, 1 / 2048)
