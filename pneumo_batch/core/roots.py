@@ -93,6 +93,8 @@ class Roots:
             return stream.read()
 
     def exists(self, image_id: str) -> bool:
+        if self.name_of(image_id) not in self.by_name:
+            return False
         root, name = self.locate(image_id)
         return root.fs.get_file_info(str(PurePosixPath(root.path) / name)).type != pafs.FileType.NotFound
 

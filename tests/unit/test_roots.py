@@ -79,6 +79,8 @@ def test_unknown_roots_and_uris(tmp_path):
     roots = open_roots([films(tmp_path / "a")])
     with pytest.raises(FileNotFoundError, match=r"^b/x\.png: no data root is called 'b'$"):
         roots.read_bytes("b/x.png")
+    assert roots.exists("a/train/NORMAL/1.png")
+    assert not roots.exists("b/train/NORMAL/1.png")
     assert open_roots([str(tmp_path / "a"), str(tmp_path / "none")]).missing() == [str(tmp_path / "none")]
     with pytest.raises(DataError, match=r"^data\.root: nothing://x"):
         open_roots("nothing://x")
