@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -17,7 +18,7 @@ from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
-from pneumo_batch import pipeline
+from pneumo_batch import checking, pipeline
 from pneumo_batch.config import JobError
 from pneumo_batch.core import images, phantom
 from pneumo_batch.core.roots import DataError
@@ -126,7 +127,9 @@ def test_a_csv_list_of_images_to_the_verdict(ray_cluster, films, tmp_path):
     assert outcome.complete
     assert set(outcome.run.verdict["methods"]) == {"integrated_gradients", "grad_cam"}
     manifest = outcome.run.manifest()
-    assert manifest["class_name"].value_counts().to_dict() == {"healthy": 16, "ill": 16}
+    old_names = {"healthy": "NORMAL", "ill": "PNEUMONIA"}
+    assert set(manifest["class_name"]) == set(old_names)
+    assert all(old_names[row.class_name] in row.image_id for row in manifest.itertuples())
     assert manifest["patient_id"].str.fullmatch(r"p\d+").sum() == 16
     assert outcome.run.model_record("true_0")["preprocess"] == {
         "size": 64,
@@ -141,6 +144,20 @@ def test_a_csv_list_of_images_to_the_verdict(ray_cluster, films, tmp_path):
     assert any(line.startswith("16 of 32 images have no patient_id in the manifest") for line in warnings)
     page = (tmp_path / "run/report/index.html").read_text()
     assert "0.485 / 0.456 / 0.406" in page
+
+
+def test_check_reads_lists_and_several_roots(films, tmp_path):
+    write_list(films, tmp_path / "images.csv")
+    listed = checking.audit([str(films)], str(tmp_path / "images.csv"))
+    kinds = {name: len(list(films.glob(f"train/*/*{name}*"))) for name in ("IM-", "bacteria", "virus")}
+    assert listed.counts["train"] == {
+        "healthy": {"-": kinds["IM-"]},
+        "ill": {"bacteria": kinds["bacteria"], "virus": kinds["virus"]},
+    }
+    shutil.copytree(films / "test", tmp_path / "second" / "test")
+    both = checking.audit([str(films), str(tmp_path / "second")], None)
+    assert (both.images, both.patients["test"]) == (40, 8)  # names like those of the Kaggle set name the same people
+    assert both.duplicates == {"groups": 8, "images": 16}
 
 
 def test_another_list_is_another_job(ray_cluster, films, tmp_path):
