@@ -264,6 +264,11 @@ def test_imagenet_normalises_each_channel():
     assert torch.equal(found_BCHW, normalize(x_BCHW, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
 
 
+def test_numbers_must_be_as_many_as_channels():
+    with pytest.raises(ValueError, match=r"^std has 3 numbers for 1 channels$"):
+        Preprocess(32, channels=1, std=(0.1, 0.2, 0.3))
+
+
 def test_imagenet_of_one_channel_is_the_average_over_colours():
     mean, std = images.named_normalisation("imagenet", 1)
     assert (mean, std) == (pytest.approx(0.449), pytest.approx(0.226))
