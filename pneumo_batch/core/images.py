@@ -90,6 +90,12 @@ class Preprocess:
     std: float | tuple[float, ...] = 0.282
     resize: Resize = "bilinear"
 
+    def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != self.channels:
+                raise ValueError(f"{name} has {len(value)} numbers for {self.channels} channels")
+
     def pixels(self, data: bytes) -> np.ndarray:
         """An image file as (size, size) uint8, one gray channel, whatever the file stores: colour leaks the label.
 

@@ -12,11 +12,10 @@ from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow import fs as pafs
 
 from pneumo_batch.core import manifest
 from pneumo_batch.core.folders import SPLITS, ImageFile, check_roots, resolve_classes
-from pneumo_batch.core.roots import DataError, Root, Roots
+from pneumo_batch.core.roots import DataError, Roots
 
 _NEEDED = ("path", "label", "split")
 _KNOWN = (*_NEEDED, "patient_id", "subtype")
@@ -110,19 +109,13 @@ def _image_id(path: str, place: str) -> str:
 
 
 def _sizes(places: dict[str, str], roots: Roots) -> dict[str, int]:
-    """Bytes of each image by id; one question to each file system. Raises DataError for those that are not there."""
-    by_root: dict[Root, list[tuple[str, str]]] = {}
+    """Bytes of each image. Raises DataError for those that are not there."""
     for image_id, place in places.items():
-        try:
-            root, name = roots.locate(image_id)
-        except FileNotFoundError as error:
+        if roots.name_of(image_id) not in roots.by_name:
             known = ", ".join(roots.by_name)
-            raise DataError(f"{place}: {image_id!r} begins with the name of no data root ({known})") from error
-        by_root.setdefault(root, []).append((image_id, str(PurePosixPath(root.path) / name)))
-    sizes = {}
-    for root, wanted in by_root.items():
-        for (image_id, _), info in zip(wanted, root.fs.get_file_info([path for _, path in wanted]), strict=True):
-            if info.type != pafs.FileType.File:
-                raise DataError(f"{places[image_id]}: no file {image_id} below data.root")
-            sizes[image_id] = info.size
+            raise DataError(f"{place}: {image_id!r} begins with the name of no data root ({known})")
+    sizes = roots.sizes(list(places))
+    for image_id, place in places.items():
+        if image_id not in sizes:
+            raise DataError(f"{place}: no file {image_id} below data.root")
     return sizes

@@ -4,9 +4,10 @@ An image id is a POSIX path below the root; with several roots it begins with th
 root is read: neither through `..` nor through links.
 """
 
+import itertools
 import os
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -63,12 +64,24 @@ class Roots:
 
     def locate(self, image_id: str) -> tuple[Root, str]:
         """The root of an image and its path below it. Raises FileNotFoundError where no root has that name."""
-        if "" in self.by_name:
-            return self.by_name[""], image_id
-        name, _, rest = image_id.partition("/")
+        name = self.name_of(image_id)
         if name not in self.by_name:
             raise FileNotFoundError(f"{image_id}: no data root is called {name!r}")
-        return self.by_name[name], rest
+        return self.by_name[name], image_id.removeprefix(f"{name}/") if name else image_id
+
+    def name_of(self, image_id: str) -> str:
+        """The name of an image's root, whether there is such a root or not."""
+        return "" if "" in self.by_name else image_id.partition("/")[0]
+
+    def sizes(self, image_ids: Iterable[str]) -> dict[str, int]:
+        """Bytes of the images that are there; one question to each file system."""
+        found: dict[str, int] = {}
+        for name, of_root in itertools.groupby(sorted(image_ids), self.name_of):
+            wanted = list(of_root)
+            paths = [str(PurePosixPath(self.by_name[name].path) / self.locate(image_id)[1]) for image_id in wanted]
+            infos = self.by_name[name].fs.get_file_info(paths)
+            found |= {image_id: info.size for image_id, info in zip(wanted, infos, strict=True) if info.is_file}
+        return found
 
     def read_bytes(self, image_id: str) -> bytes:
         """Raises OSError where there is no such file and RejectedImage for a link that leaves the root."""
@@ -80,6 +93,8 @@ class Roots:
             return stream.read()
 
     def exists(self, image_id: str) -> bool:
+        if self.name_of(image_id) not in self.by_name:
+            return False
         root, name = self.locate(image_id)
         return root.fs.get_file_info(str(PurePosixPath(root.path) / name)).type != pafs.FileType.NotFound
 

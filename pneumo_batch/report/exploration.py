@@ -33,7 +33,7 @@ def build(source: Source) -> Section:
 def groups(source: Source) -> dict[str, list[str]]:
     """Image ids by class, and by subtype within it."""
     rows = source.manifest
-    names = rows["class_name"] + rows["subtype"].map(lambda name: f", {name}", na_action="ignore").fillna("")
+    names = rows["class_name"] + rows["subtype"].map(lambda name: f", {name}" if isinstance(name, str) else "")
     return {str(name): sorted(part) for name, part in rows.groupby(names)["image_id"]}
 
 

@@ -112,7 +112,7 @@ def _groups(source: Source, variant: str) -> Iterator[tuple[str, np.ndarray, np.
     """Of each class and subtype its name, which test images belong to it, and which are classified rightly."""
     predictions = source.predictions(variant)
     rows = source.manifest.set_index("image_id").loc[predictions.image_ids]
-    names_N = (rows["class_name"] + rows["subtype"].map(lambda s: f", {s}", na_action="ignore").fillna("")).to_numpy()
+    names_N = (rows["class_name"] + rows["subtype"].map(lambda s: f", {s}" if isinstance(s, str) else "")).to_numpy()
     right_N = predictions.predicted(source.models[variant]["threshold"]) == predictions.labels_N
     for name in sorted(set(names_N)):
         yield name, names_N == name, right_N

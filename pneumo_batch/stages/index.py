@@ -1,6 +1,7 @@
 """Index: folders of images, or a file that names them -> the manifest, one row per image, and the quarantine."""
 
 import math
+import os
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -58,7 +59,8 @@ def read_manifest(location: str, images: Roots, classes: Sequence[str] | None) -
     try:
         data = read_location(location)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        number = getattr(error, "errno", None)  # pyarrow's own words say it twice
+        reason = os.strerror(number) if number else str(error).splitlines()[0]
         raise JobError(f"data.manifest: cannot read {location}: {reason}") from error
     return manifest_file.read(data, location, images, classes)
 
