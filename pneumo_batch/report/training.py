@@ -7,7 +7,7 @@ import numpy as np
 
 from pneumo_batch.core import tables
 from pneumo_batch.report import training_figures
-from pneumo_batch.report.parts import Heading, Section, Side, Table, Text, interval
+from pneumo_batch.report.parts import Fold, Heading, Section, Side, Table, Text, interval
 from pneumo_batch.report.source import Source
 
 _METRICS = ("images", "accuracy", "balanced_accuracy", "auroc", "auprc", "precision", "recall", "f1")
@@ -55,7 +55,8 @@ def _curves(source: Source) -> list[Any]:
         ]
         caption = "Every epoch. Accuracy in training is running and on the labels the variant was given."
         chosen = {"variant": next(iter(found))}
-        blocks.append(Table("history", caption, tables.HISTORY.names, rows, ("variant",), chosen))
+        table = Table("history", caption, tables.HISTORY.names, rows, ("variant",), chosen)
+        blocks.append(Fold("Every epoch", [table]))
     return blocks
 
 
