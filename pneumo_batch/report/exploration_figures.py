@@ -27,12 +27,11 @@ def counts(source: Source) -> Picture:
         left, label = 0, source.classes.index(name) if name in source.classes else len(source.classes)
         for position, (subtype, count) in enumerate(parts.items()):
             ax.barh(place, count, left=left, color=class_colour(label), alpha=1 - 0.4 * position, height=0.7)
-            if count > 0.08 * max(sum(p.values()) for _, _, p in bars):
-                ink = "white" if label == 0 and position == 0 else "#1c1f23"
+            if len(parts) > 1 and count > 0.08 * max(sum(p.values()) for _, _, p in bars):
                 words = f"{subtype} {count}" if subtype != "-" else str(count)
-                ax.text(left + count / 2, place, words, ha="center", va="center", color=ink, fontsize=7.5)
+                ax.text(left + count / 2, place, words, ha="center", va="center", color="#1c1f23", fontsize=7.5)
             left += count
-        ax.text(left, place, f" {left}", va="center", fontsize=7.5, color="#4a5058")
+        ax.text(left, place, f"  {left}", va="center", fontsize=7.5, color="#4a5058")
     ax.set_yticks(range(len(bars)), [f"{split}, {name}" for split, name, _ in bars])
     ax.set_ylim(len(bars) - 0.5, -0.5)
     ax.grid(False, axis="y")
