@@ -2,12 +2,12 @@
 
 import os
 import re
-import runpy
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from report_runs import make_run
 
 from pneumo_batch import report
 
@@ -29,7 +29,6 @@ QUIET = [
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> Path:
-    make_run = runpy.run_path(str(Path(__file__).parents[1] / "unit" / "test_report.py"))["make_run"]
     root = tmp_path_factory.mktemp("browser")
     run = make_run(root)
     report.run(run.job, run, None)
