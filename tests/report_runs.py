@@ -19,9 +19,9 @@ METRICS = ["spearman", "pearson"]
 
 
 def make_run(
-    root: Path, *, kinds=(2, 2), classes=("NORMAL", EVIL), methods=("integrated_gradients", "grad_cam")
+    root: Path, *, kinds=(2, 2), classes=("NORMAL", EVIL), methods=("integrated_gradients", "grad_cam"), curves=False
 ) -> Run:
-    """A concluded run of 12 images a class below `root`, images included."""
+    """A concluded run of 12 images a class below `root`, images included; `curves` adds the tables of curves."""
     rng = np.random.default_rng(0)
     values = {
         "name": "tiny",
@@ -29,6 +29,7 @@ def make_run(
         "train": {"true_seeds": list(range(kinds[0])), "random_seeds": list(range(100, 100 + kinds[1]))},
         "attribution": {"methods": list(methods)},
         "compare": {"metrics": METRICS, "resamples": 100},
+        "cascade": {"seeds": [7, 8] if curves else []},
     }
     job = jobfile.parse(values, source="test")
     run = Run.create(root / "run", job, "f" * 64)
@@ -42,6 +43,8 @@ def make_run(
     images = manifest.filter(pa.compute.equal(manifest["split"], "test")).sort_by("image_id")
     _write_maps(run, images, names, methods, rng)
     _conclude(run, images, names, classes, rng)
+    if curves:
+        _write_curves(run, methods)
     run.stage("conclude", status="complete", seconds=0.1, counts={"methods": len(methods)})
     return run
 
@@ -141,6 +144,25 @@ def _conclude(run: Run, images: pa.Table, names, classes, rng) -> None:
         "degenerate": {f"{job.attribution.methods[0]}/signed": dict.fromkeys(names, 1)},
     }
     run.store.write_json("verdict.json", found)
+
+
+def _write_curves(run: Run, methods) -> None:
+    """Parameter randomization of three layers, and agreement at two grid sizes, as round numbers."""
+    randomized, scales = [], []
+    places = list(itertools.product(methods, similarity.VIEWS))
+    for (method, view), scale, metric in itertools.product(places, similarity.SCALES, METRICS):
+        for mode, depth in [*(("cascade", depth) for depth in range(4)), *(("independent", d) for d in (1, 2, 3))]:
+            row = {"variant": "true_0", "method": method, "view": view, "scale": scale, "metric": metric, "mode": mode}
+            mean = 1 - depth / 4
+            row |= {"depth": depth, "layer": ("", "fc.3", "fc.0", "conv1.0")[depth], "images": 12, "pairs": 24}
+            row |= {"mean": mean, "ci_low": mean - 0.1, "ci_high": min(1.0, mean + 0.1), "entropy": depth / 3}
+            randomized.append({**row, "degenerate": int(depth == 3)})
+    for (method, view), grid in itertools.product(places, (4, 8)):
+        low = 0.1 if grid == 4 else -0.1
+        row = {"method": method, "view": view, "grid": grid, "images": 12, "mean_tt": 0.8, "mean_ttx": 0.4}
+        scales.append({**row, "mean_tn": 0.3, "difference_low": low, "difference_high": 0.6})
+    run.store.write_table("cascade_summary.parquet", pa.Table.from_pylist(randomized, schema=tables.CASCADE_SUMMARY))
+    run.store.write_table("scales.parquet", pa.Table.from_pylist(scales, schema=tables.SCALES))
 
 
 def _judged(run: Run, name: str) -> dict:

@@ -116,7 +116,7 @@ def _drift(stacks: dict[tuple[str, str], np.ndarray]) -> list[Any]:
         apart = float(level_N.mean() - trained_N.mean()) / spread if split != "train" and spread else None
         rows.append([split, name, len(level_N), float(level_N.mean()), contrast, apart])
     caption = (
-        "“Apart” is the difference of the mean grey value from training, in standard deviations between training images."
+        "“Apart”: the mean grey value less that of training, in standard deviations between training images."
         " How much a difference costs shows in the metrics on validation and test."
     )
     header = ["split", "class", "images", "mean grey value", "contrast", "apart"]

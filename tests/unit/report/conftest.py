@@ -4,7 +4,7 @@ from report_runs import build, make_run
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory):
-    return build(make_run(tmp_path_factory.mktemp("full")))
+    return build(make_run(tmp_path_factory.mktemp("full"), curves=True))
 
 
 @pytest.fixture(scope="module")
