@@ -102,14 +102,14 @@ def _by_subtype(source: Source) -> list[Any]:
     rows = [
         [name, source.models[name]["kind"], group, int(of_N.sum()), float(right_N[of_N].mean())]
         for name in source.variants
-        for group, of_N, right_N in _groups(source, name)
+        for group, of_N, right_N in groups(source, name)
     ]
     caption = "Share of test images classified rightly, by class and subtype, at the chosen threshold."
     header = ["variant", "labels", "group", "images", "accuracy"]
     return [Side([training_figures.subtypes(rows), Table("subtypes", caption, header, rows, ("variant", "group"))])]
 
 
-def _groups(source: Source, variant: str) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def groups(source: Source, variant: str) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Of each class and subtype its name, which test images belong to it, and which are classified rightly."""
     predictions = source.predictions(variant)
     rows = source.manifest.set_index("image_id").loc[predictions.image_ids]

@@ -1,6 +1,7 @@
 """Every snippet of docs/querying.md and every cell of docs/explore.ipynb, on a finished run."""
 
 import re
+import runpy
 from pathlib import Path
 
 import nbclient
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from PIL import Image
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = (DOCS / "querying.md").read_text(encoding="utf-8")
@@ -87,3 +89,11 @@ def test_the_notebook_runs(tiny_run, folder):
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
     assert len(pictures) == 2
     assert not [output for output in outputs if output.output_type == "stream"]  # no warnings
+
+
+def test_the_picture_of_the_readme_can_be_drawn(tiny_run, tmp_path):
+    module = runpy.run_path(str(DOCS / "images" / "result.py"))
+    module["main"](tiny_run.path, str(tmp_path / "result.png"))
+    with Image.open(tmp_path / "result.png") as picture:
+        assert picture.size[0] > 2 * picture.size[1]
+    assert (DOCS / "images" / "result.png").stat().st_size < 300_000

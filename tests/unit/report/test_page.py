@@ -4,12 +4,14 @@ import base64
 import hashlib
 import itertools
 import re
+import webbrowser
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from report_runs import EVIL, EVIL_FILE
 
-from pneumo_batch import report
+from pneumo_batch import cli, report
 from pneumo_batch.report import selection
 from pneumo_batch.report.source import Source
 
@@ -77,3 +79,16 @@ def test_a_second_build_gives_the_same_page(pair):
     run, _, text, _ = pair
     report.run(run.job, run, None)
     assert run.store.read_bytes("report/index.html").decode() == text
+
+
+def test_the_command_writes_the_page_and_opens_it(pair, monkeypatch):
+    run, _, text, _ = pair
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    done = CliRunner().invoke(cli.cli, ["report", run.path, "--open"])
+    page = Path(run.path) / "report" / "index.html"
+    assert (done.exit_code, done.output) == (0, f"{run.path}/report/index.html\n")
+    assert opened == [page.as_uri()]
+    assert page.read_text(encoding="utf-8") == text
+    assert CliRunner().invoke(cli.cli, ["report", run.path]).exit_code == 0
+    assert len(opened) == 1
