@@ -79,6 +79,11 @@ class Table:
     chosen: dict[str, str] = field(default_factory=dict)
 
     @property
+    def numeric(self) -> list[bool]:
+        """Which columns hold numbers, and so stand right."""
+        return [any(isinstance(value, int | float) for value in column) for column in zip(*self.rows, strict=True)]
+
+    @property
     def csv(self) -> bytes:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
