@@ -31,7 +31,7 @@ def _about(source: Source, rows: pd.DataFrame) -> str:
     )
 
 
-def _interval(row: "pd.Series[Any]") -> str:
+def _interval(row: Any) -> str:
     return interval(float(row["ci_low"]), float(row["ci_high"]))
 
 
