@@ -1,6 +1,7 @@
 """The `pneumo-batch` command: parse, load, call one function, print. Data on stdout, everything else on stderr."""
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -61,8 +62,9 @@ def _explain(error: Exception) -> int:
     ):
         if isinstance(cause, kind):
             return _complain(str(cause), code)
-    if isinstance(cause, OSError) and cause.filename is not None:
-        return _complain(f"{cause.filename}: {cause.strerror}", EXIT_ERROR)
+    if isinstance(cause, OSError) and cause.errno is not None:  # full or read-only disks, lost mounts
+        place = f"{cause.filename}: " if cause.filename is not None else ""
+        return _complain(place + os.strerror(cause.errno), EXIT_ERROR)
     import traceback
 
     traceback.print_exception(error)

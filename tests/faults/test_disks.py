@@ -1,0 +1,112 @@
+"""Disks that are full, read-only or hold damaged files; clocks that go back."""
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from .conftest import Process, completed, has_file, same_results, stage_is
+
+pytestmark = pytest.mark.faults
+MEGABYTE = 2**20
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A file system of its own: `disk(megabytes)` mounts it."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(megabytes):
+        command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("mounting a file system is not permitted here")
+        return folder
+
+    yield mount
+    subprocess.run(["umount", str(folder)], capture_output=True, check=False)
+
+
+def only_line(process):
+    """The one line of ours in a log that may hold progress too."""
+    lines = [line for line in process.log.splitlines() if line.startswith("pneumo-batch: ")]
+    assert len(lines) == 1, process.log
+    assert "Traceback" not in process.log
+    return lines[0]
+
+
+def test_a_disk_that_fills_up(disk, brought, untouched):
+    folder = disk(400)
+    process = Process(brought, folder / "run")
+    process.until(has_file(process.run, "staging/maps", ".parquet"))
+    filler = folder / "filler"
+    with filler.open("wb") as file:
+        try:
+            while True:
+                file.write(bytes(MEGABYTE))
+                file.flush()
+        except OSError:
+            pass
+    assert process.wait() == 1
+    assert "No space left on device" in only_line(process)
+    filler.unlink()
+    same_results(completed(brought, folder / "run"), untouched)
+
+
+def test_a_disk_that_is_too_small_is_known_before_anything_starts(disk, brought):
+    process = Process(brought, disk(100) / "run")
+    assert process.wait() == 2
+    assert "GB free, the run needs about 0.2 GB" in only_line(process)
+    assert not process.run.store.exists("manifest")
+
+
+def test_a_read_only_run_directory(disk, brought, untouched):
+    folder = disk(400)
+    process = Process(brought, folder / "run")
+    process.until(stage_is(process.run, "index", "complete"))
+    process.kill()
+    subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+    again = Process(brought, folder / "run")
+    again_code = again.wait()
+    assert "Read-only file system" in only_line(again)
+    assert again_code == 1
+    subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)
+    same_results(completed(brought, folder / "run"), untouched)
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_a_torn_file_of_an_unfinished_table(brought, untouched, tmp_path):
+    process = Process(brought, tmp_path / "run")
+    process.until(has_file(process.run, "staging/maps", ".parquet"))
+    process.kill()
+    truncate(Path(process.run.store.path(process.run.store.files("staging/maps", ".parquet")[0])))
+    same_results(completed(brought, tmp_path / "run"), untouched)
+
+
+@pytest.mark.parametrize("until", ["attribute", "compare"])
+def test_a_damaged_file_of_a_finished_table(until, brought, untouched, tmp_path):
+    run = completed(brought, tmp_path / "run", "--until", until)
+    truncate(Path(run.store.path(run.store.files({"attribute": "maps", "compare": "scores"}[until], ".parquet")[0])))
+    same_results(completed(brought, tmp_path / "run"), untouched)
+
+
+def test_a_damaged_model_is_made_again_and_what_came_of_it_too(trained, untouched_trained, tmp_path):
+    run = completed(trained, tmp_path / "run", "--until", "attribute")
+    truncate(Path(run.store.path("models/random_100/model.safetensors")))
+    same_results(completed(trained, tmp_path / "run"), untouched_trained)
+
+
+def test_a_clock_that_goes_back(brought, untouched, tmp_path):
+    """What is there comes from an hour in the future."""
+    run = completed(brought, tmp_path / "run", "--until", "attribute")
+    future = time.time() + 3600
+    for path in Path(run.path).rglob("*"):
+        os.utime(path, (future, future))
+    record = run.record
+    run.store.write_json("run.json", {**record, "created": "2199-01-01T00:00:00Z", "updated": "2199-01-01T00:00:00Z"})
+    same_results(completed(brought, tmp_path / "run"), untouched)
