@@ -21,6 +21,7 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittle
 from pneumo_batch import checking, pipeline
 from pneumo_batch.config import JobError
 from pneumo_batch.core import images, phantom
+from pneumo_batch.core.manifest import parse_name
 from pneumo_batch.core.roots import DataError
 
 from .conftest import tiny_job
@@ -51,7 +52,7 @@ def to_dicom(source, target, negative):
     meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
     meta.MediaStorageSOPInstanceUID = "1.2.3"
     dataset = FileDataset(str(target), {}, file_meta=meta, preamble=b"\0" * 128)
-    dataset.PatientID = f"MRN-{source.stem.split('-')[0] if 'person' not in source.stem else source.stem.split('_')[0]}"
+    dataset.PatientID = f"MRN-{parse_name(source.name)[0]}"
     dataset.PatientName, dataset.PatientBirthDate, dataset.StudyDate = "Secret^Person", "19700131", "20200229"
     dataset.Rows, dataset.Columns = stored_HW.shape
     dataset.SamplesPerPixel, dataset.PixelRepresentation = 1, 0
