@@ -1,3 +1,4 @@
+import os
 import sys
 from pathlib import Path
 
@@ -6,7 +7,10 @@ import pytest
 from pneumo_batch import config, jobfile, pipeline
 from pneumo_batch.run import Run
 
-sys.path.insert(0, str(Path(__file__).parent))  # workers find a test's own networks and methods where the driver does
+# Workers find a test's own networks and methods where the driver does.
+HERE = str(Path(__file__).parent)
+sys.path.insert(0, HERE)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [HERE, os.environ.get("PYTHONPATH")]))
 
 # What makes a run small: two epochs teach nothing, and nothing here asks a model to know anything.
 TINY = {

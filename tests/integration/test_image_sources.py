@@ -21,6 +21,7 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittle
 from pneumo_batch import checking, pipeline
 from pneumo_batch.config import JobError
 from pneumo_batch.core import images, phantom
+from pneumo_batch.core.manifest import parse_name
 from pneumo_batch.core.roots import DataError
 
 from .conftest import tiny_job
@@ -51,7 +52,7 @@ def to_dicom(source, target, negative):
     meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
     meta.MediaStorageSOPInstanceUID = "1.2.3"
     dataset = FileDataset(str(target), {}, file_meta=meta, preamble=b"\0" * 128)
-    dataset.PatientID = f"MRN-{source.stem.split('-')[0] if 'person' not in source.stem else source.stem.split('_')[0]}"
+    dataset.PatientID = f"MRN-{parse_name(source.name)[0]}"
     dataset.PatientName, dataset.PatientBirthDate, dataset.StudyDate = "Secret^Person", "19700131", "20200229"
     dataset.Rows, dataset.Columns = stored_HW.shape
     dataset.SamplesPerPixel, dataset.PixelRepresentation = 1, 0
@@ -120,6 +121,7 @@ def write_list(films, path, **changes):
             writer.writerow([name, changes.get("label", label), split, f"p{k}" if k % 2 else "", 50 + k])
 
 
+@pytest.mark.slow
 def test_a_csv_list_of_images_to_the_verdict(ray_cluster, films, tmp_path):
     write_list(films, tmp_path / "images.csv")
     data = {"root": str(films), "manifest": str(tmp_path / "images.csv"), "normalise": "imagenet", "channels": 3}
@@ -183,36 +185,26 @@ def test_lists_that_cannot_be_used(films, tmp_path):
         pipeline.execute(tiny_job(data=data | {"manifest": str(tmp_path / "images.csv")}), str(tmp_path / "run"))
 
 
-def test_several_roots_are_one_data_set(ray_cluster, films, tmp_path):
-    phantom.write(tmp_path / "other", train=16, test=4, seed=5, image_size=80)
-    job = tiny_job(
-        data={"root": [str(films), f"file://{tmp_path}/other"]},
-        train={"true_seeds": [0], "random_seeds": [], "epochs": 1, "max_epochs": 1},
-    )
-    outcome = pipeline.execute(job, str(tmp_path / "run"), until="attribute")
-    manifest = outcome.run.manifest()
-    assert manifest["image_id"].str.partition("/")[0].value_counts().to_dict() == {"films": 32, "other": 20}
-    ids, _ = outcome.run.maps("grad_cam", "true_0")
-    assert len(ids) == 12
-    places = {"films": films, "other": tmp_path / "other"}
-    preprocess = outcome.run.preprocess()
-    for image_id, inputs_CHW in zip(ids, outcome.run.inputs(ids), strict=True):
-        name, _, path = image_id.partition("/")
-        pixels_HW = preprocess.pixels((places[name] / path).read_bytes())
-        assert np.array_equal(inputs_CHW, preprocess.inputs(pixels_HW[None])[0])
-
-
 PREPROCESSING = [
     {"normalise": "imagenet", "channels": 3, "resize": "lanczos", "pad": "none"},
-    {"normalise": "torchxrayvision", "channels": 1, "resize": "area", "pad": "black"},
+    {"normalise": "torchxrayvision", "channels": 1, "resize": "area", "pad": "black", "root": "several"},
 ]
 
 
+@pytest.fixture(scope="module")
+def places(films, tmp_path_factory):
+    """Two roots by the names that ids begin with."""
+    other = tmp_path_factory.mktemp("others") / "other"
+    phantom.write(other, train=16, test=4, seed=5, image_size=80)
+    return {"films": films, "other": other}
+
+
 @pytest.mark.parametrize("data", PREPROCESSING, ids=lambda data: data["normalise"])
-def test_training_attribution_and_the_api_get_the_same_inputs_bit_for_bit(ray_cluster, films, tmp_path, data):
+def test_training_attribution_and_the_api_get_the_same_inputs_bit_for_bit(ray_cluster, places, tmp_path, data):
     """The network keeps a batch it was trained on, the method's maps are what it was given to explain."""
+    roots = [str(places["films"]), f"file://{places['other']}"] if "root" in data else str(places["films"])
     job = tiny_job(
-        data={"root": str(films), **data},
+        data={**data, "root": roots},
         network={"name": "probes:Witness"},
         train={"true_seeds": [0], "random_seeds": [], "epochs": 1, "max_epochs": 1, "batch_size": 8},
         attribution={"methods": ["probes:first_channel", "probes:last_channel"]},
@@ -227,7 +219,11 @@ def test_training_attribution_and_the_api_get_the_same_inputs_bit_for_bit(ray_cl
     assert seen_BCHW.abs().amax((1, 2, 3)).min() > 0
     for seen_CHW in seen_BCHW:
         assert (training_NCHW == seen_CHW).flatten(1).all(1).any()
-    np.testing.assert_allclose(run.inputs(ids[:1])[0], by_hand(films / ids[0], data), rtol=0, atol=2e-4)
+    for image_id in (ids[0], ids[-1]):
+        name, _, path = image_id.partition("/") if "root" in data else ("films", "", image_id)
+        expected_CHW = by_hand(places[name] / path, data)
+        np.testing.assert_allclose(run.inputs([image_id])[0], expected_CHW, rtol=0, atol=2e-4)
+    assert len(ids) == (12 if "root" in data else 8)
 
 
 def by_hand(path, data):
