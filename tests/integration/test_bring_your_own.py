@@ -150,8 +150,8 @@ def test_training_starts_from_the_weights_it_is_given(ray_cluster, tmp_path):
     found = run.model("true_0").state_dict()
     torch.testing.assert_close(found["conv1.0.weight"], source["conv1.0.weight"].sum(1, keepdim=True))
     torch.testing.assert_close(found["fc.0.weight"], source["fc.0.weight"])
+    other = job.model_copy(update={"network": job.network.model_copy(update={"name": "resnet18"})})
     with pytest.raises(config.JobError, match=r"network.weights: .*start\.pth: does not fit the network: .*conv1"):
-        other = job.model_copy(update={"network": job.network.model_copy(update={"name": "resnet18"})})
         pipeline.execute(other, str(tmp_path / "other"))
 
 
