@@ -41,7 +41,9 @@ def arguments(command):
 
 
 def small(words):
-    return [*words, *(part for value in SMALL for part in ("--set", value))]
+    """The page's words, made small; workers of the session's cluster have another working directory."""
+    root = f"data.root={Path('chest_xray').absolute()}"
+    return [*words, *(part for value in [*SMALL, root] for part in ("--set", value))]
 
 
 def call(words):
