@@ -12,9 +12,9 @@ DEVELOPING := $(VENV)/.developing
 help:
 	@echo "make run    set up, then run the demonstration job on generated images (about two minutes)"
 	@echo "make test   set up, then run the tests"
-	@echo "make lint   ruff, mypy, import-linter"
+	@echo "make lint   ruff, mypy, import-linter; cluster/ against the schemas of what reads it"
 	@echo "make bench  measure against the peers; prints ratios"
-	@echo "also: test-slow, test-statistics, format, clean"
+	@echo "also: test-slow, test-faults, test-statistics, format, clean"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -38,6 +38,9 @@ test: $(DEVELOPING)
 test-slow: $(DEVELOPING)
 	$(BIN)/python -m pytest -m slow
 
+test-faults: $(DEVELOPING)
+	$(BIN)/python -m pytest -m faults
+
 test-statistics: $(DEVELOPING)
 	$(BIN)/python -m pytest -m statistics -s
 
@@ -46,12 +49,16 @@ lint: $(DEVELOPING)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/shellcheck cluster/local/*.sh .ci/run
+	$(BIN)/hadolint cluster/Dockerfile
+	$(BIN)/python tests/cluster/validate.py
 
 format: $(DEVELOPING)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 bench: $(DEVELOPING)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(BIN)/python tests/bench/run.py
 
 clean:

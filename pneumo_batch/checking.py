@@ -4,6 +4,7 @@ import importlib.util
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +15,23 @@ from pneumo_batch.config import Job
 from pneumo_batch.core import audit as auditing
 from pneumo_batch.core import manifest
 from pneumo_batch.core.audit import Audit
-from pneumo_batch.storage import Store
+from pneumo_batch.storage import open_roots
 
 _LEAST_FREE_BYTES = 5e9
 
 
-def audit(root: str) -> Audit:
+def audit(roots: Sequence[str], manifest_file: str | None) -> Audit:
     """Open every image of a data set and report what is wrong with it. Raises DataError when there is none."""
-    images = Store(root)
-    if not images.exists():
-        raise manifest.DataError(f"{root}: no such folder")
-    listing, _ = manifest.discover(images.fs, images.root, None)
-    if not listing.num_rows:
-        raise manifest.DataError(f"{root}: no images in train/, val/ or test/")
-    return auditing.audit(*manifest.inspect_batch(listing, images.fs, images.root))
+    images = open_roots(roots[0] if len(roots) == 1 else list(roots))
+    if gone := images.missing():
+        raise manifest.DataError(f"{gone[0]}: no such folder")
+    if manifest_file:
+        from pneumo_batch.stages import index
+
+        listing, _ = index.read_manifest(manifest_file, images, None)
+    else:
+        listing, _ = manifest.discover(images, None)
+    return auditing.audit(*manifest.inspect_batch(listing, images))
 
 
 def show(found: Audit, root: str) -> None:
@@ -143,6 +147,6 @@ def _home() -> dict[str, Any]:
 def _data(job: Job) -> dict[str, Any]:
     if job.is_phantom:
         return _check("data", True, "generated")
-    images = Store(job.data.root)
-    found = images.exists()
-    return _check("data", found, f"{job.data.root} {'is there' if found else 'is not there'}")
+    gone = open_roots(job.data.root).missing()
+    found = f"{gone[0]} is not there" if gone else f"{', '.join(job.data.roots)} is there"
+    return _check("data", not gone, found)

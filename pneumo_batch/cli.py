@@ -198,21 +198,29 @@ def list_runs(folder: str, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("run_dir", metavar="RUN")
-def report(run_dir: str) -> None:
+@click.option("--open", "browse", is_flag=True, help="Open the page in the web browser.")
+def report(run_dir: str, browse: bool) -> None:
     """Rebuild the report of a run from its tables.
 
     \b
     Example:
-      pneumo-batch report runs/demo-1a2b3c4d5e6f
+      pneumo-batch report runs/demo-1a2b3c4d5e6f --open
     """
     from pneumo_batch import report as reporting
-    from pneumo_batch.run import REPORT, Run
+    from pneumo_batch.run import REPORT, Run, RunError
 
     opened = Run(run_dir)
     job = opened.job  # before the lock, which would make the directory
     with opened.lock():
         reporting.run(job, opened, None)
     click.echo(f"{run_dir}/{REPORT}")
+    if browse:
+        import webbrowser
+        from pathlib import Path
+
+        if not opened.store.is_local:
+            raise RunError(f"{run_dir}: a browser opens local files only; copy {REPORT} to this machine")
+        webbrowser.open(Path(opened.store.path(REPORT)).as_uri())
 
 
 cli.add_command(cli_exchange.export)
@@ -252,9 +260,10 @@ data.add_command(cli_exchange.fetch)
 
 
 @data.command()
-@click.argument("root", metavar="ROOT")
+@click.argument("roots", metavar="ROOT...", nargs=-1, required=True)
+@click.option("--manifest", metavar="FILE", help="CSV or Parquet file that names the images, as data.manifest.")
 @_json_option
-def check(root: str, as_json: bool) -> int:
+def check(roots: tuple[str, ...], manifest: str | None, as_json: bool) -> int:
     """Audit a data set: counts, sizes, unreadable files, duplicates, leaks. Exit 3 when it has errors.
 
     \b
@@ -263,11 +272,11 @@ def check(root: str, as_json: bool) -> int:
     """
     from pneumo_batch import checking
 
-    audit = checking.audit(root)
+    audit = checking.audit(roots, manifest)
     if as_json:
         _print_json(audit.as_dict())
     else:
-        checking.show(audit, root)
+        checking.show(audit, manifest or ", ".join(roots))
     return EXIT_DATA if audit.errors else 0
 
 

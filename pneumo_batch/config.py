@@ -37,8 +37,10 @@ class Section(BaseModel):
 class Data(Section):
     """The images: where they are and what the network is given of them."""
 
-    root: str = neutral(PHANTOM, min_length=1)
-    """Folder or URI holding train/ and test/ (val/ optional), or "phantom" for the generated set."""
+    root: str | list[str] = neutral(PHANTOM)
+    """Folder or URI holding train/ and test/ (val/ optional), a list of them, or "phantom" for the generated set."""
+    manifest: str | None = neutral(None)  # what it says is in the fingerprint, not its place
+    """CSV or Parquet file of path (below root), label, split, patient_id, instead of folders by split and class."""
     classes: list[str] | Literal["subtype"] | None = result(None)
     """Class folders in label order (default: discovered, sorted), or "subtype": pneumonia by bacteria and virus."""
     image_size: int = result(224, ge=32, le=2048, multiple_of=32)
@@ -47,8 +49,10 @@ class Data(Section):
     """Input channels; 3 repeats the grey channel, since the colour mode of the published files leaks the label."""
     pad: Literal["black", "none"] = result("black")
     """"black" pads to a square before resizing; "none" squashes."""
-    normalise: Literal["train"] | tuple[float, float] = result("train")
-    """Mean and standard deviation of pixels in [0, 1]: measured on the training split, or given as [mean, std]."""
+    resize: Literal["bilinear", "bicubic", "area", "lanczos"] = result("bilinear")
+    """Filter that resizes, with antialiasing."""
+    normalise: Literal["train", "imagenet", "torchxrayvision"] | tuple[float, float] = result("train")
+    """Mean and deviation of pixels in [0, 1]: the training split's, [mean, std], or what a library's models expect."""
     val_fraction: float = result(0.1, ge=0, lt=1)
     """Share of the training images carved out for validation, by patient; 0 keeps the shipped val/ folder."""
     split_seed: int = result(0, ge=0)
@@ -57,6 +61,14 @@ class Data(Section):
     """Share of unreadable images above which the data are rejected (exit 3)."""
     allow_leaks: bool = result(False)
     """Go on although the same image stands in two splits."""
+
+    @field_validator("root")
+    @classmethod
+    def _some_root(cls, value: Any) -> Any:
+        roots = [value] if isinstance(value, str) else value
+        if not roots or not all(roots) or len(set(roots)) < len(roots):
+            raise ValueError("needs a folder or URI, or a list of different ones")
+        return value
 
     @field_validator("classes")
     @classmethod
@@ -68,9 +80,21 @@ class Data(Section):
     @field_validator("normalise")
     @classmethod
     def _positive_std(cls, value: Any) -> Any:
-        if value != "train" and value[1] <= 0:
+        if not isinstance(value, str) and value[1] <= 0:
             raise ValueError("the standard deviation must be above 0")
         return value
+
+    @model_validator(mode="after")
+    def _manifest_fits(self) -> "Data":
+        if self.manifest is not None and self.root == PHANTOM:
+            raise ValueError("manifest needs root: the folder its paths are relative to")
+        if self.manifest is not None and self.classes == "subtype":
+            raise ValueError('classes = "subtype" is for folders; give the subtypes as labels in the manifest')
+        return self
+
+    @property
+    def roots(self) -> list[str]:
+        return [self.root] if isinstance(self.root, str) else self.root
 
 
 class Phantom(Section):
@@ -138,8 +162,10 @@ class Train(Section):
 
 
 class IntegratedGradientsOptions(Section):
-    steps: int = result(50, ge=1)
-    """Points on the path from the baseline to the image."""
+    steps: Annotated[int, Field(ge=1)] | Literal["auto"] = result(50)
+    """Points on the path from the baseline to the image, or "auto": as many as an image needs for `tolerance`."""
+    tolerance: float = result(0.05, gt=0)
+    """With steps = "auto": the relative error of map and completeness that is small enough."""
     baseline: Literal["black", "mean", "white", "blur", "noise"] = result("black")
     """Where the path starts."""
     rule: Literal["midpoint", "gauss-legendre", "left", "right"] = result("midpoint")
@@ -163,7 +189,7 @@ class Attribution(Section):
     target: str = result("positive")
     """The explained output: "positive" (two classes), a class name, or "label" (the image's own class)."""
     integrated_gradients: IntegratedGradientsOptions = IntegratedGradientsOptions()
-    """Points on the path, where it starts (black, mean, white, blur, noise), and the quadrature rule."""
+    """Points on the path ("auto" for tolerance), its start (black, mean, white, blur, noise), the quadrature rule."""
     grad_cam: GradCamOptions = GradCamOptions()
     """The layer: a module path, or auto for the last convolution."""
     allow_tf32: bool = result(False)
@@ -246,6 +272,8 @@ class Cluster(Section):
     """GPU share of an attribution actor; "auto" takes a whole GPU where there is one."""
     trainings: int | Literal["auto"] = neutral("auto")
     """Variants trained at once; "auto" takes as many as fit."""
+    stall_seconds: float = neutral(3600.0, gt=0)
+    """An image that one worker sits on for longer, all variants together, goes to the quarantine."""
 
     @field_validator("actors", "trainings")
     @classmethod

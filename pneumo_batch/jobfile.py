@@ -38,7 +38,7 @@ def parse(values: Mapping[str, Any], source: str) -> Job:
     try:
         return Job.model_validate(values)
     except ValidationError as error:
-        raise JobError(f"{source}: {_one_line(error)}") from error
+        raise JobError(" ".join(f"{source}: {_one_line(error)}".split())) from error
 
 
 def _override(values: dict[str, Any], text: str) -> None:

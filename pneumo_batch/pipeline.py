@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pneumo_batch.config import Job
-from pneumo_batch.run import VERDICT, Run
+from pneumo_batch.run import VERDICT, Run, RunError
 
 STAGES = ("index", "train", "attribute", "compare", "cascade", "conclude", "report")
 _NEEDS_RAY = ("index", "train", "attribute", "compare", "cascade")
@@ -44,11 +44,14 @@ def execute(job: Job, run_dir: str | None = None, until: str = STAGES[-1]) -> Ou
     path = run_dir or str(default_run_dir(job, found.fingerprint))
     with Run(path).lock():
         run = Run.create(path, job, found.fingerprint)
+        _reopen_damaged(job, run)
         todo = [name for name in STAGES[: STAGES.index(until) + 1] if not _is_done(run, name)]
         if todo:
             if todo[0] in _NEEDS_RAY:
                 preflight.check(job, run, found)
             with _recorded(run), _cluster(job, todo) as resources:
+                if resources is not None:
+                    preflight.fits(job, found, resources)
                 for name in todo:
                     _run_stage(name, job, run, resources)
         complete = all(_is_done(run, name) for name in STAGES)
@@ -87,7 +90,37 @@ def _run_stage(name: str, job: Job, run: Run, resources: Any) -> None:
     started = time.monotonic()
     run.stage(name, status="running")
     counts = _stage_function(name)(job, run, resources)
+    _balance(name, job, run)
     run.stage(name, status="complete", seconds=round(time.monotonic() - started, 1), counts=counts)
+
+
+def _balance(name: str, job: Job, run: Run) -> None:
+    from pneumo_batch.stages import balance
+
+    balance.check(name, job, run)
+
+
+def _reopen_damaged(job: Job, run: Run) -> None:
+    """Of a run to be resumed, let the first stage whose files no longer add up begin again, and those after it."""
+    record = run.record
+    done = [name for name in STAGES if _is_done(run, name)]
+    if record["status"] == "complete" or not done:
+        return
+    for position, name in enumerate(done):
+        try:
+            _balance(name, job, run)
+        except RunError as error:
+            run.event("warning", stage=name, message=f"begins again: {error}")
+            run.reopen(done[position:])
+            if name == "train":
+                _discard_damaged_models(job, run)
+            return
+
+
+def _discard_damaged_models(job: Job, run: Run) -> None:
+    from pneumo_batch.stages import balance
+
+    balance.discard_damaged_models(job, run)
 
 
 def _stage_function(name: str) -> Any:

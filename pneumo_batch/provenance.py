@@ -1,5 +1,6 @@
 """What produced a run: versions and commit, and when."""
 
+import contextlib
 import datetime
 import platform
 import subprocess
@@ -20,6 +21,7 @@ _VERSIONED = (
     "pandas",
     "pillow",
 )
+_EXTRAS = ("pydicom", "python-gdcm")
 
 
 def now() -> str:
@@ -27,8 +29,12 @@ def now() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what results depend on, read without importing any of it."""
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in _VERSIONED}}
+    """Versions of what results depend on, read without importing any of it; of extras, those that are installed."""
+    found = {"python": platform.python_version(), **{name: metadata.version(name) for name in _VERSIONED}}
+    for name in _EXTRAS:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def source_commit() -> dict[str, Any]:

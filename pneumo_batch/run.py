@@ -16,7 +16,8 @@ import tomli_w
 
 from pneumo_batch import config, jobfile, provenance
 from pneumo_batch.core import tables
-from pneumo_batch.storage import Store
+from pneumo_batch.core.roots import Roots
+from pneumo_batch.storage import Store, open_roots
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +40,10 @@ REPORT = "report/index.html"
 STAGING = "staging"  # tables in the making: outside the folders that readers open
 PROGRAM = "network.pt"  # beside the weights of a variant whose network is a file
 PHANTOM = "phantom"  # the generated images of a phantom run
+
+
+# What a stage commits as a whole once all of it is there; other files are simply written again.
+_TABLES = {"attribute": (MAPS,), "compare": (SCORES,), "cascade": (CASCADES, DERIVED)}
 
 
 class RunError(ValueError):
@@ -222,9 +227,11 @@ class Run:
         return Preprocess.from_dict(self.model_record(variant or self.variants()[0])["preprocess"])
 
     @property
-    def images(self) -> Store:
-        """The folder the manifest's image ids are relative to."""
-        return Store(self.store.path(PHANTOM)) if self.job.is_phantom else Store(self.job.data.root)
+    def images(self) -> Roots:
+        """The folder or folders the manifest's image ids are relative to."""
+        if self.job.is_phantom:
+            return Roots.one(self.store.fs, self.store.path(PHANTOM))
+        return open_roots(self.job.data.root)
 
     def _need(self, name: str, stage: str) -> str:
         if not self.store.exists(name):
@@ -312,6 +319,18 @@ class Run:
         counts["quarantined"] = sum(stage.get("counts", {}).get("quarantined", 0) for stage in stages.values())
         self.write_record({**record, "stages": stages, "counts": counts})
         self.event("stage", stage=name, **fields)
+
+    def reopen(self, stages: Sequence[str]) -> None:
+        """Take stages back. The first begins again with those files of its own that are whole, the others anew."""
+        for name in stages:
+            for table in _TABLES.get(name, ()):
+                if name != stages[0]:
+                    self.store.remove(table)
+                elif self.store.exists(table):
+                    self.store.move(table, f"{STAGING}/{table}")
+        record = self.record
+        kept = {name: stage for name, stage in record["stages"].items() if name not in stages}
+        self.write_record({**record, "stages": kept})
 
     def fail(self, error: BaseException) -> None:
         """Note what ended the run early. The message is kept, not the traceback: records hold no paths of ours."""

@@ -12,6 +12,8 @@ import pyarrow.dataset
 import pyarrow.fs
 import pyarrow.parquet as pq
 
+from pneumo_batch.core.roots import DataError, Root, Roots
+
 
 def open_filesystem(location: str | os.PathLike[str]) -> tuple[pa.fs.FileSystem, str]:
     """The filesystem of a path or URI and the path inside it. Raises ValueError for a URI nothing opens."""
@@ -23,6 +25,25 @@ def open_filesystem(location: str | os.PathLike[str]) -> tuple[pa.fs.FileSystem,
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{text}: {str(error).splitlines()[0]}") from error
     return filesystem, path
+
+
+def read_location(location: str) -> bytes:
+    """One file, by path or URI. Raises OSError, or ValueError for a URI nothing opens."""
+    filesystem, path = open_filesystem(location)
+    with filesystem.open_input_stream(path, compression=None) as stream:
+        return stream.read()
+
+
+def open_roots(location: str | list[str]) -> Roots:
+    """The place of a job's images: one folder or URI, or several. Raises DataError."""
+    try:
+        if isinstance(location, str):
+            return Roots.one(*open_filesystem(location))
+        return Roots.several({one: Root(*open_filesystem(one)) for one in location})
+    except DataError:
+        raise
+    except ValueError as error:
+        raise DataError(f"data.root: {error}") from error
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
@@ -49,6 +70,10 @@ class Store:
 
     def exists(self, name: str = "") -> bool:
         return self.fs.get_file_info(self.path(name)).type != pa.fs.FileType.NotFound
+
+    def size(self, name: str) -> int:
+        """Bytes of a file; 0 where there is none."""
+        return int(self.fs.get_file_info(self.path(name)).size or 0)
 
     def files(self, folder: str, suffix: str = "") -> list[str]:
         """Names of the visible files directly in a folder, sorted; empty when there is no such folder."""

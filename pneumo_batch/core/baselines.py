@@ -26,16 +26,16 @@ def baseline_input(name: str, preprocess: "Preprocess") -> torch.Tensor:
     shape = (1, preprocess.channels, preprocess.size, preprocess.size)
     if name == "noise":
         generator = torch.Generator().manual_seed(NOISE_SEED)
-        gray_1CHW = torch.rand(1, 1, *shape[2:], generator=generator).expand(shape)
+        gray_11HW = torch.rand(1, 1, *shape[2:], generator=generator)
     elif name == "mean":
         return torch.zeros(shape)
     elif name in _GRAY:
-        gray_1CHW = torch.full(shape, _GRAY[name])
+        gray_11HW = torch.full((1, 1, *shape[2:]), _GRAY[name])
     elif name == "blur":
         raise ValueError("the baseline 'blur' depends on the image: there is no single one")
     else:
         raise ValueError(f"unknown baseline {name!r}: choose one of {', '.join(BASELINES)}")
-    return (gray_1CHW - preprocess.mean) / preprocess.std
+    return preprocess.normalised(gray_11HW)
 
 
 def baseline_of(name: str, preprocess: "Preprocess") -> Callable[[torch.Tensor], torch.Tensor]:

@@ -18,26 +18,27 @@ import torch
 from pneumo_batch.core import programs
 from pneumo_batch.core.hoist import Cut
 
+REFINEMENT = 3
 RULES = ("midpoint", "gauss-legendre", "left", "right")
-COARSEST, FINEST = 8, 512  # intervals of steps = "auto"
-# Where gradients jump, as those of ReLU networks do, the halved trapezoid rule changes by J h / 4 while its error is
-# uniform within J h / 4, so sqrt(1/3) of the change on average.
-_ERROR_OF_CHANGE = 3**-0.5
+COARSEST, FINEST = 6, 486  # points of steps = "auto"
+# Where gradients jump, as those of ReLU networks do, the midpoint rule's error goes with the distance of its points, at
+# random: three times as much before a refinement as after, and the change between them has sqrt(9 + 1) of the latter.
+_ERROR_OF_CHANGE = 10**-0.5
 
 
 @dataclass(frozen=True)
 class IntegratedGradients:
     """Options. `rule` places a fixed number of `steps`.
 
-    steps = "auto" takes the trapezoid rule on 8 intervals and halves them, keeping every point computed before, until
-    for this image the estimated relative L2 error of the map and its relative completeness error are both within
-    `tolerance`, at 512 intervals at the latest.
+    steps = "auto" takes the midpoint rule on 6 intervals and cuts each in three, keeping every point computed before,
+    until for this image the estimated relative L2 error of the map and its completeness error, relative to the map's
+    L1 norm, are both within `tolerance`, at 486 points at the latest.
     """
 
     steps: int | str = 50
     baseline: str = "black"
     rule: str = "midpoint"
-    tolerance: float = 0.01
+    tolerance: float = 0.05
 
     def __post_init__(self) -> None:
         if self.rule not in RULES:
@@ -58,14 +59,17 @@ def nodes(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def refinements() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Trapezoid rules, each twice as fine: the points to add, and their weights; the points before count half."""
-    weights = np.full(COARSEST + 1, 1 / COARSEST)
-    weights[[0, -1]] /= 2
-    yield np.linspace(0, 1, COARSEST + 1), weights
-    intervals = COARSEST
-    while intervals < FINEST:
-        yield nodes("midpoint", intervals)[0], np.full(intervals, 1 / (2 * intervals))
-        intervals *= 2
+    """Midpoint rules, each three times as fine: the points to add, and their weights; the ones before count a third.
+
+    (A trapezoid rule that is halved needs twice as many points for the same error on trained networks, measured.)
+    """
+    steps = COARSEST
+    yield nodes("midpoint", steps)
+    while steps < FINEST:
+        steps *= REFINEMENT
+        points, weights = nodes("midpoint", steps)
+        added = np.arange(steps) % REFINEMENT != 1  # every second of three is the midpoint of the interval that was cut
+        yield points[added], weights[added]
 
 
 class PathResult(NamedTuple):
@@ -104,12 +108,12 @@ class PathIntegral:
         result = None
         for alphas, weights in levels:
             before = result
-            total_1E /= 2
+            total_1E /= REFINEMENT
             self._add(total_1E, (start.entry, step, target), alphas, weights)
             map_HW = self._map(total_1E, step.shape, difference_1CHW)
             steps = len(alphas) + (before.steps if before else 0)
             result = PathResult(map_HW, float(map_HW.double().sum()) - rise, steps)
-            if before and self._converged(before, result, rise):
+            if before and self._converged(before, result):
                 break
         assert result is not None
         return result
@@ -118,10 +122,11 @@ class PathIntegral:
         total = total_1E.view(1, *shape[2:], shape[1]).permute(0, 3, 1, 2)
         return (difference_1CHW * self._cut.pull_back(total, difference_1CHW)).sum(1)[0]
 
-    def _converged(self, before: PathResult, now: PathResult, rise: float) -> bool:
+    def _converged(self, before: PathResult, now: PathResult) -> bool:
         error = _ERROR_OF_CHANGE * float((now.map_HW - before.map_HW).norm())
         tolerance = self._options.tolerance
-        return error <= tolerance * float(now.map_HW.norm()) and abs(now.delta) <= tolerance * abs(rise)
+        attributed = float(now.map_HW.abs().sum())
+        return error <= tolerance * float(now.map_HW.norm()) and abs(now.delta) <= tolerance * attributed
 
     def _add(self, total_1E: torch.Tensor, path: tuple, alphas: np.ndarray, weights: np.ndarray) -> None:
         """Add the weighted gradients at these points to `total_1E`, in the order of memory: height, width, channel."""

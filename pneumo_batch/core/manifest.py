@@ -1,26 +1,31 @@
-"""A folder of images -> manifest rows: classes from folders, patients and subtypes from names, one validation split."""
+"""Images -> manifest rows: classes from folders, patients and subtypes from names, one validation split."""
 
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import PurePosixPath
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import fs as pafs
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from pneumo_batch.core import images
-from pneumo_batch.core.folders import SPLITS, DataError, ImageFile, list_dataset, resolve_classes
+from pneumo_batch.core.folders import SPLITS, ImageFile, check_roots, list_datasets, resolve_classes
+from pneumo_batch.core.roots import DataError, Roots
 from pneumo_batch.core.tables import MANIFEST, QUARANTINE
 
 BY_SUBTYPE = "subtype"  # as `classes`: a class folder whose names carry subtypes is split into them
 
-# What is known of an image before its file is read.
-LISTING = pa.schema([field for field in MANIFEST if field.name not in ("width", "height", "mode", "sha256")])
+# What is known of an image before its file is read. A patient who was given stands against what the file says.
+LISTING = pa.schema(
+    [
+        *(field for field in MANIFEST if field.name not in ("width", "height", "mode", "sha256")),
+        pa.field("patient_given", pa.bool_(), nullable=False),
+    ]
+)
 
 _PERSON = re.compile(r"(person\d+)_(bacteria|virus)_")
 _SERIES = re.compile(r"((?:NORMAL2-)?IM-\d+)-")
@@ -39,26 +44,30 @@ def parse_name(filename: str) -> tuple[str, str | None]:
     return PurePosixPath(filename).stem, None
 
 
-def discover(
-    fs: pafs.FileSystem, root: str, classes: Sequence[str] | None, splits: Sequence[str] = SPLITS
-) -> tuple[pa.Table, list[str]]:
-    """Lists the images under `root`/<split>/<class>/ without reading them.
+def discover(roots: Roots, classes: Sequence[str] | None, splits: Sequence[str] = SPLITS) -> tuple[pa.Table, list[str]]:
+    """Lists the images under <root>/<split>/<class>/ without reading them.
 
-    Of several data sets under `root` (the published Kaggle archive holds a second copy of itself) the one nearest to
-    `root` is taken. `classes` selects and orders class folders; None takes all, sorted; "subtype" splits the folders
+    Of several data sets under a root (the published Kaggle archive holds a second copy of itself) the one nearest to
+    it is taken. `classes` selects and orders class folders; None takes all, sorted; "subtype" splits the folders
     whose names carry a subtype (BACTERIA, NORMAL, VIRUS). Which splits exist is for the caller to check
     (`require_splits`).
 
-    Returns the table (schema LISTING, sorted by `image_id`, a path relative to `root`) and the classes; the label is
-    the index into them. Raises DataError.
+    Returns the table (schema LISTING, sorted by `image_id`) and the classes; the label is the index into them. Raises
+    DataError.
     """
-    files, folders = list_dataset(fs, root, splits)
+    files, folders = list_datasets(roots, splits)
     if classes == BY_SUBTYPE:
         files, folders, classes = _by_subtype(files), set(), None
     names = resolve_classes(files, folders, classes)
+    check_roots(files, roots.by_name, names)
+    return listing(files, names), names
+
+
+def listing(files: Iterable[ImageFile], names: Sequence[str]) -> pa.Table:
+    """The table (schema LISTING) of the files whose class is one of `names`."""
     index = {name: label for label, name in enumerate(names)}
     rows = [_listing_row(file, index[file.folder]) for file in files if file.folder in index]
-    return pa.Table.from_pylist(rows, schema=LISTING), names
+    return pa.Table.from_pylist(rows, schema=LISTING)
 
 
 def class_names(rows: pa.Table) -> list[str]:
@@ -86,18 +95,35 @@ def listing_digest(listing: pa.Table) -> str:
     return digest.hexdigest()
 
 
-def inspect_batch(listing: pa.Table, fs: pafs.FileSystem, root: str) -> tuple[pa.Table, pa.Table]:
-    """Reads and decodes each listed image once: (manifest rows, quarantine rows), together as many as were listed."""
+def assignment_digest(listing: pa.Table) -> str:
+    """SHA-256 over what a manifest says of each image, hexadecimal; folders say it by the images' names."""
+    digest = hashlib.sha256()
+    columns = [listing[name].to_pylist() for name in ("image_id", "split", "class_name", "patient_id", "subtype")]
+    for row in zip(*columns, strict=True):
+        digest.update(repr(row).encode())
+    return digest.hexdigest()
+
+
+def inspect_batch(
+    listing: pa.Table, roots: Roots, before: Callable[[str], None] = lambda _image_id: None
+) -> tuple[pa.Table, pa.Table]:
+    """Reads and decodes each listed image once: (manifest rows, quarantine rows), together as many as were listed.
+
+    `before` is called with each id and may raise RejectedImage.
+    """
     good, bad = [], []
     for row in listing.to_pylist():
         try:
-            data = _read(fs, root, row["image_id"], row["bytes"])
+            before(row["image_id"])
+            data = _read(roots, row["image_id"], row["bytes"])
             info = images.inspect(data)
         except images.RejectedImage as error:
             bad.append({**_quarantine_key(row), "reason": str(error)})
         else:
             sha256 = hashlib.sha256(data).hexdigest()
-            good.append(row | {"width": info.width, "height": info.height, "mode": info.mode, "sha256": sha256})
+            patient = row["patient_id"] if row["patient_given"] else info.patient or row["patient_id"]
+            found = {"width": info.width, "height": info.height, "mode": info.mode, "sha256": sha256}
+            good.append(row | found | {"patient_id": patient})
     return pa.Table.from_pylist(good, schema=MANIFEST), pa.Table.from_pylist(bad, schema=QUARANTINE)
 
 
@@ -172,9 +198,10 @@ def _listing_row(file: ImageFile, label: int) -> dict[str, object]:
         "split": file.split,
         "class_name": file.folder,
         "label": label,
-        "patient_id": patient,
-        "subtype": subtype,
+        "patient_id": file.patient or patient,
+        "subtype": file.subtype or subtype,
         "bytes": file.size,
+        "patient_given": file.patient is not None,
     }
 
 
@@ -182,24 +209,12 @@ def _quarantine_key(row: dict[str, str]) -> dict[str, str]:
     return {name: row[name] for name in ("image_id", "split", "class_name")} | {"stage": "index"}
 
 
-def _read(fs: pafs.FileSystem, root: str, image_id: str, size: int) -> bytes:
-    """The bytes of one image, as long as it is the file that was listed and lies within the root."""
-    if _leaves(fs, root, image_id):
-        raise images.RejectedImage("a link that leaves the data root")
+def _read(roots: Roots, image_id: str, size: int) -> bytes:
+    """The bytes of one image, as long as it is the file that was listed and lies within its root."""
     try:
-        with fs.open_input_stream(str(PurePosixPath(root) / image_id), compression=None) as stream:
-            data = stream.read()
+        data = roots.read_bytes(image_id)
     except OSError as error:
         raise images.RejectedImage(f"cannot be read: {os.strerror(error.errno) if error.errno else error}") from error
     if len(data) != size:
         raise images.RejectedImage(f"changed while it was indexed: {size} bytes listed, {len(data)} read")
     return data
-
-
-def _leaves(fs: pafs.FileSystem, root: str, image_id: str) -> bool:
-    """Whether a local path passes through links to somewhere outside `root`; other file systems have no links."""
-    while isinstance(fs, pafs.SubTreeFileSystem):
-        root, fs = fs.base_path + root, fs.base_fs
-    if not isinstance(fs, pafs.LocalFileSystem):
-        return False
-    return not Path(os.path.realpath(Path(root, image_id))).is_relative_to(os.path.realpath(root))

@@ -150,13 +150,16 @@ SCALES = pa.schema(  # on a sample of images; similarity is Spearman's of the ma
 IDENTITY = [MANIFEST.field(name) for name in ("image_id", "class_name", "label", "patient_id")]
 
 
-def maps_schema(shapes: Mapping[str, tuple[int, int]], variants: Iterable[str], deltas: Iterable[str]) -> pa.Schema:
+def maps_schema(
+    shapes: Mapping[str, tuple[int, int]], variants: Iterable[str], deltas: Iterable[str], steps: Iterable[str] = ()
+) -> pa.Schema:
     """Schema of the maps table.
 
     `shapes` gives each method's map shape (height, width); `deltas` names the methods that report a completeness
-    delta. Columns per variant: `logit__<variant>`, `<method>__<variant>`, `<method>_delta__<variant>`.
+    delta, `steps` those that choose the number of points themselves. Columns per variant: `logit__<variant>`,
+    `<method>__<variant>`, `<method>_delta__<variant>`, `<method>_steps__<variant>`.
     """
-    deltas = set(deltas)
+    deltas, steps = set(deltas), set(steps)
     fields = list(IDENTITY)
     for variant in variants:
         fields.append(pa.field(f"logit__{variant}", pa.float32(), nullable=False))
@@ -164,6 +167,8 @@ def maps_schema(shapes: Mapping[str, tuple[int, int]], variants: Iterable[str], 
             fields.append(pa.field(f"{method}__{variant}", pa.fixed_shape_tensor(pa.float32(), shape), nullable=False))
             if method in deltas:
                 fields.append(pa.field(f"{method}_delta__{variant}", pa.float32(), nullable=False))
+            if method in steps:
+                fields.append(pa.field(f"{method}_steps__{variant}", pa.int32(), nullable=False))
     return pa.schema(fields)
 
 

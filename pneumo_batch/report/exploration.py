@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from pneumo_batch.core.folders import SPLITS
 from pneumo_batch.report import exploration_figures
 from pneumo_batch.report.parts import MISSING, Heading, Items, Section, Side, Table, Text
 from pneumo_batch.report.source import Source, seeded
@@ -33,7 +34,7 @@ def build(source: Source) -> Section:
 def groups(source: Source) -> dict[str, list[str]]:
     """Image ids by class, and by subtype within it."""
     rows = source.manifest
-    names = rows["class_name"] + rows["subtype"].map(lambda name: f", {name}", na_action="ignore").fillna("")
+    names = rows["class_name"] + rows["subtype"].map(lambda name: f", {name}" if isinstance(name, str) else "")
     return {str(name): sorted(part) for name, part in rows.groupby(names)["image_id"]}
 
 
@@ -71,28 +72,56 @@ def _whole(pixels: float) -> float | int:
 
 
 def _pixels(source: Source) -> list[Any]:
-    """What needs the images themselves: a seeded sample, equally many of each class."""
-    by_class = {name: source.manifest.loc[source.manifest["class_name"] == name, "image_id"] for name in source.classes}
-    each = _SAMPLE // len(by_class)
-    sample = {name: seeded(sorted(ids), each) for name, ids in by_class.items()}
+    """What needs the images themselves: a seeded sample, equally many of each class and split."""
+    rows = source.manifest
+    by_group = {key: part["image_id"] for key, part in rows.groupby(["split", "class_name"])}
+    sample = {key: seeded(sorted(ids), _SAMPLE // len(by_group)) for key, ids in by_group.items()}
     examples = {name: seeded(ids, _EXAMPLES) for name, ids in groups(source).items()}
     films = source.films.read(sorted(i for ids in sample.values() for i in ids))
     shown = source.films.read(sorted(i for ids in examples.values() for i in ids), exploration_figures.STRIP_SIDE)
     if source.films.problem:
         return [Text(source.films.problem, "note")]
-    stacks = {name: np.stack([films[i] for i in ids]) for name, ids in sample.items() if len(ids)}
+    groups_NHW = {key: np.stack([films[i] for i in sample[key]]) for key in sorted(sample, key=_split_order)}
+    names = [name for name in source.classes if name in {name for _, name in groups_NHW}]
+    stacks = {name: np.concatenate([stack for key, stack in groups_NHW.items() if key[1] == name]) for name in names}
     size = source.run.preprocess().size
     total = sum(len(stack) for stack in stacks.values())
     return [
         Text(
-            f"From {total} images drawn by a seeded rule, equally many of each class where there are enough, as the"
-            f" networks get them: one grey channel, {size} × {size} pixels.",
+            f"From {total} images drawn by a seeded rule, equally many of each class and split where there are enough,"
+            f" as the networks get them: one grey channel, {size} × {size} pixels.",
             "note",
         ),
         Side([exploration_figures.brightness(stacks), exploration_figures.means(stacks)]),
+        *_drift(groups_NHW),
         Heading("Examples"),
         *(exploration_figures.strip(name, [shown[i] for i in ids]) for name, ids in examples.items()),
     ]
+
+
+def _split_order(key: tuple[str, str]) -> tuple[int, str]:
+    return SPLITS.index(key[0]), key[1]
+
+
+def _drift(stacks: dict[tuple[str, str], np.ndarray]) -> list[Any]:
+    """Training against the other splits, by class: a model is judged on images unlike those it learnt from."""
+    if len({split for split, _ in stacks}) < 2:
+        return []
+    levels = {key: stack_NHW.mean(axis=(1, 2)) / 255 for key, stack_NHW in stacks.items()}
+    rows = []
+    for (split, name), level_N in levels.items():
+        contrast = float(stacks[split, name].std(axis=(1, 2)).mean() / 255)
+        trained_N = levels.get(("train", name), np.empty(0))
+        spread = float(trained_N.std()) if len(trained_N) else 0.0
+        apart = float(level_N.mean() - trained_N.mean()) / spread if split != "train" and spread else None
+        rows.append([split, name, len(level_N), float(level_N.mean()), contrast, apart])
+    caption = (
+        "“Apart”: the mean grey value less that of training, in standard deviations between training images."
+        " How much a difference costs shows in the metrics on validation and test."
+    )
+    header = ["split", "class", "images", "mean grey value", "contrast", "apart"]
+    table = Table("drift", caption, header, rows)
+    return [Heading("Drift between splits"), Side([exploration_figures.drift(stacks), table])]
 
 
 def _checks(source: Source) -> Table:

@@ -8,7 +8,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from pneumo_batch.report.figures import MARKERS, canvas, class_colour, picture
+from pneumo_batch.report.figures import DASHES, MARKERS, canvas, class_colour, picture
 from pneumo_batch.report.parts import Picture, number, slug
 from pneumo_batch.report.source import Source
 
@@ -27,15 +27,16 @@ def counts(source: Source) -> Picture:
         left, label = 0, source.classes.index(name) if name in source.classes else len(source.classes)
         for position, (subtype, count) in enumerate(parts.items()):
             ax.barh(place, count, left=left, color=class_colour(label), alpha=1 - 0.4 * position, height=0.7)
-            if count > 0.08 * max(sum(p.values()) for _, _, p in bars):
-                ink = "white" if label == 0 and position == 0 else "#1c1f23"
+            if len(parts) > 1 and count > 0.08 * max(sum(p.values()) for _, _, p in bars):
                 words = f"{subtype} {count}" if subtype != "-" else str(count)
-                ax.text(left + count / 2, place, words, ha="center", va="center", color=ink, fontsize=7.5)
+                ax.text(left + count / 2, place, words, ha="center", va="center", color="#1c1f23", fontsize=7.5)
             left += count
+        ax.text(left, place, f"  {left}", va="center", fontsize=7.5, color="#4a5058")
     ax.set_yticks(range(len(bars)), [f"{split}, {name}" for split, name, _ in bars])
     ax.set_ylim(len(bars) - 0.5, -0.5)
     ax.grid(False, axis="y")
     ax.set_xlabel("images")
+    ax.margins(x=0.1)
     words = "; ".join(f"{split} {name} {sum(parts.values())}" for split, name, parts in bars)
     return picture(figure, "counts", f"Images by split and class: {words}.", "Images by split, class and subtype.")
 
@@ -105,6 +106,26 @@ def brightness(stacks: dict[str, np.ndarray]) -> Picture:
     return picture(figure, "brightness", alt, "Grey values by class.")
 
 
+def drift(stacks: dict[tuple[str, str], np.ndarray]) -> Picture:
+    """Mean grey value of single images, a panel for each class, a line for each split."""
+    names, splits = (list(dict.fromkeys(key[place] for key in stacks)) for place in (1, 0))
+    figure, axes = canvas(5.4, 0.6 + 1.5 * len(names), len(names), 1, sharex=True)
+    levels = {key: stack_NHW.mean(axis=(1, 2)) / 255 for key, stack_NHW in stacks.items()}
+    edges = np.histogram_bin_edges(np.concatenate(list(levels.values())), 16)
+    for label, (ax, name) in enumerate(zip(axes.flat, names, strict=True)):
+        for place, split in enumerate(split for split in splits if (split, name) in levels):
+            values_N, style = levels[split, name], {"ls": DASHES[place], "lw": 1.6, "color": class_colour(label)}
+            share = np.full(len(values_N), 1 / len(values_N))
+            ax.hist(values_N, edges, weights=share, histtype="step", label=split, **style)
+        ax.set_title(name, fontsize=8.5)
+        ax.set_ylabel("share")
+        ax.legend(loc="upper right")
+    axes[-1, 0].set_xlabel("mean grey value of an image")
+    words = "; ".join(f"{split} {name} {number(float(values.mean()))}" for (split, name), values in levels.items())
+    caption = "Mean grey value of single images by split: where the lines differ, test is not what was trained on."
+    return picture(figure, "drift", f"Mean grey value by split and class: {words}.", caption)
+
+
 def means(stacks: dict[str, np.ndarray]) -> Picture:
     """Mean image of each class, and of two classes their difference."""
     mean_images = {name: stack_NHW.mean(axis=0) / 255 for name, stack_NHW in stacks.items()}
@@ -121,11 +142,14 @@ def means(stacks: dict[str, np.ndarray]) -> Picture:
         first, second = mean_images.values()
         limit = float(np.abs(second - first).max()) or 1.0
         shown = axes[0, -1].imshow(second - first, cmap="RdBu_r", vmin=-limit, vmax=limit)
-        axes[0, -1].set_title("second − first", fontsize=8)
+        axes[0, -1].set_title("second less first", fontsize=8)
         figure.colorbar(shown, ax=axes[0, -1], location="bottom", shrink=0.9)
         text += f", and their difference of at most {number(limit, 2)}"
     return picture(
-        figure, "mean_images", f"{text}.", "Mean image of each class, black 0 and white 1, and the difference."
+        figure,
+        "mean_images",
+        f"{text}.",
+        "Mean image of each class, black 0 and white 1, and the second less the first.",
     )
 
 

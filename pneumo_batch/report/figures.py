@@ -60,6 +60,12 @@ def canvas(width: float, height: float, rows: int = 1, columns: int = 1, **optio
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
+def mosaic(width: float, height: float, layout: Any, **options: Any) -> tuple[Figure, dict[str, Axes]]:
+    """A figure in inches and its axes by the names in `layout`; a name in several places spans them."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplot_mosaic(layout, **options)
+
+
 def picture(figure: Figure, name: str, alt: str, caption: str = "", wide: bool = False) -> Picture:
     """The figure as SVG."""
     buffer = io.BytesIO()

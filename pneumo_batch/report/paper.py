@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pneumo_batch.report.parts import Code, Heading, Items, Text, listed, method_name, number
+from pneumo_batch.report.parts import Code, Heading, Items, Text, listed, method_name, numbers
 from pneumo_batch.report.source import Source
 
 _REFERENCES = {
@@ -72,7 +72,7 @@ def _training(source: Source) -> str:
     pad = "padded with black to a square and " if preprocess.pad == "black" else ""
     shape = (
         f"Images were read as {grey}, {pad}resized to {preprocess.size} × {preprocess.size} pixels and normalised with"
-        f" mean {number(preprocess.mean)} and standard deviation {number(preprocess.std)}."
+        f" mean {numbers(preprocess.mean)} and standard deviation {numbers(preprocess.std)}."
     )
     if job.variant:
         return (
@@ -121,7 +121,10 @@ def _options(source: Source, method: str) -> str:
         return ""
     values = options.model_dump()
     if method == "integrated_gradients":
-        return f" ({values['steps']} steps, {values['rule']} rule, {values['baseline']} baseline)"
+        rule = f"{values['steps']} steps, {values['rule']} rule"
+        if values["steps"] == "auto":
+            rule = f"midpoint rule, refined for each image to a relative error of {values['tolerance']:g}"
+        return f" ({rule}, {values['baseline']} baseline)"
     return " (" + ", ".join(f"{key} {value}" for key, value in values.items()) + ")"
 
 

@@ -79,6 +79,11 @@ class Table:
     chosen: dict[str, str] = field(default_factory=dict)
 
     @property
+    def numeric(self) -> list[bool]:
+        """Which columns hold numbers, and so stand right."""
+        return [any(isinstance(value, int | float) for value in column) for column in zip(*self.rows, strict=True)]
+
+    @property
     def csv(self) -> bytes:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -139,6 +144,11 @@ def number(value: Any, digits: int = 3) -> str:
     if value and abs(value) < 0.5 * 10**-digits:  # it would read 0: one digit that counts, instead
         return f"{value:.1g}".replace("-", "−")
     return f"{value:.{digits}f}".replace("-", "−")
+
+
+def numbers(values: Any) -> str:
+    """One number, or several: "0.485 / 0.456 / 0.406"."""
+    return " / ".join(number(value) for value in (values if isinstance(values, list | tuple) else [values]))
 
 
 def interval(low: float | None, high: float | None) -> str:

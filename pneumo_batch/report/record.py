@@ -3,7 +3,22 @@
 import html
 from typing import Any
 
-from pneumo_batch.report.parts import Code, Fold, Heading, Items, Section, Side, Table, Text, interval, listed, number
+from pneumo_batch.core.folders import SPLITS
+from pneumo_batch.report import training
+from pneumo_batch.report.parts import (
+    Code,
+    Fold,
+    Heading,
+    Items,
+    Section,
+    Side,
+    Table,
+    Text,
+    interval,
+    listed,
+    number,
+    numbers,
+)
 from pneumo_batch.report.source import Source
 from pneumo_batch.run import JOB
 
@@ -77,19 +92,24 @@ def _model(source: Source, variant: str) -> list[str]:
         f"Network {model['network']} with {model['outputs']} output{'s' * (model['outputs'] > 1)}; classes"
         f" {listed(model['classes'])}.",
         f"Input {preprocess['size']} × {preprocess['size']} pixels, {preprocess['channels']} channel(s), pad"
-        f" {preprocess['pad']}, mean {number(preprocess['mean'])}, standard deviation {number(preprocess['std'])}.",
-        f"Part of run {source.record['fingerprint'][:12]}, pneumo-batch {source.record['versions']['pneumo-batch']}.",
+        f" {preprocess['pad']}, mean {numbers(preprocess['mean'])}, standard deviation {numbers(preprocess['std'])}.",
+        f"Part of run {source.record['fingerprint'][:12]}, pneumo-batch {source.record['versions']['pneumo-batch']},"
+        f" PyTorch {source.record['versions']['torch']}.",
+        f"Weights: models/{variant}/model.safetensors of the run; Run(...).model({variant!r}) loads them.",
     ]
     return [*lines, f"Brought along as {model['checkpoint']}."] if "checkpoint" in model else lines
 
 
 def _data(source: Source, variant: str) -> list[str]:
     what = "Generated images (phantom), no patients" if source.job.is_phantom else "Images of the run's data root"
-    counts = {
-        split: ", ".join(f"{count} {name}" for name, count in rows["class_name"].value_counts().sort_index().items())
-        for split, rows in source.manifest.groupby("split")
-    }
-    return [f"{what}.", *(f"{split}: {words}." for split, words in counts.items())]
+    lines = [f"{what}; no patient is in two splits." if not source.audit.patient_overlap else f"{what}."]
+    by_split = dict(iter(source.manifest.groupby("split")))
+    for split in (name for name in SPLITS if name in by_split):
+        rows = by_split[split]
+        counts = rows["class_name"].value_counts().sort_index()
+        words = listed([f"{count} {name}" for name, count in counts.items()])
+        lines.append(f"{split}: {words}, of {rows['patient_id'].nunique()} patients.")
+    return lines
 
 
 def _trained_on(source: Source, variant: str) -> list[str]:
@@ -120,7 +140,16 @@ def _metrics(source: Source, variant: str) -> list[str]:
         f"Test, {test['images']} images: AUROC {number(test['auroc'])} ({interval(*test['auroc_interval'])}), balanced"
         f" accuracy {number(test['balanced_accuracy'])}, accuracy {number(test['accuracy'])}, AUPRC"
         f" {number(test['auprc'])}, F1 {number(test['f1'])}.",
-        f"Threshold, chosen on validation: {number(test['threshold'])}.",
+        *([f"Threshold, chosen on validation: {number(test['threshold'])}."] if source.is_binary else []),
+        f"Classified rightly on test: {listed(_by_group(source, variant))}.",
+    ]
+
+
+def _by_group(source: Source, variant: str) -> list[str]:
+    """Accuracy by class and subtype: of two classes, sensitivity and specificity."""
+    return [
+        f"{number(float(right_N[of_N].mean()))} of {int(of_N.sum())} {name}"
+        for name, of_N, right_N in training.groups(source, variant)
     ]
 
 

@@ -7,6 +7,7 @@ import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ import scipy.special
 from pneumo_batch.core import audit, evaluation, pairs, per_image, tables
 from pneumo_batch.core.images import Preprocess, RejectedImage
 from pneumo_batch.core.per_image import Cell
-from pneumo_batch.run import MAPS, QUARANTINE, SCORES, Run
+from pneumo_batch.run import CASCADE_SUMMARY, MAPS, QUARANTINE, SCALES, SCORES, Run
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,14 @@ class Source:
         chosen = self.verdict["primary"]
         return Cell(method, chosen["view"], chosen["scale"], chosen["metric"])
 
+    def means_of(self, cell: Cell) -> dict[str, Any]:
+        """Summary rows over all images, by kind, of those with a mean."""
+        rows = self.summary[(self.summary["class_name"] == "all") & self.summary["mean"].notna()]
+        for key, value in cell._asdict().items():
+            rows = rows[rows[key] == value]
+        by_kind = {row["kind"]: row for row in rows.to_dict("records")}
+        return {kind: by_kind[kind] for kind in pairs.KINDS if kind in by_kind}
+
     @cached_property
     def attributed(self) -> pa.Table:
         """Identity of the images that have maps, sorted by id."""
@@ -116,6 +125,16 @@ class Source:
     @cached_property
     def audit(self) -> audit.Audit:
         return audit.audit(self.manifest_table, self.quarantine_table)
+
+    @cached_property
+    def cascade_summary(self) -> pd.DataFrame | None:
+        """The curves of parameter randomization; None of a run without it."""
+        return self.run.cascade_summary() if self.run.store.exists(CASCADE_SUMMARY) else None
+
+    @cached_property
+    def scales(self) -> pd.DataFrame | None:
+        """Agreement by grid size; None of a run from before it was measured."""
+        return self.run.scales() if self.run.store.exists(SCALES) else None
 
     def history(self, variant: str) -> pd.DataFrame | None:
         """Training epochs; None of a variant that was brought along."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from pneumo_batch.core import tables
 from pneumo_batch.report import training_figures
-from pneumo_batch.report.parts import Heading, Section, Side, Table, Text, interval
+from pneumo_batch.report.parts import Fold, Heading, Section, Side, Table, Text, interval
 from pneumo_batch.report.source import Source
 
 _METRICS = ("images", "accuracy", "balanced_accuracy", "auroc", "auprc", "precision", "recall", "f1")
@@ -55,7 +55,8 @@ def _curves(source: Source) -> list[Any]:
         ]
         caption = "Every epoch. Accuracy in training is running and on the labels the variant was given."
         chosen = {"variant": next(iter(found))}
-        blocks.append(Table("history", caption, tables.HISTORY.names, rows, ("variant",), chosen))
+        table = Table("history", caption, tables.HISTORY.names, rows, ("variant",), chosen)
+        blocks.append(Fold("Every epoch", [table]))
     return blocks
 
 
@@ -101,18 +102,18 @@ def _by_subtype(source: Source) -> list[Any]:
     rows = [
         [name, source.models[name]["kind"], group, int(of_N.sum()), float(right_N[of_N].mean())]
         for name in source.variants
-        for group, of_N, right_N in _groups(source, name)
+        for group, of_N, right_N in groups(source, name)
     ]
     caption = "Share of test images classified rightly, by class and subtype, at the chosen threshold."
     header = ["variant", "labels", "group", "images", "accuracy"]
     return [Side([training_figures.subtypes(rows), Table("subtypes", caption, header, rows, ("variant", "group"))])]
 
 
-def _groups(source: Source, variant: str) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def groups(source: Source, variant: str) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Of each class and subtype its name, which test images belong to it, and which are classified rightly."""
     predictions = source.predictions(variant)
     rows = source.manifest.set_index("image_id").loc[predictions.image_ids]
-    names_N = (rows["class_name"] + rows["subtype"].map(lambda s: f", {s}", na_action="ignore").fillna("")).to_numpy()
+    names_N = (rows["class_name"] + rows["subtype"].map(lambda s: f", {s}" if isinstance(s, str) else "")).to_numpy()
     right_N = predictions.predicted(source.models[variant]["threshold"]) == predictions.labels_N
     for name in sorted(set(names_N)):
         yield name, names_N == name, right_N

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from pneumo_batch.report import paper, verdict_figures
+from pneumo_batch.report import curve_figures, paper, randomization, verdict_figures
 from pneumo_batch.report.figures import KINDS
 from pneumo_batch.report.parts import (
     Finding,
@@ -68,6 +68,7 @@ def build(source: Source) -> Section:
     blocks: list[Any] = [Text(answer(source), "lead"), *_findings(source)]
     for method in source.methods:
         blocks += _method_blocks(source, method)
+    blocks += randomization.blocks(source)
     blocks += [
         Heading("All similarities"),
         _numbers_table(source),
@@ -132,6 +133,7 @@ def _method_blocks(source: Source, method: str) -> list[Any]:
     forest = verdict_figures.forest(source, method)
     if forest:
         blocks.append(forest)
+    blocks += _scales(source, method)
     cells = [[*cell.split("/"), one["verdict"], *_cell_numbers(one)] for cell, one in sorted(found["cells"].items())]
     header = ["view", "scale", "metric", "verdict", *_CELL_HEADER]
     table = Table(f"cells_{slug(method)}", f"{method_name(method)}: the test in every cell", header, cells)
@@ -140,6 +142,14 @@ def _method_blocks(source: Source, method: str) -> list[Any]:
         [verdict_figures.every_ladder(source, method), table],
     )
     return [*blocks, every]
+
+
+def _scales(source: Source, method: str) -> list[Picture]:
+    """The curve over grid sizes, where two true models gave one."""
+    if source.scales is None:
+        return []
+    rows = source.scales[(source.scales["method"] == method) & source.scales["difference_low"].notna()]
+    return [curve_figures.scales(method, rows)] if len(rows) else []
 
 
 def _in_numbers(source: Source, method: str) -> str:

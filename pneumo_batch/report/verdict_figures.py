@@ -3,6 +3,7 @@
 Shapes: N images, V variants, K kinds.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,8 +38,8 @@ def every_ladder(source: Source, method: str) -> Picture:
     metrics = [name for name in source.job.compare.metrics if any(cell.metric == name for cell in cells)]
     figure, axes = canvas(10.5, 1.0 + 0.95 * len(metrics), 1, len(groups), sharey=True)
     for ax, (view, scale) in zip(axes.flat, groups, strict=True):
-        for band, metric in enumerate(metrics):
-            _draw_means(ax, source, Cell(method, view, scale, metric), [band + (i - 3) / 9 for i in range(len(KINDS))])
+        means = [source.means_of(Cell(method, view, scale, metric)) for metric in metrics]
+        _draw_means(ax, means, [(i - 3) / 9 for i in range(len(KINDS))])
         ax.set_title(f"{view}, {scale}")
         ax.axvline(0, color="#8a9099", lw=0.8)
         ax.grid(False, axis="y")
@@ -58,37 +59,29 @@ def every_ladder(source: Source, method: str) -> Picture:
     )
 
 
-def _means(source: Source, cell: Cell) -> dict[str, Any]:
-    """Summary rows over all images, by kind, of those with a mean."""
-    rows = source.summary
-    chosen = (rows["class_name"] == "all") & (rows["method"] == cell.method) & (rows["view"] == cell.view)
-    chosen &= (rows["scale"] == cell.scale) & (rows["metric"] == cell.metric) & rows["mean"].notna()
-    by_kind = {row["kind"]: row for row in rows[chosen].to_dict("records")}
-    return {kind: by_kind[kind] for kind in KINDS if kind in by_kind}
-
-
-def _draw_means(ax: Axes, source: Source, cell: Cell, places: list[float]) -> None:
-    """A point and its interval for each kind, at the place of the kind."""
-    found = _means(source, cell)
-    for kind, place in zip(KINDS, places, strict=True):
-        if kind in found:
-            row = found[kind]
-            error = np.maximum([[row["mean"] - row["ci_low"]], [row["ci_high"] - row["mean"]]], 0)
-            ax.errorbar(row["mean"], place, xerr=error, fmt="o", color=KINDS[kind][2], ms=4, capsize=2)
+def _draw_means(ax: Axes, means: Sequence[dict[str, Any]], shift: Sequence[float]) -> None:
+    """A point and its interval for each kind: those of the i-th of `means` at i, moved by the kind's `shift`."""
+    for (kind, (_, _, colour)), by in zip(KINDS.items(), shift, strict=True):
+        there = [(place + by, found[kind]) for place, found in enumerate(means) if kind in found]
+        if there:
+            mean_low_high = np.array([[row["mean"], row["ci_low"], row["ci_high"]] for _, row in there]).T
+            mean, error = mean_low_high[0], np.abs(mean_low_high[1:] - mean_low_high[0])
+            ax.errorbar(mean, [place for place, _ in there], xerr=error, fmt="o", color=colour, ms=4, capsize=2)
 
 
 def _draw_ladder(ax: Axes, source: Source, cell: Cell) -> dict[str, Any]:
-    found = _means(source, cell)
+    found = source.means_of(cell)
     places = {kind: place for place, kind in enumerate(found)}
-    _draw_means(ax, source, cell, [places.get(kind, 0) for kind in KINDS])
+    _draw_means(ax, [found], [places.get(kind, 0) for kind in KINDS])
     for kind, place in places.items():
         at = (found[kind]["mean"], place)
-        text = number(found[kind]["mean"], 2)
+        text = f"{found[kind]['mean']:.2f}".replace("-", "−")
         ax.annotate(text, at, (0, 5), textcoords="offset points", ha="center", fontsize=7.5, color="#4a5058")
     ax.set_yticks(range(len(found)), [f"{KINDS[kind][1]} ({KINDS[kind][0]})" for kind in found])
     ax.set_ylim(len(found) - 0.4, -0.7)
+    ax.margins(x=0.09)
     ax.grid(False, axis="y")
-    ax.axvline(0, color="#8a9099", lw=0.8)
+    ax.axvline(0, color="#8a9099", lw=0.8, zorder=0)
     return found
 
 
@@ -214,8 +207,8 @@ def models(source: Source, method: str) -> Picture:
         figure,
         f"models_{slug(method)}",
         f"{method_name(method)}: similarity of every two models on the same images: {'; '.join(pairs[:15])}.",
-        "Similarity of every two models on the same images. True models that agree among themselves and not with the"
-        " random ones stand out as a bright square.",
+        "Similarity of every two different models on the same images. True models that agree among themselves and not"
+        " with the random ones stand out as a bright square.",
     )
 
 

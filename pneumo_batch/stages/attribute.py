@@ -6,6 +6,7 @@ become `maps/` when every image is accounted for; an interrupted stage keeps the
 
 import math
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,16 +15,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
 
-from pneumo_batch.config import Attribution, Job, JobError
+from pneumo_batch.config import Attribution, Job
 from pneumo_batch.core import attribution, manifest, pairs, runtime, tables, targets
+from pneumo_batch.core.images import RejectedImage
 from pneumo_batch.run import MAPS, QUARANTINE, Run
-from pneumo_batch.stages import decode, preflight, progress, staging
+from pneumo_batch.stages import decode, guard, preflight, progress, shares, staging
 from pneumo_batch.stages.cluster import Resources
 
 _FILE_BYTES = 64 * 2**20  # a file is at most this large before compression: what one actor holds of its results
 _DECODE_CPUS = 0.25
-_REPORT_IMAGES = 4
-_MAX_RESTARTS = 3  # by default Ray retries a batch that kills its actor for half an hour
+# An image that kills its actor is found by its fourth attempt (desk.py); by default Ray tries for half an hour.
+_MAX_TASK_RETRIES = 4
+_MAX_RESTARTS = 16
 
 
 def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
@@ -31,14 +34,13 @@ def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
     chosen = choose(run.manifest_table(), job.attribution)
     if not run.store.exists(MAPS):
         run.store.remove(decode.REJECTED)  # what could not be read may be there again
-        todo = staging.without(chosen, staging.finished_ids(run.store, MAPS))
+        todo = staging.without(chosen, staging.tally(run.store, MAPS))
         if todo.num_rows:
-            with progress.shown({"attributions": todo.num_rows}) as board:
+            shown = progress.shown({"attributions": todo.num_rows})
+            with shown as board, guard.watch(board, job.cluster.stall_seconds):
                 _attribute(todo, Pool.of(job, run, resources), board)
-        done = staging.finished_ids(run.store, MAPS)
-        bad = [
-            row for row in decode.rejected(run.store) if row["image_id"] not in set(done)
-        ]  # a retry may have read it
+        done = staging.tally(run.store, MAPS)
+        bad = [row for row in decode.rejected(run.store) if row["image_id"] not in done]  # a retry may have read it
         _check(chosen["image_id"].to_pylist(), done, bad, job.data.max_bad)
         _add_to_quarantine(run, bad)
         run.commit_table(MAPS)
@@ -60,21 +62,12 @@ class Pool:
     run: Run
     job: Job
     variants: list[str]
-    actors: int
-    cpus: float
-    gpus: float
+    share: shares.AttributionShare
 
     @classmethod
     def of(cls, job: Job, run: Run, resources: Resources) -> "Pool":
-        wanted, share = job.cluster.actors, job.cluster.gpus_per_actor
-        gpus = (1.0 if resources.gpus else 0.0) if share == "auto" else float(share)
-        if gpus > resources.gpus:
-            raise JobError(f"cluster.gpus_per_actor = {gpus:g} but the cluster has {resources.gpus:g} GPUs")
-        most = int(resources.gpus / gpus) if gpus else resources.cpus
-        actors = most if wanted == "auto" else wanted
-        if actors > most:
-            raise JobError(f"cluster.actors = {actors} but there is room for {most}; lower it or use auto")
-        return cls(run, job, run.variants(), actors, max(1, resources.cpus // actors) if not gpus else 1, gpus)
+        sizes = [run.store.size(f"models/{name}/model.safetensors") for name in run.variants()]
+        return cls(run, job, run.variants(), shares.attribution(job, sum(sizes), resources))
 
     def map(self, dataset: ray.data.Dataset, actor: type, board: Any) -> ray.data.Dataset:
         """The data set with every block given to one of the pool's actors, made as `actor(pool, board)`."""
@@ -85,19 +78,21 @@ class Pool:
                 fn_constructor_args=(self, board),
                 batch_format="pyarrow",
                 batch_size=None,
-                num_cpus=self.cpus,
-                num_gpus=self.gpus,
-                compute=ray.data.ActorPoolStrategy(size=self.actors, max_tasks_in_flight_per_actor=2),
+                num_cpus=self.share.cpus,
+                num_gpus=self.share.gpus,
+                memory=self.share.memory,
+                compute=ray.data.ActorPoolStrategy(size=self.share.actors, max_tasks_in_flight_per_actor=2),
                 max_restarts=_MAX_RESTARTS,
-                max_task_retries=1,
+                max_task_retries=_MAX_TASK_RETRIES,
             )
 
 
 def _attribute(todo: pa.Table, pool: Pool, board: Any) -> None:
     rows = _rows_per_file(todo.num_rows, pool)
     blocks = [todo.slice(start, rows) for start in range(0, todo.num_rows, rows)]
+    decoder = decode.decoder(pool.run, pool.variants[0], board)
     decoded = ray.data.from_arrow(blocks).map_batches(
-        decode.decoder(pool.run, pool.variants[0]), batch_format="pyarrow", batch_size=None, num_cpus=_DECODE_CPUS
+        decoder, batch_format="pyarrow", batch_size=None, num_cpus=_DECODE_CPUS
     )
     # the maps themselves hardly repeat a value: dictionaries would only cost time
     staging.write(pool.map(decoded, Attributor, board), pool.run, MAPS, dictionary=["class_name", "patient_id"])
@@ -106,7 +101,7 @@ def _attribute(todo: pa.Table, pool: Pool, board: Any) -> None:
 def _rows_per_file(total: int, pool: Pool) -> int:
     classes = pool.run.model_record(pool.variants[0])["classes"]
     per_image = preflight.map_bytes(pool.job, preflight.map_shapes(pool.job, classes))
-    fair = math.ceil(total / (4 * pool.actors))  # so that no actor waits for another's last file
+    fair = math.ceil(total / (4 * pool.share.actors))  # so that no actor waits for another's last file
     return max(1, min(pool.job.attribution.rows_per_file, _FILE_BYTES // per_image, fair))
 
 
@@ -128,15 +123,17 @@ class Attributor:
     """An actor of the pool: all variants and methods on its share of the machine."""
 
     def __init__(self, pool: Pool, board: Any):
-        self.device = "cuda" if pool.gpus else "cpu"
+        self.device = "cuda" if pool.share.gpus else "cpu"
         runtime.keep_memory()
-        runtime.use_threads(int(pool.cpus))
+        runtime.use_threads(int(pool.share.cpus))
         self.pool = pool
         self.board = board
         self.explainers = {name: explainer(pool.job, pool.run, name, self.device) for name in pool.variants}
         self.preprocess = {name: pool.run.preprocess(name) for name in pool.variants}
         shapes = next(iter(self.explainers.values())).map_shapes
-        self.schema = tables.maps_schema(shapes, pool.variants, attribution.WITH_DELTA & set(shapes))
+        deltas = attribution.WITH_DELTA & set(shapes)
+        chosen = deltas if pool.job.attribution.integrated_gradients.steps == "auto" else set()
+        self.schema = tables.maps_schema(shapes, pool.variants, deltas, chosen)
         self.classes = pool.run.model_record(pool.variants[0])["classes"]
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -145,13 +142,24 @@ class Attributor:
         pixels_BHW = tables.tensor_array(batch["pixels"])
         labels_B = batch["label"].to_numpy()
         targets_B = targets.explained_outputs(self.pool.job.attribution.target, self.classes, labels_B)
+        kept: list[int] = []
         columns: dict[str, list[np.ndarray]] = {}
-        for start in range(0, len(pixels_BHW), _REPORT_IMAGES):
-            part = slice(start, start + _REPORT_IMAGES)
-            for name, values_B in self._explain(pixels_BHW[part], targets_B[part]).items():
-                columns.setdefault(name, []).append(values_B)
-            self.board.add.remote("attributions", len(pixels_BHW[part]))
-        return self._table(batch, {name: np.concatenate(parts) for name, parts in columns.items()})
+        rows = batch.select([*(field.name for field in tables.IDENTITY), "split"]).to_pylist()
+        with guard.batch(self.board, batch["image_id"].to_pylist()) as guarded:
+            for i, row in enumerate(rows):
+                try:
+                    guarded.begin(row["image_id"])
+                except RejectedImage as error:
+                    decode.reject(self.pool.run.store, row, str(error))
+                    continue
+                for name, values_1 in self._explain(pixels_BHW[i : i + 1], targets_B[i : i + 1]).items():
+                    columns.setdefault(name, []).append(values_1)
+                kept.append(i)
+                self.board.add.remote("attributions", 1)
+        if not kept:
+            return self.schema.empty_table()
+        joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+        return self._table(batch.take(pa.array(kept)), joined)
 
     def _explain(self, pixels_BHW: np.ndarray, targets_B: np.ndarray) -> dict[str, np.ndarray]:
         import torch
@@ -165,6 +173,7 @@ class Attributor:
                 columns[f"{method}__{variant}"] = maps_BHW.cpu().numpy()
             for method, delta_B in found.deltas.items():
                 columns[f"{method}_delta__{variant}"] = delta_B.cpu().numpy()
+                columns[f"{method}_steps__{variant}"] = found.steps[method].cpu().numpy()
         return columns
 
     def _table(self, batch: pa.Table, columns: dict[str, np.ndarray]) -> pa.Table:
@@ -182,7 +191,7 @@ class Attributor:
 # -------------------------------------------------------------------------------------------------------------- balance
 
 
-def _check(wanted: list[str], done: list[str], bad: list[dict[str, str]], max_bad: float) -> None:
+def _check(wanted: list[str], done: Counter[str], bad: list[dict[str, str]], max_bad: float) -> None:
     """Every chosen image was attributed once or rejected with a reason, and not too many were rejected."""
     staging.check_balance(wanted, done, [row["image_id"] for row in bad], "maps")
     if len(bad) > max_bad * len(wanted):

@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import hashlib
 import math
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -31,13 +30,14 @@ def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
     if not job.cascade.seeds:
         return {}
     images, derived = choose(job, run), networks(job, run)
-    rows = len(curves.cells(plan_of(job, run))) * len(derived)
+    rows = rows_per_image(job, run)
     if not run.store.exists(CASCADES):
-        todo = staging.without(images, staging.finished_ids(run.store, CASCADES))
+        todo = staging.without(images, staging.tally(run.store, CASCADES))
         if todo.num_rows:
             with progress.shown({"maps": todo.num_rows * len(derived)}) as board:
                 _randomize(todo, len(derived), attribute.Pool.of(job, run, resources), board)
-        _check(images["image_id"].to_pylist(), staging.finished_ids(run.store, CASCADES), rows)
+        found = staging.tally(run.store, CASCADES)
+        staging.check_balance(images["image_id"].to_pylist(), found, [], CASCADES, rows)
         if run.store.exists(f"{STAGING}/{DERIVED}"):  # not if the last attempt ended between these two lines
             run.commit_table(DERIVED)
         run.commit_table(CASCADES)
@@ -69,21 +69,20 @@ def plan_of(job: Job, run: Run) -> comparison.Comparison:
     return dataclasses.replace(compare.plan_of(job, run), variants=((original(job, run), True),))
 
 
+def rows_per_image(job: Job, run: Run) -> int:
+    """Rows of the cascades table that an image has."""
+    return len(curves.cells(plan_of(job, run))) * len(networks(job, run))
+
+
 def _randomize(todo: pa.Table, networks: int, pool: attribute.Pool, board: Any) -> None:
     per_image = 4 * pool.job.data.image_size**2 * len(pool.job.attribution.methods) * networks
-    fair = math.ceil(todo.num_rows / pool.actors)
+    fair = math.ceil(todo.num_rows / pool.share.actors)
     rows = max(1, min(_MOST_IMAGES, fair, _BLOCK_BYTES // per_image))
     blocks = [todo.slice(start, rows) for start in range(0, todo.num_rows, rows)]
     texts = [field.name for field in tables.CASCADES if pa.types.is_dictionary(field.type)]
-    pool = dataclasses.replace(pool, actors=min(pool.actors, len(blocks)))
+    pool = dataclasses.replace(pool, share=dataclasses.replace(pool.share, actors=min(pool.share.actors, len(blocks))))
     dataset = pool.map(ray.data.from_arrow(blocks), Randomizer, board)
     staging.write(dataset, pool.run, CASCADES, dictionary=["image_id", "patient_id", *texts])
-
-
-def _check(wanted: list[str], found: list[str], rows: int) -> None:
-    """Every image has all its rows once: one with fewer counts as missing, one with double as twice."""
-    whole = [image_id for image_id, count in Counter(found).items() for _ in range(count // rows)]
-    staging.check_balance(wanted, whole, [], CASCADES)
 
 
 # ---------------------------------------------------------------------------------------------------------- on a worker
@@ -93,9 +92,9 @@ class Randomizer:
     """An actor of the pool: every derived network on a block of images."""
 
     def __init__(self, pool: attribute.Pool, board: Any):
-        self.device = "cuda" if pool.gpus else "cpu"
+        self.device = "cuda" if pool.share.gpus else "cpu"
         runtime.keep_memory()
-        runtime.use_threads(int(pool.cpus))
+        runtime.use_threads(int(pool.share.cpus))
         self.job, self.run, self.board = pool.job, pool.run, board
         name = original(pool.job, pool.run)
         self.model = pool.run.model(name)

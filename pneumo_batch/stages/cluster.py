@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -25,15 +26,16 @@ _ENVIRONMENT = {
 # Reading and writing tasks of Ray Data need CPUs beside a pool that takes them all: without these it hangs silently.
 SPARE_CPUS = 2
 _OBJECT_STORE_SHARE = 0.25
+_CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # cgroup v2: microseconds of CPU time in a period, or "max"
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What the whole cluster offers: logical CPUs for computing (spare ones left out) and GPUs."""
+    """What the whole cluster offers: logical CPUs for computing (spare ones left out), GPUs, bytes of memory."""
 
     cpus: int
     gpus: float
-    nodes: int
+    memory: float
 
 
 @contextlib.contextmanager
@@ -99,8 +101,17 @@ def _quiet() -> None:
 
 
 def usable_cpus() -> int:
-    """CPUs this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """CPUs this process may use: those it may run on, up to the limit of its container."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cpus, _container_cpus(_CPU_LIMIT) or cpus)
+
+
+def _container_cpus(limit: Path) -> int | None:
+    """The limit on CPU time that a pod or container has; a machine with 64 CPUs still shows it all of them."""
+    if not limit.exists():
+        return None
+    quota, period = limit.read_text().split()
+    return None if quota == "max" else max(1, int(quota) // int(period))
 
 
 def _object_store_bytes() -> int:
@@ -116,4 +127,5 @@ def resources(local: bool) -> Resources:
     total = ray.cluster_resources()
     nodes = sum(node["Alive"] for node in ray.nodes())
     cpus = int(total.get("CPU", 0))
-    return Resources(max(1, cpus - SPARE_CPUS if local else cpus - nodes), total.get("GPU", 0), nodes)
+    computing = max(1, cpus - SPARE_CPUS if local else cpus - nodes)
+    return Resources(computing, total.get("GPU", 0), total.get("memory", 0))

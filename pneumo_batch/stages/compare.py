@@ -29,16 +29,20 @@ def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
     """Write `scores/`."""
     images = locate(run)
     if not run.store.exists(SCORES):
-        todo = staging.without(images, staging.finished_ids(run.store, SCORES))
+        todo = staging.without(images, staging.tally(run.store, SCORES))
         if todo.num_rows:
             with progress.shown({"comparisons": todo.num_rows}) as board:
                 _compare(_with_partners(images, job), todo, Scorer(job, run, board), resources)
-        found = set(staging.finished_ids(run.store, SCORES))
-        staging.check_balance(images["image_id"].to_pylist(), sorted(found), [], SCORES)
+        found = staging.tally(run.store, SCORES)
+        staging.check_balance(images["image_id"].to_pylist(), found, [], SCORES, rows_per_image(job, run))
         run.commit_table(SCORES)
+    return {"images": images.num_rows, "scores": images.num_rows * rows_per_image(job, run)}
+
+
+def rows_per_image(job: Job, run: Run) -> int:
+    """Rows of the scores table that an image has."""
     plan = plan_of(job, run)
-    rows = sum(len(plan.pairs[cell.kind]) for cell in plan.cells)
-    return {"images": images.num_rows, "scores": images.num_rows * rows}
+    return sum(len(plan.pairs[cell.kind]) for cell in plan.cells)
 
 
 def plan_of(job: Job, run: Run) -> comparison.Comparison:

@@ -12,7 +12,9 @@ import ray.data
 from pneumo_batch.config import Job
 from pneumo_batch.core import manifest, tables
 from pneumo_batch.core.images import Preprocess, Split
+from pneumo_batch.core.roots import Roots
 from pneumo_batch.run import STAGING, Run
+from pneumo_batch.stages import guard
 from pneumo_batch.storage import Store
 
 REJECTED = f"{STAGING}/rejected"
@@ -28,7 +30,7 @@ def split(rows: pa.Table, name: str, job: Job, run: Run) -> Split:
     size = job.data.image_size
     pixels_NHW = np.empty((chosen.num_rows, size, size), np.uint8)
     if chosen.num_rows:
-        _decode(chosen, Preprocess(size=size, pad=job.data.pad), run, pixels_NHW)
+        _decode(chosen, Preprocess(size=size, pad=job.data.pad, resize=job.data.resize), run, pixels_NHW)
     return Split(pixels_NHW, chosen["label"].to_numpy().astype(np.int64))
 
 
@@ -61,7 +63,7 @@ def moments(pixels_NHW: np.ndarray) -> tuple[float, float]:
     return mean, float(np.sqrt(counts @ (levels - mean) ** 2 / counts.sum()))
 
 
-def decoder(run: Run, variant: str) -> Callable[[pa.Table], pa.Table]:
+def decoder(run: Run, variant: str, board: Any) -> Callable[[pa.Table], pa.Table]:
     """A function that adds the column `pixels` to manifest rows, as a variant's network takes them.
 
     An image that cannot be read leaves the batch and a note why (`rejected`).
@@ -70,22 +72,24 @@ def decoder(run: Run, variant: str) -> Callable[[pa.Table], pa.Table]:
 
     def decode(batch: pa.Table) -> pa.Table:
         kept, arrays = [], []
-        for position, row in enumerate(batch.to_pylist()):
-            try:
-                arrays.append(read_pixels(images, row, preprocess))
-                kept.append(position)
-            except (OSError, ValueError) as error:
-                _reject(store, row, str(error))
+        with guard.batch(board, batch["image_id"].to_pylist()) as guarded:
+            for position, row in enumerate(batch.to_pylist()):
+                try:
+                    guarded.begin(row["image_id"])
+                    arrays.append(read_pixels(images, row, preprocess))
+                    kept.append(position)
+                except (OSError, ValueError) as error:
+                    reject(store, row, str(error))
         side = preprocess.size
         pixels_BHW = np.stack(arrays) if arrays else np.empty((0, side, side), np.uint8)
         column = pa.FixedShapeTensorArray.from_numpy_ndarray(pixels_BHW)
-        names = [field.name for field in tables.IDENTITY]
+        names = [field.name for field in tables.IDENTITY] + ["split"]
         return batch.take(pa.array(kept, pa.int64())).select(names).append_column("pixels", column)
 
     return decode
 
 
-def read_pixels(images: Store, row: dict[str, Any], preprocess: Preprocess) -> np.ndarray:
+def read_pixels(images: Roots, row: dict[str, Any], preprocess: Preprocess) -> np.ndarray:
     """Pixels of a manifest row's image; raises OSError or ValueError where it is not what was indexed."""
     data = images.read_bytes(row["image_id"])
     if hashlib.sha256(data).hexdigest() != row["sha256"]:
@@ -93,7 +97,8 @@ def read_pixels(images: Store, row: dict[str, Any], preprocess: Preprocess) -> n
     return preprocess.pixels(data)
 
 
-def _reject(store: Store, row: dict[str, Any], reason: str) -> None:
+def reject(store: Store, row: dict[str, Any], reason: str) -> None:
+    """Note that an image is left out of the maps; `row` has its id, split and class."""
     entry = {name: row[name] for name in ("image_id", "split", "class_name")}
     name = hashlib.sha256(row["image_id"].encode()).hexdigest()[:32]  # a retried task writes the same file again
     store.write_json(f"{REJECTED}/{name}.json", {**entry, "stage": "attribute", "reason": reason})

@@ -1,17 +1,20 @@
-"""Index: a folder of images -> the manifest, one row per image, and the quarantine."""
+"""Index: folders of images, or a file that names them -> the manifest, one row per image, and the quarantine."""
 
 import math
+import os
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
 
-from pneumo_batch.config import Job
-from pneumo_batch.core import audit, manifest, tables
+from pneumo_batch.config import Job, JobError
+from pneumo_batch.core import audit, manifest, manifest_file, tables
+from pneumo_batch.core.roots import Roots
 from pneumo_batch.run import MANIFEST, PHANTOM, QUARANTINE, STAGING, Run
-from pneumo_batch.stages import progress
+from pneumo_batch.stages import guard, progress
 from pneumo_batch.stages.cluster import Resources
-from pneumo_batch.storage import Store
+from pneumo_batch.storage import read_location
 
 _ROWS_PER_TASK = 256
 
@@ -21,15 +24,16 @@ def run(job: Job, run: Run, _resources: Resources) -> dict[str, int]:
     if job.is_phantom:
         write_phantom(job, run)
     listing, _ = discover(job, run.images)
-    with progress.shown({"images": listing.num_rows}) as board:
+    with progress.shown({"images": listing.num_rows}) as board, guard.watch(board, job.cluster.stall_seconds):
         rows, rejected = inspect(listing, run.images, board)
     check_rejected(rejected, listing.num_rows, job.data.max_bad)
+    own_words = _manifest_warnings(job, listing)
     rows = manifest.carve_validation(rows, job.data.val_fraction, job.data.split_seed)
     findings = audit.audit(rows, rejected)
     errors = [line for line in findings.errors if not (job.data.allow_leaks and "splits" in line)]
     if errors:
-        raise manifest.DataError(f"{job.data.root}: {errors[0]}")
-    for line in findings.warnings:
+        raise manifest.DataError(f"{job.data.manifest or ', '.join(job.data.roots)}: {errors[0]}")
+    for line in [*own_words, *findings.warnings]:
         run.event("warning", stage="index", message=line)
     run.store.write_table(f"{STAGING}/{MANIFEST}/part-0.parquet", rows)
     run.store.write_table(QUARANTINE, rejected)
@@ -37,15 +41,45 @@ def run(job: Job, run: Run, _resources: Resources) -> dict[str, int]:
     return {"images": listing.num_rows, "indexed": rows.num_rows, "quarantined": rejected.num_rows}
 
 
-def discover(job: Job, images: Store) -> tuple[pa.Table, list[str]]:
+def discover(job: Job, images: Roots) -> tuple[pa.Table, list[str]]:
     """The listing of a job's images and the classes; raises DataError when a split that the job needs is missing."""
-    try:
-        listing, classes = manifest.discover(images.fs, images.root, job.data.classes)
-    except FileNotFoundError as error:
-        raise manifest.DataError(f"{job.data.root}: no such folder") from error
+    if gone := images.missing():
+        raise manifest.DataError(f"{gone[0]}: no such folder; set data.root to the folder of the images")
+    if job.data.manifest:
+        listing, classes = read_manifest(job.data.manifest, images, job.data.classes)
+    else:
+        listing, classes = manifest.discover(images, job.data.classes)
     trains = len(job.train.true_seeds) + len(job.train.random_seeds) > 0
     manifest.require_splits(listing, [*(["train"] if trains else []), *job.attribution.splits])
     return listing, classes
+
+
+def read_manifest(location: str, images: Roots, classes: Sequence[str] | None) -> tuple[pa.Table, list[str]]:
+    """As `manifest_file.read`, of a file or URI. Raises JobError where it cannot be read."""
+    try:
+        data = read_location(location)
+    except (OSError, ValueError) as error:
+        number = getattr(error, "errno", None)  # pyarrow's own words say it twice
+        reason = os.strerror(number) if number else str(error).splitlines()[0]
+        raise JobError(f"data.manifest: cannot read {location}: {reason}") from error
+    return manifest_file.read(data, location, images, classes)
+
+
+def _manifest_warnings(job: Job, listing: pa.Table) -> list[str]:
+    """What a manifest leaves to rules of ours."""
+    if not job.data.manifest:
+        return []
+    lines = []
+    unknown = pc.sum(pc.invert(listing["patient_given"])).as_py()
+    if unknown:
+        lines.append(
+            f"{unknown} of {listing.num_rows} images have no patient_id in the manifest: it is taken from the DICOM"
+            " header or the file's name, else each counts as a patient of its own"
+        )
+    shipped = pc.sum(pc.equal(listing["split"], "val")).as_py()
+    if shipped and job.data.val_fraction:
+        lines.append(f"{shipped} val images join train before validation is carved; data.val_fraction = 0 keeps them")
+    return lines
 
 
 def write_phantom(job: Job, run: Run) -> None:
@@ -69,11 +103,12 @@ def write_phantom(job: Job, run: Run) -> None:
         )
 
 
-def inspect(listing: pa.Table, images: Store, board: object) -> tuple[pa.Table, pa.Table]:
+def inspect(listing: pa.Table, images: Roots, board: object) -> tuple[pa.Table, pa.Table]:
     """Open every listed image on the cluster: (manifest rows, quarantine rows), each sorted by id."""
 
     def inspect_batch(batch: pa.Table) -> pa.Table:
-        good, bad = manifest.inspect_batch(batch, images.fs, images.root)
+        with guard.batch(board, batch["image_id"].to_pylist()) as guarded:
+            good, bad = manifest.inspect_batch(batch, images, guarded.begin)
         board.add.remote("images", batch.num_rows)  # type: ignore[attr-defined]
         bad = bad.append_column("rejected", pa.array([True] * bad.num_rows, pa.bool_()))
         # one schema whatever a block holds: blocks of different schemas cannot be put together

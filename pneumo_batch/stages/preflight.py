@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from pneumo_batch import jobfile
 from pneumo_batch.config import Job, JobError
 from pneumo_batch.core import attribution, cascade, manifest, networks, pretrained, programs, targets
 from pneumo_batch.core.images import Preprocess
 from pneumo_batch.core.phantom import NORMAL, PNEUMONIA
 from pneumo_batch.run import Run
-from pneumo_batch.stages import bring, index
-from pneumo_batch.storage import Store
+from pneumo_batch.stages import bring, index, shares
+from pneumo_batch.stages.cluster import Resources
+from pneumo_batch.storage import open_roots
 
 _SPARE = 1.2  # beside the maps: models, scores, the report, tables in the making
 _MODEL_BYTES = 50e6
@@ -47,8 +50,10 @@ def survey(job: Job) -> Survey:
         images = {"train": job.phantom.train, "test": job.phantom.test}
         classes = ["BACTERIA", NORMAL, "VIRUS"] if job.data.classes == manifest.BY_SUBTYPE else [NORMAL, PNEUMONIA]
         return Survey(jobfile.fingerprint(job, contents), classes, images)
-    listing, classes = index.discover(job, Store(job.data.root))
+    listing, classes = index.discover(job, open_roots(job.data.root))
     contents["data"] = manifest.listing_digest(listing)
+    if job.data.manifest:
+        contents["manifest"] = manifest.assignment_digest(listing)
     return Survey(jobfile.fingerprint(job, contents), classes, dict(Counter(listing["split"].to_pylist())))
 
 
@@ -118,6 +123,16 @@ def _check_start(job: Job, classes: list[str]) -> None:
         pretrained.start_from(_network(job, classes), weights, job.network.weights)
     except ValueError as error:
         raise JobError(f"network.weights: {error}") from error
+
+
+def fits(job: Job, found: Survey, resources: Resources) -> None:
+    """Raise JobError when the cluster that was joined or started has no room for a part of the job."""
+    network = _network(job, found.classes)
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    shares.attribution(job, weights * len(variant_names(job)), resources)
+    if job.train.true_seeds or job.train.random_seeds:
+        shares.training(job, len(job.train.true_seeds) + len(job.train.random_seeds), resources)
+        shares.check_training_memory(sum(found.images.values()), job.data.image_size, psutil.virtual_memory().available)
 
 
 def check(job: Job, run: Run, found: Survey) -> None:

@@ -11,16 +11,19 @@ import ray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from pneumo_batch.stages.desk import Desk
+
 _POLL_SECONDS = 0.5
 _LINE_SECONDS = 15.0
 
 
 @ray.remote(num_cpus=0, max_restarts=-1)
 class Board:
-    """Latest state of every task of a stage. Losing it loses no result: workers do not wait for it."""
+    """Latest state of every task of a stage, and who works on which image. Losing it loses no result."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, dict[str, Any]] = {}
+        self._desk = Desk()
 
     def add(self, task: str, done: int) -> None:
         state = self._tasks.setdefault(task, {"done": 0, "note": ""})
@@ -31,6 +34,10 @@ class Board:
 
     def read(self) -> dict[str, dict[str, Any]]:
         return self._tasks
+
+    def desk(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the desk."""
+        return getattr(self._desk, method)(*arguments)
 
 
 @contextlib.contextmanager

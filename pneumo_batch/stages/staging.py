@@ -3,6 +3,9 @@
 Ray's Parquet writer is not atomic and a killed run leaves torn files: a file counts only if its footer can be read.
 """
 
+from collections import Counter
+from collections.abc import Iterable
+
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -12,22 +15,26 @@ from pneumo_batch.run import STAGING, Run
 from pneumo_batch.storage import Store
 
 
-def finished_ids(store: Store, table: str) -> list[str]:
-    """Image ids in the complete files of a staged table, with repeats. Torn files are removed."""
-    ids: list[str] = []
+def tally(store: Store, table: str) -> Counter[str]:
+    """Rows of each image in the complete files of a staged table. Torn files are removed."""
+    found: Counter[str] = Counter()
     for name in store.files(f"{STAGING}/{table}", ".parquet"):
         try:
-            column = pq.read_table(store.path(name), columns=["image_id"], filesystem=store.fs)["image_id"]
+            found += rows_by_image(store, name)
         except (pa.ArrowInvalid, OSError):
             store.remove(name)
-        else:
-            ids += column.to_pylist()
-    return ids
+    return found
 
 
-def without(rows: pa.Table, ids: list[str]) -> pa.Table:
+def rows_by_image(store: Store, name: str) -> Counter[str]:
+    """Rows of each image in one file; raises ArrowInvalid or OSError where it is not whole."""
+    ids = pq.read_table(store.path(name), columns=["image_id"], filesystem=store.fs)["image_id"]
+    return Counter({item["values"]: item["counts"] for item in pc.value_counts(ids).to_pylist()})
+
+
+def without(rows: pa.Table, ids: Iterable[str]) -> pa.Table:
     """The rows whose `image_id` is not among `ids`."""
-    return rows.filter(pc.invert(pc.is_in(rows["image_id"], pa.array(ids, pa.string()))))
+    return rows.filter(pc.invert(pc.is_in(rows["image_id"], pa.array(list(ids), pa.string()))))
 
 
 def write(dataset: ray.data.Dataset, run: Run, table: str, dictionary: list[str]) -> None:
@@ -37,13 +44,16 @@ def write(dataset: ray.data.Dataset, run: Run, table: str, dictionary: list[str]
     dataset.write_parquet(folder, filesystem=run.store.fs, compression="zstd", use_dictionary=dictionary)
 
 
-def check_balance(wanted: list[str], found: list[str], excused: list[str], table: str) -> None:
-    """Every wanted image stands in the table once, or is excused. Raises RuntimeError: it would be our own fault."""
-    doubled = len(found) - len(set(found))
-    lost = set(wanted) - set(found) - set(excused)
-    strange = set(found) - set(wanted)
-    if doubled or lost or strange:
+def check_balance(
+    wanted: Iterable[str], found: Counter[str], excused: Iterable[str], table: str, rows: int = 1
+) -> None:
+    """Every wanted image has its `rows` rows in the table, or is excused. Raises RuntimeError."""
+    wanted, excused = set(wanted), set(excused)
+    lost = sum(found[image_id] < rows for image_id in wanted - excused)
+    doubled = sum(count > rows for count in found.values())
+    strange = len(found.keys() - wanted)
+    if lost or doubled or strange:
         raise RuntimeError(
-            f"the {table} table does not balance with the manifest: {len(lost)} images missing, {doubled} twice, "
-            f"{len(strange)} unknown"
+            f"the {table} table does not balance with the manifest: {lost} images missing, {doubled} too often, "
+            f"{strange} unknown"
         )

@@ -2,7 +2,6 @@
 
 import queue
 import threading
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -11,10 +10,10 @@ import ray.train
 import ray.train.torch
 
 from pneumo_batch.config import Job, JobError
-from pneumo_batch.core import manifest, variants
+from pneumo_batch.core import images, manifest, variants
 from pneumo_batch.core.images import Preprocess, Split
 from pneumo_batch.run import STAGING, Run
-from pneumo_batch.stages import bring, decode, progress, train_worker
+from pneumo_batch.stages import bring, decode, progress, shares, train_worker
 from pneumo_batch.stages.cluster import Resources
 
 
@@ -52,35 +51,13 @@ def _train(
         weights = bring.starting_weights(job)
         start = ray.put(weights) if weights is not None else None
         common = train_worker.Common(job, run, rows, preprocess, shared, board, start)
-        _fit_all(missing, common, Plan.of(job, len(missing), resources))
+        _fit_all(missing, common, shares.training(job, len(missing), resources))
 
 
 def planned(job: Job) -> list[variants.Variant]:
     """The variants a job trains."""
     pairs = [("true", seed) for seed in job.train.true_seeds] + [("random", seed) for seed in job.train.random_seeds]
     return [variants.trained(kind, seed) for kind, seed in pairs]  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How the cluster is shared by the variants: so many slots side by side, each training its variants in turn.
-
-    Starting a slot costs seconds of importing on every worker, so a slot is not given up after one variant.
-    """
-
-    slots: int
-    cpus_per_worker: int
-    gpus_per_worker: float
-
-    @classmethod
-    def of(cls, job: Job, missing: int, resources: Resources) -> "Plan":
-        """As many slots as fit, at most one a variant. Raises JobError when not one fits."""
-        workers = job.train.workers
-        room = int(resources.gpus or resources.cpus) // workers
-        if not room:
-            raise JobError(f"train.workers = {workers} is more than the cluster has room for; lower it")
-        slots = min(missing, room if job.cluster.trainings == "auto" else min(job.cluster.trainings, room))
-        return cls(slots, max(1, resources.cpus // (slots * workers)), 1.0 if resources.gpus else 0.0)
 
 
 def _check_classes(train: Split, names: list[str]) -> None:
@@ -98,24 +75,26 @@ def _preprocess(job: Job, train: Split) -> Preprocess:
                 "data.normalise: no training images to measure mean and std on; give them, e.g. [0.345, 0.282]"
             )
         mean, std = decode.moments(train.pixels_NHW)
+    elif isinstance(data.normalise, str):
+        mean, std = images.named_normalisation(data.normalise, data.channels)
     else:
         mean, std = data.normalise
-    return Preprocess(size=data.image_size, channels=data.channels, pad=data.pad, mean=mean, std=std)
+    return Preprocess(data.image_size, data.channels, data.pad, mean, std, data.resize)
 
 
 # -------------------------------------------------------------------------------------------------------- on the driver
 
 
-def _fit_all(missing: list[variants.Variant], common: train_worker.Common, plan: Plan) -> None:
+def _fit_all(missing: list[variants.Variant], common: train_worker.Common, share: shares.TrainingShare) -> None:
     """Train every variant; those that finished are kept when one fails.
 
     `fit` blocks, so each slot runs in a thread of its own. They are daemons: an interrupted driver does not wait.
     """
     outcomes: queue.Queue[Exception | None] = queue.Queue()
-    for slot in range(plan.slots):
-        mine = missing[slot :: plan.slots]
-        threading.Thread(target=_fit_into, args=(outcomes, f"slot_{slot}", mine, common, plan), daemon=True).start()
-    failures = [error for error in (outcomes.get() for _ in range(plan.slots)) if error]
+    for slot in range(share.slots):
+        mine = missing[slot :: share.slots]
+        threading.Thread(target=_fit_into, args=(outcomes, f"slot_{slot}", mine, common, share), daemon=True).start()
+    failures = [error for error in (outcomes.get() for _ in range(share.slots)) if error]
     if failures:
         raise failures[0]
 
@@ -125,26 +104,26 @@ def _fit_into(
     name: str,
     mine: list[variants.Variant],
     common: train_worker.Common,
-    plan: Plan,
+    share: shares.TrainingShare,
 ) -> None:
     try:
-        _fit(name, mine, common, plan)
+        _fit(name, mine, common, share)
     except Exception as error:  # raised again by the driver's own thread
         outcomes.put(error)
     else:
         outcomes.put(None)
 
 
-def _fit(name: str, mine: list[variants.Variant], common: train_worker.Common, plan: Plan) -> None:
+def _fit(name: str, mine: list[variants.Variant], common: train_worker.Common, share: shares.TrainingShare) -> None:
     """One slot's variants through Ray Train, from its last checkpoint if it has one."""
     store, settings = common.run.store, common.job.train
     trainer = ray.train.torch.TorchTrainer(
         train_worker.train_loop,
-        train_loop_config={"variants": mine, "common": common, "threads": plan.cpus_per_worker},
+        train_loop_config={"variants": mine, "common": common, "threads": share.cpus_per_worker},
         scaling_config=ray.train.ScalingConfig(
             num_workers=settings.workers,
-            use_gpu=plan.gpus_per_worker > 0,
-            resources_per_worker={"CPU": plan.cpus_per_worker, "GPU": plan.gpus_per_worker},
+            use_gpu=share.gpus_per_worker > 0,
+            resources_per_worker={"CPU": share.cpus_per_worker, "GPU": share.gpus_per_worker},
         ),
         run_config=ray.train.RunConfig(
             name=name,

@@ -7,11 +7,13 @@ import json
 import os
 import platform
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from bench_attribution import bench_integrated_gradients
 from bench_similarity import bench_similarity
+from bench_stages import bench_demo, bench_stages
 
 RESULTS = Path(__file__).resolve().parents[2] / "bench" / "results"
 
@@ -37,6 +39,8 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     rows = [*bench_similarity(), *bench_integrated_gradients()]
+    with tempfile.TemporaryDirectory() as folder:
+        rows += [*bench_stages(Path(folder)), *bench_demo(Path(folder))]
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{machine()}.json"
     path.write_text(json.dumps(rows, indent=2) + "\n")

@@ -1,7 +1,12 @@
+import sys
+from pathlib import Path
+
 import pytest
 
 from pneumo_batch import config, jobfile, pipeline
 from pneumo_batch.run import Run
+
+sys.path.insert(0, str(Path(__file__).parent))  # workers find a test's own networks and methods where the driver does
 
 # What makes a run small: two epochs teach nothing, and nothing here asks a model to know anything.
 TINY = {

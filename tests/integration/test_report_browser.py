@@ -1,90 +1,146 @@
-"""The report in a real browser: no errors, and controls that do what they say. Skipped without a Chromium."""
+"""The report in a real browser: no errors, controls that do what they say, accessible. Skipped without a Chromium."""
 
 import os
-import re
-import runpy
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, sync_playwright
+from report_runs import make_run
 
 from pneumo_batch import report
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed")
-QUIET = [
-    "--headless",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--enable-logging=stderr",
-    "--v=0",
-    "--virtual-time-budget=3000",
-]
+WIDE, NARROW = 1280, 400
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory) -> Path:
-    make_run = runpy.run_path(str(Path(__file__).parents[1] / "unit" / "test_report.py"))["make_run"]
+def address(tmp_path_factory) -> str:
     root = tmp_path_factory.mktemp("browser")
-    run = make_run(root)
+    run = make_run(root, curves=True)
     report.run(run.job, run, None)
-    return root / "run" / "report" / "index.html"
+    return (root / "run" / "report" / "index.html").as_uri()
 
 
-def dump(page: Path, fragment: str, profile: Path) -> tuple[str, list[str]]:
-    """The document once its script has run, and what it wrote to the console."""
+@pytest.fixture(scope="module")
+def chromium():
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-    command = [BROWSER, *QUIET, *sandbox, f"--user-data-dir={profile}", "--dump-dom", f"{page.as_uri()}{fragment}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=sandbox)
+        yield browser
+        browser.close()
 
 
-def visible_cases(dom: str) -> list[str]:
-    return [tag for tag in re.findall(r"<article [^>]*>", dom) if " hidden" not in tag]
+@pytest.fixture
+def visit(chromium, address):
+    """Opens the page, and in the end holds it to having written no error and asked for nothing."""
+    opened: list[Page] = []
+    trouble: list[str] = []
+
+    def visit(width: int = WIDE, fragment: str = "") -> Page:
+        page = chromium.new_page(viewport={"width": width, "height": 900})
+        opened.append(page)
+        page.on("console", lambda message: trouble.append(message.text))
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.on("request", lambda request: trouble.append(request.url[:80]) if is_outside(request.url) else None)
+        page.goto(address + fragment)
+        return page
+
+    def is_outside(url: str) -> bool:
+        return not url.startswith("data:") and url.partition("#")[0] != address
+
+    yield visit
+    for page in opened:
+        page.close()
+    assert trouble == []
 
 
-def test_opens_without_errors_and_shows_the_first_case(page, tmp_path):
-    dom, console = dump(page, "", tmp_path)
-    assert console == []
-    (case,) = visible_cases(dom)
-    assert 'id="case-0"' in case
-    total = len(re.findall(r"<article ", dom))
-    assert f'<span id="place" role="status">1 of {total}</span>' in dom
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_nothing_sticks_out_of_the_window(visit, width):
+    page = visit(width)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
-def test_tables_are_narrowed_down_to_the_primary_measure(page, tmp_path):
-    dom, _ = dump(page, "", tmp_path)
-    table = dom[dom.index('data-table="summary"') :]
-    table = table[: table.index("</table>")]
-    rows = re.findall(r"<tr( hidden=\"\")?><th scope=\"row\">", table)
-    shown = [row for row in rows if not row]
-    assert len(shown) == 2 * 7  # methods x kinds, over all images
-    assert f"{len(shown)} of {len(rows)} rows" in table
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_axe_finds_no_barrier(visit, width):
+    page = visit(width)
+    page.evaluate("document.querySelectorAll('details').forEach((fold) => { fold.open = true; })")
+    found = Axe().run(page).response
+    assert [(one["id"], one["nodes"][0]["html"][:200]) for one in found["violations"]] == []
+    assert {"color-contrast", "image-alt", "heading-order"} <= {one["id"] for one in found["passes"]}
 
 
-def test_the_address_sets_image_view_and_opacity(page, tmp_path):
-    dom, console = dump(page, "#case=2&view=signed&opacity=40", tmp_path)
-    assert console == []
-    (case,) = visible_cases(dom)
-    assert 'id="case-2"' in case
-    section = re.search(r'<section id="gallery"[^>]*>', dom)[0]
-    assert 'data-view="signed"' in section
-    assert "--opacity: 0.4" in section
-    assert '<output id="opacity-shown">40 %</output>' in dom
+def test_tables_are_narrowed_down_and_opened_again(visit):
+    page = visit()
+    table = page.locator('[data-table="summary"]')
+    shown = table.locator("tbody tr:visible")
+    total = table.locator("tbody tr").count()
+    assert shown.count() == 2 * 7  # methods x kinds, over all images, of the primary measure
+    assert table.locator(".count").inner_text() == f"14 of {total} rows"
+    table.get_by_label("method").select_option("grad_cam")
+    assert shown.count() == 7
+    for name in ("class name", "method", "view", "scale", "metric"):
+        table.get_by_label(name).select_option("all rows")
+    assert shown.count() == total
 
 
-def test_a_rule_filters_the_images(page, tmp_path):
-    dom, _ = dump(page, "#rule=1", tmp_path)
-    (case,) = visible_cases(dom)
-    assert " 1 " in re.search(r'data-rules="([^"]*)"', case)[1]
-    thumbs = re.findall(r'<button type="button" class="thumb[^>]*>', dom)
-    left = [thumb for thumb in thumbs if " hidden" not in thumb]
-    matching = [
-        tag for tag in re.findall(r"<article [^>]*>", dom) if " 1 " in re.search(r'data-rules="([^"]*)"', tag)[1]
-    ]
-    assert 0 < len(left) == len(matching) < len(thumbs)
+def test_arrows_step_through_the_images_and_v_switches_the_view(visit):
+    page = visit()
+    page.locator("#gallery").scroll_into_view_if_needed()
+    page.evaluate("document.getElementById('gallery').scrollIntoView()")
+    assert page.locator(".case:visible").get_attribute("id") == "case-0"
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".case:visible").get_attribute("id") == "case-1"
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    last = page.locator(".case").count()
+    assert page.locator("#place").inner_text() == f"{last} of {last}"
+    layers = page.locator(".case:visible .layer:visible")
+    assert "magnitude" in layers.first.get_attribute("class")
+    page.keyboard.press("v")
+    assert "signed" in layers.first.get_attribute("class")
+
+
+def test_the_slider_fades_the_maps(visit):
+    page = visit()
+    layer = page.locator(".case:visible .layer:visible").first
+    slider = page.get_by_label("Maps over the film")
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    assert layer.evaluate("(map) => getComputedStyle(map).opacity") == "0.7"
+    assert page.locator("#opacity-shown").inner_text() == "70 %"
+
+
+def test_a_rule_and_a_class_filter_the_images(visit):
+    page = visit()
+    thumbs = page.locator(".thumb:visible")
+    before = thumbs.count()
+    page.get_by_label("Rule").select_option(index=2)
+    rules = page.locator(".case").evaluate_all("(all) => all.map((one) => one.dataset.rules)")
+    assert thumbs.count() == sum(" 1 " in rule for rule in rules) < before
+    assert " 1 " in page.locator(".case:visible").get_attribute("data-rules")
+
+
+def test_the_address_sets_image_view_and_opacity(visit):
+    page = visit(fragment="#case=2&view=signed&opacity=40")
+    assert page.locator(".case:visible").get_attribute("id") == "case-2"
+    assert page.locator("#gallery").get_attribute("data-view") == "signed"
+    assert page.locator("#opacity-shown").inner_text() == "40 %"
+
+
+def test_the_keyboard_alone_reaches_the_verdict_and_shows_where_it_is(visit):
+    page = visit()
+    page.keyboard.press("Tab")
+    focused = page.locator(":focus")
+    assert focused.inner_text() == "Skip to the verdict"
+    assert focused.bounding_box()["x"] >= 0
+    page.keyboard.press("Tab")
+    assert focused.inner_text() == "Verdict"
+    assert focused.evaluate("(link) => getComputedStyle(link).outlineStyle") == "solid"
+
+
+def test_files_are_beside_the_page(address):
+    names = {path.name for path in Path(address.removeprefix("file://")).parent.rglob("*") if path.is_file()}
+    assert {"index.html", "counts.svg", "summary.csv", "examples_normal.png", "model_card_true_0.md"} <= names

@@ -9,10 +9,13 @@ from pneumo_batch.core.images import Preprocess
 PREPROCESS = Preprocess(size=32, channels=3, mean=0.345, std=0.282)
 
 
+@pytest.mark.parametrize(
+    "preprocess", [PREPROCESS, Preprocess(32, channels=3, mean=(0.4, 0.5, 0.6), std=(0.1, 0.2, 0.3))]
+)
 @pytest.mark.parametrize(("name", "gray"), [("black", 0), ("white", 255)])
-def test_black_and_white_are_such_images_after_the_same_preprocessing(name, gray):
-    expected = PREPROCESS.inputs(np.full((1, 32, 32), gray, dtype=np.uint8))
-    torch.testing.assert_close(baseline_input(name, PREPROCESS), expected)
+def test_black_and_white_are_such_images_after_the_same_preprocessing(name, gray, preprocess):
+    expected = preprocess.inputs(np.full((1, 32, 32), gray, dtype=np.uint8))
+    torch.testing.assert_close(baseline_input(name, preprocess), expected)
 
 
 def test_mean_is_zero_and_noise_is_a_gray_film_that_stays_the_same():

@@ -1,4 +1,6 @@
 import io
+import json
+import struct
 
 import numpy as np
 import pytest
@@ -156,6 +158,35 @@ def test_wide_types_and_ink(image, value):
     np.testing.assert_array_equal(Preprocess(4).pixels(encode(image, "TIFF")), value)
 
 
+@pytest.mark.parametrize(
+    ("values_HW", "file_format", "expected_HW"),
+    [
+        # by hand: v * 255 / 65535 = v / 257
+        (np.array([[0, 257, 300, 25700, 65535]], np.uint16), "PNG", [[0, 1, 1, 100, 255]]),
+        (np.array([[0, 257, 300, 25700, 65535]], np.uint16), "TIFF", [[0, 1, 1, 100, 255]]),
+        (np.array([[0, 128, 129]], np.uint16), "TIFF", [[0, 0, 1]]),
+        (np.array([[0, 7, 255]], np.uint8), "TIFF", [[0, 7, 255]]),
+        (np.array([[0, 0.25, 0.5, 1]], np.float32), "TIFF", [[0, 64, 128, 255]]),  # 63.75, 127.5 (to even)
+    ],
+)
+def test_wide_films_exactly(values_HW, file_format, expected_HW):
+    data = encode(Image.fromarray(values_HW), file_format)
+    np.testing.assert_array_equal(np.asarray(images._decode(data)[1]), expected_HW)
+    assert images.inspect(data).mode == {"u1": "L", "u2": "I;16", "f4": "F"}[values_HW.dtype.str[1:]]
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits"])
+def test_tiff_in_every_lossless_compression_and_byte_order(compression):
+    wide_HW = NOISE_HW.astype(np.uint16) * 257
+    data = encode(Image.fromarray(wide_HW), "TIFF", compression=compression)
+    np.testing.assert_array_equal(np.asarray(images._decode(data)[1]), NOISE_HW)
+    header = b"MM\0*\0\0\0\x08\0\x08"  # the other byte order, which Pillow does not write
+    tags = [(256, 2), (257, 1), (258, 16), (259, 1), (262, 1), (273, 110), (278, 1), (279, 4)]
+    entries = b"".join(struct.pack(">HHIHH", tag, 3, 1, value, 0) for tag, value in tags)
+    big_endian = header + entries + struct.pack(">I", 0) + struct.pack(">HH", 257, 65535)
+    np.testing.assert_array_equal(np.asarray(images._decode(big_endian)[1]), [[1, 255]])
+
+
 @pytest.mark.parametrize("value", [-0.5, 1.5, float("nan"), 4095.0])
 def test_floats_outside_their_range_are_rejected_not_clipped(value):
     data = encode(gray([[0.5, value]], np.float32), "TIFF")
@@ -183,5 +214,81 @@ def test_inputs_leave_float_pixels_alone():
 
 def test_round_trip_through_json():
     preprocess = Preprocess(64, channels=3, pad="none", mean=0.4, std=0.2)
-    assert preprocess.as_dict() == {"size": 64, "channels": 3, "pad": "none", "mean": 0.4, "std": 0.2}
+    assert preprocess.as_dict() == {
+        "size": 64,
+        "channels": 3,
+        "pad": "none",
+        "mean": 0.4,
+        "std": 0.2,
+        "resize": "bilinear",
+    }
     assert Preprocess.from_dict(preprocess.as_dict()) == preprocess
+
+
+@pytest.mark.parametrize("resize", ["bilinear", "bicubic", "area", "lanczos"])
+def test_every_filter_keeps_a_flat_film_flat(resize):
+    np.testing.assert_array_equal(Preprocess(7, resize=resize).pixels(encode(gray(np.full((20, 20), 93)))), 93)
+
+
+def test_area_is_the_mean_of_the_pixels_it_covers():
+    values_HW = NOISE_HW[:40, :40]
+    expected_HW = values_HW.reshape(8, 5, 8, 5).mean((1, 3))
+    np.testing.assert_allclose(Preprocess(8, resize="area").pixels(encode(gray(values_HW))), expected_HW, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("resize", "radius", "kernel"),
+    [
+        ("bicubic", 2, lambda x: np.where(x < 1, 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2)),
+        ("lanczos", 3, lambda x: np.sinc(x) * np.sinc(x / 3)),
+    ],
+)
+def test_resize_is_the_filter_it_says(resize, radius, kernel):
+    """Against a direct evaluation: Keys' cubic with a = -0.5, and the windowed sinc of three lobes, antialiased."""
+    values_HW = (NOISE_HW[:40, :40] // 2 + 60).astype(np.uint8)  # away from 0 and 255, where overshoot is cut
+    size, scale = 16, 40 / 16
+    distance = np.abs(np.arange(40)[None] + 0.5 - ((np.arange(size) + 0.5) * scale)[:, None]) / scale
+    weights = np.where(distance < radius, kernel(distance), 0)
+    weights /= weights.sum(1, keepdims=True)
+    found_HW = Preprocess(size, resize=resize).pixels(encode(gray(values_HW)))
+    np.testing.assert_allclose(found_HW, weights @ values_HW @ weights.T, atol=1.5)
+
+
+def test_imagenet_normalises_each_channel():
+    mean, std = images.named_normalisation("imagenet", 3)
+    pixels_BHW = np.array([[[0, 255], [51, 102]]], np.uint8)
+    found_BCHW = Preprocess(2, channels=3, mean=mean, std=std).inputs(pixels_BHW)
+    from torchvision.transforms.functional import normalize
+
+    x_BCHW = torch.from_numpy(pixels_BHW).div(255).expand(1, 3, 2, 2)
+    assert torch.equal(found_BCHW, normalize(x_BCHW, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+
+
+def test_numbers_must_be_as_many_as_channels():
+    with pytest.raises(ValueError, match=r"^std has 3 numbers for 1 channels$"):
+        Preprocess(32, channels=1, std=(0.1, 0.2, 0.3))
+
+
+def test_imagenet_of_one_channel_is_the_average_over_colours():
+    mean, std = images.named_normalisation("imagenet", 1)
+    assert (mean, std) == (pytest.approx(0.449), pytest.approx(0.226))
+    one_BCHW = Preprocess(2, mean=mean, std=std).inputs(np.full((1, 2, 2), 255, np.uint8))
+    torch.testing.assert_close(one_BCHW, torch.full((1, 1, 2, 2), (1 - 0.449) / 0.226))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_torchxrayvision_spans_its_range_exactly(channels):
+    mean, std = images.named_normalisation("torchxrayvision", channels)
+    levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    found_BCHW = Preprocess(16, channels=channels, mean=mean, std=std).inputs(levels)
+    assert found_BCHW.shape == (1, channels, 16, 16)
+    assert (found_BCHW.min().item(), found_BCHW.max().item()) == (-1024.0, 1024.0)
+    theirs = (2 * (levels.astype(np.float32) / 255.0) - 1.0) * 1024  # torchxrayvision.datasets.normalize
+    np.testing.assert_array_equal(found_BCHW[0, -1].numpy(), theirs[0])
+
+
+def test_numbers_for_each_channel_survive_json():
+    preprocess = Preprocess(64, channels=3, mean=(0.4, 0.5, 0.6), std=(0.1, 0.2, 0.3), resize="area")
+    assert Preprocess.from_dict(json.loads(json.dumps(preprocess.as_dict()))) == preprocess
+    older = {"size": 64, "channels": 1, "pad": "black", "mean": 0.3, "std": 0.2}  # as written before there was `resize`
+    assert Preprocess.from_dict(older) == Preprocess(64, mean=0.3, std=0.2)

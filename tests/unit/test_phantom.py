@@ -7,6 +7,7 @@ from pyarrow import fs as pafs
 
 from pneumo_batch.core import images, manifest, phantom, thorax
 from pneumo_batch.core.audit import audit
+from pneumo_batch.core.roots import Roots
 
 SICK = ("bacteria", "virus")
 
@@ -116,7 +117,7 @@ def test_noise_has_about_unit_deviation():
 
 
 def test_shares_of_classes_and_subtypes(root):
-    listing, classes = manifest.discover(pafs.LocalFileSystem(), str(root), None)
+    listing, classes = manifest.discover(Roots.one(pafs.LocalFileSystem(), str(root)), None)
     assert classes == ["NORMAL", "PNEUMONIA"]
     rows = listing.group_by(["split", "class_name", "subtype"]).aggregate([("label", "count")]).to_pylist()
     counts = {(row["split"], row["class_name"], row["subtype"]): row["label_count"] for row in rows}
@@ -133,7 +134,7 @@ def test_shares_of_classes_and_subtypes(root):
 
 
 def test_names_are_those_of_the_kaggle_set_and_some_people_have_two_films(root):
-    listing, _ = manifest.discover(pafs.LocalFileSystem(), str(root), None)
+    listing, _ = manifest.discover(Roots.one(pafs.LocalFileSystem(), str(root)), None)
     ids = listing["image_id"].to_pylist()
     assert {"train/NORMAL/IM-0001-0001.jpeg", "train/NORMAL/NORMAL2-IM-0003-0001.jpeg"} <= set(ids)
     assert {"train/PNEUMONIA/person1_virus_3.jpeg", "train/PNEUMONIA/person1_bacteria_7.jpeg"} <= set(ids)
@@ -145,8 +146,8 @@ def test_names_are_those_of_the_kaggle_set_and_some_people_have_two_films(root):
 
 
 def test_the_audit_finds_nothing_but_people_of_two_films(root):
-    listing, _ = manifest.discover(pafs.LocalFileSystem(), str(root), None)
-    good, bad = manifest.inspect_batch(listing, pafs.LocalFileSystem(), str(root))
+    listing, _ = manifest.discover(Roots.one(pafs.LocalFileSystem(), str(root)), None)
+    good, bad = manifest.inspect_batch(listing, Roots.one(pafs.LocalFileSystem(), str(root)))
     result = audit(good, bad)
     assert (result.images, result.errors, result.warnings) == (105, [], [])
     assert result.modes == {"NORMAL": {"L": 45}, "PNEUMONIA": {"L": 60}}
@@ -161,7 +162,7 @@ def test_films_of_one_person_share_the_chest_and_not_the_pose():
 
 
 def test_every_image_has_a_mask_of_its_size(root):
-    listing, _ = manifest.discover(pafs.LocalFileSystem(), str(root), None)
+    listing, _ = manifest.discover(Roots.one(pafs.LocalFileSystem(), str(root)), None)
     assert phantom.mask_path("train/PNEUMONIA/person1_virus_5.jpeg") == "masks/train/PNEUMONIA/person1_virus_5.png"
     for row in listing.to_pylist():
         mask_HW = np.asarray(Image.open(root / phantom.mask_path(row["image_id"])))

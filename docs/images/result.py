@@ -1,0 +1,80 @@
+"""Draws the picture of the README from a run: python docs/images/result.py RUN docs/images/result.png
+
+One generated film with an opacity, chosen by rule: among them the one whose TT - TN of Grad-CAM is nearest the median.
+"""
+
+import io
+import sys
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from pneumo_batch import Run
+from pneumo_batch.core import similarity
+from pneumo_batch.report import figures
+from pneumo_batch.report.parts import method_name
+from pneumo_batch.report.source import Source
+
+_KINDS = ("true_true", "true_random", "true_true_cross")
+_VIEW = "magnitude"
+
+
+def choose(source: Source) -> str:
+    """The id of the film to show."""
+    cell, data = source.primary("grad_cam"), source.similarities
+    added_N = data.means(cell, "true_true") - data.means(cell, "true_random")
+    shown_N = np.flatnonzero(~np.isnan(added_N) & (data.labels_N == 1))
+    middle = np.argsort(added_N[shown_N])[len(shown_N) // 2]
+    return source.attributed["image_id"].to_pylist()[shown_N[middle]]
+
+
+def draw(source: Source) -> Figure:
+    """A row for each method: the film, its map under every variant, and what two maps share on average."""
+    image_id, size = choose(source), source.run.preprocess().size
+    film_HW = source.films.read([image_id], 224)[image_id]
+    columns = 2 + len(source.variants)
+    figure = Figure(figsize=(2 * columns, 2.1 * len(source.methods)), layout="constrained")
+    widths = [1] * (columns - 1) + [1.7]
+    axes = figure.subplots(len(source.methods), columns, squeeze=False, width_ratios=widths)
+    for row, method in zip(axes, source.methods, strict=True):
+        maps = [source.run.maps(method, name) for name in source.variants]
+        maps_VHW = np.stack([maps_NHW[ids.index(image_id)] for ids, maps_NHW in maps])
+        maps_VHW = similarity.prepare(maps_VHW, method, _VIEW, size)
+        clip = float(np.percentile(maps_VHW, 99))
+        for ax in row[:-1]:
+            ax.imshow(film_HW, cmap="gray", extent=(0, 1, 0, 1))
+            ax.set_axis_off()
+        row[0].set_title(method_name(method), fontsize=9)
+        for ax, name, map_HW in zip(row[1:-1], source.variants, maps_VHW, strict=True):
+            ax.imshow(map_HW, cmap="inferno", vmin=0, vmax=clip, alpha=0.75, extent=(0, 1, 0, 1))
+            ax.set_title(f"{name.partition('_')[0]} labels", fontsize=9, fontweight="normal")
+        draw_means(row[-1], source, method)
+    return figure
+
+
+def draw_means(ax, source: Source, method: str) -> None:
+    """Mean similarity of two true models, of a true and a random one, and of two true ones on other images."""
+    means = source.means_of(source.primary(method))
+    for place, kind in enumerate(_KINDS):
+        one, colour = means[kind], figures.KINDS[kind][2]
+        error = [[one["mean"] - one["ci_low"]], [one["ci_high"] - one["mean"]]]
+        ax.errorbar(one["mean"], place, xerr=error, fmt="o", color=colour, capsize=2)
+    ax.set_yticks(range(len(_KINDS)), [figures.KINDS[kind][1] for kind in _KINDS])
+    ax.set_ylim(len(_KINDS) - 0.5, -0.5)
+    ax.set_xlim(0, 1)
+    ax.grid(False, axis="y")
+    ax.set_title(f"similarity of maps: {source.verdict['methods'][method]['verdict']}", fontsize=9)
+
+
+def main(run: str, out: str) -> None:
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(figures.STYLE):
+        draw(Source(Run(run))).savefig(buffer, format="png", dpi=80)
+    Image.open(buffer).convert("RGB").save(Path(out), optimize=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

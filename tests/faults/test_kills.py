@@ -1,0 +1,100 @@
+"""Processes that are killed: the run itself, or one of its workers."""
+
+import signal
+
+import psutil
+import pytest
+
+from . import conftest
+from .conftest import Process, completed, has_file, same_results, stage_is
+
+pytestmark = pytest.mark.faults
+
+MOMENTS = {
+    "before the index": lambda run: lambda: run.store.exists("run.json"),
+    "indexing": lambda run: stage_is(run, "index", "running"),
+    "models are brought": lambda run: stage_is(run, "train", "running"),
+    "first file of maps": lambda run: has_file(run, "staging/maps", ".parquet"),
+    "maps are committed": lambda run: lambda: run.store.exists("maps"),
+    "first file of scores": lambda run: has_file(run, "staging/scores", ".parquet"),
+    "scores are committed": lambda run: lambda: run.store.exists("scores"),
+    "first file of the cascade": lambda run: has_file(run, "staging/cascades", ".parquet"),
+    "concluding": lambda run: stage_is(run, "conclude", "running"),
+    "reporting": lambda run: stage_is(run, "report", "running"),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_driver(moment, brought, untouched, tmp_path):
+    process = Process(brought, tmp_path / "run")
+    process.until(MOMENTS[moment](process.run))
+    process.kill()
+    assert process.run.record["status"] == "running"  # nobody could write anything else
+    same_results(completed(brought, tmp_path / "run"), untouched)
+
+
+@pytest.mark.parametrize("moment", ["first state saved", "first model finished"])
+def test_a_driver_killed_while_it_trains(moment, trained, untouched_trained, tmp_path):
+    process = Process(trained, tmp_path / "run")
+    states = conftest.Path(process.run.store.path("staging/train"))
+    conditions = {
+        "first state saved": lambda: any(states.rglob("state.pt")),
+        "first model finished": lambda: bool(process.run.variants()),
+    }
+    process.until(conditions[moment])
+    process.kill()
+    same_results(completed(trained, tmp_path / "run"), untouched_trained)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_an_interruption_is_noted_and_the_run_goes_on_later(number, code, brought, untouched, tmp_path):
+    process = Process(brought, tmp_path / "run")
+    process.until(has_file(process.run, "staging/maps", ".parquet"))
+    children = psutil.Process(process.process.pid).children(recursive=True)
+    process.process.send_signal(number)
+    assert process.wait() == code
+    assert "the same command continues the run" in process.log
+    assert not psutil.wait_procs(children, timeout=60)[1]
+    record = process.run.record
+    assert record["status"] == "failed"
+    assert record["stages"]["index"]["status"] == "complete"
+    same_results(completed(brought, tmp_path / "run"), untouched)
+
+
+def test_a_killed_attribution_actor_costs_nothing(brought, untouched, tmp_path):
+    process = Process(brought, tmp_path / "run")
+    process.until(has_file(process.run, "staging/maps", ".parquet"))
+    actors = process.workers("Attributor")
+    assert actors
+    actors[0].kill()
+    assert process.wait() == 0, process.log
+    same_results(process.run, untouched)
+
+
+def test_a_killed_training_worker_goes_on_from_its_last_state(trained, untouched_trained, tmp_path):
+    process = Process(trained, tmp_path / "run")
+    states = conftest.Path(process.run.store.path("staging/train"))
+    process.until(lambda: any(states.rglob("state.pt")))
+    workers = process.workers("RayTrainWorker")
+    assert workers
+    workers[0].kill()
+    assert process.wait() == 0, process.log
+    same_results(process.run, untouched_trained)
+
+
+def test_two_processes_on_one_run(brought, untouched, tmp_path):
+    first = Process(brought, tmp_path / "run")
+    first.until(stage_is(first.run, "index", "complete"))
+    second = Process(brought, tmp_path / "run")
+    assert second.wait() == 75
+    assert second.log.count("\n") == 1
+    assert "another process holds this run" in second.log
+    assert first.process.poll() is None
+    assert first.wait() == 0, first.log
+    same_results(first.run, untouched)
+
+
+def test_a_lock_file_of_a_dead_process_stops_nobody(brought, untouched, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").write_text("4194304")
+    same_results(completed(brought, tmp_path / "run"), untouched)

@@ -1,0 +1,224 @@
+"""Small concluded runs whose tables are written here, for tests of the report: no training, no Ray."""
+
+import html.parser
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from pneumo_batch import jobfile, report
+from pneumo_batch.core import evaluation, pairs, per_image, similarity, statistics, tables, verdict
+from pneumo_batch.run import Run
+
+EVIL = "PNEUMONIA</script><script>alert(1)</script> $x$"
+EVIL_FILE = '<img src=x onerror=alert(1)> & "quoted".png'
+SIZE = 32
+METRICS = ["spearman", "pearson"]
+
+
+def make_run(
+    root: Path, *, kinds=(2, 2), classes=("NORMAL", EVIL), methods=("integrated_gradients", "grad_cam"), curves=False
+) -> Run:
+    """A concluded run of 12 images a class below `root`, images included; `curves` adds the tables of curves."""
+    rng = np.random.default_rng(0)
+    values = {
+        "name": "tiny",
+        "data": {"root": str(root / "images"), "image_size": SIZE},
+        "train": {"true_seeds": list(range(kinds[0])), "random_seeds": list(range(100, 100 + kinds[1]))},
+        "attribution": {"methods": list(methods)},
+        "compare": {"metrics": METRICS, "resamples": 100},
+        "cascade": {"seeds": [7, 8] if curves else []},
+    }
+    job = jobfile.parse(values, source="test")
+    run = Run.create(root / "run", job, "f" * 64)
+    manifest = _manifest(root / "images", classes, rng)
+    run.store.write_table("manifest/part-0.parquet", manifest)
+    rejected = [{"image_id": "test/bad.png", "split": "test", "stage": "index", "reason": "truncated <b>file</b>"}]
+    run.store.write_table("quarantine.parquet", pa.Table.from_pylist(rejected, schema=tables.QUARANTINE))
+    names = [f"true_{i}" for i in range(kinds[0])] + [f"random_{100 + i}" for i in range(kinds[1])]
+    for name in names:
+        _write_model(run, name, manifest, classes, rng)
+    images = manifest.filter(pa.compute.equal(manifest["split"], "test")).sort_by("image_id")
+    _write_maps(run, images, names, methods, rng)
+    _conclude(run, images, names, classes, rng)
+    if curves:
+        _write_curves(run, methods)
+    run.stage("conclude", status="complete", seconds=0.1, counts={"methods": len(methods)})
+    return run
+
+
+def _manifest(folder: Path, classes, rng) -> pa.Table:
+    rows = []
+    for label, name in enumerate(classes):
+        for i, split in enumerate(["train"] * 4 + ["val"] * 2 + ["test"] * 6):
+            stem = EVIL_FILE if (label, i) == (1, 6) else f"person{label}_{i}.png"
+            image_id = f"{split}/{label}/{stem}"
+            pixels = rng.integers(0, 255, (40 + i, 50), dtype=np.uint8)
+            (folder / image_id).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / image_id)
+            row = {
+                "image_id": image_id,
+                "split": split,
+                "class_name": name,
+                "label": label,
+                "patient_id": f"{label}-{i}",
+            }
+            row |= {"patient_id": f"{label}-{i}", "width": 50, "height": 40 + i, "mode": "L"}
+            row |= {"subtype": "virus" if label and i % 2 else None}
+            rows.append({**row, "bytes": 10, "sha256": f"{label}-{i}"})
+    return pa.Table.from_pylist(rows, schema=tables.MANIFEST)
+
+
+def _write_model(run: Run, name: str, manifest: pa.Table, classes, rng) -> None:
+    outputs = 1 if len(classes) == 2 else len(classes)
+    logits, labels = {}, {}
+    for split in ("train", "val", "test"):
+        rows = manifest.filter(pa.compute.equal(manifest["split"], split)).sort_by("image_id")
+        labels[split] = rows["label"].to_numpy()
+        noise = rng.standard_normal((len(labels[split]), outputs)).astype(np.float32)
+        skill = 2.0 if name.startswith("true") else 0.0
+        hot = np.eye(len(classes), dtype=np.float32)[labels[split]]
+        logits[split] = noise + skill * (hot if outputs > 1 else 2 * labels[split][:, None].astype(np.float32) - 1)
+    is_true = name.startswith("true")
+    record = {
+        "name": name,
+        "kind": "true" if is_true else "random",
+        "seed": int(name.rpartition("_")[2]),
+        "network": "cnn5",
+        "classes": list(classes),
+        "outputs": outputs,
+        "preprocess": {"size": SIZE, "channels": 1, "pad": "black", "mean": 0.5, "std": 0.25},
+        **evaluation.measure(logits, labels),
+        "epochs": 2,
+        "chosen_epoch": 2,
+        "memorised": None if is_true else 1.0,
+        "label_agreement": 1.0 if is_true else 0.5,
+    }
+    run.store.write_json(f"models/{name}/model.json", record)
+    epochs = [
+        {"variant": name, "epoch": i, "learning_rate": 1e-3, "train_loss": 1 / i, "train_accuracy": 0.5} for i in (1, 2)
+    ]
+    run.store.write_table(f"models/{name}/history.parquet", pa.Table.from_pylist(epochs, schema=tables.HISTORY))
+    run.store.write_table(f"models/{name}/predictions.parquet", evaluation.predictions(manifest, logits))
+
+
+def _write_maps(run: Run, images: pa.Table, names, methods, rng) -> None:
+    shapes = {method: (SIZE, SIZE) if method == "integrated_gradients" else (4, 4) for method in methods}
+    schema = tables.maps_schema(shapes, names, [])
+    columns = []
+    for field in schema:
+        if field.name in images.column_names:
+            columns.append(images[field.name].combine_chunks())
+        elif field.name.startswith("logit__"):
+            columns.append(pa.array(np.zeros(images.num_rows, np.float32)))
+        else:
+            columns.append(tables.tensor_column(rng.standard_normal((images.num_rows, *field.type.shape))))
+    run.store.write_table("maps/part-0.parquet", pa.Table.from_arrays(columns, schema=schema))
+
+
+def _conclude(run: Run, images: pa.Table, names, classes, rng) -> None:
+    """Scores drawn at random, true pairs more alike; everything after them is computed."""
+    job, variants = run.job, [(name, name.startswith("true")) for name in names]
+    cells = itertools.product(job.attribution.methods, similarity.VIEWS, similarity.SCALES, METRICS)
+    rows = []
+    for (method, view, scale, metric), (kind, chosen) in itertools.product(cells, pairs.plan(variants).items()):
+        for (a, b), image in itertools.product(chosen, images.to_pylist()):
+            score = rng.uniform(0.5, 1.0) if kind == "true_true" else rng.uniform(-0.2, 0.3)
+            row = {"method": method, "view": view, "scale": scale, "metric": metric, "kind": kind, "variant_a": a}
+            row |= {key: image[key] for key in ("image_id", "label", "patient_id")}
+            rows.append({**row, "variant_b": b, "score": score, "degenerate": False})
+    scores = pa.Table.from_pylist(rows, schema=tables.SCORES)
+    run.store.write_table("scores/part-0.parquet", scores)
+    data = per_image.gather(scores, images)
+    true, random = ([name for name, is_true in variants if is_true == wanted] for wanted in (True, False))
+    run.store.write_table("summary.parquet", statistics.summarise(data, classes, resamples=100))
+    tests = statistics.calibrated_test(data, true, random, resamples=100)
+    primary, facts = job.compare.primary, [verdict.VariantFacts(name, is_true) for name, is_true in variants]
+    found = {
+        "primary": primary.model_dump(),
+        "margin": 0.05,
+        "methods": verdict.conclude(facts, tests, (primary.view, primary.scale, primary.metric), 0.05),
+        "variants": {name: _judged(run, name) for name in names},
+        "degenerate": {f"{job.attribution.methods[0]}/signed": dict.fromkeys(names, 1)},
+    }
+    run.store.write_json("verdict.json", found)
+
+
+def _write_curves(run: Run, methods) -> None:
+    """Parameter randomization of three layers, and agreement at two grid sizes, as round numbers."""
+    randomized, scales = [], []
+    places = list(itertools.product(methods, similarity.VIEWS))
+    for (method, view), scale, metric in itertools.product(places, similarity.SCALES, METRICS):
+        for mode, depth in [*(("cascade", depth) for depth in range(4)), *(("independent", d) for d in (1, 2, 3))]:
+            row = {"variant": "true_0", "method": method, "view": view, "scale": scale, "metric": metric, "mode": mode}
+            mean = 1 - depth / 4
+            row |= {"depth": depth, "layer": ("", "fc.3", "fc.0", "conv1.0")[depth], "images": 12, "pairs": 24}
+            row |= {"mean": mean, "ci_low": mean - 0.1, "ci_high": min(1.0, mean + 0.1), "entropy": depth / 3}
+            randomized.append({**row, "degenerate": int(depth == 3)})
+    for (method, view), grid in itertools.product(places, (4, 8)):
+        low = 0.1 if grid == 4 else -0.1
+        row = {"method": method, "view": view, "grid": grid, "images": 12, "mean_tt": 0.8, "mean_ttx": 0.4}
+        scales.append({**row, "mean_tn": 0.3, "difference_low": low, "difference_high": 0.6})
+    run.store.write_table("cascade_summary.parquet", pa.Table.from_pylist(randomized, schema=tables.CASCADE_SUMMARY))
+    run.store.write_table("scales.parquet", pa.Table.from_pylist(scales, schema=tables.SCALES))
+
+
+def _judged(run: Run, name: str) -> dict:
+    record = run.model_record(name)
+    keys = ("kind", "seed", "network", "epochs", "chosen_epoch", "memorised", "label_agreement", "threshold")
+    test = {**record["metrics"]["test"], "auroc_interval": [0.4, 0.9]}
+    accuracy = record["metrics"]["train"]["accuracy"]
+    return {**{key: record[key] for key in keys}, "training_accuracy": accuracy, "test": test}
+
+
+class Page(html.parser.HTMLParser):
+    """Tags with their attributes, the text of scripts, and tables by name as rows of cell texts."""
+
+    def __init__(self, text: str):
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict]] = []
+        self.scripts: list[str] = []
+        self.tables: dict[str, list[list[str]]] = {}
+        self.text: list[str] = []
+        self._inside = self._table = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._inside = tag
+        if tag == "script":
+            self.scripts.append("")
+        if "data-table" in dict(attrs):
+            self._table = dict(attrs)["data-table"]
+            self.tables[self._table] = []
+        if tag == "tr":
+            self.tables[self._table].append([])
+        if tag in ("td", "th"):
+            self.tables[self._table][-1].append("")
+
+    def handle_endtag(self, tag):
+        self._inside = ""
+
+    def handle_data(self, data):
+        if self._inside == "script":
+            self.scripts[-1] += data
+        elif self._inside in ("td", "th"):
+            self.tables[self._table][-1][-1] += data
+        elif self._inside != "style":
+            self.text.append(data)
+
+    def of(self, tag: str) -> list[dict]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def build(run: Run) -> tuple[Run, Page, str, dict]:
+    counts = report.run(run.job, run, None)
+    text = run.store.read_bytes("report/index.html").decode()
+    return run, Page(text), text, counts
+
+
+def shown(value: float) -> str:
+    """A number as the page writes it."""
+    return f"{value:.3f}".replace("-", "−") if abs(value) >= 0.0005 or value == 0 else f"{value:.1g}".replace("-", "−")

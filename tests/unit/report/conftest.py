@@ -1,0 +1,21 @@
+import pytest
+from report_runs import build, make_run
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    return build(make_run(tmp_path_factory.mktemp("full"), curves=True))
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    return build(make_run(tmp_path_factory.mktemp("pair"), kinds=(1, 1), methods=("integrated_gradients",)))
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """Three classes, and the image folder gone."""
+    root = tmp_path_factory.mktemp("many")
+    run = make_run(root, classes=("A", "B", "C"), methods=("integrated_gradients",))
+    (root / "images").rename(root / "moved")
+    return build(run)

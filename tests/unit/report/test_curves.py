@@ -1,0 +1,41 @@
+from pathlib import Path
+
+
+def figures(run) -> set[str]:
+    return {Path(name).name for name in run.store.files("report/figures")}
+
+
+def alt(page, start: str) -> str:
+    (found,) = [one["alt"] for one in page.of("img") if one["alt"].startswith(start)]
+    return found
+
+
+def test_every_method_has_its_curves_and_their_values_in_words(full):
+    run, page, _, _ = full
+    assert {"randomization_grad_cam.svg", "randomization.csv", "scales_integrated_gradients.svg"} <= figures(run)
+    words = alt(page, "Grad-CAM: spearman of maps to those of the untouched network")
+    for place in ("magnitude, pixel", "magnitude, region", "signed, pixel", "signed, region"):
+        assert f"{place} 0.75 after the top layer, 0.25 after all" in words
+    assert "signed 8 × 8 TT 0.80 TTx 0.40 TN 0.30" in alt(page, "Grad-CAM: similarity by the number of cells")
+
+
+def test_the_curve_in_words_is_that_of_the_primary_cell(full):
+    _, page, _, _ = full
+    assert any("true_0 with its 3 layers" in line and "2 draws" in line for line in page.text)
+    (line,) = [line for line in page.text if line.startswith("Grad-CAM, magnitude view, region scale: spearman to")]
+    assert "0.75 (0.650 to 0.850) once the top layer alone (fc.3)" in line
+    assert "0.25 (0.150 to 0.350) with all of them; the output's entropy goes from 0.00 to 1.00 bits" in line
+    assert "left out: 1 of 96" in line  # four depths of 24 pairs
+
+
+def test_the_table_of_curves_is_that_of_the_run(full):
+    run, page, _, _ = full
+    rows = page.tables["randomization"]
+    assert rows[0] == [name for name in run.cascade_summary().columns if name != "variant"]
+    assert len(rows) == 1 + 2 * 2 * 2 * 2 * 7
+
+
+def test_a_run_without_curves_has_none(pair):
+    run, page, _, _ = pair
+    assert "randomization" not in page.tables
+    assert not [name for name in figures(run) if name.startswith(("randomization", "scales"))]

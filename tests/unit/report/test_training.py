@@ -1,0 +1,40 @@
+import numpy as np
+from report_runs import EVIL, shown
+
+from pneumo_batch.core import classification
+from pneumo_batch.report import training_figures
+
+_FIRST = ("accuracy", "balanced_accuracy", "auroc")
+
+
+def test_metrics_are_those_of_the_models(full):
+    run, page, _, _ = full
+    rows = {(row[0], row[2]): row for row in page.tables["metrics"][1:]}
+    assert len(rows) == 4 * 3
+    for (name, split), row in rows.items():
+        measured = run.model_record(name)["metrics"][split]
+        assert row[3:7] == [str(measured["images"]), *(shown(measured[k]) for k in _FIRST)]
+
+
+def test_accuracy_by_subtype_is_counted(full):
+    run, page, _, _ = full
+    predicted = run.store.read_table("models/true_0/predictions.parquet").to_pandas()
+    predicted = predicted[predicted["split"] == "test"].merge(run.manifest()[["image_id", "subtype"]], on="image_id")
+    said = 1 / (1 + np.exp(-np.array([row[0] for row in predicted["logits"]], dtype=np.float64)))
+    right = (said >= run.model_record("true_0")["threshold"]) == (predicted["label"] == 1)
+    expected = {
+        "NORMAL": right[predicted["label"] == 0].mean(),
+        EVIL: right[(predicted["label"] == 1) & predicted["subtype"].isna()].mean(),
+        f"{EVIL}, virus": right[predicted["subtype"] == "virus"].mean(),
+    }
+    rows = {row[2]: row[4] for row in page.tables["subtypes"][1:] if row[0] == "true_0"}
+    assert rows == {name: shown(value) for name, value in expected.items()}
+
+
+def test_operating_points():
+    scores_N, positive_N = np.array([0.9, 0.8, 0.8, 0.1]), np.array([True, True, False, False])
+    hits_T, false_T = training_figures.operating_points(scores_N, positive_N)
+    assert hits_T.tolist() == [1, 2, 2]
+    assert false_T.tolist() == [0, 1, 2]
+    area = np.trapezoid([0, *hits_T / 2], [0, *false_T / 2])
+    assert area == classification.auroc(scores_N, positive_N) == 0.875

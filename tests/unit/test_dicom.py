@@ -1,0 +1,284 @@
+"""DICOM films: gray values solved by hand, files that pydicom ships, and what must not leave a header."""
+
+import hashlib
+import io
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
+
+from pneumo_batch.core import images
+from pneumo_batch.core.images import ImageInfo, Preprocess, RejectedImage
+
+SHIPPED = Path(pydicom.__file__).parent / "data" / "test_files"
+RAMP_HW = np.array([[0, 1000, 2000], [3000, 4000, 4095]], np.uint16)
+
+
+def film(stored_HW=RAMP_HW, *, bits=12, photometric="MONOCHROME2", syntax=ExplicitVRLittleEndian, **elements):
+    """The bytes of a DICOM file; further keyword arguments are elements of its header."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = syntax
+    meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
+    meta.MediaStorageSOPInstanceUID = "1.2.3"
+    dataset = FileDataset("film", {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.PatientName = "Secret^Person"
+    dataset.PatientBirthDate = "19700131"
+    dataset.PatientID = "MRN-4711"
+    dataset.Rows, dataset.Columns = stored_HW.shape[-2:] if stored_HW.ndim < 4 else stored_HW.shape[1:3]
+    dataset.SamplesPerPixel = 1
+    dataset.PhotometricInterpretation = photometric
+    dataset.BitsAllocated = 8 * stored_HW.itemsize
+    dataset.BitsStored, dataset.HighBit = bits, bits - 1
+    dataset.PixelRepresentation = int(stored_HW.dtype.kind == "i")
+    dataset.PixelData = stored_HW.tobytes()
+    dataset["PixelData"].VR = "OB" if stored_HW.itemsize == 1 else "OW"
+    for name, value in elements.items():
+        if value is None:
+            del dataset[name]
+        else:
+            setattr(dataset, name, value)
+    stream = io.BytesIO()
+    dataset.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def table(values, first, bits):
+    item = Dataset()
+    item.LUTDescriptor = [len(values), first, bits]
+    item.LUTData = list(values)
+    item["LUTData"].VR = item["LUTDescriptor"].VR = "US"
+    return item
+
+
+def gray_of(data):
+    return np.asarray(images._decode(data)[1])
+
+
+def test_inspect_tells_size_mode_and_a_pseudonym():
+    patient = "dicom-" + hashlib.sha256(b"MRN-4711").hexdigest()[:16]
+    assert images.inspect(film()) == ImageInfo(3, 2, "DICOM MONOCHROME2 12-bit", patient)
+    assert images.inspect(film(PatientID=" MRN-4711 ")).patient == patient
+    assert images.inspect(film(PatientID=None)).patient is None
+    assert images.inspect(film(PatientID="")).patient is None
+
+
+def test_without_a_window_the_stored_bits_are_the_range():
+    # 255 * 1000 / 4095 = 62.27 and so on: nothing of a film is cut off
+    np.testing.assert_array_equal(gray_of(film()), [[0, 62, 125], [187, 249, 255]])
+    np.testing.assert_array_equal(gray_of(film(RAMP_HW * 16, bits=16)), [[0, 62, 125], [187, 249, 255]])
+    bytes_HW = np.array([[0, 7], [200, 255]], np.uint8)
+    np.testing.assert_array_equal(gray_of(film(bytes_HW, bits=8)), bytes_HW)
+
+
+def test_signed_values():
+    signed_HW = np.array([[-2048, 0, 2047]], np.int16)  # 255 * 2048 / 4095 = 127.53
+    np.testing.assert_array_equal(gray_of(film(signed_HW)), [[0, 128, 255]])
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {},
+        {"WindowCenter": 2048, "WindowWidth": 2000},
+        {"WindowCenter": 2047.5, "WindowWidth": 300, "VOILUTFunction": "SIGMOID"},
+    ],
+    ids=["bits", "window", "sigmoid"],
+)
+def test_monochrome1_is_monochrome2_with_black_and_white_changed(elements):
+    values_HW = np.random.default_rng(0).integers(0, 4096, (32, 32), dtype=np.uint16)
+    if elements:
+        # the window of the negative lies at the mirrored place; LINEAR counts from c - 0.5
+        mirrored = elements | {"WindowCenter": 4095 - elements["WindowCenter"]}
+        mirrored["WindowCenter"] += 1 if "VOILUTFunction" not in elements else 0
+    else:
+        mirrored = {}
+    positive = film(values_HW, **elements)
+    negative = film(4095 - values_HW, photometric="MONOCHROME1", **mirrored)
+    np.testing.assert_array_equal(gray_of(positive), gray_of(negative))
+    np.testing.assert_array_equal(Preprocess(16).pixels(positive), Preprocess(16).pixels(negative))
+    assert images.inspect(negative).mode == "DICOM MONOCHROME1 12-bit"
+
+
+def test_window_by_the_formula_of_the_standard():
+    # PS3.3 C.11.2.1.2.1, c = 2000, w = 2001: ((x - 1999.5) / 2000 + 0.5) * 255, so 1500 -> 63.81
+    values_HW = np.array([[0, 999, 1500, 2500, 3001, 4095]], np.uint16)
+    found = gray_of(film(values_HW, WindowCenter=2000, WindowWidth=2001))
+    np.testing.assert_array_equal(found, [[0, 0, 64, 191, 255, 255]])
+    # LINEAR_EXACT: ((x - c) / w + 0.5) * 255, so 1500 -> 63.75 + 255 / 4 of w = 2000
+    exact = film(values_HW, WindowCenter=2000, WindowWidth=2000, VOILUTFunction="LINEAR_EXACT")
+    np.testing.assert_array_equal(gray_of(exact), [[0, 0, 64, 191, 255, 255]])
+    # SIGMOID: 255 / (1 + exp(-4 (x - c) / w)): at c one half, at c + w / 4 0.7311
+    sigmoid = film(
+        np.array([[0, 2000, 2250]], np.uint16), WindowCenter=2000, WindowWidth=1000, VOILUTFunction="SIGMOID"
+    )
+    np.testing.assert_array_equal(gray_of(sigmoid), [[0, 128, 186]])
+
+
+def test_of_several_windows_the_first_counts():
+    several = film(WindowCenter=[2000, 100], WindowWidth=[2001, 10])
+    np.testing.assert_array_equal(gray_of(several), gray_of(film(WindowCenter=2000, WindowWidth=2001)))
+
+
+def test_the_window_is_one_of_rescaled_values():
+    # x = 2 v - 1000: the window 1000 to 3000 of x is 1000 to 2000 of v
+    values_HW = np.array([[0, 1000, 1500, 2000, 4095]], np.uint16)
+    rescaled = film(
+        values_HW,
+        RescaleSlope=2,
+        RescaleIntercept=-1000,
+        WindowCenter=2000,
+        WindowWidth=2000,
+        VOILUTFunction="LINEAR_EXACT",
+    )
+    np.testing.assert_array_equal(gray_of(rescaled), [[0, 0, 128, 255, 255]])
+
+
+def test_a_falling_rescale_turns_the_film_over():
+    falling = {"RescaleSlope": -1, "RescaleIntercept": 4095}
+    np.testing.assert_array_equal(gray_of(film(**falling)), gray_of(film(4095 - RAMP_HW)))
+    window = {"WindowCenter": 2000, "WindowWidth": 1000, "VOILUTFunction": "LINEAR_EXACT"}
+    np.testing.assert_array_equal(gray_of(film(**falling, **window)), gray_of(film(4095 - RAMP_HW, **window)))
+
+
+def test_lookup_tables():
+    values_HW = np.array([[0, 1, 2, 3, 9]], np.uint16)
+    modality = film(values_HW, ModalityLUTSequence=[table([0, 16384, 32768, 65535], 0, 16)])
+    np.testing.assert_array_equal(gray_of(modality), [[0, 64, 128, 255, 255]])  # the last entry goes on
+    voi = film(values_HW, VOILUTSequence=[table([0, 2048, 4095], 1, 12)])
+    np.testing.assert_array_equal(gray_of(voi), [[0, 0, 128, 255, 255]])
+    both = film(values_HW, VOILUTSequence=[table([0, 2048, 4095], 1, 12)], WindowCenter=2, WindowWidth=2)
+    np.testing.assert_array_equal(gray_of(both), gray_of(voi))
+
+
+def test_a_long_table_of_bytes_is_indexed_in_full():
+    """A table from 12 to 8 bits, as film digitisers write it: entry v is v // 16."""
+    long = film(VOILUTSequence=[table([v // 16 for v in range(4096)], 0, 8)])
+    np.testing.assert_array_equal(gray_of(long), RAMP_HW // 16)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (film(PixelData=None), "DICOM without pixel data"),
+        (film(photometric="RGB", SamplesPerPixel=3), "colour DICOM: only MONOCHROME1 and MONOCHROME2 are read"),
+        (film(np.zeros((2, 4, 4), np.uint16), NumberOfFrames=2), "DICOM of several frames (2): export one file a film"),
+        (film(np.zeros((4, 4), np.uint32), bits=32), "DICOM of 32 bits: 1 to 16 are read"),
+        (film(syntax=DeflatedExplicitVRLittleEndian), "deflated DICOM file: save it without deflating"),
+        (film(RescaleSlope=0, RescaleIntercept=3), "DICOM rescale or window that turns every pixel into one value"),
+        (film(WindowCenter=5, WindowWidth=0), "DICOM lookup table, rescale or window that cannot be applied"),
+        (film(VOILUTSequence=[table([0, 300], 0, 8)]), "DICOM lookup table with values beyond its declared bits"),
+        (film(Rows=9), "damaged DICOM pixel data"),
+        (film()[:300], "DICOM without pixel data"),
+    ],
+)
+def test_what_is_no_film_is_rejected_with_a_reason(data, reason):
+    for reader in (images.inspect, Preprocess(8).pixels):
+        with pytest.raises(RejectedImage) as error:
+            reader(data)
+        assert str(error.value).removesuffix(" (ValueError)") == reason
+
+
+def test_bits_beyond_the_declared_ones_are_not_read_as_brightness():
+    """The upper four of sixteen bits once held overlays."""
+    np.testing.assert_array_equal(gray_of(film(RAMP_HW | 0xF000)), gray_of(film()))
+
+
+def test_a_film_too_large_is_rejected_before_it_is_decoded(monkeypatch):
+    monkeypatch.setattr(images, "MAX_PIXELS", 5)
+    with pytest.raises(RejectedImage, match=r"^too large: 3 x 2 pixels$"):
+        images.inspect(film())
+
+
+def outcome(data):
+    try:
+        return "" if Preprocess(8).pixels(data).shape == (8, 8) else "wrong shape"
+    except RejectedImage as error:
+        return str(error)
+
+
+def test_damaged_films_are_always_a_rejection_or_pixels_and_say_nothing_of_the_header():
+    rng = np.random.default_rng(2)
+    whole = film(WindowCenter=2000, WindowWidth=2001)
+    reasons = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(300):
+            data = bytearray(whole)
+            for position in rng.integers(132, len(data), 6):
+                data[position] = rng.integers(256)
+            reasons.append(outcome(bytes(data)))
+    assert len([reason for reason in reasons if reason]) > 10
+    assert not [reason for reason in reasons if "Secret" in reason or "4711" in reason]
+
+
+# ------------------------------------------------------------------------------------------- files that pydicom ships
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "size"),
+    [
+        ("dicomdirtests/77654033/CR1/6154", "DICOM MONOCHROME1 12-bit", (16, 16)),
+        ("MR_small.dcm", "DICOM MONOCHROME2 16-bit", (64, 64)),
+        ("JPEGLSNearLossless_08.dcm", "DICOM MONOCHROME2 8-bit", (10, 45)),
+        ("693_J2KI.dcm", "DICOM MONOCHROME2 14-bit", (512, 512)),
+    ],
+)
+def test_shipped_files_are_described(name, mode, size):
+    found = images.inspect((SHIPPED / name).read_bytes())
+    assert (found.mode, found.width, found.height) == (mode, *size)
+
+
+@pytest.mark.parametrize("other", ["RLE", "bigendian", "implicit", "jp2klossless", "jpeg_ls_lossless"])
+def test_one_film_in_every_encoding(other):
+    """The same magnetic resonance image, uncompressed and by five other transfer syntaxes."""
+    plain_HW = gray_of((SHIPPED / "MR_small.dcm").read_bytes())
+    assert len(np.unique(plain_HW)) > 100
+    np.testing.assert_array_equal(gray_of((SHIPPED / f"MR_small_{other}.dcm").read_bytes()), plain_HW)
+
+
+def test_a_shipped_radiograph_by_hand():
+    """Computed radiography, MONOCHROME1, x = 0.684 v + 200, LINEAR window: (x - 1599.5) / 2799 + 0.5."""
+    path = SHIPPED / "dicomdirtests" / "77654033" / "CR1" / "6154"
+    dataset = pydicom.dcmread(path)
+    header = [
+        float(dataset[name].value) for name in ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth")
+    ]
+    assert header == [0.684, 200, 1600, 2800]
+    share_HW = np.clip((0.684 * dataset.pixel_array + 200 - 1599.5) / 2799 + 0.5, 0, 1)
+    np.testing.assert_array_equal(gray_of(path.read_bytes()), np.rint(255 * (1 - share_HW)))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("examples_rgb_color.dcm", "colour DICOM"),
+        ("examples_ybr_color.dcm", r"several frames \(30\)"),
+        ("examples_palette.dcm", "colour DICOM"),
+        ("test-SR.dcm", "without pixel data"),
+        ("rtdose_1frame.dcm", "32 bits"),
+        ("image_dfl.dcm", "deflated"),
+        ("MR_truncated.dcm", "damaged DICOM pixel data"),
+    ],
+)
+def test_shipped_files_that_are_no_radiographs(name, reason):
+    with pytest.raises(RejectedImage, match=reason):
+        images.inspect((SHIPPED / name).read_bytes())
+
+
+def test_without_pydicom_one_line_says_what_to_install(tmp_path):
+    path = tmp_path / "film.dcm"
+    path.write_bytes(film())
+    code = (
+        "import sys; sys.modules['pydicom'] = None\n"
+        "from pneumo_batch.core import images\n"
+        "try: images.inspect(open(sys.argv[1], 'rb').read())\n"
+        "except images.RejectedImage as error: print(error)"
+    )
+    result = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert result.stdout == "DICOM needs pydicom: pip install 'pneumo-batch[dicom]'\n"
