@@ -299,15 +299,15 @@ class VariantSpec(Section):
     """Whether it was trained on true or on random labels."""
     checkpoint: str = neutral(min_length=1)  # its content is in the fingerprint, not its place
     """File of weights: safetensors, or a state dict that torch loads with weights_only."""
-    normalise: tuple[float, float] | None = result(None)
-    """Mean and standard deviation it was trained with, of pixels in [0, 1] (default: those of [data])."""
+    normalise: Literal["imagenet", "torchxrayvision"] | tuple[float, float] | None = result(None)
+    """What it was trained with: mean and standard deviation of pixels in [0, 1], or a name (default: as in [data])."""
     channels: Literal[1, 3] | None = result(None)
     """Input channels it was trained with (default: those of [data])."""
 
     @field_validator("normalise")
     @classmethod
     def _positive_std(cls, value: Any) -> Any:
-        if value is not None and value[1] <= 0:
+        if isinstance(value, tuple) and value[1] <= 0:
             raise ValueError("the standard deviation must be above 0")
         return value
 

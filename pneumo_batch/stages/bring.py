@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pneumo_batch.config import Job, JobError, VariantSpec
 from pneumo_batch.core import checkpoints, evaluation, networks, pretrained, programs, training
-from pneumo_batch.core.images import Preprocess, Split
+from pneumo_batch.core.images import Preprocess, Split, named_normalisation
 from pneumo_batch.run import PROGRAM, STAGING, Run
 
 
@@ -80,8 +80,9 @@ class Images:
 
 def load(spec: VariantSpec, job: Job, run: Run, images: Images) -> None:
     """Check a checkpoint against the job's network and write it into `models/`. Raises JobError if it does not fit."""
-    preprocess, outputs = _preprocess(spec, images.preprocess), networks.outputs_for(images.classes)
+    outputs = networks.outputs_for(images.classes)
     try:
+        preprocess = own_preprocess(spec, images.preprocess)
         model = networks.build(
             job.network.name, image_size=preprocess.size, channels=preprocess.channels, outputs=outputs
         )
@@ -113,7 +114,9 @@ def load(spec: VariantSpec, job: Job, run: Run, images: Images) -> None:
     run.store.move(folder, f"models/{spec.name}")
 
 
-def _preprocess(spec: VariantSpec, common: Preprocess) -> Preprocess:
+def own_preprocess(spec: VariantSpec, common: Preprocess) -> Preprocess:
     """The run's, but for what the variant was trained with instead. Size and padding are common: maps are compared."""
-    mean, std = spec.normalise or (common.mean, common.std)
-    return dataclasses.replace(common, mean=mean, std=std, channels=spec.channels or common.channels)
+    channels, given = spec.channels or common.channels, spec.normalise
+    named = named_normalisation(given, channels) if isinstance(given, str) else given
+    mean, std = named or (common.mean, common.std)
+    return dataclasses.replace(common, mean=mean, std=std, channels=channels)
