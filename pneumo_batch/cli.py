@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from pneumo_batch import __version__
+from pneumo_batch import __version__, cli_exchange
 
 EXIT_ERROR, EXIT_USAGE, EXIT_DATA, EXIT_VERDICT, EXIT_BUSY, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 3, 4, 75, 130, 143
 _STAGES = ("index", "train", "attribute", "compare", "cascade", "conclude", "report")
@@ -225,9 +225,13 @@ def report(run_dir: str, browse: bool) -> None:
         webbrowser.open(Path(opened.store.path(REPORT)).as_uri())
 
 
+cli.add_command(cli_exchange.export)
+cli.add_command(cli_exchange.track)
+
+
 @cli.group()
 def data() -> None:
-    """Write or check image data."""
+    """Write, download or check image data."""
 
 
 @data.command()
@@ -252,6 +256,9 @@ def demo(folder: str, train: int, test: int, seed: int, size: int) -> None:
         raise JobError(f"{folder}: exists already; choose a new folder")
     phantom.write(Path(folder), train=train, test=test, seed=seed, image_size=size)
     click.echo(folder)
+
+
+data.add_command(cli_exchange.fetch)
 
 
 @data.command()

@@ -114,7 +114,9 @@ class Network(Section):
     """The classifier."""
 
     name: str = result("cnn5", min_length=1)
-    """cnn5, resnet18, another torchvision classification network, or "module:callable"."""
+    """cnn5, a torchvision name, torchxrayvision:densenet121, "module:callable", or a program (*.pt, *.pt2: is run)."""
+    weights: str = result("none", min_length=1)
+    """What training starts from: "none", "imagenet" (torchvision's file, if its cache has it), or a file of weights."""
 
 
 class Train(Section):
@@ -297,6 +299,17 @@ class VariantSpec(Section):
     """Whether it was trained on true or on random labels."""
     checkpoint: str = neutral(min_length=1)  # its content is in the fingerprint, not its place
     """File of weights: safetensors, or a state dict that torch loads with weights_only."""
+    normalise: Literal["imagenet", "torchxrayvision"] | tuple[float, float] | None = result(None)
+    """What it was trained with: mean and standard deviation of pixels in [0, 1], or a name (default: as in [data])."""
+    channels: Literal[1, 3] | None = result(None)
+    """Input channels it was trained with (default: those of [data])."""
+
+    @field_validator("normalise")
+    @classmethod
+    def _positive_std(cls, value: Any) -> Any:
+        if isinstance(value, tuple) and value[1] <= 0:
+            raise ValueError("the standard deviation must be above 0")
+        return value
 
 
 class Job(Section):

@@ -38,6 +38,7 @@ SUMMARY = "summary.parquet"
 SCALES = "scales.parquet"
 REPORT = "report/index.html"
 STAGING = "staging"  # tables in the making: outside the folders that readers open
+PROGRAM = "network.pt"  # beside the weights of a variant whose network is a file
 PHANTOM = "phantom"  # the generated images of a phantom run
 
 
@@ -190,16 +191,16 @@ class Run:
         return model.eval()
 
     def untrained(self, variant: str) -> "torch.nn.Module":
-        """The network of a variant with fresh weights, from torch's current random state."""
+        """The network of a variant with fresh weights, from torch's current random state (a file's with its own)."""
         from pneumo_batch.core import networks
 
         record = self.model_record(variant)
-        return networks.build(
-            record["network"],
-            image_size=record["preprocess"]["size"],
-            channels=record["preprocess"]["channels"],
-            outputs=record["outputs"],
-        )
+        preprocess = record["preprocess"]
+        shape = {"image_size": preprocess["size"], "channels": preprocess["channels"], "outputs": record["outputs"]}
+        program = f"models/{variant}/{PROGRAM}"
+        if self.store.exists(program):
+            return networks.program(record["network"], self.store.read_bytes(program), **shape)
+        return networks.build(record["network"], **shape)
 
     def inputs(self, ids: Sequence[str], variant: str | None = None) -> "torch.Tensor":
         """The exact network inputs (N, C, H, W) float32 of images, read from the data root.

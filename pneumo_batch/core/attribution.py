@@ -6,7 +6,6 @@ Grad-CAM at its layer's resolution. Images go through one by one, so nothing dep
 Array legend: B images, C channels, H height, W width of the input; h, w those of a map; S points on a path.
 """
 
-import copy
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import nn
 
+from pneumo_batch.core import programs
 from pneumo_batch.core.baselines import CONSTANT, baseline_input, baseline_of
 from pneumo_batch.core.grad_cam import Activation, GradCam
 from pneumo_batch.core.hoist import Cut
@@ -66,6 +66,7 @@ class Explainer:
         allow_tf32: bool = False,
     ) -> None:
         check_methods(methods)
+        programs.check_methods(model, methods)
         self._allow_tf32 = allow_tf32
         self._preprocess = preprocess
         example_1CHW = torch.zeros(1, preprocess.channels, preprocess.size, preprocess.size)
@@ -184,7 +185,7 @@ def check_methods(methods: Iterable[str]) -> None:
 
 def _frozen(model: nn.Module) -> nn.Module:
     """A copy ready for attribution; the caller's model stays as it is."""
-    frozen = without_inplace(copy.deepcopy(model)).eval().requires_grad_(False)
+    frozen = without_inplace(programs.frozen_copy(model))
     return frozen.to(memory_format=torch.channels_last)  # oneDNN and cuDNN convolve it without reordering
 
 

@@ -11,6 +11,10 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from pneumo_batch.core import programs
+
+_WRAPPERS = ("state_dict", "model", "model_state_dict")
+
 
 def state_bytes(model: nn.Module) -> bytes:
     """The weights and buffers of `model` as safetensors, on the CPU and in torch's default memory layout."""
@@ -23,14 +27,35 @@ def load_state(model: nn.Module, source: str | pathlib.Path | bytes) -> nn.Modul
     """Load weights into `model`, strictly, and return it.
 
     `source` is a file or its bytes; its content, not its name, tells the format: safetensors, or what `torch.save`
-    wrote of a state dict, alone or under "state_dict" (Lightning), with a prefix such as "model." stripped. Nothing
-    in it is executed. Raises ValueError, in one line, for what cannot be read, does not fit or is not finite.
+    wrote of a state dict, alone or under "state_dict" (Lightning) or "model", with a prefix such as "module."
+    stripped. Nothing in it is executed, unless `model` is itself a program: then the weights of one are taken too.
+    Raises ValueError, in one line, for what cannot be read, does not fit or is not finite.
     """
     name, data = ("checkpoint", source) if isinstance(source, bytes) else (str(source), _read(source))
-    state = _strip_prefix(_unwrap(name, _decode(name, data)), model.state_dict())
-    _check(name, state, model.state_dict())
+    state = _strip_prefix(_state(name, data, programs.kind(model) is not None), model.state_dict())
+    check(name, state, model.state_dict())
     model.load_state_dict(state, strict=True)
     return model
+
+
+def read_state(name: str, data: bytes) -> dict[str, torch.Tensor]:
+    """The tensors of a file's bytes by name, as they are stored; `name` is for errors. Executes nothing.
+
+    Raises ValueError for what is no state dict.
+    """
+    return _state(name, data, run_programs=False)
+
+
+def _state(name: str, data: bytes, run_programs: bool) -> dict[str, torch.Tensor]:
+    program = programs.kind_of(data)
+    if program is None:
+        return _unwrap(name, _decode(name, data))
+    if run_programs:
+        return dict(programs.load(name, data).state_dict())
+    raise ValueError(
+        f"{name}: a {program} program, whose code would be run to open it: set network.name to this file if you "
+        "trust it, or save its state_dict()"
+    )
 
 
 def _read(path: str | pathlib.Path) -> bytes:
@@ -55,7 +80,8 @@ def _decode(name: str, data: bytes) -> Any:
 
 
 def _unwrap(name: str, loaded: Any) -> dict[str, torch.Tensor]:
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else loaded
+    inner = [loaded[key] for key in _WRAPPERS if key in loaded] if isinstance(loaded, Mapping) else []
+    state = next((value for value in inner if isinstance(value, Mapping)), loaded)
     if not isinstance(state, Mapping) or not state:
         raise ValueError(f"{name}: holds {type(state).__name__}, not a state dict: save model.state_dict()")
     for key, value in state.items():
@@ -75,7 +101,8 @@ def _strip_prefix(state: dict[str, torch.Tensor], expected: Mapping[str, torch.T
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
-def _check(name: str, state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> None:
+def check(name: str, state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> None:
+    """Raise ValueError, naming the first, for an entry that lacks, has another shape, is not finite or not expected."""
     for key, wanted in expected.items():
         if key not in state:
             raise ValueError(f"{name}: does not fit the network: no {key!r} (shape {tuple(wanted.shape)})")

@@ -3,6 +3,7 @@
 Array legend: C channels of the layer, h height, w width of the layer.
 """
 
+import math
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -44,14 +45,35 @@ class Activation:
         return self._seen[-1].clone()
 
     def map_hw(self, logit: torch.Tensor) -> torch.Tensor:
-        """sum_c mean_hw(d logit / d A_c) A_c, for the scalar `logit` of the watched pass. Returns (h, w)."""
+        """sum_c mean_hw(d logit / d A_c) A_c, for the scalar `logit` of the watched pass. Returns (h, w).
+
+        Of tokens (1, 1 + h * w, C), a class token and then a square of patches row by row, the class token is left out.
+        """
         if len(self._seen) != 1:
             raise ValueError(f"Grad-CAM layer {self._path!r} runs {len(self._seen)} times in a forward pass, not once")
-        activation_1Chw = self._seen[0]
-        if not isinstance(activation_1Chw, torch.Tensor) or activation_1Chw.ndim != 4:
-            raise ValueError(f"Grad-CAM layer {self._path!r} does not give maps (B, C, h, w): choose a convolution")
-        gradient_1Chw = torch.autograd.grad(logit, activation_1Chw, allow_unused=True)[0]
-        if gradient_1Chw is None:
+        activation = self._seen[0]
+        if not isinstance(activation, torch.Tensor):
+            raise ValueError(f"{self._no_maps()}: choose a convolution")
+        gradient = torch.autograd.grad(logit, activation, allow_unused=True)[0]
+        if gradient is None:
             raise ValueError(f"the logit does not depend on the Grad-CAM layer {self._path!r}: choose another")
+        gradient_1Chw, activation_1Chw = self._maps(gradient), self._maps(activation.detach())
+        if activation.ndim == 3 and not gradient_1Chw.any():
+            raise ValueError(
+                f"the logit does not depend on the patches at the Grad-CAM layer {self._path!r}: choose one before the "
+                "last attention"
+            )
         weights_1C11 = gradient_1Chw.mean((2, 3), keepdim=True)
-        return (weights_1C11 * activation_1Chw.detach()).sum(1)[0]
+        return (weights_1C11 * activation_1Chw).sum(1)[0]
+
+    def _maps(self, values: torch.Tensor) -> torch.Tensor:
+        """(1, C, h, w) of maps or of tokens."""
+        if values.ndim == 4 and not isinstance(self._layer, nn.Linear | nn.LayerNorm):
+            return values
+        side = math.isqrt(values.shape[1] - 1) if values.ndim == 3 else 0
+        if not side or side**2 != values.shape[1] - 1:
+            raise ValueError(f"{self._no_maps()} or tokens (B, 1 + h * h, C): choose a convolution")
+        return values[:, 1:].transpose(1, 2).unflatten(2, (side, side))
+
+    def _no_maps(self) -> str:
+        return f"Grad-CAM layer {self._path!r} does not give maps (B, C, h, w)"

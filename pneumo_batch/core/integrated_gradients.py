@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from pneumo_batch.core import programs
 from pneumo_batch.core.hoist import Cut
 
 REFINEMENT = 3
@@ -165,6 +166,8 @@ _GPU_BYTES = 4 << 30
 
 def default_pass_size(cut: Cut, example_1CHW: torch.Tensor) -> int:
     """Points a pass: small enough for the CPU's caches, large enough to keep a GPU busy within its memory."""
+    if programs.kind(cut.model) == programs.TORCHSCRIPT:
+        return programs.PASS_SIZE
     sizes: list[int] = []
 
     def note(_module: torch.nn.Module, _arguments: object, output: object) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from pneumo_batch.core import programs
 from pneumo_batch.core.checkpoints import load_state, state_bytes
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "without_inplace",
 ]
 
+XRV_NETWORK = "torchxrayvision:densenet121"
 CNN5_LAYER = "conv5.1"  # after the last convolution and its ReLU, before pooling: 14 x 14 at 224 px
 
 
@@ -60,20 +62,33 @@ def build(name: str, *, image_size: int, channels: int, outputs: int) -> nn.Modu
     """A network with random weights, from torch's current random state; nothing is downloaded.
 
     `name` is `cnn5`, `resnet18` (with the notebooks' two-layer head), the name of any torchvision classification
-    network, or `module:callable`, called as `callable(image_size=, channels=, outputs=)`. In-place activations are made
+    network, `torchxrayvision:densenet121`, a TorchScript or torch.export file (*.pt, *.pt2; with its own weights), or
+    `module:callable`, called as `callable(image_size=, channels=, outputs=)`. In-place activations are made
     out-of-place, because attribution reads what they would overwrite. Raises ValueError for unknown names and for
     networks that cannot take such an image.
     """
+    if programs.is_file(name):
+        return program(name, programs.read(name), image_size=image_size, channels=channels, outputs=outputs)
     if name == "cnn5":
         model: nn.Module = CNN5(image_size=image_size, channels=channels, outputs=outputs)
+    elif name == XRV_NETWORK:
+        model = _torchxrayvision(channels=channels, outputs=outputs)
     elif ":" in name:
         model = user_callable(name)(image_size=image_size, channels=channels, outputs=outputs)
         if not isinstance(model, nn.Module):
             raise ValueError(f"network {name!r} returned {type(model).__name__}, not a torch.nn.Module")
     else:
-        model = _torchvision(name, image_size=image_size, channels=channels, outputs=outputs)
+        model = torchvision_network(name, image_size=image_size, channels=channels, outputs=outputs)
     without_inplace(model)
     _check_output(name, model, (1, channels, image_size, image_size), outputs)
+    return model
+
+
+def program(name: str, data: bytes, *, image_size: int, channels: int, outputs: int) -> nn.Module:
+    """The network a TorchScript or torch.export file holds, with its weights. Raises ValueError if it does not fit."""
+    model, shape = programs.load(name, data), (1, channels, image_size, image_size)
+    _check_output(name, model, shape, outputs)
+    programs.check_batches(name, model, shape)
     return model
 
 
@@ -86,7 +101,7 @@ def known_networks() -> list[str]:
     """Every name `build` takes, but for `module:callable`."""
     import torchvision
 
-    return ["cnn5", *torchvision.models.list_models(module=torchvision.models)]
+    return ["cnn5", XRV_NETWORK, *torchvision.models.list_models(module=torchvision.models)]
 
 
 def user_callable(reference: str) -> Callable[..., Any]:
@@ -103,8 +118,8 @@ def user_callable(reference: str) -> Callable[..., Any]:
 
 
 def without_inplace(model: nn.Module) -> nn.Module:
-    """Make every activation module out-of-place; returns the same module."""
-    for module in model.modules():
+    """Make every activation module out-of-place; returns the same module. The code of programs stays as it is."""
+    for module in [] if programs.kind(model) else model.modules():
         if getattr(module, "inplace", False) is True:
             module.inplace = False  # type: ignore[assignment]
     return model
@@ -113,25 +128,53 @@ def without_inplace(model: nn.Module) -> nn.Module:
 def grad_cam_layer(model: nn.Module, name: str = "auto") -> str:
     """The dotted path of the layer Grad-CAM looks at; `auto` follows the architecture.
 
-    `cnn5`: conv5.1; ResNets: the last block of layer4; else the last Conv2d in module order. Raises ValueError, with
-    close matches, for a path the network does not have.
+    The last maps before the head where the network is known: `cnn5` conv5.1, ResNet and ConvNeXt their last block,
+    DenseNet its last norm (its last convolution gives 32 of 1024 channels), Swin its permute (channels first again);
+    for a vision transformer the input of the last attention (behind it only the class token reaches the logit); else
+    the last Conv2d in module order. Raises ValueError, with close matches, for a path the network does not have.
     """
-    from torchvision.models import ResNet
-
     modules = dict(model.named_modules())
     modules.pop("", None)
-    if name != "auto":
-        if name not in modules:
-            raise ValueError(f"the network has no layer {name!r}{_suggest(name, list(modules))}")
-        return name
+    if name == "auto":
+        return _known_layer(model) or _last_convolution(modules)
+    if name not in modules:
+        raise ValueError(f"the network has no layer {name!r}{_suggest(name, list(modules))}")
+    _refuse_channels_last(model, name, modules[name])
+    return name
+
+
+def _known_layer(model: nn.Module) -> str | None:
+    from torchvision.models import ConvNeXt, DenseNet, ResNet, SwinTransformer, VisionTransformer
+
     if isinstance(model, CNN5):
         return CNN5_LAYER
     if isinstance(model, ResNet):
         return f"layer4.{len(model.layer4) - 1}"
+    if isinstance(model, DenseNet) or type(model).__module__.startswith("torchxrayvision."):
+        return "features.norm5"
+    if isinstance(model, ConvNeXt):
+        return f"features.{len(model.features) - 1}.{len(model.features[-1]) - 1}"
+    if isinstance(model, SwinTransformer):
+        return "permute"
+    if isinstance(model, VisionTransformer):
+        return f"encoder.layers.encoder_layer_{len(model.encoder.layers) - 1}.ln_1"
+    return None
+
+
+def _last_convolution(modules: dict[str, nn.Module]) -> str:
     convolutions = [path for path, module in modules.items() if isinstance(module, nn.Conv2d)]
     if not convolutions:
         raise ValueError("the network has no Conv2d for Grad-CAM: name a layer in grad_cam.layer, or drop grad_cam")
     return convolutions[-1]
+
+
+def _refuse_channels_last(model: nn.Module, name: str, layer: nn.Module) -> None:
+    """Maps (B, h, w, C) look like (B, C, h, w) to Grad-CAM, which would average over the wrong axes."""
+    from torchvision.models import SwinTransformer
+
+    in_swin = isinstance(model, SwinTransformer) and name != "permute" and not isinstance(layer, nn.Conv2d)
+    if in_swin and name.partition(".")[0] in ("features", "norm"):
+        raise ValueError(f"Grad-CAM layer {name!r} gives maps with the channels last: take permute, or auto")
 
 
 def _suggest(name: str, known: Sequence[str]) -> str:
@@ -139,7 +182,7 @@ def _suggest(name: str, known: Sequence[str]) -> str:
     return f": did you mean {', '.join(close)}?" if close else f"; it has {', '.join(known)}"
 
 
-def _torchvision(name: str, *, image_size: int, channels: int, outputs: int) -> nn.Module:
+def torchvision_network(name: str, *, image_size: int, channels: int, outputs: int) -> nn.Module:
     import torchvision
 
     known = known_networks()
@@ -156,6 +199,15 @@ def _torchvision(name: str, *, image_size: int, channels: int, outputs: int) -> 
     if channels != 3:
         _replace_first_convolution(model, channels)
     return model
+
+
+def _torchxrayvision(*, channels: int, outputs: int) -> nn.Module:
+    """DenseNet-121 as torchxrayvision builds it: the names of its modules are those of its published weights."""
+    try:
+        import torchxrayvision
+    except ImportError as error:
+        raise ValueError(f"network {XRV_NETWORK!r} needs torchxrayvision: pip install 'pneumo-batch[xrv]'") from error
+    return torchxrayvision.models.DenseNet(weights=None, num_classes=outputs, in_channels=channels)
 
 
 def _replace_first_convolution(model: nn.Module, channels: int) -> None:

@@ -213,8 +213,15 @@ def _replication(variants: Sequence[VariantFacts], numbers: Mapping[str, Any]) -
 def _unknowns(variants: Sequence[VariantFacts]) -> list[str]:
     memory = [v.name for v in variants if not v.is_true and v.memorised is None]
     skill = [v.name for v in variants if v.is_true and v.auroc_low is None]
-    caveats = [f"Nobody measured whether {_list(memory)} memorised the random labels."] if memory else []
-    return caveats + ([f"Nobody measured whether {_list(skill)} is better than chance on test."] if skill else [])
+    caveats = []
+    if memory:
+        caveats.append(
+            f"Nobody measured whether {_list(memory)} memorised the random labels: a model that did not is no reference"
+            " for them."
+        )
+    if skill:
+        caveats.append(f"Nobody measured whether {_list(skill)} is better than chance on test.")
+    return caveats
 
 
 def _cell(verdict: Verdict) -> dict[str, Any]:

@@ -20,7 +20,6 @@ _BYTES = 7_000_000  # of maps, of the 15 MB that a page may weigh
 _BYTES_PER_PIXEL = 1.0  # of a palette PNG of noise, written in base64: measured 0.7 to 1.0
 _SIDES = (48, 192)
 _MOST_VARIANTS = 4  # of each kind: the page shows maps, the tables hold all of them
-PERCENTILE = 99
 _Key = tuple[str, str, str]
 
 
@@ -95,8 +94,9 @@ def _about(row: pd.Series) -> str:
 
 def _notes(source: Source, maps: "_Maps") -> list[str]:
     notes = [
-        f"Within a row all maps share one scale, clipped at the {PERCENTILE}th percentile of their absolute values; the"
-        " ends of the colour bar give it. Difference: the mean of the true maps less the mean of the random ones.",
+        f"Within a row all maps share one scale, clipped at the {overlays.PERCENTILE}th percentile of their absolute"
+        " values; the ends of the colour bar give it. Difference: the mean of the true maps less the mean of the random"
+        " ones.",
         "Signed maps: red speaks for the explained class, blue against it, white is 0.",
         "Magnitude: the brighter the more.",
     ]
@@ -142,7 +142,7 @@ class _Maps:
         """The clip of the row, and its layers, the difference last."""
         maps_Vhw = np.nan_to_num(self.maps[method][self.places[image_id]])
         maps_VHW = similarity.prepare(maps_Vhw, method, view, self.size)
-        clip = float(np.percentile(np.abs(maps_VHW), PERCENTILE)) or float(np.abs(maps_VHW).max())
+        clip = overlays.limit(maps_VHW)
         palette = overlays.DIVERGING if view == "signed" else overlays.SEQUENTIAL
         uris = [overlays.layer(map_HW, clip, palette, self.side) for map_HW in maps_VHW]
         if self.true and self.random:

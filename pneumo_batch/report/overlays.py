@@ -15,6 +15,8 @@ from PIL import Image
 DIVERGING, SEQUENTIAL = "RdBu_r", "inferno"
 _STEPS = 32  # colours on each side of 0: finer ones cannot be told apart and compress badly
 _BAR_STOPS = 13
+PERCENTILE = 99
+_MOST_OPAQUE = 0.7  # of the strongest colour: the film shows through
 
 
 def layer(map_HW: np.ndarray, clip: float, palette: str, side: int) -> str:
@@ -29,6 +31,21 @@ def layer(map_HW: np.ndarray, clip: float, palette: str, side: int) -> str:
     image = Image.fromarray(indices_HW)
     image.putpalette(_colours(palette, offset + _STEPS + 1).tobytes())
     return _data_uri(image, "PNG")
+
+
+def limit(maps_VHW: np.ndarray) -> float:
+    """The value that the strongest colour stands for, common to some maps; 0 if they are all 0."""
+    return float(np.percentile(np.abs(maps_VHW), PERCENTILE)) or float(np.abs(maps_VHW).max())
+
+
+def blend(film_HW: np.ndarray, map_HW: np.ndarray, clip: float) -> Image.Image:
+    """The signed map over the film (both H x W), the more opaque the further from 0; where it is 0 the film is bare."""
+    share_HW = np.clip(np.nan_to_num(map_HW) / (clip or 1.0), -1, 1)
+    indices_HW = np.rint(share_HW * _STEPS).astype(int) + _STEPS
+    colours_HW3 = _colours(DIVERGING, 2 * _STEPS + 1)[indices_HW]
+    opacity_HW1 = _MOST_OPAQUE * np.abs(share_HW)[..., None]
+    blended_HW3 = film_HW[..., None] * (1 - opacity_HW1) + colours_HW3 * opacity_HW1
+    return Image.fromarray(np.rint(blended_HW3).astype(np.uint8))
 
 
 def film(film_HW: np.ndarray) -> str:

@@ -1,5 +1,6 @@
 """Variants that were trained elsewhere: a checkpoint becomes a model of the run without training."""
 
+import dataclasses
 import hashlib
 import inspect
 from dataclasses import dataclass
@@ -8,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from pneumo_batch.config import Job, JobError, VariantSpec
-from pneumo_batch.core import checkpoints, evaluation, networks, training
-from pneumo_batch.core.images import Preprocess, Split
-from pneumo_batch.run import STAGING, Run
+from pneumo_batch.core import checkpoints, evaluation, networks, pretrained, programs, training
+from pneumo_batch.core.images import Preprocess, Split, named_normalisation
+from pneumo_batch.run import PROGRAM, STAGING, Run
 
 
 def digests(job: Job) -> dict[str, str]:
@@ -18,11 +19,36 @@ def digests(job: Job) -> dict[str, str]:
 
     Raises JobError for a file that cannot be read.
     """
-    found = {f"variant.{spec.name}": hashlib.sha256(_read(spec)).hexdigest() for spec in job.variant}
+    found = {f"variant.{spec.name}": _digest(_read(spec)) for spec in job.variant}
     for name in [job.network.name, *job.attribution.methods]:
-        if ":" in name:
+        if ":" in name and name != networks.XRV_NETWORK and not programs.is_file(name):
             found[name] = _code_digest(name)
+    if programs.is_file(job.network.name):
+        found["network"] = _digest(_program(job))
+    weights = starting_weights(job)
+    if weights is not None:
+        found["network.weights"] = _digest(weights)
     return found
+
+
+def starting_weights(job: Job) -> bytes | None:
+    """The content of the file that `network.weights` means; None for "none". Raises JobError."""
+    try:
+        place = pretrained.place(job.network.name, job.network.weights)
+        return place.read_bytes() if place else None
+    except (OSError, ValueError) as error:
+        raise JobError(str(error)) from error
+
+
+def _program(job: Job) -> bytes:
+    try:
+        return programs.read(job.network.name)
+    except ValueError as error:
+        raise JobError(str(error)) from error
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _read(spec: VariantSpec) -> bytes:
@@ -39,7 +65,7 @@ def _code_digest(name: str) -> str:
     except (TypeError, ValueError) as error:
         raise JobError(f"{name}: {error}") from error
     assert source is not None
-    return hashlib.sha256(Path(source).read_bytes()).hexdigest()
+    return _digest(Path(source).read_bytes())
 
 
 @dataclass(frozen=True)
@@ -54,8 +80,9 @@ class Images:
 
 def load(spec: VariantSpec, job: Job, run: Run, images: Images) -> None:
     """Check a checkpoint against the job's network and write it into `models/`. Raises JobError if it does not fit."""
-    preprocess, outputs = images.preprocess, networks.outputs_for(images.classes)
+    outputs = networks.outputs_for(images.classes)
     try:
+        preprocess = own_preprocess(spec, images.preprocess)
         model = networks.build(
             job.network.name, image_size=preprocess.size, channels=preprocess.channels, outputs=outputs
         )
@@ -70,7 +97,7 @@ def load(spec: VariantSpec, job: Job, run: Run, images: Images) -> None:
         "name": spec.name,
         "kind": spec.kind,
         "seed": None,
-        "network": job.network.name,
+        "network": Path(job.network.name).name if programs.is_file(job.network.name) else job.network.name,
         "classes": images.classes,
         "outputs": outputs,
         "preprocess": preprocess.as_dict(),
@@ -80,6 +107,16 @@ def load(spec: VariantSpec, job: Job, run: Run, images: Images) -> None:
     }
     folder = f"{STAGING}/models/{spec.name}"
     run.store.write_bytes(f"{folder}/model.safetensors", checkpoints.state_bytes(model))
+    if programs.is_file(job.network.name):  # readers and workers need not have the file
+        run.store.write_bytes(f"{folder}/{PROGRAM}", _program(job))
     run.store.write_table(f"{folder}/predictions.parquet", evaluation.predictions(images.rows, logits))
     run.store.write_json(f"{folder}/model.json", record)
     run.store.move(folder, f"models/{spec.name}")
+
+
+def own_preprocess(spec: VariantSpec, common: Preprocess) -> Preprocess:
+    """The run's, but for what the variant was trained with instead. Size and padding are common: maps are compared."""
+    channels, given = spec.channels or common.channels, spec.normalise
+    named = named_normalisation(given, channels) if isinstance(given, str) else given
+    mean, std = named or (common.mean, common.std)
+    return dataclasses.replace(common, mean=mean, std=std, channels=channels)

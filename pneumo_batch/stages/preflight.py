@@ -12,7 +12,7 @@ import psutil
 
 from pneumo_batch import jobfile
 from pneumo_batch.config import Job, JobError
-from pneumo_batch.core import attribution, cascade, manifest, networks, targets
+from pneumo_batch.core import attribution, cascade, manifest, networks, pretrained, programs, targets
 from pneumo_batch.core.images import Preprocess
 from pneumo_batch.core.phantom import NORMAL, PNEUMONIA
 from pneumo_batch.run import Run
@@ -41,6 +41,11 @@ class Survey:
 def survey(job: Job) -> Survey:
     """Look at everything a job refers to. Raises DataError or JobError when some of it is not there."""
     contents = bring.digests(job)
+    if programs.is_file(job.network.name) and (job.train.true_seeds or job.train.random_seeds):
+        raise JobError(
+            f"network.name = {job.network.name!r}: a file has no fresh weights to train: bring every variant as a "
+            "[[variant]], with train.true_seeds = [] and train.random_seeds = []"
+        )
     if job.is_phantom:
         images = {"train": job.phantom.train, "test": job.phantom.test}
         classes = ["BACTERIA", NORMAL, "VIRUS"] if job.data.classes == manifest.BY_SUBTYPE else [NORMAL, PNEUMONIA]
@@ -110,6 +115,16 @@ def map_bytes(job: Job, shapes: dict[str, tuple[int, int]]) -> int:
     return sum(4 * math.prod(shape) for shape in shapes.values()) * len(variant_names(job))
 
 
+def _check_start(job: Job, classes: list[str]) -> None:
+    weights = bring.starting_weights(job)
+    if weights is None:
+        return
+    try:
+        pretrained.start_from(_network(job, classes), weights, job.network.weights)
+    except ValueError as error:
+        raise JobError(f"network.weights: {error}") from error
+
+
 def fits(job: Job, found: Survey, resources: Resources) -> None:
     """Raise JobError when the cluster that was joined or started has no room for a part of the job."""
     network = _network(job, found.classes)
@@ -123,6 +138,7 @@ def fits(job: Job, found: Survey, resources: Resources) -> None:
 def check(job: Job, run: Run, found: Survey) -> None:
     """Raise JobError when the job cannot end well: its parts do not fit, or the disk has no room for its maps."""
     shapes = map_shapes(job, found.classes)
+    _check_start(job, found.classes)
     derived(job, found.classes)
     if not run.store.is_local:
         return

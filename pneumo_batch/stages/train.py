@@ -48,7 +48,9 @@ def _train(
     shared = {name: ray.put(split) for name, split in splits.items()}
     totals = {variant.name: train_worker.recipe(job, variant).epochs for variant in missing}
     with progress.shown(totals) as board:
-        common = train_worker.Common(job, run, rows, preprocess, shared, board)
+        weights = bring.starting_weights(job)
+        start = ray.put(weights) if weights is not None else None
+        common = train_worker.Common(job, run, rows, preprocess, shared, board, start)
         _fit_all(missing, common, shares.training(job, len(missing), resources))
 
 

@@ -14,7 +14,17 @@ import ray.train
 import ray.train.torch
 
 from pneumo_batch.config import Job
-from pneumo_batch.core import checkpoints, evaluation, manifest, networks, runtime, tables, training, variants
+from pneumo_batch.core import (
+    checkpoints,
+    evaluation,
+    manifest,
+    networks,
+    pretrained,
+    runtime,
+    tables,
+    training,
+    variants,
+)
 from pneumo_batch.core.images import Preprocess, Split
 from pneumo_batch.run import STAGING, Run
 
@@ -29,6 +39,7 @@ class Common:
     preprocess: Preprocess
     shared: dict[str, ray.ObjectRef]
     board: Any
+    start: ray.ObjectRef | None = None  # the file of weights that training starts from
 
     @cached_property
     def classes(self) -> list[str]:
@@ -84,7 +95,10 @@ def _trainer(variant: variants.Variant, common: Common) -> training.Trainer:
         image_size=common.preprocess.size,
         channels=common.preprocess.channels,
         outputs=networks.outputs_for(common.classes),
-    ).to(memory_format=torch.channels_last)
+    )
+    if common.start is not None:
+        pretrained.start_from(model, ray.get(common.start), common.job.network.weights)
+    model = model.to(memory_format=torch.channels_last)
     ranks = training.Ranks(context.get_world_rank(), context.get_world_size())
     trainer = training.Trainer(ray.train.torch.prepare_model(model), common.preprocess, settings, ranks)
     state = _saved_state(variant, trainer.device)

@@ -36,7 +36,7 @@ def test_weights_survive_the_round_trip_bit_by_bit_in_any_layout():
     assert_same(safetensors.torch.load(data), model.state_dict())
 
 
-@pytest.mark.parametrize("suffix", ["model.safetensors", "model.pth", "last.ckpt"])
+@pytest.mark.parametrize("suffix", ["model.safetensors", "model.pth", "last.ckpt", "wrapped.pth", "parallel.pth"])
 def test_files_are_read_whatever_their_name(suffix, tmp_path):
     wanted = network().state_dict()
     lightning = {"state_dict": {f"net.{key}": value for key, value in wanted.items()} | {"loss.w": torch.ones(1)}}
@@ -44,6 +44,8 @@ def test_files_are_read_whatever_their_name(suffix, tmp_path):
         "model.safetensors": networks.state_bytes(network()),
         "model.pth": saved(wanted),
         "last.ckpt": saved({**lightning, "epoch": 3, "hyper_parameters": {"lr": 0.1}}),
+        "wrapped.pth": saved({"model": wanted, "epoch": 3, "optimizer": {"state": {}}}),
+        "parallel.pth": saved({f"module._orig_mod.{key}": value for key, value in wanted.items()}),
     }[suffix]
     path = tmp_path / suffix
     path.write_bytes(content)
@@ -64,6 +66,7 @@ def changed(**entries):
         (changed(**{"3__bias": torch.ones(3)}), "it has '3.bias', which the network has not"),
         (changed(**{"0__bias": torch.tensor([0.0, float("nan")])}), "'0.bias' has values that are not finite"),
         (saved({"epoch": 3}), "entry 'epoch' is int, not a tensor"),
+        (saved({"model": {"epoch": 3}}), "entry 'epoch' is int, not a tensor"),
         (saved([torch.ones(1)]), "holds list, not a state dict"),
         (saved(network()), "not a checkpoint of plain tensors"),
         (pickle.dumps(os.getcwd, protocol=2), "not a checkpoint of plain tensors"),
@@ -84,3 +87,34 @@ def test_what_does_not_fit_is_refused_in_one_line(data, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"gone\.pth: cannot read the checkpoint"):
         networks.load_state(network(), tmp_path / "gone.pth")
+
+
+class Lock:
+    """Unpickling it would leave a trace."""
+
+    def __reduce__(self):
+        return os.mkdir, (os.environ["PNEUMO_BATCH_TRACE"],)
+
+
+def test_nothing_in_a_pickle_is_run(tmp_path, monkeypatch):
+    trace = tmp_path / "trace"
+    monkeypatch.setenv("PNEUMO_BATCH_TRACE", str(trace))
+    data = saved({**network().state_dict(), "lock": Lock()})
+    with pytest.raises(ValueError, match=r"not a checkpoint of plain tensors \(nothing in it was run\)"):
+        networks.load_state(network(), data)
+    assert not trace.exists()
+    torch.load(io.BytesIO(data), weights_only=False)
+    assert trace.exists()  # the pickle is one that would have
+
+
+def test_the_notebooks_two_state_dicts_load(tmp_path):
+    """cnn5 with 3 channels at 224 px, as `torch.save(model.state_dict(), ...)` writes it."""
+    names = ["pneumonia_cnn_model_15epochs.pth", "pneumonia_CNN_model_random_label_epochs_15.pth"]
+    for seed, name in enumerate(names):
+        torch.manual_seed(seed)
+        source = networks.build("cnn5", image_size=224, channels=3, outputs=1)
+        torch.save(source.state_dict(), tmp_path / name)
+        model = networks.build("cnn5", image_size=224, channels=3, outputs=1)
+        assert_same(networks.load_state(model, tmp_path / name).state_dict(), source.state_dict())
+    with pytest.raises(ValueError, match=r"'conv1.0.weight'.* \(32, 3, 3, 3\), the network needs \(32, 1, 3, 3\)"):
+        networks.load_state(networks.build("cnn5", image_size=224, channels=1, outputs=1), tmp_path / names[0])

@@ -114,7 +114,7 @@ def test_bad_networks_are_named(name, message):
     [
         ("cnn5", "conv5.1"),
         ("resnet18", "layer4.1"),
-        ("densenet121", "features.denseblock4.denselayer16.conv2"),
+        ("densenet121", "features.norm5"),
         ("squeezenet1_1", "classifier.1"),
     ],
 )
@@ -129,3 +129,50 @@ def test_grad_cam_layers_by_name():
         networks.grad_cam_layer(model, "conv5.11")
     with pytest.raises(ValueError, match="no Conv2d"):
         networks.grad_cam_layer(nn.Sequential(nn.Linear(2, 2)))
+
+
+SPREAD = [  # name, the layer, and (h, w) of its maps at 64 px
+    ("vgg11_bn", "features.25", (4, 4)),
+    ("mobilenet_v3_small", "features.12.0", (2, 2)),
+    ("efficientnet_b0", "features.8.0", (2, 2)),
+    ("convnext_tiny", "features.7.2", (2, 2)),
+    ("swin_t", "permute", (2, 2)),
+    ("vit_b_16", "encoder.layers.encoder_layer_11.ln_1", (4, 4)),
+]
+
+
+@pytest.mark.parametrize(("name", "layer", "shape"), SPREAD)
+def test_a_spread_of_torchvision_networks_has_a_grad_cam_layer(name, layer, shape):
+    with torch.device("meta"):  # shapes alone: vit_b_16 has 86 million weights
+        model = networks.torchvision_network(name, image_size=64, channels=1, outputs=1).eval()
+        assert networks.grad_cam_layer(model) == layer
+        seen = []
+        model.get_submodule(layer).register_forward_hook(lambda *call: seen.append(call[2]))
+        assert model(torch.zeros(1, 1, 64, 64)).shape == (1, 1)
+    found = seen[0].shape
+    assert found[2:] == shape if len(found) == 4 else found[1] == 1 + shape[0] * shape[1]
+
+
+@pytest.mark.parametrize("layer", ["features.7.1", "norm", "features.7"])
+def test_grad_cam_refuses_maps_with_the_channels_last(layer):
+    with torch.device("meta"):
+        model = networks.torchvision_network("swin_t", image_size=64, channels=3, outputs=1)
+    with pytest.raises(ValueError, match=f"'{layer}' gives maps with the channels last: take permute"):
+        networks.grad_cam_layer(model, layer)
+    assert networks.grad_cam_layer(model, "features.0.0") == "features.0.0"  # a convolution
+
+
+def test_torchxrayvisions_densenet():
+    pytest.importorskip("torchxrayvision", reason="the extra pneumo-batch[xrv] is not installed")
+    model = build("torchxrayvision:densenet121").eval()
+    assert networks.grad_cam_layer(model) == "features.norm5"
+    assert model.state_dict()["features.conv0.weight"].shape == (64, 1, 7, 7)
+    assert model.classifier.out_features == 1
+
+
+def test_torchxrayvision_is_an_extra(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "torchxrayvision", None)
+    with pytest.raises(ValueError, match=r"needs torchxrayvision: pip install 'pneumo-batch\[xrv\]'"):
+        build("torchxrayvision:densenet121")

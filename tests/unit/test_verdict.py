@@ -198,7 +198,7 @@ def test_what_nobody_measured_is_a_caveat():
     found = decide(models, numbers(), 0.05)
     assert found.verdict == "sensitive"
     assert found.caveats[:2] == [
-        "Nobody measured whether theirs memorised the random labels.",
+        "Nobody measured whether theirs memorised the random labels: a model that did not is no reference for them.",
         "Nobody measured whether mine is better than chance on test.",
     ]
 

@@ -1,0 +1,122 @@
+"""Networks that are files: TorchScript and torch.export programs, which bring their code with them.
+
+Both run what their author wrote, so nothing here opens one unless the job names one as its network. A torch.export
+program keeps its layers, and Grad-CAM sees them. TorchScript runs in an interpreter of its own that calls no hooks:
+gradients at the input are exact, what happens at a layer stays hidden.
+"""
+
+import copy
+import io
+import math
+import pathlib
+import warnings
+import zipfile
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+SUFFIXES = (".pt", ".pt2")
+TORCHSCRIPT, EXPORTED = "TorchScript", "torch.export"
+PASS_SIZE = 8  # points a pass where activations cannot be seen
+_HOOKS_ON_RELU = ("deep_lift", "guided_backprop", "guided_grad_cam")
+_CLOSE = 1e-3  # of logits of one image, alone and in a batch; batch norm and dropout in training mode are far off
+
+
+def is_file(network: str) -> bool:
+    """Whether a network's name is that of a file with a program."""
+    return network.endswith(SUFFIXES)
+
+
+def kind_of(data: bytes) -> str | None:
+    """`TORCHSCRIPT`, `EXPORTED` or, for anything else, None; by the table of contents, so nothing is run."""
+    try:
+        names = zipfile.ZipFile(io.BytesIO(data)).namelist()
+    except zipfile.BadZipFile:
+        return None
+    inner = {name.partition("/")[2] for name in names}
+    if "constants.pkl" in inner and any(name.startswith("code/") for name in inner):
+        return TORCHSCRIPT
+    exported = "archive_format" in inner or "serialized_exported_program.json" in names
+    return EXPORTED if exported else None
+
+
+def kind(model: nn.Module) -> str | None:
+    """As `kind_of`, of a network."""
+    if isinstance(model, torch.jit.ScriptModule):
+        return TORCHSCRIPT
+    return EXPORTED if isinstance(model, torch.export.UnflattenedModule) else None
+
+
+def load(name: str, data: bytes) -> nn.Module:
+    """The network in a file's bytes, on the CPU; its code runs whenever the network does.
+
+    Raises ValueError for what is no program or cannot be opened.
+    """
+    found = kind_of(data)
+    if found is None:
+        raise ValueError(f"{name}: neither a TorchScript nor a torch.export file, so it is no network")
+    try:
+        return _scripted(data) if found == TORCHSCRIPT else _unflattened(data)
+    except Exception as error:  # a damaged archive makes either loader raise nearly anything
+        raise ValueError(f"{name}: cannot open this {found} file: {str(error).splitlines()[0]}") from error
+
+
+def _scripted(data: bytes) -> nn.Module:
+    with warnings.catch_warnings():  # torch advises to write other files, and this one is written
+        warnings.filterwarnings("ignore", message="`torch.jit", category=FutureWarning)
+        warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
+        return torch.jit.load(io.BytesIO(data), map_location="cpu").eval()
+
+
+def _unflattened(data: bytes) -> nn.Module:
+    model = torch.export.unflatten(torch.export.load(io.BytesIO(data)))
+    for module in model.modules():
+        for node in getattr(module, "graph", torch.fx.Graph()).nodes:
+            node.meta.clear()  # shapes of the tracing, with symbols that cannot be copied
+    return model
+
+
+def read(path: str) -> bytes:
+    """The content of a program's file. Raises ValueError."""
+    try:
+        return pathlib.Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"network.name = {path!r}: cannot read the file: {error.strerror}") from error
+
+
+def frozen_copy(model: nn.Module) -> nn.Module:
+    """A copy of any network in eval mode whose weights need no gradients."""
+    with torch.no_grad():  # TorchScript clones its weights: with a graph the copies would hang on the originals
+        frozen = copy.deepcopy(model).eval()
+    for parameter in frozen.parameters():
+        parameter.requires_grad = False
+    return frozen
+
+
+def check_batches(name: str, model: nn.Module, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless an image (1, ...) of `shape` has the same logits alone and beside another."""
+    pair = torch.linspace(-1, 1, 2 * math.prod(shape)).view(2, *shape[1:])
+    try:
+        with torch.no_grad():
+            alone, together = model(pair[:1])[0], model(pair)[0]
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"network {name!r} takes batches of one size only: export it with a dynamic first dimension, "
+            "dynamic_shapes=({0: torch.export.Dim.AUTO},)"
+        ) from error
+    if not torch.allclose(alone, together, rtol=_CLOSE, atol=_CLOSE):
+        raise ValueError(f"network {name!r} was saved in training mode: call model.eval(), then save it again")
+
+
+def check_methods(model: nn.Module, methods: Iterable[str]) -> None:
+    """Raise ValueError for a method that would look into layers a program does not show, or change their gradients."""
+    found = kind(model)
+    if found is None:
+        return
+    for method in methods:
+        if method in _HOOKS_ON_RELU or (method == "grad_cam" and found == TORCHSCRIPT):
+            raise ValueError(
+                f"{method} cannot look into the layers of a {found} network: leave it out of attribution.methods, or "
+                'save the state dict and give network.name = "module:callable"'
+            )

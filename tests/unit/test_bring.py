@@ -1,0 +1,40 @@
+"""Preprocessing that a brought variant was trained with."""
+
+import pytest
+
+from pneumo_batch.config import VariantSpec
+from pneumo_batch.core.images import Preprocess
+from pneumo_batch.stages.bring import own_preprocess
+
+COMMON = Preprocess(64, channels=1, mean=0.4, std=0.2)
+
+
+def spec(**options):
+    return VariantSpec(name="mine", kind="true", checkpoint="mine.pth", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ({}, COMMON),
+        ({"normalise": (0.5, 0.25)}, Preprocess(64, 1, mean=0.5, std=0.25)),
+        ({"channels": 3}, Preprocess(64, 3, mean=0.4, std=0.2)),
+        (
+            {"normalise": "imagenet", "channels": 3},
+            Preprocess(64, 3, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+        ),
+    ],
+)
+def test_a_variants_own_preprocessing_replaces_the_common_one(options, wanted):
+    assert own_preprocess(spec(**options), COMMON) == wanted
+
+
+def test_numbers_for_each_channel_do_not_fit_other_channels():
+    common = Preprocess(64, 3, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    with pytest.raises(ValueError, match="mean has 3 numbers for 1 channels"):
+        own_preprocess(spec(channels=1), common)
+
+
+def test_a_standard_deviation_of_0_is_refused():
+    with pytest.raises(ValueError, match="the standard deviation must be above 0"):
+        spec(normalise=(0.5, 0.0))

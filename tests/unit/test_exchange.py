@@ -1,0 +1,114 @@
+"""What goes to and comes from other programs, without a run: file names, NIfTI geometry, MLflow values, the counts."""
+
+import errno
+
+import numpy as np
+import pytest
+
+from pneumo_batch import exporting, fetching, tracking
+from pneumo_batch.core.manifest import DataError
+from pneumo_batch.report import overlays
+
+
+def test_file_names_are_safe_and_differ_with_the_id():
+    name = exporting.file_name("test/NORMAL/IM-0001-0001.jpeg", "grad_cam", "true_0")
+    # echo -n test/NORMAL/IM-0001-0001.jpeg | sha256sum
+    assert name == "IM-0001-0001-7b2ca9cc.grad_cam.true_0"
+    nasty = exporting.file_name("../../etc/pass wd\n", "module:function", "v")
+    assert set("/\\ \n:").isdisjoint(nasty)
+    assert exporting.file_name("a/x.png", "m", "v") != exporting.file_name("b/x.png", "m", "v")
+    assert len(exporting.file_name("x" * 5000 + ".png", "m", "v")) < 120
+
+
+def test_a_nifti_volume_lies_where_its_pixels_lie():
+    nibabel = pytest.importorskip("nibabel", reason="the extra pneumo-batch[nifti] is not installed")
+    map_hw = np.arange(6, dtype=np.float32).reshape(2, 3)
+    volume = exporting.nifti(map_hw, size=12)
+    assert volume.shape == (3, 2, 1)
+    assert volume.get_fdata()[2, 0, 0] == map_hw[0, 2]
+    # columns are 4 input pixels wide and rows 6 high: the centres of the first cover pixels 0-3 and 0-5
+    left, down, _, _ = volume.affine @ [0, 0, 0, 1]
+    assert (left, down) == (-1.5, -2.5)
+    left, down, _, _ = volume.affine @ [2, 1, 0, 1]
+    assert (left, down) == (-(8 + 1.5), -(6 + 2.5))
+    assert nibabel.aff2axcodes(volume.affine) == ("L", "P", "S")
+
+
+def test_an_overlay_is_the_film_where_the_map_is_0_and_coloured_elsewhere():
+    film_HW = np.array([[100, 100, 100, 100]], np.uint8)
+    map_HW = np.array([[0.0, 2.0, -2.0, np.nan]])
+    pixels_HW3 = np.asarray(overlays.blend(film_HW, map_HW, clip=2.0)).astype(int)
+    assert pixels_HW3[0, 0].tolist() == pixels_HW3[0, 3].tolist() == [100, 100, 100]
+    # matplotlib's RdBu_r ends at (103, 0, 31) and (5, 48, 97); 70 % of them and 30 % of the film
+    assert pixels_HW3[0, 1].tolist() == [102, 30, 52]
+    assert pixels_HW3[0, 2].tolist() == [34, 64, 98]
+
+
+VERDICT = {
+    "variants": {"true_0": {"kind": "true", "memorised": None, "test": {"auroc": 0.75, "confusion": [[1, 2], [3, 4]]}}},
+    "methods": {
+        "users:map": {
+            "verdict": "sensitive",
+            "numbers": {
+                "difference": {"mean": 0.25, "ci_low": None},
+                "images": 7,
+                "secret": 1.0,
+                "holm_p": float("nan"),
+            },
+        }
+    },
+}
+
+
+def test_what_mlflow_is_told_of_a_verdict():
+    assert tracking.metrics(VERDICT) == {
+        "true_0.test.auroc": 0.75,
+        "users_map.difference.mean": 0.25,
+        "users_map.images": 7.0,
+    }
+    assert tracking.verdicts(VERDICT) == {"verdict.users_map": "sensitive"}
+
+
+@pytest.fixture
+def published(tmp_path):
+    """The folders of the published set, with empty files for images."""
+    root = tmp_path / "published"
+    for (split, name), count in fetching.COUNTS.items():
+        folder = root / split / name
+        folder.mkdir(parents=True)
+        for number in range(count):
+            (folder / f"IM-{number}.jpeg").touch()
+        (folder / ".DS_Store").touch()
+        (folder / "._IM-0.jpeg").touch()
+    return root
+
+
+def test_the_counts_are_those_of_the_publication():
+    by_split = {
+        split: sum(n for (s, _), n in fetching.COUNTS.items() if s == split) for split in ("train", "val", "test")
+    }
+    assert by_split == {"train": 5216, "val": 16, "test": 624}
+
+
+def test_a_whole_download_is_placed_once_and_a_broken_one_is_refused(published, tmp_path):
+    fetching.verify(published)
+    target = tmp_path / "data" / "chest_xray"
+    fetching.place(published, target)
+    assert len(list(target.rglob("*"))) == 5856 + 9  # images, and 3 + 6 folders; nothing of macOS
+    assert fetching.fetch(tmp_path / "data") == target  # it is there: nothing is asked of Kaggle
+    (target / "test" / "NORMAL" / "IM-3.jpeg").unlink()
+    with pytest.raises(DataError, match=r"chest_xray/test/NORMAL: 233 images, published are 234; delete the folder"):
+        fetching.fetch(tmp_path / "data")
+
+
+def test_without_a_network_the_manual_way_is_named(tmp_path, monkeypatch):
+    """A proxy where nothing listens: no machine gets through."""
+    pytest.importorskip("kagglehub", reason="the extra pneumo-batch[fetch] is not installed")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(OSError, match="fetch the archive by hand from that page, unzip it") as error:
+        fetching.fetch(tmp_path / "data")
+    assert error.value.errno == errno.ENETUNREACH
+    assert error.value.filename == "https://www.kaggle.com/datasets/paultimothymooney/chest-xray-pneumonia"
+    assert not (tmp_path / "data").exists()
