@@ -1,16 +1,26 @@
 """The `pneumo-batch` command: parse, load, call one function, print. Data on stdout, everything else on stderr."""
 
-import json
 import signal
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import click
 
-from pneumo_batch import __version__
+from pneumo_batch import __version__, commands
+from pneumo_batch.options import (
+    EXIT_BUSY,
+    EXIT_DATA,
+    EXIT_ERROR,
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+    EXIT_USAGE,
+)
+from pneumo_batch.options import complain as _complain
+from pneumo_batch.options import json_option as _json_option
+from pneumo_batch.options import load as _load
+from pneumo_batch.options import print_json as _print_json
+from pneumo_batch.options import set_option as _set_option
 
-EXIT_ERROR, EXIT_USAGE, EXIT_DATA, EXIT_VERDICT, EXIT_BUSY, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 3, 4, 75, 130, 143
 _STAGES = ("index", "train", "attribute", "compare", "cascade", "conclude", "report")
 
 
@@ -39,11 +49,6 @@ def main() -> None:
 
 def _terminate(*_: Any) -> None:
     raise Terminated
-
-
-def _complain(message: str, code: int) -> int:
-    click.echo(f"pneumo-batch: {message}", err=True)
-    return code
 
 
 def _explain(error: Exception) -> int:
@@ -98,16 +103,6 @@ def cli() -> None:
     """
 
 
-def _json_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON to stdout.")(function)
-
-
-def _set_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Override a job field; repeatable."
-    )(function)
-
-
 @cli.command()
 @click.argument("job_file", metavar="JOB.toml")
 @click.option("--run-dir", metavar="DIR", help="Run directory or URI (default: runs/<name>-<fingerprint>).")
@@ -136,14 +131,6 @@ def run(job_file: str, overrides: tuple[str, ...], **options: Any) -> int:
     else:
         display.show(outcome)
     return display.exit_code(outcome, options["require"])
-
-
-def _load(job_file: str, overrides: tuple[str, ...], limit: int | None = None, address: str | None = None) -> Any:
-    from pneumo_batch import jobfile
-
-    extra = [f"attribution.limit={limit}"] if limit else []
-    extra += [f'cluster.address="{address}"'] if address else []
-    return jobfile.load(job_file, [*overrides, *extra])
 
 
 def _dry_run(job: Any, run_dir: str | None, as_json: bool) -> int:
@@ -335,8 +322,8 @@ def doctor(job_file: str | None, as_json: bool) -> int:
     return 0 if all(item["ok"] for item in checks) else EXIT_ERROR
 
 
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, default=str))
+cli.add_command(commands.submit)
+cli.add_command(commands.job)
 
 
 if __name__ == "__main__":

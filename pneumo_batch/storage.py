@@ -25,6 +25,11 @@ def open_filesystem(location: str | os.PathLike[str]) -> tuple[pa.fs.FileSystem,
     return filesystem, path
 
 
+def absolute(location: str) -> str:
+    """A path as any process finds it; a URI as it is."""
+    return location if "://" in location else str(Path(location).expanduser().absolute())
+
+
 def parquet_bytes(table: pa.Table) -> bytes:
     """A table as the content of one Parquet file."""
     sink = pa.BufferOutputStream()
