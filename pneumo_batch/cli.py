@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pneumo_batch import __version__, commands
+from pneumo_batch import __version__, commands, terminal
 from pneumo_batch.options import (
     EXIT_BUSY,
     EXIT_DATA,
@@ -112,6 +112,7 @@ def cli() -> None:
 @click.option("--address", help="Ray cluster to join, e.g. auto or ray://head:10001.")
 @click.option("--require", type=click.Choice(["sensitive"]), help="Exit with 4 unless every method has this verdict.")
 @click.option("--dry-run", is_flag=True, help="Print what each stage would do, and do nothing.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="Of progress on stderr.")
 @_json_option
 def run(job_file: str, overrides: tuple[str, ...], **options: Any) -> int:
     """Run a job: all stages; resumes an unfinished run; does nothing when the run is complete.
@@ -120,6 +121,8 @@ def run(job_file: str, overrides: tuple[str, ...], **options: Any) -> int:
     Example:
       pneumo-batch run jobs/kaggle.toml --set data.root=/data/chest_xray --limit 64
     """
+    if options["log_format"] == "json":
+        terminal.use_json()
     job = _load(job_file, overrides, options["limit"], options["address"])
     if options["dry_run"]:
         return _dry_run(job, options["run_dir"], options["as_json"])

@@ -57,6 +57,8 @@ class Data(Section):
     """Share of unreadable images above which the data are rejected (exit 3)."""
     allow_leaks: bool = result(False)
     """Go on although the same image stands in two splits."""
+    grows: bool = result(False)
+    """Images join test/ from time to time: the same command on the same run directory attributes those only."""
 
     @field_validator("classes")
     @classmethod
@@ -293,6 +295,8 @@ class Job(Section):
             raise ValueError("variant: two [[variant]] tables share a name")
         if "hog" in self.compare.metrics and self.data.image_size < 48:
             raise ValueError("compare.metrics: hog needs data.image_size of 48 or more; leave hog out")
+        if self.data.grows and (self.is_phantom or self.attribution.limit or self.attribution.splits != ["test"]):
+            raise ValueError('data.grows needs a data.root of your own, attribution.splits = ["test"] and no limit')
         if self.compare.region_grid > self.data.image_size:
             raise ValueError("compare.region_grid is larger than data.image_size")
         names += [f"true_{seed}" for seed in self.train.true_seeds]

@@ -32,5 +32,7 @@ def print_json(value: Any) -> None:
 
 
 def complain(message: str, code: int) -> int:
-    click.echo(f"pneumo-batch: {message}", err=True)
+    from pneumo_batch import terminal
+
+    terminal.say(f"pneumo-batch: {message}", level="error", exit_code=code)
     return code

@@ -61,8 +61,8 @@ def connect(address: str) -> "JobSubmissionClient":
         socket.create_connection((parts.hostname, port), timeout=_CONNECT_SECONDS).close()
         from ray.job_submission import JobSubmissionClient
 
-        logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.ERROR)
-        logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.ERROR)
+        for name in ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):  # they would overrule the address that was asked for
             os.environ.pop(name, None)
         return JobSubmissionClient(address)
@@ -73,12 +73,16 @@ def _explained(address: str) -> Iterator[None]:
     """Errors of the connection as one line."""
     try:
         yield
-    except (OSError, RuntimeError) as error:  # requests' and aiohttp's errors of connection are OSErrors
+    except Exception as error:
+        from ray.exceptions import AuthenticationError
+
         lines = str(error).splitlines() or [type(error).__name__]
-        if type(error).__name__ == "AuthenticationError":
-            hint = "; the cluster wants its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
-            raise JobError(f"--address {address}: {lines[0]}{hint}") from error
-        raise JobError(f"--address {address}: {lines[0]}") from error
+        if isinstance(error, AuthenticationError):
+            hint = "the cluster wants its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
+            raise JobError(f"--address {address}: {lines[0]}; {hint}") from error
+        if isinstance(error, (OSError, RuntimeError)):  # requests' and aiohttp's errors of connection are OSErrors
+            raise JobError(f"--address {address}: {lines[0]}") from error
+        raise
 
 
 # ------------------------------------------------------------------------------------------------------------ to submit

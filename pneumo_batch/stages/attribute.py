@@ -17,7 +17,7 @@ import ray.data
 from pneumo_batch.config import Attribution, Job, JobError
 from pneumo_batch.core import attribution, manifest, pairs, runtime, tables, targets
 from pneumo_batch.run import MAPS, QUARANTINE, Run
-from pneumo_batch.stages import decode, preflight, progress, staging
+from pneumo_batch.stages import decode, predict, preflight, progress, staging
 from pneumo_batch.stages.cluster import Resources
 
 _FILE_BYTES = 64 * 2**20  # a file is at most this large before compression: what one actor holds of its results
@@ -28,22 +28,25 @@ _MAX_RESTARTS = 3  # by default Ray retries a batch that kills its actor for hal
 
 def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
     """Write `maps/` and add what could not be read to the quarantine. Raises DataError when too much could not."""
-    chosen = choose(run.manifest_table(), job.attribution)
-    if not run.store.exists(MAPS):
+    every = choose(run.manifest_table(), job.attribution)
+    if not run.is_committed(MAPS):
+        chosen = staging.without(every, staging.earlier_ids(run, MAPS))
         run.store.remove(decode.REJECTED)  # what could not be read may be there again
-        todo = staging.without(chosen, staging.finished_ids(run.store, MAPS))
+        todo = staging.without(chosen, staging.finished_ids(run, MAPS))
         if todo.num_rows:
             with progress.shown({"attributions": todo.num_rows}) as board:
                 _attribute(todo, Pool.of(job, run, resources), board)
-        done = staging.finished_ids(run.store, MAPS)
+        done = staging.finished_ids(run, MAPS)
         bad = [
             row for row in decode.rejected(run.store) if row["image_id"] not in set(done)
         ]  # a retry may have read it
-        _check(chosen["image_id"].to_pylist(), done, bad, job.data.max_bad)
+        staging.check_balance(chosen["image_id"].to_pylist(), done, [row["image_id"] for row in bad], MAPS)
+        _check(every.num_rows, bad, job.data.max_bad)
         _add_to_quarantine(run, bad)
         run.commit_table(MAPS)
     attributed = run.maps_table([]).num_rows
-    return {"chosen": chosen.num_rows, "attributed": attributed, "quarantined": chosen.num_rows - attributed}
+    predict.extend(run)
+    return {"chosen": every.num_rows, "attributed": attributed, "quarantined": every.num_rows - attributed}
 
 
 def choose(rows: pa.Table, settings: Attribution) -> pa.Table:
@@ -182,13 +185,12 @@ class Attributor:
 # -------------------------------------------------------------------------------------------------------------- balance
 
 
-def _check(wanted: list[str], done: list[str], bad: list[dict[str, str]], max_bad: float) -> None:
-    """Every chosen image was attributed once or rejected with a reason, and not too many were rejected."""
-    staging.check_balance(wanted, done, [row["image_id"] for row in bad], "maps")
-    if len(bad) > max_bad * len(wanted):
+def _check(chosen: int, bad: list[dict[str, str]], max_bad: float) -> None:
+    """Not too many of the chosen images were rejected."""
+    if len(bad) > max_bad * chosen:
         first = min(bad, key=lambda row: row["image_id"])
         raise manifest.DataError(
-            f"{len(bad)} of {len(wanted)} images could not be read any more, more than data.max_bad = {max_bad:g} "
+            f"{len(bad)} of {chosen} images could not be read any more, more than data.max_bad = {max_bad:g} "
             f"allows; the first is {first['image_id']}: {first['reason']}"
         )
 

@@ -82,4 +82,4 @@ def load(spec: VariantSpec, job: Job, run: Run, images: Images) -> None:
     run.store.write_bytes(f"{folder}/model.safetensors", checkpoints.state_bytes(model))
     run.store.write_table(f"{folder}/predictions.parquet", evaluation.predictions(images.rows, logits))
     run.store.write_json(f"{folder}/model.json", record)
-    run.store.move(folder, f"models/{spec.name}")
+    run.store.move(folder, f"models/{spec.name}", last="model.json")

@@ -32,12 +32,12 @@ def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
         return {}
     images, derived = choose(job, run), networks(job, run)
     rows = len(curves.cells(plan_of(job, run))) * len(derived)
-    if not run.store.exists(CASCADES):
-        todo = staging.without(images, staging.finished_ids(run.store, CASCADES))
+    if not run.store.has(CASCADES):
+        todo = staging.without(images, staging.finished_ids(run, CASCADES))
         if todo.num_rows:
             with progress.shown({"maps": todo.num_rows * len(derived)}) as board:
                 _randomize(todo, len(derived), attribute.Pool.of(job, run, resources), board)
-        _check(images["image_id"].to_pylist(), staging.finished_ids(run.store, CASCADES), rows)
+        _check(images["image_id"].to_pylist(), staging.finished_ids(run, CASCADES), rows)
         if run.store.exists(f"{STAGING}/{DERIVED}"):  # not if the last attempt ended between these two lines
             run.commit_table(DERIVED)
         run.commit_table(CASCADES)

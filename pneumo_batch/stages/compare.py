@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray.data
 
@@ -28,20 +29,49 @@ _TASK_CPUS = 1
 def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
     """Write `scores/`."""
     images = locate(run)
-    if not run.store.exists(SCORES):
-        todo = staging.without(images, staging.finished_ids(run.store, SCORES))
-        if todo.num_rows:
-            with progress.shown({"comparisons": todo.num_rows}) as board:
-                _compare(_with_partners(images, job), todo, Scorer(job, run, board), resources)
-        found = set(staging.finished_ids(run.store, SCORES))
-        staging.check_balance(images["image_id"].to_pylist(), sorted(found), [], SCORES)
-        run.commit_table(SCORES)
+    if not run.is_committed(SCORES):
+        earlier = set(staging.earlier_ids(run, SCORES))
+        new = staging.without(images, sorted(earlier))
+        crossed = _crossed_anew(images, earlier, job)
+        wanted = [*new["image_id"].to_pylist(), *crossed["image_id"].to_pylist()]
+        done = staging.finished_ids(run, SCORES)
+        with progress.shown({"comparisons": len(wanted) - len(set(done))}) as board:
+            for part, kinds in ((new, pairs.KINDS), (crossed, pairs.CROSS_KINDS)):
+                todo = staging.without(part, done)
+                if todo.num_rows:
+                    _compare(_with_partners(images, job), todo, Scorer(job, run, board, kinds), resources)
+        staging.check_balance(wanted, sorted(set(staging.finished_ids(run, SCORES))), [], SCORES)
+        run.commit_table(SCORES, _without_cross_kinds(run, crossed["image_id"].to_pylist()))
     plan = plan_of(job, run)
     rows = sum(len(plan.pairs[cell.kind]) for cell in plan.cells)
     return {"images": images.num_rows, "scores": images.num_rows * rows}
 
 
-def plan_of(job: Job, run: Run) -> comparison.Comparison:
+def _crossed_anew(images: pa.Table, earlier: set[str], job: Job) -> pa.Table:
+    """The images of earlier passes that are crossed with another one now that there are more."""
+    before = images.filter(pa.array([image_id in earlier for image_id in images["image_id"].to_pylist()], pa.bool_()))
+    if before.num_rows in (0, images.num_rows):
+        return before.slice(0, 0)
+    then = _with_partners(before, job)
+    now = _with_partners(images, job)
+    partner = dict(zip(now["image_id"].to_pylist(), now["partner_image_id"].to_pylist(), strict=True))
+    pairs_then = zip(then["image_id"].to_pylist(), then["partner_image_id"].to_pylist(), strict=True)
+    return before.filter(pa.array([partner[image_id] != other for image_id, other in pairs_then]))
+
+
+def _without_cross_kinds(run: Run, image_ids: list[str]) -> dict[str, pa.Table]:
+    """The files of earlier passes that hold scores of these images with their former partners, without those."""
+    wanted, found = pa.array(image_ids, pa.string()), {}
+    for name in run.files_of_pass(SCORES, earlier=True) if image_ids else []:
+        table = run.store.read_table(name, schema=tables.SCORES)
+        kinds = table["kind"].cast(pa.string())
+        stale = pc.and_(pc.is_in(table["image_id"], wanted), pc.is_in(kinds, pa.array(pairs.CROSS_KINDS)))
+        if pc.any(stale).as_py():
+            found[name] = table.filter(pc.invert(stale))
+    return found
+
+
+def plan_of(job: Job, run: Run, kinds: tuple[str, ...] = pairs.KINDS) -> comparison.Comparison:
     """What is compared in a run."""
     return comparison.Comparison(
         variants=tuple((name, run.model_record(name)["kind"] == "true") for name in run.variants()),
@@ -50,6 +80,7 @@ def plan_of(job: Job, run: Run) -> comparison.Comparison:
         region_grid=job.compare.region_grid,
         size=job.data.image_size,
         seed=job.compare.partner_seed,
+        kinds=kinds,
     )
 
 
@@ -103,9 +134,10 @@ class Scorer:
     job: Job
     run: Run
     board: Any
+    kinds: tuple[str, ...]
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        plan = plan_of(self.job, self.run)
+        plan = plan_of(self.job, self.run, self.kinds)
         read = _reader(self.run, plan, batch)
 
         @functools.lru_cache(maxsize=4)  # a partner is most often the next image: its features serve twice
@@ -118,7 +150,8 @@ class Scorer:
             if position == 0:
                 plan.check_self_pairs(own)
             partner = features(row["partner_file"], row["partner_row"])
-            found.append(plan.score(row["image_id"], self._pixels(row["image_id"]), own, partner))
+            pixels_HW = self._pixels(row["image_id"]) if pairs.EDGE in plan.pairs else None
+            found.append(plan.score(row["image_id"], pixels_HW, own, partner))
             self.board.add.remote("comparisons", 1)
         return plan.table(batch, np.stack(found))
 

@@ -11,7 +11,7 @@ from pneumo_batch.core import audit, manifest, tables
 from pneumo_batch.run import MANIFEST, PHANTOM, QUARANTINE, STAGING, Run
 from pneumo_batch.stages import progress
 from pneumo_batch.stages.cluster import Resources
-from pneumo_batch.storage import Store
+from pneumo_batch.storage import Store, reason
 
 _ROWS_PER_TASK = 256
 
@@ -20,29 +20,64 @@ def run(job: Job, run: Run, _resources: Resources) -> dict[str, int]:
     """Write `manifest/` and `quarantine.parquet`. Raises DataError when the images cannot be used."""
     if job.is_phantom:
         write_phantom(job, run)
+    if not run.is_committed(MANIFEST):
+        rows, rejected = _index_new(job, run) if run.number > 1 else _index(job, run)
+        run.store.write_table(f"{STAGING}/{MANIFEST}/part-0.parquet", rows)
+        run.store.write_table(QUARANTINE, rejected)
+        run.commit_table(MANIFEST)
+    indexed = run.manifest_table().num_rows
+    rejected = run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)
+    bad = rejected.filter(pc.equal(rejected["stage"], "index")).num_rows
+    return {"images": indexed + bad, "indexed": indexed, "quarantined": bad}
+
+
+def _index(job: Job, run: Run) -> tuple[pa.Table, pa.Table]:
     listing, _ = discover(job, run.images)
     with progress.shown({"images": listing.num_rows}) as board:
         rows, rejected = inspect(listing, run.images, board)
     check_rejected(rejected, listing.num_rows, job.data.max_bad)
     rows = manifest.carve_validation(rows, job.data.val_fraction, job.data.split_seed)
+    _audit(job, run, rows, rejected)
+    return rows, rejected
+
+
+def _index_new(job: Job, run: Run) -> tuple[pa.Table, pa.Table]:
+    """Rows of the images that joined the splits to attribute, and the whole quarantine; its images are tried again."""
+    known = run.manifest_table()
+    before = run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)
+    fresh = joined(discover(job, run.images)[0], known, job)
+    with progress.shown({"images": fresh.num_rows}) as board:
+        rows, rejected = inspect(fresh, run.images, board)
+    before = before.filter(pc.invert(pc.is_in(before["image_id"], fresh["image_id"].combine_chunks())))
+    rejected = pa.concat_tables([before, rejected]).sort_by("image_id")
+    check_rejected(rejected, known.num_rows + fresh.num_rows, job.data.max_bad)
+    _audit(job, run, pa.concat_tables([known, rows]), rejected)
+    return rows, rejected
+
+
+def joined(listing: pa.Table, known: pa.Table, job: Job) -> pa.Table:
+    """The listed images of the splits to attribute that are not in the manifest."""
+    fresh = pc.invert(pc.is_in(listing["image_id"], known["image_id"].combine_chunks()))
+    return listing.filter(pc.and_(fresh, pc.is_in(listing["split"], pa.array(job.attribution.splits))))
+
+
+def _audit(job: Job, run: Run, rows: pa.Table, rejected: pa.Table) -> None:
     findings = audit.audit(rows, rejected)
     errors = [line for line in findings.errors if not (job.data.allow_leaks and "splits" in line)]
     if errors:
         raise manifest.DataError(f"{job.data.root}: {errors[0]}")
     for line in findings.warnings:
         run.event("warning", stage="index", message=line)
-    run.store.write_table(f"{STAGING}/{MANIFEST}/part-0.parquet", rows)
-    run.store.write_table(QUARANTINE, rejected)
-    run.commit_table(MANIFEST)
-    return {"images": listing.num_rows, "indexed": rows.num_rows, "quarantined": rejected.num_rows}
 
 
 def discover(job: Job, images: Store) -> tuple[pa.Table, list[str]]:
     """The listing of a job's images and the classes; raises DataError when a split that the job needs is missing."""
     try:
+        if not images.exists():
+            raise manifest.DataError(f"{job.data.root}: no such folder")
         listing, classes = manifest.discover(images.fs, images.root, job.data.classes)
-    except FileNotFoundError as error:
-        raise manifest.DataError(f"{job.data.root}: no such folder") from error
+    except OSError as error:
+        raise manifest.DataError(f"{job.data.root}: cannot be listed: {reason(error)}") from error
     trains = len(job.train.true_seeds) + len(job.train.random_seeds) > 0
     manifest.require_splits(listing, [*(["train"] if trains else []), *job.attribution.splits])
     return listing, classes

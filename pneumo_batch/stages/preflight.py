@@ -43,7 +43,8 @@ def survey(job: Job) -> Survey:
         classes = ["BACTERIA", NORMAL, "VIRUS"] if job.data.classes == manifest.BY_SUBTYPE else [NORMAL, PNEUMONIA]
         return Survey(jobfile.fingerprint(job, contents), classes, images)
     listing, classes = index.discover(job, Store(job.data.root))
-    contents["data"] = manifest.listing_digest(listing)
+    if not job.data.grows:  # else images may join a run
+        contents["data"] = manifest.listing_digest(listing)
     return Survey(jobfile.fingerprint(job, contents), classes, dict(Counter(listing["split"].to_pylist())))
 
 

@@ -12,17 +12,24 @@ from pneumo_batch.run import STAGING, Run
 from pneumo_batch.storage import Store
 
 
-def finished_ids(store: Store, table: str) -> list[str]:
-    """Image ids in the complete files of a staged table, with repeats. Torn files are removed."""
+def finished_ids(run: Run, table: str) -> list[str]:
+    """Image ids in the complete files of this pass, staged or in the table, with repeats. Torn files are removed."""
     ids: list[str] = []
-    for name in store.files(f"{STAGING}/{table}", ".parquet"):
+    for name in [*run.store.files(f"{STAGING}/{table}", ".parquet"), *run.files_of_pass(table)]:
         try:
-            column = pq.read_table(store.path(name), columns=["image_id"], filesystem=store.fs)["image_id"]
+            ids += _ids(run.store, name)
         except (pa.ArrowInvalid, OSError):
-            store.remove(name)
-        else:
-            ids += column.to_pylist()
+            run.store.remove(name)
     return ids
+
+
+def earlier_ids(run: Run, table: str) -> list[str]:
+    """Image ids that a table has from the passes before this one, with repeats."""
+    return [image_id for name in run.files_of_pass(table, earlier=True) for image_id in _ids(run.store, name)]
+
+
+def _ids(store: Store, name: str) -> list[str]:
+    return pq.read_table(store.path(name), columns=["image_id"], filesystem=store.fs)["image_id"].to_pylist()
 
 
 def without(rows: pa.Table, ids: list[str]) -> pa.Table:
@@ -33,7 +40,8 @@ def without(rows: pa.Table, ids: list[str]) -> pa.Table:
 def write(dataset: ray.data.Dataset, run: Run, table: str, dictionary: list[str]) -> None:
     """Write a data set as files of a staged table; `dictionary` names the columns that repeat their values."""
     folder = run.store.path(f"{STAGING}/{table}")
-    run.store.fs.create_dir(folder, recursive=True)
+    if not run.store.is_object_store:
+        run.store.fs.create_dir(folder, recursive=True)
     dataset.write_parquet(folder, filesystem=run.store.fs, compression="zstd", use_dictionary=dictionary)
 
 
