@@ -50,6 +50,8 @@ def head():
         wait_for(lambda: answers(port), process)
         yield f"http://127.0.0.1:{port}", environment
     finally:
+        if process.poll() is not None:
+            print("the head ended by itself:", (Path(place) / "head.log").read_text()[-3000:])
         process.terminate()
         process.wait(timeout=60)
         shutil.rmtree(place, ignore_errors=True)
