@@ -327,6 +327,7 @@ def doctor(job_file: str | None, as_json: bool) -> int:
 
 cli.add_command(commands.submit)
 cli.add_command(commands.job)
+cli.add_command(commands.clean)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Commands for jobs that run elsewhere: hand one to a cluster, and look after it there."""
+"""Commands around runs: hand a job to a cluster and look after it there, and remove old runs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -125,3 +125,20 @@ def _print_job(found: Any, as_json: bool) -> None:
         return
     shown = [f"{name} {values[name]}" for name in ("exit_code", "run_dir") if values[name] is not None]
     click.echo("  ".join([values["submission_id"], values["status"], *shown]))
+
+
+@click.command()
+@click.argument("folder", metavar="DIR")
+@click.option("--keep", type=click.IntRange(min=1), required=True, help="Complete runs to keep of each job.")
+@click.option("--dry-run", is_flag=True, help="Print what would go, and remove nothing.")
+def clean(folder: str, keep: int, dry_run: bool) -> None:
+    """Remove the oldest complete runs of each job in a folder. Unfinished runs and those in use stay.
+
+    \b
+    Example:
+      pneumo-batch clean runs --keep 30 --dry-run
+    """
+    from pneumo_batch import cleaning
+
+    for path in cleaning.clean(folder, keep, dry_run=dry_run):
+        click.echo(path)

@@ -240,8 +240,8 @@ class Cluster(Section):
 
     address: str = neutral("local")
     """"local" starts Ray here; "auto" or ray://host:10001 joins a running cluster."""
-    actors: int | Literal["auto"] = neutral("auto")
-    """Attribution actors; "auto" takes one for each CPU or GPU share."""
+    actors: int | tuple[int, int] | Literal["auto"] = neutral("auto")
+    """Attribution actors; "auto" takes one for each CPU or GPU share there is; [least, most] grow with the cluster."""
     gpus_per_actor: float | Literal["auto"] = neutral("auto")
     """GPU share of an attribution actor; "auto" takes a whole GPU where there is one."""
     trainings: int | Literal["auto"] = neutral("auto")
@@ -250,8 +250,10 @@ class Cluster(Section):
     @field_validator("actors", "trainings")
     @classmethod
     def _at_least_one(cls, value: Any) -> Any:
-        if value != "auto" and value < 1:
+        if value != "auto" and min(value if isinstance(value, tuple) else (value,)) < 1:
             raise ValueError("must be 1 or more, or auto")
+        if isinstance(value, tuple) and value[0] > value[1]:
+            raise ValueError("must not begin with more than it ends with")
         return value
 
     @field_validator("gpus_per_actor")

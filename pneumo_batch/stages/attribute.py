@@ -63,9 +63,10 @@ class Pool:
     run: Run
     job: Job
     variants: list[str]
-    actors: int
+    actors: int  # to begin with
     cpus: float
     gpus: float
+    most: int  # as the cluster grows
 
     @classmethod
     def of(cls, job: Job, run: Run, resources: Resources) -> "Pool":
@@ -73,11 +74,17 @@ class Pool:
         gpus = (1.0 if resources.gpus else 0.0) if share == "auto" else float(share)
         if gpus > resources.gpus:
             raise JobError(f"cluster.gpus_per_actor = {gpus:g} but the cluster has {resources.gpus:g} GPUs")
-        most = int(resources.gpus / gpus) if gpus else resources.cpus
-        actors = most if wanted == "auto" else wanted
-        if actors > most:
-            raise JobError(f"cluster.actors = {actors} but there is room for {most}; lower it or use auto")
-        return cls(run, job, run.variants(), actors, max(1, resources.cpus // actors) if not gpus else 1, gpus)
+        room = int(resources.gpus / gpus) if gpus else resources.cpus
+        least, most = wanted if isinstance(wanted, tuple) else (room, room) if wanted == "auto" else (wanted, wanted)
+        if least > room:
+            raise JobError(f"cluster.actors = {least} but there is room for {room}; lower it or use auto")
+        cpus = 1 if gpus or most > least else max(1, resources.cpus // least)
+        return cls(run, job, run.variants(), least, cpus, gpus, most)
+
+    def _strategy(self) -> ray.data.ActorPoolStrategy:
+        if self.most == self.actors:
+            return ray.data.ActorPoolStrategy(size=self.actors, max_tasks_in_flight_per_actor=2)
+        return ray.data.ActorPoolStrategy(min_size=self.actors, max_size=self.most, max_tasks_in_flight_per_actor=2)
 
     def map(self, dataset: ray.data.Dataset, actor: type, board: Any) -> ray.data.Dataset:
         """The data set with every block given to one of the pool's actors, made as `actor(pool, board)`."""
@@ -90,7 +97,7 @@ class Pool:
                 batch_size=None,
                 num_cpus=self.cpus,
                 num_gpus=self.gpus,
-                compute=ray.data.ActorPoolStrategy(size=self.actors, max_tasks_in_flight_per_actor=2),
+                compute=self._strategy(),
                 max_restarts=_MAX_RESTARTS,
                 max_task_retries=1,
             )
@@ -109,7 +116,7 @@ def _attribute(todo: pa.Table, pool: Pool, board: Any) -> None:
 def _rows_per_file(total: int, pool: Pool) -> int:
     classes = pool.run.model_record(pool.variants[0])["classes"]
     per_image = preflight.map_bytes(pool.job, preflight.map_shapes(pool.job, classes))
-    fair = math.ceil(total / (4 * pool.actors))  # so that no actor waits for another's last file
+    fair = math.ceil(total / (4 * pool.most))  # so that no actor waits for another's last file
     return max(1, min(pool.job.attribution.rows_per_file, _FILE_BYTES // per_image, fair))
 
 

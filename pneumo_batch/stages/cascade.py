@@ -75,7 +75,7 @@ def _randomize(todo: pa.Table, networks: int, pool: attribute.Pool, board: Any) 
     rows = max(1, min(_MOST_IMAGES, fair, _BLOCK_BYTES // per_image))
     blocks = [todo.slice(start, rows) for start in range(0, todo.num_rows, rows)]
     texts = [field.name for field in tables.CASCADES if pa.types.is_dictionary(field.type)]
-    pool = dataclasses.replace(pool, actors=min(pool.actors, len(blocks)))
+    pool = dataclasses.replace(pool, actors=min(pool.actors, len(blocks)), most=min(pool.most, len(blocks)))
     dataset = pool.map(ray.data.from_arrow(blocks), Randomizer, board)
     staging.write(dataset, pool.run, CASCADES, dictionary=["image_id", "patient_id", *texts])
 
