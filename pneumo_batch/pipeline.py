@@ -63,7 +63,7 @@ def _advance(job: Job, run: Run, found: Any, until: str) -> bool:
     if todo:
         if todo[0] in _NEEDS_RAY:
             preflight.check(job, run, found)
-        with _recorded(run), _cluster(job, todo) as resources:
+        with _recorded(run), _cluster(job, run, todo) as resources:
             for name in todo:
                 _run_stage(name, job, run, resources)
     if all(_is_done(run, name) for name in STAGES) and run.record["status"] != "complete":
@@ -89,13 +89,14 @@ def _recorded(run: Run) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _cluster(job: Job, todo: list[str]) -> Iterator[Any]:
+def _cluster(job: Job, run: Run, todo: list[str]) -> Iterator[Any]:
     if not any(name in _NEEDS_RAY for name in todo):
         yield None
         return
     from pneumo_batch.stages import cluster
 
     with cluster.session(job.cluster) as resources:
+        cluster.check_shared(run)
         yield resources
 
 

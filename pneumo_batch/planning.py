@@ -105,10 +105,9 @@ def show(found: dict[str, Any]) -> None:
     console.print(table)
     about = found["estimate"]
     other = "" if found["network"] == about["measured_with"] else f" for {about['measured_with']}, and yours differs"
-    console.print(
-        f"attribution    about {about['core_hours']:.2g} core-hours{other}: about {about['hours_here']:.2g} hours here, "
-        f"in an hour on about {about['nodes_for_an_hour']} nodes of {about['node_cores']} cores"
-    )
+    nodes = f"in an hour on about {about['nodes_for_an_hour']} nodes of {about['node_cores']} cores"
+    hours = f"about {about['core_hours']:.2g} core-hours{other}: about {about['hours_here']:.2g} hours here"
+    console.print(f"attribution    {hours}, {nodes}")
     console.print(f"run directory  {found['run_dir']}")
 
 
