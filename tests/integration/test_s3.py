@@ -9,6 +9,7 @@ import threading
 import time
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.fs
 import pytest
 
@@ -109,6 +110,35 @@ def test_a_run_on_an_object_store_is_the_local_one(ray_cluster, bucket, tmp_path
     assert again.complete
     assert run.store.files("maps", ".parquet") == moved  # none computed again
     np.testing.assert_array_equal(run.maps("grad_cam", "true_0")[1], near.run.maps("grad_cam", "true_0")[1])
+
+
+def test_a_table_that_is_being_extended_is_not_there_until_it_is_whole(bucket):
+    store = Store(bucket("tables"))
+    for name, value in (("t/old", 1), ("staging/t/a", 2), ("staging/t/b", 3), ("staging/t/c", 4)):
+        store.write_table(f"{name}.parquet", pa.table({"x": [value]}))
+    store.write_bytes("t/_whole", b"")
+    assert store.has("t")
+    moved = []
+
+    class Dying:
+        def __getattr__(self, name):
+            return getattr(real, name)
+
+        def move(self, *paths):
+            if len(moved) == 1:
+                raise OSError("the network went away")
+            moved.append(paths)
+            real.move(*paths)
+
+    real, store.fs = store.fs, Dying()
+    with pytest.raises(OSError, match="went away"):
+        store.extend("t", "staging/t", "p0002-", {"t/old.parquet": pa.table({"x": [0]})})
+    store.fs = real
+    assert not store.has("t")
+    store.extend("t", "staging/t", "p0002-", {"t/old.parquet": pa.table({"x": [0]})})
+    assert store.has("t")
+    assert store.files("t") == ["t/old.parquet", *(f"t/p0002-{name}.parquet" for name in "abc")]
+    assert sorted(store.read_table("t")["x"].to_pylist()) == [0, 2, 3, 4]
 
 
 def test_of_many_contenders_never_two_hold(bucket):
