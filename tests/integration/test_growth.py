@@ -15,6 +15,8 @@ from pneumo_batch.run import Run
 
 from .conftest import tiny_job
 
+pytestmark = pytest.mark.slow  # the rules themselves: tests/unit/test_growing_tables.py
+
 SCORE_KEYS = [name for name in tables.SCORES.names if name not in ("score", "degenerate")]
 NIGHTS = (8, 3, 3)  # test images that are there when each begins: 8, 11, 14
 

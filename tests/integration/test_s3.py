@@ -83,6 +83,7 @@ def small_job(root):
     )
 
 
+@pytest.mark.slow
 def test_a_run_on_an_object_store_is_the_local_one(ray_cluster, bucket, tmp_path):
     put_films(bucket("films"), tmp_path / "films")
     far = pipeline.execute(small_job(bucket("films")), bucket("runs/far"))
