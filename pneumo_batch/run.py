@@ -260,9 +260,9 @@ class Run:
                     f"{run.path}: holds the run of another job (fingerprint {run.record['fingerprint'][:12]}, this one "
                     f"is {fingerprint[:12]}); choose another --run-dir"
                 )
+            run._keep(job)
             return run
-        values = job.model_dump(mode="json", exclude_none=True)
-        run.store.write_bytes(JOB, tomli_w.dumps(values).encode())
+        run._keep(job)
         run.write_record(
             {
                 "format": FORMAT,
@@ -278,6 +278,12 @@ class Run:
             }
         )
         return run
+
+    def _keep(self, job: config.Job) -> None:
+        """Write the job. One that resumes a run may differ in what changes no result: where the images lie now."""
+        content = tomli_w.dumps(job.model_dump(mode="json", exclude_none=True)).encode()
+        if not self.store.exists(JOB) or self.store.read_bytes(JOB) != content:
+            self.store.write_bytes(JOB, content)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
