@@ -1,11 +1,13 @@
 """Which rows of the tables a later pass touches, by rules that need no cluster."""
 
+import shutil
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from pneumo_batch import config
-from pneumo_batch.core import pairs, tables
+from pneumo_batch.core import manifest, pairs, phantom, tables
 from pneumo_batch.run import SCORES, Run
 from pneumo_batch.stages import compare, growth, index, staging
 
@@ -108,3 +110,52 @@ def test_what_else_changed_is_said_in_words():
         "1 images have changed, test/A/3 the first; their maps stay those of the former files",
     ]
     assert list(growth._warnings(known, known, JOB)) == []
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """A complete run over a folder of films, as far as its manifest; and its job."""
+    root = tmp_path / "films"
+    phantom.write(root, train=8, test=4, seed=0, image_size=32)
+    job = config.Job(name="x", data={"root": str(root), "grows": True})
+    run = Run.create(tmp_path / "run", job, "f" * 64)
+    stages = {name: {"status": "complete"} for name in ("index", "train", "attribute", "cascade", "report")}
+    run.update_record(status="complete", stages=stages)
+    rows, rejected = manifest.inspect_batch(index.discover(job, run.images)[0], run.images.fs, run.images.root)
+    run.store.write_table("manifest/part-0.parquet", rows)
+    run.store.write_table("quarantine.parquet", rejected)
+    return job, run, root
+
+
+def test_a_pass_begins_when_an_image_joined_and_settles_nothing_but_what_the_first_did(finished):
+    job, run, root = finished
+    assert not growth.begin(job, run)
+    assert run.number == 1
+    shutil.copy(next((root / "train" / "NORMAL").iterdir()), root / "test" / "NORMAL" / "new-0001.jpeg")
+    assert growth.begin(job, run)
+    record = run.record
+    assert (record["pass"], record["status"], list(record["stages"])) == (2, "running", ["train", "cascade"])
+
+
+def test_what_was_rejected_once_is_no_news(finished):
+    job, run, root = finished
+    (root / "test" / "NORMAL" / "broken-0001.jpeg").write_bytes(b"no image")
+    row = {"image_id": "test/NORMAL/broken-0001.jpeg", "stage": "index", "reason": "no image"}
+    run.store.write_table("quarantine.parquet", pa.Table.from_pylist([row], schema=tables.QUARANTINE))
+    assert not growth.begin(job, run)
+
+
+def test_other_classes_than_the_models_know_are_refused(finished):
+    job, run, root = finished
+    for split in ("train", "test"):
+        shutil.copytree(root / split / "NORMAL", root / split / "OTHER")
+    with pytest.raises(manifest.DataError, match="classes are NORMAL, OTHER, PNEUMONIA now; this run knows NORMAL, PN"):
+        growth.begin(job, run)
+
+
+def test_a_run_that_is_resumed_looks_for_its_images_where_they_are_now(finished, tmp_path):
+    _, run, root = finished
+    moved = root.rename(tmp_path / "elsewhere")
+    again = Run.create(run.path, config.Job(name="x", data={"root": str(moved), "grows": True}), "f" * 64)
+    assert again.images.root == str(moved)
+    assert not growth.begin(again.job, again)
