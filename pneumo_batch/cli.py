@@ -1,17 +1,27 @@
 """The `pneumo-batch` command: parse, load, call one function, print. Data on stdout, everything else on stderr."""
 
-import json
 import os
 import signal
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import click
 
-from pneumo_batch import __version__, cli_exchange
+from pneumo_batch import __version__, cli_exchange, commands, terminal
+from pneumo_batch.options import (
+    EXIT_BUSY,
+    EXIT_DATA,
+    EXIT_ERROR,
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+    EXIT_USAGE,
+)
+from pneumo_batch.options import complain as _complain
+from pneumo_batch.options import json_option as _json_option
+from pneumo_batch.options import load as _load
+from pneumo_batch.options import print_json as _print_json
+from pneumo_batch.options import set_option as _set_option
 
-EXIT_ERROR, EXIT_USAGE, EXIT_DATA, EXIT_VERDICT, EXIT_BUSY, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 3, 4, 75, 130, 143
 _STAGES = ("index", "train", "attribute", "compare", "cascade", "conclude", "report")
 
 
@@ -40,11 +50,6 @@ def main() -> None:
 
 def _terminate(*_: Any) -> None:
     raise Terminated
-
-
-def _complain(message: str, code: int) -> int:
-    click.echo(f"pneumo-batch: {message}", err=True)
-    return code
 
 
 def _explain(error: Exception) -> int:
@@ -100,16 +105,6 @@ def cli() -> None:
     """
 
 
-def _json_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON to stdout.")(function)
-
-
-def _set_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option(
-        "--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Override a job field; repeatable."
-    )(function)
-
-
 @cli.command()
 @click.argument("job_file", metavar="JOB.toml")
 @click.option("--run-dir", metavar="DIR", help="Run directory or URI (default: runs/<name>-<fingerprint>).")
@@ -119,6 +114,7 @@ def _set_option(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--address", help="Ray cluster to join, e.g. auto or ray://head:10001.")
 @click.option("--require", type=click.Choice(["sensitive"]), help="Exit with 4 unless every method has this verdict.")
 @click.option("--dry-run", is_flag=True, help="Print what each stage would do, and do nothing.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="Of progress on stderr.")
 @_json_option
 def run(job_file: str, overrides: tuple[str, ...], **options: Any) -> int:
     """Run a job: all stages; resumes an unfinished run; does nothing when the run is complete.
@@ -127,6 +123,8 @@ def run(job_file: str, overrides: tuple[str, ...], **options: Any) -> int:
     Example:
       pneumo-batch run jobs/kaggle.toml --set data.root=/data/chest_xray --limit 64
     """
+    if options["log_format"] == "json":
+        terminal.use_json()
     job = _load(job_file, overrides, options["limit"], options["address"])
     if options["dry_run"]:
         return _dry_run(job, options["run_dir"], options["as_json"])
@@ -138,14 +136,6 @@ def run(job_file: str, overrides: tuple[str, ...], **options: Any) -> int:
     else:
         display.show(outcome)
     return display.exit_code(outcome, options["require"])
-
-
-def _load(job_file: str, overrides: tuple[str, ...], limit: int | None = None, address: str | None = None) -> Any:
-    from pneumo_batch import jobfile
-
-    extra = [f"attribution.limit={limit}"] if limit else []
-    extra += [f'cluster.address="{address}"'] if address else []
-    return jobfile.load(job_file, [*overrides, *extra])
 
 
 def _dry_run(job: Any, run_dir: str | None, as_json: bool) -> int:
@@ -353,8 +343,9 @@ def doctor(job_file: str | None, as_json: bool) -> int:
     return 0 if all(item["ok"] for item in checks) else EXIT_ERROR
 
 
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, default=str))
+cli.add_command(commands.submit)
+cli.add_command(commands.job)
+cli.add_command(commands.clean)
 
 
 if __name__ == "__main__":

@@ -61,6 +61,8 @@ class Data(Section):
     """Share of unreadable images above which the data are rejected (exit 3)."""
     allow_leaks: bool = result(False)
     """Go on although the same image stands in two splits."""
+    grows: bool = result(False)
+    """Images join test/ from time to time: the same command on the same run directory attributes those only."""
 
     @field_validator("root")
     @classmethod
@@ -266,8 +268,8 @@ class Cluster(Section):
 
     address: str = neutral("local")
     """"local" starts Ray here; "auto" or ray://host:10001 joins a running cluster."""
-    actors: int | Literal["auto"] = neutral("auto")
-    """Attribution actors; "auto" takes one for each CPU or GPU share."""
+    actors: int | tuple[int, int] | Literal["auto"] = neutral("auto")
+    """Attribution actors; "auto" takes one for each CPU or GPU share there is; [least, most] grow with the cluster."""
     gpus_per_actor: float | Literal["auto"] = neutral("auto")
     """GPU share of an attribution actor; "auto" takes a whole GPU where there is one."""
     trainings: int | Literal["auto"] = neutral("auto")
@@ -278,8 +280,10 @@ class Cluster(Section):
     @field_validator("actors", "trainings")
     @classmethod
     def _at_least_one(cls, value: Any) -> Any:
-        if value != "auto" and value < 1:
+        if value != "auto" and min(value if isinstance(value, tuple) else (value,)) < 1:
             raise ValueError("must be 1 or more, or auto")
+        if isinstance(value, tuple) and value[0] > value[1]:
+            raise ValueError("must not begin with more than it ends with")
         return value
 
     @field_validator("gpus_per_actor")
@@ -334,6 +338,8 @@ class Job(Section):
             raise ValueError("variant: two [[variant]] tables share a name")
         if "hog" in self.compare.metrics and self.data.image_size < 48:
             raise ValueError("compare.metrics: hog needs data.image_size of 48 or more; leave hog out")
+        if self.data.grows and (self.is_phantom or self.attribution.limit or self.attribution.splits != ["test"]):
+            raise ValueError('data.grows needs a data.root of your own, attribution.splits = ["test"] and no limit')
         if self.compare.region_grid > self.data.image_size:
             raise ValueError("compare.region_grid is larger than data.image_size")
         names += [f"true_{seed}" for seed in self.train.true_seeds]

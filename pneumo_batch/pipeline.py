@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pneumo_batch import metrics
 from pneumo_batch.config import Job
 from pneumo_batch.run import VERDICT, Run, RunError
 
@@ -44,20 +45,34 @@ def execute(job: Job, run_dir: str | None = None, until: str = STAGES[-1]) -> Ou
     path = run_dir or str(default_run_dir(job, found.fingerprint))
     with Run(path).lock():
         run = Run.create(path, job, found.fingerprint)
+        run.recover()
         _reopen_damaged(job, run)
-        todo = [name for name in STAGES[: STAGES.index(until) + 1] if not _is_done(run, name)]
-        if todo:
-            if todo[0] in _NEEDS_RAY:
-                preflight.check(job, run, found)
-            with _recorded(run), _cluster(job, todo) as resources:
-                if resources is not None:
-                    preflight.fits(job, found, resources)
-                for name in todo:
-                    _run_stage(name, job, run, resources)
-        complete = all(_is_done(run, name) for name in STAGES)
-        if complete and run.record["status"] != "complete":
-            run.complete()
-        return Outcome(run, worked=bool(todo), complete=complete)
+        worked = _advance(job, run, found, until)
+        if job.data.grows and run.record["status"] == "complete":
+            from pneumo_batch.stages import growth
+
+            if growth.begin(job, run):
+                worked = _advance(job, run, found, until)
+        return Outcome(run, worked=worked, complete=run.record["status"] == "complete")
+
+
+def _advance(job: Job, run: Run, found: Any, until: str) -> bool:
+    """Do the stages that are not done; whether there were any."""
+    from pneumo_batch.stages import preflight
+
+    todo = [name for name in STAGES[: STAGES.index(until) + 1] if not _is_done(run, name)]
+    if todo:
+        if todo[0] in _NEEDS_RAY:
+            preflight.check(job, run, found)
+        with _recorded(run), _cluster(job, run, todo) as resources:
+            if resources is not None:
+                preflight.fits(job, found, resources)
+            for name in todo:
+                _run_stage(name, job, run, resources)
+    if all(_is_done(run, name) for name in STAGES) and run.record["status"] != "complete":
+        run.complete()
+        metrics.write(run)
+    return bool(todo)
 
 
 def _is_done(run: Run, name: str) -> bool:
@@ -72,17 +87,20 @@ def _recorded(run: Run) -> Iterator[None]:
         yield
     except BaseException as error:
         run.fail(error)
+        with contextlib.suppress(OSError):  # what ended the run is what matters
+            metrics.write(run)
         raise
 
 
 @contextlib.contextmanager
-def _cluster(job: Job, todo: list[str]) -> Iterator[Any]:
+def _cluster(job: Job, run: Run, todo: list[str]) -> Iterator[Any]:
     if not any(name in _NEEDS_RAY for name in todo):
         yield None
         return
     from pneumo_batch.stages import cluster
 
     with cluster.session(job.cluster) as resources:
+        cluster.check_shared(run)
         yield resources
 
 

@@ -1,14 +1,18 @@
 """What a job would do, without doing it: images, variants, maps and bytes of every stage."""
 
+import math
 from typing import Any
 
 from rich.table import Table
 
 from pneumo_batch import pipeline, terminal
 from pneumo_batch.config import Job
-from pneumo_batch.core import comparison, curves
-from pneumo_batch.stages import preflight, train, train_worker
+from pneumo_batch.core import comparison, costs, curves
+from pneumo_batch.stages import cluster, preflight, train, train_worker
 
+_AUTO_STEPS = 100  # docs/performance.md
+_INTEGRATED = "integrated_gradients"
+_NODE_CORES = 16
 _SCORE_BYTES = 8  # measured: a row of the scores table after compression
 
 
@@ -28,6 +32,8 @@ def plan(job: Job, run_dir: str | None) -> dict[str, Any]:
         "run_dir": run_dir or str(pipeline.default_run_dir(job, found.fingerprint)),
         "fingerprint": found.fingerprint,
         "classes": found.classes,
+        "network": job.network.name,
+        "estimate": _estimate(job, attributed, len(models)),
         "stages": {
             "index": {"images": sum(splits.values()), **splits},
             "train": {
@@ -48,6 +54,20 @@ def plan(job: Job, run_dir: str | None) -> dict[str, Any]:
                 "scores": cascaded * derived * per_network,
             },
         },
+    }
+
+
+def _estimate(job: Job, images: int, models: int) -> dict[str, Any]:
+    """Core-hours of attribution, and on how many nodes of a usual size they would take an hour."""
+    wanted = job.attribution.integrated_gradients.steps if _INTEGRATED in job.attribution.methods else 1
+    steps = _AUTO_STEPS if wanted == "auto" else wanted
+    hours = costs.attribution_hours(images, models, job.data.image_size, steps)
+    return {
+        "core_hours": round(hours, 3),
+        "hours_here": round(hours / cluster.usable_cpus(), 3),
+        "nodes_for_an_hour": max(1, math.ceil(hours / _NODE_CORES)),
+        "node_cores": _NODE_CORES,
+        "measured_with": costs.MEASURED_NETWORK,
     }
 
 
@@ -85,6 +105,11 @@ def show(found: dict[str, Any]) -> None:
     table.add_row("conclude", "summary and verdict")
     table.add_row("report", "one HTML page")
     console.print(table)
+    about = found["estimate"]
+    other = "" if found["network"] == about["measured_with"] else f" for {about['measured_with']}, and yours differs"
+    nodes = f"in an hour on about {about['nodes_for_an_hour']} nodes of {about['node_cores']} cores"
+    hours = f"about {about['core_hours']:.2g} core-hours{other}: about {about['hours_here']:.2g} hours here"
+    console.print(f"attribution    {hours}, {nodes}")
     console.print(f"run directory  {found['run_dir']}")
 
 

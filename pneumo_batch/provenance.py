@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import os
 import platform
 import subprocess
 from importlib import metadata
@@ -24,6 +25,9 @@ _VERSIONED = (
 _EXTRAS = ("pydicom", "python-gdcm")
 
 
+_COMMIT = "PNEUMO_BATCH_COMMIT"  # of a package that was sent to a cluster, where there is no repository
+
+
 def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
@@ -39,6 +43,9 @@ def versions() -> dict[str, str]:
 
 def source_commit() -> dict[str, Any]:
     """Commit and dirty flag of the source tree; None where the package was installed without one."""
+    if _COMMIT in os.environ:
+        commit, _, dirty = os.environ[_COMMIT].partition("+")
+        return {"commit": commit, "dirty": bool(dirty)}
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return {"commit": None, "dirty": None}
@@ -49,3 +56,9 @@ def source_commit() -> dict[str, Any]:
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}
     return {"commit": head.stdout.strip(), "dirty": bool(status.stdout.strip())}
+
+
+def as_environment() -> dict[str, str]:
+    """Variables that tell a copy of this package where it comes from; none where that is not known."""
+    found = source_commit()
+    return {_COMMIT: found["commit"] + ("+dirty" if found["dirty"] else "")} if found["commit"] else {}

@@ -4,7 +4,9 @@ import contextlib
 import functools
 import json
 import os
-from collections.abc import Iterator, Sequence
+import re
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +16,10 @@ import pandas as pd
 import pyarrow as pa
 import tomli_w
 
-from pneumo_batch import config, jobfile, provenance
+from pneumo_batch import config, jobfile, lease, provenance, terminal
 from pneumo_batch.core import tables
 from pneumo_batch.core.roots import Roots
-from pneumo_batch.storage import Store, open_roots
+from pneumo_batch.storage import Store, open_roots, reason
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +41,10 @@ SCALES = "scales.parquet"
 REPORT = "report/index.html"
 STAGING = "staging"  # tables in the making: outside the folders that readers open
 PROGRAM = "network.pt"  # beside the weights of a variant whose network is a file
+PASSES = "history.parquet"
+METRICS = "metrics.prom"
+_OF_PASS = re.compile(r"/p(\d{4,})-[^/]*$")
+SETTLED = ("train", "cascade")  # by the first pass: later ones keep its models
 PHANTOM = "phantom"  # the generated images of a phantom run
 
 
@@ -66,6 +72,8 @@ class Run:
     def __init__(self, path: str | os.PathLike[str]):
         self.path = os.fspath(path)
         self.store = Store(path)
+        self._events: list[str] = []  # of this process, where files cannot be appended to
+        self._session = uuid.uuid4().hex[:8]
 
     def __repr__(self) -> str:
         return f"Run({self.path!r})"
@@ -79,6 +87,8 @@ class Run:
             record = self.store.read_json(RECORD)
         except FileNotFoundError as error:
             raise RunError(f"{self.path}: no run here (no {RECORD})") from error
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be read: {reason(error)}") from error
         except json.JSONDecodeError as error:
             raise RunError(f"{self.path}/{RECORD}: not JSON: {error}") from error
         if record.get("format", 0) > FORMAT:
@@ -163,6 +173,10 @@ class Run:
         """Aggregated scores with bootstrap intervals."""
         return self.store.read_table(self._need(SUMMARY, "conclude"), schema=tables.SUMMARY).to_pandas()
 
+    def passes(self) -> pd.DataFrame:
+        """One row per method and finished pass over the data: similarity, accuracy, degenerate maps, verdict."""
+        return self.store.read_table(self._need(PASSES, "conclude"), schema=tables.PASSES).to_pandas()
+
     def scales(self) -> pd.DataFrame:
         """At which number of cells two true models agree on an image, on a sample of images."""
         return self.store.read_table(self._need(SCALES, "conclude"), schema=tables.SCALES).to_pandas()
@@ -234,7 +248,7 @@ class Run:
         return open_roots(self.job.data.root)
 
     def _need(self, name: str, stage: str) -> str:
-        if not self.store.exists(name):
+        if not self.store.has(name):
             self.record  # noqa: B018 - says so if this is no run at all
             raise RunError(f"{self.path}: no {name} yet; the stage {stage!r} writes it")
         return name
@@ -254,9 +268,9 @@ class Run:
                     f"{run.path}: holds the run of another job (fingerprint {run.record['fingerprint'][:12]}, this one "
                     f"is {fingerprint[:12]}); choose another --run-dir"
                 )
+            run._keep(job)
             return run
-        values = job.model_dump(mode="json", exclude_none=True)
-        run.store.write_bytes(JOB, tomli_w.dumps(values).encode())
+        run._keep(job)
         run.write_record(
             {
                 "format": FORMAT,
@@ -273,14 +287,22 @@ class Run:
         )
         return run
 
+    def _keep(self, job: config.Job) -> None:
+        """Write the job. One that resumes a run may differ in what changes no result: where the images lie now."""
+        content = tomli_w.dumps(job.model_dump(mode="json", exclude_none=True)).encode()
+        if not self.store.exists(JOB) or self.store.read_bytes(JOB) != content:
+            self.store.write_bytes(JOB, content)
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the run; raises RunBusyError at once when another process does.
 
-        The operating system releases the lock with the process, so that no crash leaves a stale one.
+        On a local disk the operating system releases the lock with the process, so that no crash leaves a stale one;
+        elsewhere a killed holder's lease ends after a minute (see `lease`).
         """
-        if not self.store.is_local:  # object stores have no locks that end with their holder
-            yield
+        if not self.store.is_local:
+            with self._lease():
+                yield
             return
         Path(self.store.root).mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(self.store.path(".lock"), blocking=False)
@@ -293,8 +315,24 @@ class Run:
         finally:
             lock.release()
 
+    @contextlib.contextmanager
+    def _lease(self) -> Iterator[None]:
+        held = lease.Lease(self.store)
+        try:
+            held.acquire()
+        except lease.HeldError as error:
+            raise RunBusyError(f"{self.path}: {error} holds this run; try again later") from error
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be written: {reason(error)}") from error
+        try:
+            yield
+        finally:
+            held.release()
+
     def is_held(self) -> bool:
         """Whether a process works on this run now."""
+        if not self.store.is_local:
+            return lease.is_held(self.store)
         try:
             with self.lock():
                 return False
@@ -349,13 +387,43 @@ class Run:
     def event(self, kind: str, **fields: Any) -> None:
         """One line of events.jsonl."""
         line = json.dumps({"time": provenance.now(), "event": kind, **fields}, default=str) + "\n"
+        if terminal.logs_json():
+            terminal.say(kind, event=kind, **fields)
         if self.store.is_local:
             with Path(self.store.path(EVENTS)).open("a", encoding="utf-8") as file:
                 file.write(line)
             return
-        before = self.store.read_bytes(EVENTS) if self.store.exists(EVENTS) else b""
-        self.store.write_bytes(EVENTS, before + line.encode())  # objects cannot be appended to
+        self._events.append(line)
+        self.store.write_bytes(f"events/{self._session}.jsonl", "".join(self._events).encode())
 
-    def commit_table(self, name: str) -> None:
-        """Make the table written under `staging/` visible."""
-        self.store.move(f"{STAGING}/{name}", name)
+    @property
+    def number(self) -> int:
+        """Of the pass over the data, from 1; later ones only where `data.grows`."""
+        return self.record.get("pass", 1)
+
+    def begin_pass(self) -> None:
+        """Everything but what the first pass settled is to be done for images that joined the data."""
+        record = self.record
+        stages = {name: stage for name, stage in record["stages"].items() if name in SETTLED}
+        self.write_record({**record, "status": "running", "pass": self.number + 1, "stages": stages})
+        self.event("pass", number=self.number)
+
+    def files_of_pass(self, table: str, *, earlier: bool = False) -> list[str]:
+        """The files that this pass has given a table, or those of the passes before it."""
+        number, found = self.number, self.store.files(table, ".parquet")
+        passes = [int(match[1]) if (match := _OF_PASS.search(name)) else 1 for name in found]
+        return [name for name, one in zip(found, passes, strict=True) if (one < number if earlier else one == number)]
+
+    def is_committed(self, table: str) -> bool:
+        """Whether what this pass gives a table is in it."""
+        return self.store.has(table) and (self.number == 1 or bool(self.files_of_pass(table)))
+
+    def commit_table(self, name: str, replaced: Mapping[str, pa.Table] | None = None) -> None:
+        """Make what was written under `staging/` part of a table; `replaced` puts others in place of files of it."""
+        prefix = f"p{self.number:04}-" if self.number > 1 else ""
+        self.store.extend(name, f"{STAGING}/{name}", prefix, replaced or {})
+
+    def recover(self) -> None:
+        """End what a crash left undone."""
+        for name in (MANIFEST, MAPS, SCORES, CASCADES, DERIVED):
+            self.store.recover(name, f"{STAGING}/{name}")

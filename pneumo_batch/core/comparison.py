@@ -36,11 +36,12 @@ class Comparison:
     region_grid: int
     size: int
     seed: int
+    kinds: tuple[str, ...] = pairs.KINDS
 
     @cached_property
     def pairs(self) -> dict[str, list[pairs.Pair]]:
         """The pairs of each kind that this set of variants has."""
-        return {kind: found for kind, found in pairs.plan(self.variants).items() if found}
+        return {kind: found for kind, found in pairs.plan(self.variants).items() if found and kind in self.kinds}
 
     @cached_property
     def cells(self) -> list[Cell]:
@@ -58,10 +59,13 @@ class Comparison:
         """Features of one image's maps, given per method as (V, h, w)."""
         return ImageFeatures(self, maps)
 
-    def score(self, image_id: str, image_SS: np.ndarray, own: "ImageFeatures", partner: "ImageFeatures") -> np.ndarray:
+    def score(
+        self, image_id: str, image_SS: np.ndarray | None, own: "ImageFeatures", partner: "ImageFeatures"
+    ) -> np.ndarray:
         """Scores (R,) float32 of one image, in the order of `cells` and their pairs; NaN where undefined.
 
-        `image_SS` are the pixels uint8 the network saw; `partner` the features of the image it is crossed with.
+        `image_SS` are the pixels uint8 the network saw, needed only where maps are compared with its edges; `partner`
+        the features of the image it is crossed with.
         """
         references = References(self, image_id, image_SS, own)
         scores = []
@@ -154,7 +158,7 @@ class ImageFeatures:
 class References:
     """The maps of one image that no model made: its edges, and noise shaped like each true variant's map."""
 
-    def __init__(self, comparison: Comparison, image_id: str, image_SS: np.ndarray, own: ImageFeatures):
+    def __init__(self, comparison: Comparison, image_id: str, image_SS: np.ndarray | None, own: ImageFeatures):
         self.comparison = comparison
         self.image_SS = image_SS
         self.own = own
@@ -162,7 +166,9 @@ class References:
         self._features: dict[tuple[str, ...], similarity.Features] = {}
 
     def edge(self, view: str) -> similarity.Features:
-        return self._cached((view,), lambda: similarity.sobel_edges(self.image_SS)[None])
+        assert self.image_SS is not None
+        image_SS = self.image_SS
+        return self._cached((view,), lambda: similarity.sobel_edges(image_SS)[None])
 
     def random(self, method: str, view: str) -> similarity.Features:
         return self._cached((method, view), lambda: self._random_maps(method, view))

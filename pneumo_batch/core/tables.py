@@ -146,6 +146,22 @@ SCALES = pa.schema(  # on a sample of images; similarity is Spearman's of the ma
     ]
 )
 
+PASSES = pa.schema(  # one row per method and pass over the data; means are those of the primary cell
+    [
+        pa.field("pass", pa.int32(), nullable=False),  # from 1
+        pa.field("time", pa.string(), nullable=False),  # UTC, ISO 8601
+        pa.field("method", pa.string(), nullable=False),
+        pa.field("images", pa.int64(), nullable=False),  # indexed
+        pa.field("attributed", pa.int64(), nullable=False),
+        pa.field("mean_tt", pa.float64()),
+        pa.field("mean_tn", pa.float64()),
+        pa.field("mean_ttx", pa.float64()),  # the floor: true models on different images
+        pa.field("accuracy", pa.float64()),  # of the true variants on test, mean
+        pa.field("degenerate", pa.float64()),  # share of maps without a similarity, in the primary view
+        pa.field("verdict", pa.string(), nullable=False),
+    ]
+)
+
 # What identifies an image in every table derived from the manifest.
 IDENTITY = [MANIFEST.field(name) for name in ("image_id", "class_name", "label", "patient_id")]
 

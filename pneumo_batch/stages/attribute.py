@@ -6,7 +6,6 @@ become `maps/` when every image is accounted for; an interrupted stage keeps the
 
 import math
 import warnings
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,7 @@ from pneumo_batch.config import Attribution, Job
 from pneumo_batch.core import attribution, manifest, pairs, runtime, tables, targets
 from pneumo_batch.core.images import RejectedImage
 from pneumo_batch.run import MAPS, QUARANTINE, Run
-from pneumo_batch.stages import decode, guard, preflight, progress, shares, staging
+from pneumo_batch.stages import decode, guard, predict, preflight, progress, shares, staging
 from pneumo_batch.stages.cluster import Resources
 
 _FILE_BYTES = 64 * 2**20  # a file is at most this large before compression: what one actor holds of its results
@@ -31,21 +30,24 @@ _MAX_RESTARTS = 16
 
 def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
     """Write `maps/` and add what could not be read to the quarantine. Raises DataError when too much could not."""
-    chosen = choose(run.manifest_table(), job.attribution)
-    if not run.store.exists(MAPS):
+    every = choose(run.manifest_table(), job.attribution)
+    if not run.is_committed(MAPS):
+        chosen = staging.without(every, staging.earlier_ids(run, MAPS))
         run.store.remove(decode.REJECTED)  # what could not be read may be there again
-        todo = staging.without(chosen, staging.tally(run.store, MAPS))
+        todo = staging.without(chosen, staging.tally(run, MAPS))
         if todo.num_rows:
             shown = progress.shown({"attributions": todo.num_rows})
             with shown as board, guard.watch(board, job.cluster.stall_seconds):
                 _attribute(todo, Pool.of(job, run, resources), board)
-        done = staging.tally(run.store, MAPS)
+        done = staging.tally(run, MAPS)
         bad = [row for row in decode.rejected(run.store) if row["image_id"] not in done]  # a retry may have read it
-        _check(chosen["image_id"].to_pylist(), done, bad, job.data.max_bad)
+        staging.check_balance(chosen["image_id"].to_pylist(), done, [row["image_id"] for row in bad], MAPS)
+        _check(every.num_rows, bad, job.data.max_bad)
         _add_to_quarantine(run, bad)
         run.commit_table(MAPS)
     attributed = run.maps_table([]).num_rows
-    return {"chosen": chosen.num_rows, "attributed": attributed, "quarantined": chosen.num_rows - attributed}
+    predict.extend(run)
+    return {"chosen": every.num_rows, "attributed": attributed, "quarantined": every.num_rows - attributed}
 
 
 def choose(rows: pa.Table, settings: Attribution) -> pa.Table:
@@ -69,6 +71,12 @@ class Pool:
         sizes = [run.store.size(f"models/{name}/model.safetensors") for name in run.variants()]
         return cls(run, job, run.variants(), shares.attribution(job, sum(sizes), resources))
 
+    def _strategy(self) -> ray.data.ActorPoolStrategy:
+        share = self.share
+        if share.most == share.actors:
+            return ray.data.ActorPoolStrategy(size=share.actors, max_tasks_in_flight_per_actor=2)
+        return ray.data.ActorPoolStrategy(min_size=share.actors, max_size=share.most, max_tasks_in_flight_per_actor=2)
+
     def map(self, dataset: ray.data.Dataset, actor: type, board: Any) -> ray.data.Dataset:
         """The data set with every block given to one of the pool's actors, made as `actor(pool, board)`."""
         with warnings.catch_warnings():  # Ray 2.60 deprecates these two and has no other way to give them
@@ -81,7 +89,7 @@ class Pool:
                 num_cpus=self.share.cpus,
                 num_gpus=self.share.gpus,
                 memory=self.share.memory,
-                compute=ray.data.ActorPoolStrategy(size=self.share.actors, max_tasks_in_flight_per_actor=2),
+                compute=self._strategy(),
                 max_restarts=_MAX_RESTARTS,
                 max_task_retries=_MAX_TASK_RETRIES,
             )
@@ -101,7 +109,7 @@ def _attribute(todo: pa.Table, pool: Pool, board: Any) -> None:
 def _rows_per_file(total: int, pool: Pool) -> int:
     classes = pool.run.model_record(pool.variants[0])["classes"]
     per_image = preflight.map_bytes(pool.job, preflight.map_shapes(pool.job, classes))
-    fair = math.ceil(total / (4 * pool.share.actors))  # so that no actor waits for another's last file
+    fair = math.ceil(total / (4 * pool.share.most))  # so that no actor waits for another's last file
     return max(1, min(pool.job.attribution.rows_per_file, _FILE_BYTES // per_image, fair))
 
 
@@ -191,13 +199,12 @@ class Attributor:
 # -------------------------------------------------------------------------------------------------------------- balance
 
 
-def _check(wanted: list[str], done: Counter[str], bad: list[dict[str, str]], max_bad: float) -> None:
-    """Every chosen image was attributed once or rejected with a reason, and not too many were rejected."""
-    staging.check_balance(wanted, done, [row["image_id"] for row in bad], "maps")
-    if len(bad) > max_bad * len(wanted):
+def _check(chosen: int, bad: list[dict[str, str]], max_bad: float) -> None:
+    """Not too many of the chosen images were rejected."""
+    if len(bad) > max_bad * chosen:
         first = min(bad, key=lambda row: row["image_id"])
         raise manifest.DataError(
-            f"{len(bad)} of {len(wanted)} images could not be read any more, more than data.max_bad = {max_bad:g} "
+            f"{len(bad)} of {chosen} images could not be read any more, more than data.max_bad = {max_bad:g} "
             f"allows; the first is {first['image_id']}: {first['reason']}"
         )
 

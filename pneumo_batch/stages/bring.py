@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import torch
 
 from pneumo_batch.config import Job, JobError, VariantSpec
 from pneumo_batch.core import checkpoints, evaluation, networks, pretrained, programs, training
@@ -80,15 +81,7 @@ class Images:
 
 def load(spec: VariantSpec, job: Job, run: Run, images: Images) -> None:
     """Check a checkpoint against the job's network and write it into `models/`. Raises JobError if it does not fit."""
-    outputs = networks.outputs_for(images.classes)
-    try:
-        preprocess = own_preprocess(spec, images.preprocess)
-        model = networks.build(
-            job.network.name, image_size=preprocess.size, channels=preprocess.channels, outputs=outputs
-        )
-        checkpoints.load_state(model, Path(spec.checkpoint))
-    except ValueError as error:
-        raise JobError(f"variant.{spec.name}: {error}") from error
+    model, preprocess = network(spec, job, images.preprocess, images.classes)
     logits = {
         name: training.predict(model, preprocess, split.pixels_NHW).numpy() for name, split in images.splits.items()
     }
@@ -99,7 +92,7 @@ def load(spec: VariantSpec, job: Job, run: Run, images: Images) -> None:
         "seed": None,
         "network": Path(job.network.name).name if programs.is_file(job.network.name) else job.network.name,
         "classes": images.classes,
-        "outputs": outputs,
+        "outputs": networks.outputs_for(images.classes),
         "preprocess": preprocess.as_dict(),
         "checkpoint": Path(spec.checkpoint).name,
         **evaluation.measure(logits, labels),
@@ -111,7 +104,22 @@ def load(spec: VariantSpec, job: Job, run: Run, images: Images) -> None:
         run.store.write_bytes(f"{folder}/{PROGRAM}", _program(job))
     run.store.write_table(f"{folder}/predictions.parquet", evaluation.predictions(images.rows, logits))
     run.store.write_json(f"{folder}/model.json", record)
-    run.store.move(folder, f"models/{spec.name}")
+    run.store.move(folder, f"models/{spec.name}", last="model.json")
+
+
+def network(spec: VariantSpec, job: Job, common: Preprocess, classes: list[str]) -> tuple[torch.nn.Module, Preprocess]:
+    """The job's network with the weights of a checkpoint, and how its images are prepared. Raises JobError."""
+    try:
+        preprocess = own_preprocess(spec, common)
+        model = networks.build(
+            job.network.name,
+            image_size=preprocess.size,
+            channels=preprocess.channels,
+            outputs=networks.outputs_for(classes),
+        )
+        return checkpoints.load_state(model, Path(spec.checkpoint)), preprocess
+    except ValueError as error:
+        raise JobError(f"variant.{spec.name}: {error}") from error
 
 
 def own_preprocess(spec: VariantSpec, common: Preprocess) -> Preprocess:

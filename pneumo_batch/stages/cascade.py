@@ -31,12 +31,12 @@ def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
         return {}
     images, derived = choose(job, run), networks(job, run)
     rows = rows_per_image(job, run)
-    if not run.store.exists(CASCADES):
-        todo = staging.without(images, staging.tally(run.store, CASCADES))
+    if not run.store.has(CASCADES):
+        todo = staging.without(images, staging.tally(run, CASCADES))
         if todo.num_rows:
             with progress.shown({"maps": todo.num_rows * len(derived)}) as board:
                 _randomize(todo, len(derived), attribute.Pool.of(job, run, resources), board)
-        found = staging.tally(run.store, CASCADES)
+        found = staging.tally(run, CASCADES)
         staging.check_balance(images["image_id"].to_pylist(), found, [], CASCADES, rows)
         if run.store.exists(f"{STAGING}/{DERIVED}"):  # not if the last attempt ended between these two lines
             run.commit_table(DERIVED)
@@ -80,7 +80,7 @@ def _randomize(todo: pa.Table, networks: int, pool: attribute.Pool, board: Any) 
     rows = max(1, min(_MOST_IMAGES, fair, _BLOCK_BYTES // per_image))
     blocks = [todo.slice(start, rows) for start in range(0, todo.num_rows, rows)]
     texts = [field.name for field in tables.CASCADES if pa.types.is_dictionary(field.type)]
-    pool = dataclasses.replace(pool, share=dataclasses.replace(pool.share, actors=min(pool.share.actors, len(blocks))))
+    pool = dataclasses.replace(pool, share=pool.share.at_most(len(blocks)))
     dataset = pool.map(ray.data.from_arrow(blocks), Randomizer, board)
     staging.write(dataset, pool.run, CASCADES, dictionary=["image_id", "patient_id", *texts])
 

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from pneumo_batch import config
+from pneumo_batch.run import RECORD, Run
 
 # Read by Ray when it is imported or starts its workers.
 _ENVIRONMENT = {
@@ -119,6 +120,28 @@ def _object_store_bytes() -> int:
     with contextlib.suppress(OSError):
         memory = min(memory, 4 * psutil.disk_usage("/dev/shm").free)  # noqa: S108 - where Ray keeps it
     return max(int(memory * _OBJECT_STORE_SHARE), 100 * 2**20)
+
+
+def check_shared(run: Run) -> None:
+    """Raise JobError for a node that does not see the run directory: what it writes there would be lost."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if len(nodes) < 2 or not run.store.is_local:
+        return
+    sees = ray.remote(num_cpus=0, max_retries=1)(_sees)
+    strategies = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
+    answers = ray.get([sees.options(scheduling_strategy=one).remote(run.path) for one in strategies])
+    blind = [node["NodeManagerHostname"] for node, answer in zip(nodes, answers, strict=True) if not answer]
+    if blind:
+        raise config.JobError(
+            f"{run.path}: not to be seen from {blind[0]}, a node of the cluster: use shared storage or a URI"
+        )
+
+
+def _sees(path: str) -> bool:
+    return Run(path).store.exists(RECORD)
 
 
 def resources(local: bool) -> Resources:

@@ -4,14 +4,17 @@ A task scores images that lie together in one file of maps. The image each of th
 that file, but for the last ones, whose partners are read from another.
 """
 
+import dataclasses
 import functools
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray.data
 
@@ -28,24 +31,65 @@ _TASK_CPUS = 1
 def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
     """Write `scores/`."""
     images = locate(run)
-    if not run.store.exists(SCORES):
-        todo = staging.without(images, staging.tally(run.store, SCORES))
-        if todo.num_rows:
-            with progress.shown({"comparisons": todo.num_rows}) as board:
-                _compare(_with_partners(images, job), todo, Scorer(job, run, board), resources)
-        found = staging.tally(run.store, SCORES)
-        staging.check_balance(images["image_id"].to_pylist(), found, [], SCORES, rows_per_image(job, run))
-        run.commit_table(SCORES)
+    if not run.is_committed(SCORES):
+        earlier = set(staging.earlier_ids(run, SCORES))
+        new = staging.without(images, earlier)
+        crossed = _crossed_anew(images, earlier, job)
+        _score(images, {pairs.KINDS: new, pairs.CROSS_KINDS: crossed}, Scorer(job, run, None, pairs.KINDS), resources)
+        run.commit_table(SCORES, _without_cross_kinds(run, crossed["image_id"].to_pylist()))
     return {"images": images.num_rows, "scores": images.num_rows * rows_per_image(job, run)}
 
 
-def rows_per_image(job: Job, run: Run) -> int:
+def _score(images: pa.Table, parts: dict[tuple[str, ...], pa.Table], scorer: "Scorer", resources: Resources) -> None:
+    """Score what is not scored yet of each part, by the kinds of pairs it needs, and check that all of it is there."""
+    run, done = scorer.run, staging.tally(scorer.run, SCORES)
+    todo = {kinds: staging.without(part, done) for kinds, part in parts.items()}
+    partnered = _with_partners(images, scorer.job)
+    with progress.shown({"comparisons": sum(part.num_rows for part in todo.values())}) as board:
+        for kinds, part in todo.items():
+            if part.num_rows:
+                _compare(partnered, part, dataclasses.replace(scorer, board=board, kinds=kinds), resources)
+    found = staging.tally(run, SCORES)
+    for kinds, part in parts.items():
+        ids = part["image_id"].to_pylist()
+        mine = Counter({image_id: found.pop(image_id, 0) for image_id in ids})
+        staging.check_balance(ids, mine, [], SCORES, rows_per_image(scorer.job, run, kinds))
+    staging.check_balance([], found, [], SCORES)
+
+
+def rows_per_image(job: Job, run: Run, kinds: tuple[str, ...] = pairs.KINDS) -> int:
     """Rows of the scores table that an image has."""
+    plan = plan_of(job, run, kinds)
+    return sum(len(plan.pairs[cell.kind]) for cell in plan.cells)
     plan = plan_of(job, run)
     return sum(len(plan.pairs[cell.kind]) for cell in plan.cells)
 
 
-def plan_of(job: Job, run: Run) -> comparison.Comparison:
+def _crossed_anew(images: pa.Table, earlier: set[str], job: Job) -> pa.Table:
+    """The images of earlier passes that are crossed with another one now that there are more."""
+    before = images.filter(pa.array([image_id in earlier for image_id in images["image_id"].to_pylist()], pa.bool_()))
+    if before.num_rows in (0, images.num_rows):
+        return before.slice(0, 0)
+    then = _with_partners(before, job)
+    now = _with_partners(images, job)
+    partner = dict(zip(now["image_id"].to_pylist(), now["partner_image_id"].to_pylist(), strict=True))
+    pairs_then = zip(then["image_id"].to_pylist(), then["partner_image_id"].to_pylist(), strict=True)
+    return before.filter(pa.array([partner[image_id] != other for image_id, other in pairs_then]))
+
+
+def _without_cross_kinds(run: Run, image_ids: list[str]) -> dict[str, pa.Table]:
+    """The files of earlier passes that hold scores of these images with their former partners, without those."""
+    wanted, found = pa.array(image_ids, pa.string()), {}
+    for name in run.files_of_pass(SCORES, earlier=True) if image_ids else []:
+        table = run.store.read_table(name, schema=tables.SCORES)
+        kinds = table["kind"].cast(pa.string())
+        stale = pc.and_(pc.is_in(table["image_id"], wanted), pc.is_in(kinds, pa.array(pairs.CROSS_KINDS)))
+        if pc.any(stale).as_py():
+            found[name] = table.filter(pc.invert(stale))
+    return found
+
+
+def plan_of(job: Job, run: Run, kinds: tuple[str, ...] = pairs.KINDS) -> comparison.Comparison:
     """What is compared in a run."""
     return comparison.Comparison(
         variants=tuple((name, run.model_record(name)["kind"] == "true") for name in run.variants()),
@@ -54,6 +98,7 @@ def plan_of(job: Job, run: Run) -> comparison.Comparison:
         region_grid=job.compare.region_grid,
         size=job.data.image_size,
         seed=job.compare.partner_seed,
+        kinds=kinds,
     )
 
 
@@ -107,9 +152,10 @@ class Scorer:
     job: Job
     run: Run
     board: Any
+    kinds: tuple[str, ...]
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        plan = plan_of(self.job, self.run)
+        plan = plan_of(self.job, self.run, self.kinds)
         read = _reader(self.run, plan, batch)
 
         @functools.lru_cache(maxsize=4)  # a partner is most often the next image: its features serve twice
@@ -122,7 +168,8 @@ class Scorer:
             if position == 0:
                 plan.check_self_pairs(own)
             partner = features(row["partner_file"], row["partner_row"])
-            found.append(plan.score(row["image_id"], self._pixels(row["image_id"]), own, partner))
+            pixels_HW = self._pixels(row["image_id"]) if pairs.EDGE in plan.pairs else None
+            found.append(plan.score(row["image_id"], pixels_HW, own, partner))
             self.board.add.remote("comparisons", 1)
         return plan.table(batch, np.stack(found))
 

@@ -8,11 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 
+from pneumo_batch import provenance
 from pneumo_batch.config import Job
 from pneumo_batch.core import (
     classification,
     evaluation,
     localisation,
+    passes,
     per_image,
     scales,
     similarity,
@@ -20,7 +22,7 @@ from pneumo_batch.core import (
     tables,
     verdict,
 )
-from pneumo_batch.run import SCALES, SCORES, SUMMARY, VERDICT, Run
+from pneumo_batch.run import PASSES, SCALES, SCORES, SUMMARY, VERDICT, Run
 from pneumo_batch.stages.cluster import Resources
 
 _FROM_MODEL = (
@@ -63,7 +65,20 @@ def run(job: Job, run: Run, _resources: Resources) -> dict[str, int]:
     if job.is_phantom:
         found["localisation"] = _localisation(job, run, images)
     run.store.write_json(VERDICT, found)
+    _note_pass(run, found)
     return {"methods": len(found["methods"]), "summaries": run.store.read_table(SUMMARY).num_rows}
+
+
+def _note_pass(run: Run, found: dict[str, Any]) -> None:
+    """Give `history.parquet` a row a method; they replace those of an attempt that ended before it could say so."""
+    number = run.number
+    counts = {"images": run.manifest_table().num_rows, "attributed": run.maps_table([]).num_rows}
+    summary = run.store.read_table(SUMMARY, schema=tables.SUMMARY)
+    rows = passes.rows(found, summary, {"pass": number, "time": provenance.now(), **counts})
+    if run.store.exists(PASSES):
+        before = run.store.read_table(PASSES, schema=tables.PASSES)
+        rows = pa.concat_tables([before.filter(pc.not_equal(before["pass"], number)), rows])
+    run.store.write_table(PASSES, rows)
 
 
 def _scales(job: Job, run: Run, images: pa.Table) -> pa.Table:
@@ -115,7 +130,9 @@ def _test_metrics(name: str, run: Run) -> dict[str, Any]:
     rows = run.store.read_table(f"models/{name}/predictions.parquet", schema=tables.PREDICTIONS)
     rows = rows.filter(pc.equal(rows["split"], "test")).sort_by("image_id")
     manifest = run.manifest_table()
-    patients = manifest.filter(pc.equal(manifest["split"], "test"))["patient_id"].to_numpy()
+    patients = manifest.filter(pc.is_in(manifest["image_id"], rows["image_id"].combine_chunks()))[
+        "patient_id"
+    ].to_numpy()
     codes_N = np.unique(patients, return_inverse=True)[1]
     logits_NK, labels_N = evaluation.logits_of(rows), rows["label"].to_numpy()
     measured = classification.metrics(logits_NK, labels_N, run.model_record(name)["threshold"])

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +14,7 @@ from pneumo_batch.core.roots import Roots
 from pneumo_batch.run import MANIFEST, PHANTOM, QUARANTINE, STAGING, Run
 from pneumo_batch.stages import guard, progress
 from pneumo_batch.stages.cluster import Resources
-from pneumo_batch.storage import read_location
+from pneumo_batch.storage import read_location, reason
 
 _ROWS_PER_TASK = 256
 
@@ -23,32 +23,68 @@ def run(job: Job, run: Run, _resources: Resources) -> dict[str, int]:
     """Write `manifest/` and `quarantine.parquet`. Raises DataError when the images cannot be used."""
     if job.is_phantom:
         write_phantom(job, run)
+    if not run.is_committed(MANIFEST):
+        rows, rejected = _index_new(job, run) if run.number > 1 else _index(job, run)
+        run.store.write_table(f"{STAGING}/{MANIFEST}/part-0.parquet", rows)
+        run.store.write_table(QUARANTINE, rejected)
+        run.commit_table(MANIFEST)
+    indexed = run.manifest_table().num_rows
+    rejected = run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)
+    bad = rejected.filter(pc.equal(rejected["stage"], "index")).num_rows
+    return {"images": indexed + bad, "indexed": indexed, "quarantined": bad}
+
+
+def _index(job: Job, run: Run) -> tuple[pa.Table, pa.Table]:
     listing, _ = discover(job, run.images)
     with progress.shown({"images": listing.num_rows}) as board, guard.watch(board, job.cluster.stall_seconds):
         rows, rejected = inspect(listing, run.images, board)
     check_rejected(rejected, listing.num_rows, job.data.max_bad)
     own_words = _manifest_warnings(job, listing)
     rows = manifest.carve_validation(rows, job.data.val_fraction, job.data.split_seed)
+    _audit(job, run, rows, rejected, own_words)
+    return rows, rejected
+
+
+def _index_new(job: Job, run: Run) -> tuple[pa.Table, pa.Table]:
+    """Rows of the images that joined the splits to attribute, and the whole quarantine; its images are tried again."""
+    known = run.manifest_table()
+    before = run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)
+    fresh = joined(discover(job, run.images)[0], known, job)
+    with progress.shown({"images": fresh.num_rows}) as board, guard.watch(board, job.cluster.stall_seconds):
+        rows, rejected = inspect(fresh, run.images, board)
+    before = before.filter(pc.invert(pc.is_in(before["image_id"], fresh["image_id"].combine_chunks())))
+    rejected = pa.concat_tables([before, rejected]).sort_by("image_id")
+    check_rejected(rejected, known.num_rows + fresh.num_rows, job.data.max_bad)
+    _audit(job, run, pa.concat_tables([known, rows]), rejected)
+    return rows, rejected
+
+
+def joined(listing: pa.Table, known: pa.Table, job: Job) -> pa.Table:
+    """The listed images of the splits to attribute that are not in the manifest."""
+    fresh = pc.invert(pc.is_in(listing["image_id"], known["image_id"].combine_chunks()))
+    return listing.filter(pc.and_(fresh, pc.is_in(listing["split"], pa.array(job.attribution.splits))))
+
+
+def _audit(job: Job, run: Run, rows: pa.Table, rejected: pa.Table, own_words: Iterable[str] = ()) -> None:
     findings = audit.audit(rows, rejected)
     errors = [line for line in findings.errors if not (job.data.allow_leaks and "splits" in line)]
     if errors:
         raise manifest.DataError(f"{job.data.manifest or ', '.join(job.data.roots)}: {errors[0]}")
     for line in [*own_words, *findings.warnings]:
         run.event("warning", stage="index", message=line)
-    run.store.write_table(f"{STAGING}/{MANIFEST}/part-0.parquet", rows)
-    run.store.write_table(QUARANTINE, rejected)
-    run.commit_table(MANIFEST)
-    return {"images": listing.num_rows, "indexed": rows.num_rows, "quarantined": rejected.num_rows}
 
 
 def discover(job: Job, images: Roots) -> tuple[pa.Table, list[str]]:
     """The listing of a job's images and the classes; raises DataError when a split that the job needs is missing."""
-    if gone := images.missing():
-        raise manifest.DataError(f"{gone[0]}: no such folder; set data.root to the folder of the images")
-    if job.data.manifest:
-        listing, classes = read_manifest(job.data.manifest, images, job.data.classes)
-    else:
-        listing, classes = manifest.discover(images, job.data.classes)
+    try:
+        if gone := images.missing():
+            raise manifest.DataError(f"{gone[0]}: no such folder; set data.root to the folder of the images")
+        if job.data.manifest:
+            listing, classes = read_manifest(job.data.manifest, images, job.data.classes)
+        else:
+            listing, classes = manifest.discover(images, job.data.classes)
+    except OSError as error:
+        raise manifest.DataError(f"{', '.join(job.data.roots)}: cannot be listed: {reason(error)}") from error
     trains = len(job.train.true_seeds) + len(job.train.random_seeds) > 0
     manifest.require_splits(listing, [*(["train"] if trains else []), *job.attribution.splits])
     return listing, classes

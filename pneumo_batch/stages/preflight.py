@@ -51,9 +51,10 @@ def survey(job: Job) -> Survey:
         classes = ["BACTERIA", NORMAL, "VIRUS"] if job.data.classes == manifest.BY_SUBTYPE else [NORMAL, PNEUMONIA]
         return Survey(jobfile.fingerprint(job, contents), classes, images)
     listing, classes = index.discover(job, open_roots(job.data.root))
-    contents["data"] = manifest.listing_digest(listing)
-    if job.data.manifest:
-        contents["manifest"] = manifest.assignment_digest(listing)
+    if not job.data.grows:  # else images may join a run
+        contents["data"] = manifest.listing_digest(listing)
+        if job.data.manifest:
+            contents["manifest"] = manifest.assignment_digest(listing)
     return Survey(jobfile.fingerprint(job, contents), classes, dict(Counter(listing["split"].to_pylist())))
 
 
@@ -139,6 +140,8 @@ def check(job: Job, run: Run, found: Survey) -> None:
     """Raise JobError when the job cannot end well: its parts do not fit, or the disk has no room for its maps."""
     shapes = map_shapes(job, found.classes)
     _check_start(job, found.classes)
+    for spec in job.variant:
+        bring.network(spec, job, Preprocess(size=job.data.image_size, channels=job.data.channels), found.classes)
     derived(job, found.classes)
     if not run.store.is_local:
         return

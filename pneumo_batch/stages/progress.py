@@ -11,6 +11,7 @@ import ray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from pneumo_batch import terminal
 from pneumo_batch.stages.desk import Desk
 
 _POLL_SECONDS = 0.5
@@ -45,7 +46,7 @@ def shown(totals: dict[str, int]) -> Iterator[Any]:
     """Show the tasks of a stage while the block runs; yields the board that workers report to."""
     board = Board.remote()  # type: ignore[attr-defined]
     stop = threading.Event()
-    show = _show_bars if sys.stderr.isatty() else _show_lines
+    show = _show_bars if sys.stderr.isatty() and not terminal.logs_json() else _show_lines
     thread = threading.Thread(target=show, args=(board, totals, stop), daemon=True)
     thread.start()
     try:
@@ -91,4 +92,6 @@ def _show_lines(board: Any, totals: dict[str, int], stop: threading.Event) -> No
             shown[task] = state["done"]
             note = f"  {state['note']}" if state["note"] else ""
             seconds = time.monotonic() - started
-            print(f"  {task}: {state['done']}/{totals[task]}  {seconds:.0f} s{note}", file=sys.stderr, flush=True)
+            line = f"  {task}: {state['done']}/{totals[task]}  {seconds:.0f} s{note}"
+            about = {"task": task, "done": state["done"], "total": totals[task], "note": state["note"]}
+            terminal.say(line if not terminal.logs_json() else line.strip(), **about)

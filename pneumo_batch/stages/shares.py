@@ -1,5 +1,6 @@
 """How a cluster is shared out, by training slots and by attribution actors: known before hours are spent."""
 
+import dataclasses
 from dataclasses import dataclass
 
 from pneumo_batch.config import Job, JobError
@@ -41,12 +42,17 @@ def training(job: Job, variants: int, resources: Resources) -> TrainingShare:
 
 @dataclass(frozen=True)
 class AttributionShare:
-    """So many actors with so many CPUs, GPUs and bytes of memory each."""
+    """So many actors with so many CPUs, GPUs and bytes of memory each; `most` of them once the cluster has grown."""
 
     actors: int
+    most: int
     cpus: float
     gpus: float
     memory: int
+
+    def at_most(self, count: int) -> "AttributionShare":
+        """For work that no more than `count` actors can share."""
+        return dataclasses.replace(self, actors=min(self.actors, count), most=min(self.most, count))
 
 
 def attribution(job: Job, models_bytes: float, resources: Resources) -> AttributionShare:
@@ -63,12 +69,13 @@ def attribution(job: Job, models_bytes: float, resources: Resources) -> Attribut
             f"{resources.memory / 1e9:.1f} GB; free some, or attribute fewer variants in a run"
         )
     by_compute = int(resources.gpus / gpus) if gpus else resources.cpus
-    most = min(by_compute, by_memory)
-    actors = most if wanted == "auto" else wanted
-    if actors > most:
+    room = min(by_compute, by_memory)
+    least, most = wanted if isinstance(wanted, tuple) else (room, room) if wanted == "auto" else (wanted, wanted)
+    if least > room:
         limit = "bytes of memory" if by_memory < by_compute else "GPUs" if gpus else "CPUs"
-        raise JobError(f"cluster.actors = {actors} but there are enough {limit} for {most} only; lower it or use auto")
-    return AttributionShare(actors, max(1, resources.cpus // actors) if not gpus else 1, gpus, memory)
+        raise JobError(f"cluster.actors = {least} but there are enough {limit} for {room} only; lower it or use auto")
+    cpus = 1 if gpus or most > least else max(1, resources.cpus // least)
+    return AttributionShare(least, most, cpus, gpus, memory)
 
 
 def check_training_memory(images: int, image_size: int, available: float) -> None:

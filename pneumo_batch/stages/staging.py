@@ -15,15 +15,20 @@ from pneumo_batch.run import STAGING, Run
 from pneumo_batch.storage import Store
 
 
-def tally(store: Store, table: str) -> Counter[str]:
-    """Rows of each image in the complete files of a staged table. Torn files are removed."""
+def tally(run: Run, table: str) -> Counter[str]:
+    """Rows of each image in the complete files of this pass, staged or in the table. Torn files are removed."""
     found: Counter[str] = Counter()
-    for name in store.files(f"{STAGING}/{table}", ".parquet"):
+    for name in [*run.store.files(f"{STAGING}/{table}", ".parquet"), *run.files_of_pass(table)]:
         try:
-            found += rows_by_image(store, name)
+            found += rows_by_image(run.store, name)
         except (pa.ArrowInvalid, OSError):
-            store.remove(name)
+            run.store.remove(name)
     return found
+
+
+def earlier_ids(run: Run, table: str) -> set[str]:
+    """Images that a table has from the passes before this one."""
+    return {image_id for name in run.files_of_pass(table, earlier=True) for image_id in rows_by_image(run.store, name)}
 
 
 def rows_by_image(store: Store, name: str) -> Counter[str]:
@@ -40,7 +45,8 @@ def without(rows: pa.Table, ids: Iterable[str]) -> pa.Table:
 def write(dataset: ray.data.Dataset, run: Run, table: str, dictionary: list[str]) -> None:
     """Write a data set as files of a staged table; `dictionary` names the columns that repeat their values."""
     folder = run.store.path(f"{STAGING}/{table}")
-    run.store.fs.create_dir(folder, recursive=True)
+    if not run.store.is_object_store:
+        run.store.fs.create_dir(folder, recursive=True)
     dataset.write_parquet(folder, filesystem=run.store.fs, compression="zstd", use_dictionary=dictionary)
 
 

@@ -167,7 +167,7 @@ class _Reporter:
         store.write_table(f"{folder}/history.parquet", pa.Table.from_pylist(rows, schema=tables.HISTORY))
         store.write_table(f"{folder}/predictions.parquet", evaluation.predictions(self.common.rows, logits))
         store.write_json(f"{folder}/model.json", _model_record(self.variant, self.common, measured))
-        store.move(folder, f"models/{self.variant.name}")
+        store.move(folder, f"models/{self.variant.name}", last="model.json")
 
     def _due(self) -> bool:
         """The first worker's clock decides for all: a report is a barrier."""

@@ -158,6 +158,14 @@ def test_user_errors_are_one_line_with_an_exit_code(tmp_path, job_file, argument
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_log_lines_may_be_json(tmp_path):
+    result = call("run", "none.toml", "--log-format", "json", cwd=tmp_path)
+    assert result.returncode == 2
+    (line,) = [json.loads(line) for line in result.stderr.splitlines()]
+    assert (line["level"], line["exit_code"]) == ("error", 2)
+    assert line["message"].startswith("pneumo-batch: none.toml: cannot read the job file")
+
+
 def test_usage_errors_exit_with_2(tmp_path):
     assert call("run").returncode == 2
     assert call("run", "x.toml", "--until", "lunch").returncode == 2

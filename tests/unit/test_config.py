@@ -68,6 +68,8 @@ CHANGED = [
     ("cascade.images=8", False),  # while no seeds switch the stage on
     ("compare.margin=0.1", True),
     ("cluster.actors=3", False),
+    ("cluster.actors=[2, 8]", False),
+    ("data.grows=true", True),
     ("cluster.address=auto", False),
     ("name=other", False),
 ]
@@ -117,6 +119,7 @@ BAD = [
     ("[cascade]\nseeds = [-1]", "cascade.seeds.0: Input should be greater than or equal to 0"),
     ('[cascade]\nvariant = "true_9"', "cascade.variant: no variant 'true_9'; there are: true_0, random_100"),
     ("[cluster]\nactors = 0", "cluster.actors: must be 1 or more, or auto (got 0)"),
+    ("[cluster]\nactors = [4, 2]", "cluster.actors: must not begin with more than it ends with"),
     ('[[variant]]\nname = "A-1"\nkind = "true"\ncheckpoint = "x"', "variant.0.name: String should match pattern"),
     ('[[variant]]\nname = "a"\nkind = "odd"\ncheckpoint = "x"', "variant.0.kind: Input should be 'true' or 'random'"),
     ("[trian]", "trian: no such field; did you mean train?"),

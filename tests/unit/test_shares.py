@@ -39,12 +39,13 @@ def test_training_with_more_workers_than_cpus_is_refused():
 @pytest.mark.parametrize(
     ("wanted", "resources", "expected"),
     [
-        ({}, Resources(4, 0, 100 * GB), AttributionShare(4, 1, 0.0, ONE_ACTOR)),
-        ({"actors": 2}, Resources(4, 0, 100 * GB), AttributionShare(2, 2, 0.0, ONE_ACTOR)),
-        ({}, Resources(16, 2, 100 * GB), AttributionShare(2, 1, 1.0, ONE_ACTOR)),
-        ({"gpus_per_actor": 0.25}, Resources(16, 2, 100 * GB), AttributionShare(8, 1, 0.25, ONE_ACTOR)),
-        ({"gpus_per_actor": 0}, Resources(16, 2, 100 * GB), AttributionShare(16, 1, 0.0, ONE_ACTOR)),
-        ({}, Resources(16, 0, 3 * GB), AttributionShare(2, 8, 0.0, ONE_ACTOR)),  # memory for two
+        ({}, Resources(4, 0, 100 * GB), AttributionShare(4, 4, 1, 0.0, ONE_ACTOR)),
+        ({"actors": 2}, Resources(4, 0, 100 * GB), AttributionShare(2, 2, 2, 0.0, ONE_ACTOR)),
+        ({}, Resources(16, 2, 100 * GB), AttributionShare(2, 2, 1, 1.0, ONE_ACTOR)),
+        ({"gpus_per_actor": 0.25}, Resources(16, 2, 100 * GB), AttributionShare(8, 8, 1, 0.25, ONE_ACTOR)),
+        ({"gpus_per_actor": 0}, Resources(16, 2, 100 * GB), AttributionShare(16, 16, 1, 0.0, ONE_ACTOR)),
+        ({"actors": [2, 9]}, Resources(4, 0, 100 * GB), AttributionShare(2, 9, 1, 0.0, ONE_ACTOR)),
+        ({}, Resources(16, 0, 3 * GB), AttributionShare(2, 2, 8, 0.0, ONE_ACTOR)),  # memory for two
     ],
 )
 def test_attribution_takes_what_fits(wanted, resources, expected):

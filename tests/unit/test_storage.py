@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 
@@ -39,3 +42,77 @@ def test_a_uri_nothing_opens_is_one_line():
     with pytest.raises(ValueError, match="nothing://x") as caught:
         Store("nothing://x")
     assert "\n" not in str(caught.value)
+
+
+def part(*values):
+    return pa.table({"x": list(values)})
+
+
+def values(store, table):
+    return sorted(store.read_table(table)["x"].to_pylist())
+
+
+def test_a_table_is_extended_and_files_of_it_replaced(tmp_path):
+    store = Store(tmp_path)
+    store.write_table("staging/t/a.parquet", part(1, 2))
+    store.write_table("staging/t/b.parquet", part(3))
+    store.extend("t", "staging/t", "", {})
+    assert values(store, "t") == [1, 2, 3]
+    before = (tmp_path / "t" / "b.parquet").stat().st_ino
+    store.write_table("staging/t/a.parquet", part(5))
+    store.extend("t", "staging/t", "p0002-", {"t/a.parquet": part(2)})
+    assert store.files("t") == ["t/a.parquet", "t/b.parquet", "t/p0002-a.parquet"]
+    assert values(store, "t") == [2, 3, 5]
+    assert (tmp_path / "t" / "b.parquet").stat().st_ino == before  # not a byte of it was written again
+    assert [path.name for path in (tmp_path / "staging").iterdir()] == []
+
+
+def test_a_part_that_comes_again_replaces_itself_and_no_other_name_of_its_file(tmp_path):
+    store = Store(tmp_path)
+    store.write_table("staging/t/a.parquet", part(1))
+    store.extend("t", "staging/t", "p0002-", {})
+    os.link(tmp_path / "t" / "p0002-a.parquet", tmp_path / "kept.parquet")
+    store.write_table("staging/t/a.parquet", part(7))
+    store.extend("t", "staging/t", "p0002-", {})
+    assert values(store, "t") == [7]
+    assert store.read_table("kept.parquet")["x"].to_pylist() == [1]
+
+
+@pytest.mark.parametrize("renames", [0, 1, 2, 3])
+def test_a_crash_between_any_two_renames_is_made_good(tmp_path, monkeypatch, renames):
+    """The table is the old one, the new one, or absent for a moment, never half; `recover` ends with the new one."""
+    store = Store(tmp_path)
+    store.write_table("t/a.parquet", part(1))
+    store.write_table("staging/t/b.parquet", part(2))
+    done, real = [], Path.rename
+
+    def dying(path, target):
+        if len(done) == renames:
+            raise KeyboardInterrupt
+        done.append(target)
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "rename", dying)
+    if renames < 3:
+        with pytest.raises(KeyboardInterrupt):
+            store.extend("t", "staging/t", "", {})
+    else:
+        store.extend("t", "staging/t", "", {})
+    monkeypatch.undo()
+    if store.exists("t"):
+        assert values(store, "t") in ([1], [1, 2])
+    store.recover("t", "staging/t")
+    if renames == 0:  # nothing was ready: what is staged is committed again
+        assert values(store, "t") == [1]
+        store.extend("t", "staging/t", "", {})
+    assert values(store, "t") == [1, 2]
+    store.recover("t", "staging/t")
+    assert values(store, "t") == [1, 2]
+
+
+def test_reasons_are_one_line_without_the_number_of_the_request():
+    from pneumo_batch.storage import reason
+
+    error = OSError("AWS Error ACCESS_DENIED during PutObject: Access Denied (Request ID: 123)\nmore")
+    assert reason(error) == "AWS Error ACCESS_DENIED during PutObject: Access Denied"
+    assert reason(OSError()) == "OSError"

@@ -1,0 +1,144 @@
+"""Commands around runs: hand a job to a cluster and look after it there, and remove old runs."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from pneumo_batch.options import EXIT_ERROR, EXIT_INTERRUPTED, complain, json_option, load, print_json, set_option
+
+
+def _address_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--address",
+        required=True,
+        envvar="RAY_API_SERVER_ADDRESS",
+        metavar="URL",
+        help="Dashboard of the cluster's head, http://HEAD:8265 (or RAY_API_SERVER_ADDRESS).",
+    )(function)
+
+
+@click.command()
+@click.argument("job_file", metavar="JOB.toml")
+@_address_option
+@click.option("--run-dir", metavar="DIR", help="Run directory or URI that every node sees.")
+@set_option
+@click.option("--limit", type=click.IntRange(min=1), help="Attribute at most N test images.")
+@click.option("--require", type=click.Choice(["sensitive"]), help="Exit with 4 unless every method has this verdict.")
+@click.option("--no-wait", is_flag=True, help="Return as soon as the cluster has the job.")
+@json_option
+def submit(job_file: str, address: str, overrides: tuple[str, ...], as_json: bool, **options: Any) -> int:
+    """Run a job on a Ray cluster; show its log here and end with its exit code.
+
+    A job that runs there already is not started twice: the command attaches to it. One that ended is continued.
+
+    \b
+    Example:
+      pneumo-batch submit jobs/kaggle.toml --address http://head:8265 --run-dir s3://bucket/runs/kaggle
+    """
+    job = load(job_file, overrides, options["limit"])
+    from pneumo_batch import submit as submitting
+
+    client = submitting.connect(address)
+    found = submitting.submit(client, address, job, options["run_dir"], options["require"])
+    click.echo(f"{'attached to' if found.attached else 'submitted'} {found.id}, run {found.run_dir}", err=True)
+    if options["no_wait"]:
+        _print_job(submitting.find(client, address, found.id), as_json)
+        return 0
+    try:
+        ended = submitting.follow(client, address, found.id)
+    except KeyboardInterrupt:
+        again = f"pneumo-batch job logs {found.id} --follow --address {address}"
+        return complain(f"no longer following, the job goes on; to follow it again: {again}", EXIT_INTERRUPTED)
+    _print_job(ended, as_json)
+    return submitting.exit_code(ended)
+
+
+@click.group()
+def job() -> None:
+    """Look after jobs that were submitted to a cluster."""
+
+
+@job.command(name="status")
+@click.argument("submission", metavar="ID")
+@_address_option
+@json_option
+def job_status(submission: str, address: str, as_json: bool) -> None:
+    """Show how a submitted job stands, by its id or by the one of its first attempt.
+
+    \b
+    Example:
+      pneumo-batch job status demo-1a2b3c4d5e6f --address http://head:8265
+    """
+    from pneumo_batch import submit as submitting
+
+    _print_job(submitting.find(submitting.connect(address), address, submission), as_json)
+
+
+@job.command(name="logs")
+@click.argument("submission", metavar="ID")
+@_address_option
+@click.option("--follow", is_flag=True, help="Go on until the job has ended, and end with its exit code.")
+def job_logs(submission: str, address: str, follow: bool) -> int:
+    """Print the log of a submitted job.
+
+    \b
+    Example:
+      pneumo-batch job logs demo-1a2b3c4d5e6f --follow --address http://head:8265
+    """
+    from pneumo_batch import submit as submitting
+
+    client = submitting.connect(address)
+    found = submitting.find(client, address, submission)
+    if not follow:
+        click.echo(client.get_job_logs(str(found.submission_id)), nl=False)
+        return 0
+    return submitting.exit_code(submitting.follow(client, address, str(found.submission_id)))
+
+
+@job.command(name="stop")
+@click.argument("submission", metavar="ID")
+@_address_option
+@json_option
+def job_stop(submission: str, address: str, as_json: bool) -> int:
+    """End a submitted job. Submitting it again continues it.
+
+    \b
+    Example:
+      pneumo-batch job stop demo-1a2b3c4d5e6f --address http://head:8265
+    """
+    from pneumo_batch import submit as submitting
+
+    client = submitting.connect(address)
+    found = submitting.find(client, address, submission)
+    ended = submitting.stop(client, address, str(found.submission_id))
+    _print_job(ended, as_json)
+    return 0 if ended.status.is_terminal() else EXIT_ERROR
+
+
+def _print_job(found: Any, as_json: bool) -> None:
+    from pneumo_batch import submit as submitting
+
+    values = submitting.as_dict(found)
+    if as_json:
+        print_json(values)
+        return
+    shown = [f"{name} {values[name]}" for name in ("exit_code", "run_dir") if values[name] is not None]
+    click.echo("  ".join([values["submission_id"], values["status"], *shown]))
+
+
+@click.command()
+@click.argument("folder", metavar="DIR")
+@click.option("--keep", type=click.IntRange(min=1), required=True, help="Complete runs to keep of each job.")
+@click.option("--dry-run", is_flag=True, help="Print what would go, and remove nothing.")
+def clean(folder: str, keep: int, dry_run: bool) -> None:
+    """Remove the oldest complete runs of each job in a folder. Unfinished runs and those in use stay.
+
+    \b
+    Example:
+      pneumo-batch clean runs --keep 30 --dry-run
+    """
+    from pneumo_batch import cleaning
+
+    for path in cleaning.clean(folder, keep, dry_run=dry_run):
+        click.echo(path)

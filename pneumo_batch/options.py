@@ -1,0 +1,38 @@
+"""What the commands have in common: exit codes, options, how a job file is read and how they print."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+EXIT_ERROR, EXIT_USAGE, EXIT_DATA, EXIT_VERDICT, EXIT_BUSY, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 3, 4, 75, 130, 143
+
+
+def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON to stdout.")(function)
+
+
+def set_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Override a job field; repeatable."
+    )(function)
+
+
+def load(job_file: str, overrides: tuple[str, ...], limit: int | None = None, address: str | None = None) -> Any:
+    from pneumo_batch import jobfile
+
+    extra = [f"attribution.limit={limit}"] if limit else []
+    extra += [f'cluster.address="{address}"'] if address else []
+    return jobfile.load(job_file, [*overrides, *extra])
+
+
+def print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, default=str))
+
+
+def complain(message: str, code: int) -> int:
+    from pneumo_batch import terminal
+
+    terminal.say(f"pneumo-batch: {message}", level="error", exit_code=code)
+    return code

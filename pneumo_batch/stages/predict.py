@@ -1,0 +1,51 @@
+"""What the models say of images that joined the data after they were trained."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pneumo_batch.core import evaluation, tables, training
+from pneumo_batch.core.images import Preprocess
+from pneumo_batch.run import Run
+from pneumo_batch.stages import decode, staging
+
+_ROWS = 256  # images in memory
+
+
+def extend(run: Run) -> None:
+    """Add the attributed images that it lacks to each variant's predictions table; one that vanished stays out."""
+    attributed = run.maps_table([])["image_id"].combine_chunks()
+    rows = run.manifest_table()
+    rows = rows.filter(pc.is_in(rows["image_id"], attributed))
+    for variant in run.variants():
+        name = f"models/{variant}/predictions.parquet"
+        known = run.store.read_table(name, schema=tables.PREDICTIONS)
+        missing = staging.without(rows, known["image_id"].to_pylist())
+        if missing.num_rows:
+            run.store.write_table(name, pa.concat_tables([known, *_predictions(run, variant, missing)]))
+
+
+def _predictions(run: Run, variant: str, rows: pa.Table) -> list[pa.Table]:
+    model, preprocess = run.model(variant), run.preprocess(variant)
+    found = []
+    for start in range(0, rows.num_rows, _ROWS):
+        part, pixels_NHW = _read(run, preprocess, rows.slice(start, _ROWS))
+        for split in part["split"].unique().to_pylist():
+            here_N = np.array(part["split"].to_pylist()) == split
+            logits_NK = training.predict(model, preprocess, pixels_NHW[here_N]).numpy()
+            found.append(evaluation.predictions(part.filter(pa.array(here_N)), {split: logits_NK}))
+    return found
+
+
+def _read(run: Run, preprocess: Preprocess, rows: pa.Table) -> tuple[pa.Table, np.ndarray]:
+    """The rows whose images can be read, sorted, and their pixels (N, H, W)."""
+    kept, arrays = [], []
+    rows = rows.sort_by("image_id")
+    for position, row in enumerate(rows.to_pylist()):
+        try:
+            arrays.append(decode.read_pixels(run.images, row, preprocess))
+            kept.append(position)
+        except (OSError, ValueError):
+            continue
+    side = preprocess.size
+    return rows.take(pa.array(kept, pa.int64())), np.array(arrays, np.uint8).reshape(-1, side, side)

@@ -1,0 +1,236 @@
+"""A run whose data grow from night to night, beside one run over all of the data."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from pneumo_batch import config, pipeline
+from pneumo_batch.core import phantom, tables
+from pneumo_batch.core.folders import DataError
+from pneumo_batch.run import Run
+
+from .conftest import tiny_job
+
+pytestmark = pytest.mark.slow  # the rules themselves: tests/unit/test_growing_tables.py
+
+SCORE_KEYS = [name for name in tables.SCORES.names if name not in ("score", "degenerate")]
+NIGHTS = (8, 3, 3)  # test images that are there when each begins: 8, 11, 14
+
+
+def growing_job(root):
+    """A tiny job of few models: what joins is the point."""
+    return tiny_job(
+        data={"root": str(root), "grows": True, "max_bad": 0.2},
+        train={"true_seeds": [0, 1], "random_seeds": [100], "epochs": 1, "max_epochs": 1},
+        attribution={"integrated_gradients": {"steps": 4}},
+    )
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    root = tmp_path_factory.mktemp("all") / "films"
+    phantom.write(root, train=40, test=14, seed=3, image_size=96)
+    return root
+
+
+@pytest.fixture(scope="module")
+def nights(ray_cluster, films, tmp_path_factory):
+    """The run after three nights, and what it said after each of them."""
+    root, path = tmp_path_factory.mktemp("nightly") / "films", tmp_path_factory.mktemp("nightly") / "run"
+    shutil.copytree(films / "train", root / "train")
+    arriving = iter(arrivals(films))
+    seen = []
+    for count in NIGHTS:
+        for name in (next(arriving) for _ in range(count)):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(films / name, root / name)
+        outcome = pipeline.execute(growing_job(root), str(path))
+        assert outcome.complete
+        assert outcome.worked
+        seen.append({"record": outcome.run.record, "ids": outcome.run.maps("grad_cam", "true_0")[0]})
+    return outcome.run, seen
+
+
+def arrivals(films):
+    """Test images so ordered that each night brings both classes."""
+    names = sorted(str(path.relative_to(films)) for path in (films / "test").rglob("*.jpeg"))
+    assert len(names) == sum(NIGHTS)
+    return names[::2] + names[1::2]
+
+
+@pytest.fixture(scope="module")
+def at_once(ray_cluster, films, tmp_path_factory):
+    """One run over all of the data."""
+    return pipeline.execute(growing_job(films), str(tmp_path_factory.mktemp("once") / "run")).run
+
+
+def test_three_nights_are_one_run_over_all_of_the_data(nights, at_once):
+    run, seen = nights
+    assert [len(night["ids"]) for night in seen] == [8, 11, 14]
+    for variant in at_once.variants():
+        for method in ("integrated_gradients", "grad_cam"):
+            (ids, maps_NHW), (expected_ids, expected_NHW) = (r.maps(method, variant) for r in (run, at_once))
+            assert ids == expected_ids
+            np.testing.assert_array_equal(maps_NHW, expected_NHW)
+    found, expected = (r.scores().astype(dict.fromkeys(SCORE_KEYS, str)) for r in (run, at_once))
+    assert not found.duplicated(SCORE_KEYS).any()
+    found, expected = (part.sort_values(SCORE_KEYS, ignore_index=True) for part in (found, expected))
+    pd.testing.assert_frame_equal(found, expected)
+    pd.testing.assert_frame_equal(run.manifest(), at_once.manifest())
+    pd.testing.assert_frame_equal(run.summary(), at_once.summary())
+    verdict, once = run.verdict, at_once.verdict
+    assert verdict["methods"] == once["methods"]
+    for name, variant in once["variants"].items():
+        for measure, value in variant["test"].items():
+            np.testing.assert_allclose(verdict["variants"][name]["test"][measure], value, atol=1e-6, err_msg=measure)
+
+
+def test_images_crossed_with_a_newcomer_are_scored_anew(nights):
+    """The partner is the next image by hash, so nights that add some must have changed the partners of others."""
+    run, _ = nights
+    scores = run.scores().astype({"kind": str})
+    passes = {name.rpartition("/")[2][:5] for name in run.store.files("scores", ".parquet")}
+    assert {"p0002", "p0003"} < passes
+    crossed = scores[scores["kind"] == "true_true_cross"].groupby("image_id").size()
+    within = scores[scores["kind"] == "true_true"].groupby("image_id").size()
+    assert crossed.nunique() == within.nunique() == 1
+    assert len(crossed) == len(within) == 14
+
+
+def test_each_night_counts_balance_and_leave_a_row_a_method(nights):
+    run, seen = nights
+    assert [night["record"]["counts"]["attributed"] for night in seen] == [8, 11, 14]
+    assert [night["record"]["counts"]["images"] for night in seen] == [48, 51, 54]
+    assert [night["record"].get("pass", 1) for night in seen] == [1, 2, 3]
+    history = run.passes()
+    assert history["pass"].tolist() == [1, 1, 2, 2, 3, 3]
+    assert history["attributed"].tolist() == [8, 8, 11, 11, 14, 14]
+    last = history[history["pass"] == 3].set_index("method")
+    summary = run.summary().query("class_name == 'all' and view == 'magnitude' and scale == 'region'")
+    summary = summary.query("metric == 'spearman'").set_index(["method", "kind"])["mean"]
+    for method in ("grad_cam", "integrated_gradients"):
+        for column, kind in (("mean_tt", "true_true"), ("mean_tn", "true_random"), ("mean_ttx", "true_true_cross")):
+            assert last.loc[method, column] == pytest.approx(summary[method, kind], nan_ok=True)
+        assert last.loc[method, "verdict"] == run.verdict["methods"][method]["verdict"]
+    accuracies = [run.verdict["variants"][name]["test"]["accuracy"] for name in ("true_0", "true_1")]
+    assert last["accuracy"].tolist() == pytest.approx([np.mean(accuracies)] * 2)
+    print(history.to_string())
+
+
+def test_metrics_are_what_prometheus_reads(nights):
+    run, _ = nights
+    text = run.store.read_bytes("metrics.prom").decode()
+    found = {}
+    for family in text_string_to_metric_families(text):
+        assert family.name.startswith("pneumo_batch_")
+        assert family.documentation
+        assert family.type == "gauge"
+        for sample in family.samples:
+            found[sample.name, *sorted(v for k, v in sample.labels.items() if k not in ("job", "fingerprint"))] = (
+                sample.value
+            )
+    assert found["pneumo_batch_run_pass",] == 3
+    assert found["pneumo_batch_run_attributed",] == 14
+    assert found["pneumo_batch_run_status", "complete"] == 1
+    assert found["pneumo_batch_run_status", "failed"] == 0
+    assert ("pneumo_batch_similarity", "grad_cam", "true_true") in found
+
+
+def test_a_night_without_new_images_does_nothing_and_one_with_others_says_so(
+    nights, films, tmp_path, capsys, monkeypatch
+):
+    run, path = copy_of(nights, tmp_path)
+    root = tmp_path / "films"
+    shutil.copytree(films, root)
+    monkeypatch.setattr("pneumo_batch.stages.cluster.session", lambda *_: pytest.fail("started Ray"))
+    before = run.record
+    gone, changed = sorted((root / "test" / "NORMAL").iterdir())[:2]
+    gone.unlink()
+    changed.write_bytes(changed.read_bytes() + b"\0")
+    training = root / "train" / "NORMAL"
+    shutil.copy(min(training.iterdir()), training / "another-0001.jpeg")
+    outcome = pipeline.execute(growing_job(root), str(path))
+    assert (outcome.worked, outcome.complete) == (False, True)
+    assert run.record == before
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert "1 images joined the training data and are not used" in lines[0]
+    assert f"1 images are no longer there, test/NORMAL/{gone.name} the first" in lines[1]
+    assert f"1 images have changed, test/NORMAL/{changed.name} the first" in lines[2]
+
+
+def copy_of(nights, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(nights[0].path, path)
+    return Run(path), path
+
+
+def test_other_classes_than_the_models_know_are_refused(nights, films, tmp_path):
+    _, path = copy_of(nights, tmp_path)
+    root = tmp_path / "films"
+    shutil.copytree(films, root)
+    for split in ("train", "test"):
+        shutil.copytree(root / split / "NORMAL", root / split / "OTHER")
+    with pytest.raises(
+        DataError, match="the classes are NORMAL, OTHER, PNEUMONIA now; this run knows NORMAL, PNEUMONIA"
+    ):
+        pipeline.execute(growing_job(root), str(path))
+
+
+@pytest.mark.parametrize("stage", ["attribute", "compare"])
+def test_a_night_that_is_interrupted_goes_on_and_rejects_what_it_cannot_read(
+    nights, films, tmp_path, stage, monkeypatch
+):
+    """Back before the third night, which ends early, at a stage; an image gone and one broken do not stop it."""
+    run, path = copy_of(nights, tmp_path)
+    root = tmp_path / "films"
+    shutil.copytree(films, root)
+    old = sorted((root / "test" / "NORMAL").iterdir())[0]
+    new = root / "test" / "NORMAL" / "IM-9999-0001.jpeg"
+    new.write_bytes(phantom_film(tmp_path))
+    (root / "test" / "NORMAL" / "broken-0001.jpeg").write_bytes(b"no image")
+    old.unlink()
+    real = pipeline._run_stage
+
+    def dying(name, *rest):
+        if name == stage:
+            raise KeyboardInterrupt
+        real(name, *rest)
+
+    monkeypatch.setattr(pipeline, "_run_stage", dying)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.execute(growing_job(root), str(path))
+    assert run.record["status"] == "failed"
+    assert 'status="failed"} 1.0' in run.store.read_bytes("metrics.prom").decode()
+    monkeypatch.undo()
+    outcome = pipeline.execute(growing_job(root), str(path))
+    assert outcome.complete
+    record = run.record
+    assert record["pass"] == 4
+    assert record["counts"] == {"images": 56, "quarantined": 1, "attributed": 15}
+    assert run.quarantine()["image_id"].tolist() == ["test/NORMAL/broken-0001.jpeg"]
+    assert len(run.scores().groupby("image_id").size().unique()) == 1
+    again = pipeline.execute(growing_job(root), str(path))
+    assert not again.worked  # what was rejected is no news
+    events = [json.loads(line) for line in run.store.read_bytes("events.jsonl").splitlines()]
+    assert [event["number"] for event in events if event["event"] == "pass"] == [2, 3, 4]
+
+
+def phantom_film(tmp_path):
+    phantom.write(tmp_path / "more", train=8, test=4, seed=77, image_size=96)
+    return next((tmp_path / "more" / "test" / "NORMAL").iterdir()).read_bytes()
+
+
+def test_a_job_that_grows_attributes_the_test_split_of_data_of_its_own():
+    for section in (
+        {"attribution": {"limit": 5}},
+        {"attribution": {"splits": ["test", "val"]}},
+        {"data": {"grows": True}},
+    ):
+        values = {"data": {"root": "films", "grows": True}, **section}
+        with pytest.raises(ValueError, match=r"data\.grows needs a data\.root of your own"):
+            config.Job.model_validate({"name": "x", **values})

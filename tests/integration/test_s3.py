@@ -1,0 +1,242 @@
+"""Data and runs on an object store: a real S3 server that the tests start and end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.fs
+import pytest
+
+from pneumo_batch import lease, pipeline
+from pneumo_batch.core import phantom
+from pneumo_batch.run import Run
+from pneumo_batch.storage import Store
+
+from .conftest import tiny_job
+from .test_cli import command, one_line
+from .test_submit import free_port, wait_for
+
+BEAT = 0.2
+
+
+def serve(**environment):
+    """(process, environment of its clients)."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    client = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    return process, client, port
+
+
+@pytest.fixture(scope="module")
+def bucket():
+    """The URI of an empty bucket, and how clients reach it."""
+    process, _, port = serve()
+    place = f"endpoint_override=127.0.0.1%3A{port}&scheme=http&region=us-east-1"
+    try:
+        wait_for(lambda: can_connect(port), process)
+        fs, _ = pyarrow.fs.FileSystem.from_uri(f"s3://key:secret@bucket?{place}&allow_bucket_creation=true")
+        fs.create_dir("bucket")
+        yield lambda name: f"s3://key:secret@bucket/{name}?{place}"
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def can_connect(port):
+    import socket
+
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def put_films(uri, folder):
+    phantom.write(folder, train=40, test=8, seed=3, image_size=64)
+    fs, path = pyarrow.fs.FileSystem.from_uri(uri)
+    pyarrow.fs.copy_files(str(folder), path, destination_filesystem=fs)
+
+
+def small_job(root):
+    return tiny_job(
+        data={"root": root},
+        train={"true_seeds": [0], "epochs": 1, "max_epochs": 1},
+        attribution={"integrated_gradients": {"steps": 4}},
+    )
+
+
+@pytest.mark.slow
+def test_a_run_on_an_object_store_is_the_local_one(ray_cluster, bucket, tmp_path):
+    put_films(bucket("films"), tmp_path / "films")
+    far = pipeline.execute(small_job(bucket("films")), bucket("runs/far"))
+    near = pipeline.execute(small_job(str(tmp_path / "films")), str(tmp_path / "near"))
+    assert far.complete
+    assert far.run.record["fingerprint"] == near.run.record["fingerprint"]
+    for method in ("integrated_gradients", "grad_cam"):
+        (ids, maps_NHW), (expected_ids, expected_NHW) = (run.maps(method, "true_0") for run in (far.run, near.run))
+        assert ids == expected_ids
+        np.testing.assert_array_equal(maps_NHW, expected_NHW)
+    assert far.run.verdict["methods"] == near.run.verdict["methods"]
+    assert far.run.inputs(ids[:1]).shape == (1, 1, 64, 64)
+    assert not far.run.is_held()
+    assert not pipeline.execute(small_job(bucket("films")), bucket("runs/far")).worked
+    # A commit that was cut short: half of the table's files have moved, and readers are not shown them.
+    run = far.run
+    moved = run.store.files("maps", ".parquet")
+    run.store.fs.move(run.store.path(moved[0]), run.store.path(f"staging/{moved[0]}"))
+    run.store.remove("maps/_whole")
+    stages = run.record["stages"]
+    run.update_record(status="running", stages={name: stages[name] for name in ("index", "train")})
+    with pytest.raises(ValueError, match="no maps yet"):
+        run.maps("grad_cam", "true_0")
+    again = pipeline.execute(small_job(bucket("films")), bucket("runs/far"))
+    assert again.complete
+    assert run.store.files("maps", ".parquet") == moved  # none computed again
+    np.testing.assert_array_equal(run.maps("grad_cam", "true_0")[1], near.run.maps("grad_cam", "true_0")[1])
+
+
+def test_a_table_that_is_being_extended_is_not_there_until_it_is_whole(bucket):
+    store = Store(bucket("tables"))
+    for name, value in (("t/old", 1), ("staging/t/a", 2), ("staging/t/b", 3), ("staging/t/c", 4)):
+        store.write_table(f"{name}.parquet", pa.table({"x": [value]}))
+    store.write_bytes("t/_whole", b"")
+    assert store.has("t")
+    moved = []
+
+    class Dying:
+        def __getattr__(self, name):
+            return getattr(real, name)
+
+        def move(self, *paths):
+            if len(moved) == 1:
+                raise OSError("the network went away")
+            moved.append(paths)
+            real.move(*paths)
+
+    real, store.fs = store.fs, Dying()
+    with pytest.raises(OSError, match="went away"):
+        store.extend("t", "staging/t", "p0002-", {"t/old.parquet": pa.table({"x": [0]})})
+    store.fs = real
+    assert not store.has("t")
+    store.extend("t", "staging/t", "p0002-", {"t/old.parquet": pa.table({"x": [0]})})
+    assert store.has("t")
+    assert store.files("t") == ["t/old.parquet", *(f"t/p0002-{name}.parquet" for name in "abc")]
+    assert sorted(store.read_table("t")["x"].to_pylist()) == [0, 2, 3, 4]
+
+
+def test_of_many_contenders_never_two_hold(bucket):
+    store = Store(bucket("contended"))
+    inside, most, won = [], [], []
+
+    def contend():
+        for _ in range(3):
+            claim = lease.Lease(store, BEAT * 20)
+            try:
+                claim.acquire()
+            except lease.HeldError:
+                continue
+            inside.append(claim)
+            most.append(len(inside))
+            won.append(1)
+            time.sleep(0.02)
+            inside.remove(claim)
+            claim.release()
+
+    threads = [threading.Thread(target=contend) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert won
+    assert max(most) == 1
+    assert lease.claims(store) == []
+
+
+HOLD = """
+import sys, time
+from pneumo_batch import lease
+from pneumo_batch.storage import Store
+lease.Lease(Store(sys.argv[1]), 0.2).acquire()
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_killed_holders_lease_is_taken_over_and_a_living_ones_is_not(bucket):
+    uri = bucket("killed")
+    with subprocess.Popen([sys.executable, "-c", HOLD, uri], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        time.sleep(BEAT * lease.LIFE_BEATS * 2)  # longer than an object lives that nobody renews
+        store = Store(uri)
+        with pytest.raises(lease.HeldError, match=f"process {holder.pid} on "):
+            lease.Lease(store, BEAT).acquire()
+        assert Run(uri).is_held()
+        holder.kill()
+    time.sleep(BEAT * lease.LIFE_BEATS * 1.5)
+    claim = lease.Lease(store, BEAT)
+    claim.acquire()
+    assert len(lease.claims(store)) == 1
+    claim.release()
+
+
+def test_a_holder_whose_lease_was_taken_ends_itself(bucket):
+    uri = bucket("lost")
+    with subprocess.Popen([sys.executable, "-c", HOLD, uri], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        Store(uri).remove(f".lock/{lease.claims(Store(uri))[0].name}.claim")
+        assert holder.wait(timeout=30) == -signal.SIGTERM
+
+
+def test_a_run_that_is_held_is_busy_and_nothing_of_it_changes(bucket, tmp_path):
+    uri = bucket("runs/held")
+    put_films(bucket("few"), tmp_path / "films")
+    job = tmp_path / "job.toml"
+    job.write_text(f'name = "tiny"\n[data]\nroot = "{bucket("few")}"\nimage_size = 64\n')
+    claim = lease.Lease(Store(uri))
+    claim.acquire()
+    result = subprocess.run(command("run", str(job), "--run-dir", uri), capture_output=True, text=True, check=False)
+    assert result.returncode == 75
+    assert f"process {os.getpid()} on " in one_line(result)
+    assert not Store(uri).exists("run.json")
+    claim.release()
+
+
+def test_a_denied_or_missing_place_is_one_line_that_names_it(tmp_path):
+    process, client, port = serve(INITIAL_NO_AUTH_ACTION_COUNT="0")
+    try:
+        wait_for(lambda: can_connect(port), process)
+        data, run_dir = tmp_path / "data.toml", tmp_path / "run.toml"
+        data.write_text('name = "x"\n[data]\nroot = "s3://denied/films"\n')
+        run_dir.write_text('name = "x"\n[phantom]\ntrain = 8\ntest = 4\nimage_size = 64\n')
+        environment = {**os.environ, **client}
+        for arguments, code, message in (
+            ((str(data),), 3, "s3://denied/films: cannot be "),
+            ((str(run_dir), "--run-dir", "s3://denied/run"), 2, "s3://denied/run: cannot be "),
+        ):
+            result = subprocess.run(
+                command("run", *arguments), env=environment, capture_output=True, text=True, check=False
+            )
+            assert result.returncode == code, result.stderr
+            assert message in one_line(result)
+            assert json.dumps(result.stderr).count("ACCESS_DENIED") + result.stderr.count("INVALID_ACCESS_KEY") == 1
+    finally:
+        process.terminate()
+        process.wait(timeout=30)

@@ -1,0 +1,221 @@
+"""Jobs on a real cluster head, its dashboard included, that the tests start and end."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from pneumo_batch import config, submit
+from pneumo_batch.config import JobError
+
+from .test_cli import TINY_TOML, call, command, one_line
+
+AGENT = ("dashboard-agent-listen-port", "dashboard-agent-grpc-port")
+TOKEN = "a-token-that-only-this-test-knows"
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def head():
+    """The address of a head whose API wants a token, and the environment of a client that has it."""
+    place = tempfile.mkdtemp(prefix="pb", dir="/tmp")  # short: paths of sockets are
+    port = free_port()
+    ports = ("port", "ray-client-server-port", "metrics-export-port", *AGENT)
+    arguments = [f"--{name}={free_port()}" for name in ports]
+    arguments += [f"--dashboard-port={port}", f"--temp-dir={place}", "--num-cpus=4"]
+    arguments += ["--object-store-memory=150000000", "--disable-usage-stats", "--include-dashboard=true"]
+    ray = [shutil.which("ray") or "ray", "start", "--head", "--block", *arguments]
+    secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
+    environment = {**os.environ, **secret, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment.pop("RAY_ADDRESS", None)
+    with (Path(place) / "head.log").open("w") as log:
+        process = subprocess.Popen(ray, env=environment, stdout=log, stderr=log)
+    try:
+        wait_for(lambda: answers(port), process)
+        yield f"http://127.0.0.1:{port}", environment
+    finally:
+        if process.poll() is not None:
+            print("the head ended by itself:", (Path(place) / "head.log").read_text()[-3000:])
+        process.terminate()
+        process.wait(timeout=60)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def answers(port) -> bool:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/api/jobs/", headers={"Authorization": f"Bearer {TOKEN}"})
+    try:
+        with urllib.request.urlopen(request, timeout=5) as response:
+            return response.status == 200
+    except OSError:
+        return False
+
+
+def wait_for(condition, process=None):
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process is None or process.poll() is None, "it ended"
+        assert time.monotonic() < deadline, "it did not get there"
+        time.sleep(0.2)
+
+
+def job_file(tmp_path, epochs=1):
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY_TOML.format(epochs=epochs))
+    return str(path)
+
+
+def submission(stderr: str) -> str:
+    return re.search(r"(?:submitted|attached to) (\S+), run", stderr)[1]
+
+
+@pytest.mark.slow
+def test_a_client_that_dies_leaves_the_job_and_the_next_one_attaches_and_reads_the_verdict(head, tmp_path):
+    address, environment = head
+    run_dir = tmp_path / "run"
+    arguments = ("submit", job_file(tmp_path), "--address", address, "--run-dir", str(run_dir), "--limit", "4")
+    with subprocess.Popen(command(*arguments), env=environment, stderr=subprocess.PIPE, text=True) as first:
+        line = first.stderr.readline()
+        name = submission(line)
+        assert line == f"submitted {name}, run {run_dir}\n"
+        wait_for(lambda: (run_dir / "run.json").exists())
+        first.send_signal(signal.SIGKILL)
+    again = run_as(environment, *arguments, "--require", "sensitive", "--json")
+    assert again.stderr.startswith(f"attached to {name}, run {run_dir}\n")
+    found = json.loads(again.stdout)
+    assert (found["submission_id"], found["status"], found["run_dir"]) == (name, "SUCCEEDED", str(run_dir))
+    assert (again.returncode, found["exit_code"]) == (0, 0)  # of the job that runs: nobody required anything of it
+    assert "grad_cam: invalid" in again.stderr  # the run's own last words
+    record = json.loads((run_dir / "run.json").read_text())
+    assert record["status"] == "complete"
+    assert re.fullmatch(rf"tiny-{record['fingerprint'][:12]}", name)
+    # An ended job is tried again under the next number, finds the run complete, and passes its exit code on.
+    third = run_as(environment, *arguments, "--require", "sensitive", "--json")
+    assert third.returncode == 4, third.stderr
+    assert submission(third.stderr) == f"{name}-2"
+    assert "nothing to do" in third.stderr
+    found = json.loads(third.stdout)
+    assert (found["status"], found["exit_code"]) == ("FAILED", 4)
+    newest = run_as(environment, "job", "status", name, "--address", address)
+    assert newest.stdout == f"{name}-2  FAILED  exit_code 4  run_dir {run_dir}\n"
+
+
+@pytest.mark.slow
+def test_a_stopped_job_notes_where_it_is_and_goes_on_when_submitted_again(head, tmp_path):
+    address, environment = head
+    run_dir = tmp_path / "run"
+    long = job_file(tmp_path, epochs=3000)
+    arguments = ("submit", long, "--address", address, "--run-dir", str(run_dir), "--set", "train.checkpoint_seconds=0")
+    first = run_as(environment, *arguments, "--no-wait")
+    name = submission(first.stderr)
+    assert first.returncode == 0
+    assert first.stdout.startswith(f"{name}  ")
+    wait_for(lambda: (run_dir / "staging" / "train").exists())
+    with subprocess.Popen(
+        command("job", "logs", name, "--follow", "--address", address),
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as follower:
+        assert follower.stderr.readline()
+        follower.send_signal(signal.SIGINT)
+        follower.communicate(timeout=30)
+    assert follower.returncode == 130
+    elsewhere = run_as(environment, *arguments[:4], "--run-dir", str(tmp_path / "other"), *arguments[6:])
+    assert elsewhere.returncode == 2
+    assert f"{name} runs already, into {run_dir}" in one_line(elsewhere)
+    stopped = run_as(environment, "job", "stop", name, "--address", address, "--json")
+    assert stopped.returncode == 0, stopped.stderr
+    assert json.loads(stopped.stdout)["status"] == "STOPPED"
+    assert json.loads(stopped.stdout)["exit_code"] == 143
+    record = json.loads((run_dir / "run.json").read_text())
+    assert (record["status"], record["error"]["type"]) == ("failed", "Terminated")
+    logs = run_as(environment, "job", "logs", name, "--address", address)
+    assert "the same command continues the run" in logs.stdout
+    second = run_as(environment, *arguments, "--no-wait")
+    assert submission(second.stderr) == f"{name}-2"
+    wait_for(lambda: json.loads((run_dir / "run.json").read_text())["status"] == "running")
+    assert run_as(environment, "job", "stop", name, "--address", address).stdout.startswith(f"{name}-2  STOPPED")
+
+
+@pytest.mark.slow
+def test_without_the_token_one_line_says_so(head, tmp_path):
+    address, environment = head
+    without = {name: value for name, value in environment.items() if not name.startswith("RAY_AUTH")}
+    for secret in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "another"}):
+        result = run_as({**without, **secret}, "job", "status", "x", "--address", address)
+        assert result.returncode == 2
+        assert "RAY_AUTH_MODE=token" in one_line(result)
+    known = run_as(environment, "job", "status", "nobody", "--address", address)
+    assert known.returncode == 2
+    assert "no job nobody; there are: " in one_line(known)
+
+
+def run_as(environment, *arguments):
+    return subprocess.run(command(*arguments), env=environment, capture_output=True, text=True, check=False)
+
+
+def test_what_is_wrong_here_is_said_here(tmp_path):
+    path = job_file(tmp_path)
+    nobody = f"http://127.0.0.1:{free_port()}"
+    for arguments, message in (
+        ((path, "--address", nobody), "Connection refused"),
+        ((path, "--address", "head:8265"), "expected the dashboard of the cluster's head"),
+        ((path, "--address", nobody, "--set", "train.epochs=0"), "train.epochs: Input should be greater"),
+    ):
+        result = call("submit", *arguments)
+        assert result.returncode == 2
+        assert message in one_line(result)
+
+
+def test_what_travels_is_the_package_its_version_and_the_job_with_absolute_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    spec = {"name": "mine", "kind": "true", "checkpoint": "mine.safetensors"}
+    job = config.Job(name="x", data={"root": "films"}, variant=[spec])
+    place = tmp_path / "package"
+    place.mkdir()
+    submit.pack(place, job)
+    code = "from pneumo_batch import __file__, __version__, jobfile; job = jobfile.load('job.toml'); "
+    code += "print(__file__, __version__, job.data.root, job.variant[0].checkpoint)"
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    shown = subprocess.run(
+        [sys.executable, "-c", code], cwd=place, env=clean, capture_output=True, text=True, check=True
+    )
+    expected = [place / "pneumo_batch" / "__init__.py", "0.1.0", tmp_path / "films", tmp_path / "mine.safetensors"]
+    assert shown.stdout.split() == [str(part) for part in expected]
+    assert sum(path.stat().st_size for path in place.rglob("*") if path.is_file()) < 2_000_000
+    assert not list(place.rglob("__pycache__"))
+
+
+def test_a_job_whose_data_are_on_the_cluster_only_is_named_by_what_it_asks_for(tmp_path):
+    root = "/nowhere/on/this/machine"
+    job = config.Job(name="x", data={"root": root})
+    assert submit.identity(job) == submit.identity(job)
+    other = [
+        config.Job(name="x", data={"root": f"{root}/2"}),
+        config.Job(name="x", data={"root": root}, train={"epochs": 3}),
+    ]
+    assert len({submit.identity(one) for one in (job, *other)}) == 3
+    (tmp_path / "train").mkdir()
+    with pytest.raises(ValueError, match="no images found"):  # here, and of no use
+        submit.identity(config.Job(name="x", data={"root": str(tmp_path)}))
+
+
+def test_addresses_that_are_none_are_refused():
+    with pytest.raises(JobError, match="expected the dashboard"):
+        submit.connect("ray://head:10001")

@@ -1,0 +1,161 @@
+"""Which rows of the tables a later pass touches, by rules that need no cluster."""
+
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pneumo_batch import config
+from pneumo_batch.core import manifest, pairs, phantom, tables
+from pneumo_batch.run import SCORES, Run
+from pneumo_batch.stages import compare, growth, index, staging
+
+JOB = config.Job(name="x", data={"root": "films", "grows": True})
+
+
+def images(count):
+    """Identity rows; every patient has two images."""
+    ids = [f"test/NORMAL/{number:03}.jpeg" for number in range(count)]
+    columns = [ids, ["NORMAL"] * count, [0] * count, [f"p{number // 2}" for number in range(count)]]
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, tables.IDENTITY, strict=True)]
+    table = pa.table(arrays, schema=pa.schema(tables.IDENTITY))
+    return table.append_column("file", pa.array(["f"] * count)).append_column("row", pa.array(np.arange(count)))
+
+
+def partner_of(rows):
+    """Each image's partner as the definition says it: the next in the order of hashes that shows another patient."""
+    ids = rows["image_id"].to_pylist()
+    patients = dict(zip(ids, rows["patient_id"].to_pylist(), strict=True))
+    order = [ids[position] for position in pairs.hash_order(ids, JOB.compare.partner_seed)]
+    found = {}
+    for place, image_id in enumerate(order):
+        others = order[place + 1 :] + order[:place]
+        found[image_id] = next(other for other in others if patients[other] != patients[image_id])
+    return found
+
+
+@pytest.mark.parametrize("count", [3, 10, 29])
+def test_those_crossed_anew_are_those_whose_partner_is_another_now(count):
+    every = images(30)
+    earlier = every.take(np.random.default_rng(count).permutation(30)[:count])
+    then, now = partner_of(earlier), partner_of(every)
+    expected = {image_id for image_id in then if then[image_id] != now[image_id]}
+    assert expected
+    found = compare._crossed_anew(every, set(earlier["image_id"].to_pylist()), JOB)
+    assert set(found["image_id"].to_pylist()) == expected
+
+
+def test_nobody_is_crossed_anew_in_a_first_pass_or_without_newcomers():
+    every = images(6)
+    assert compare._crossed_anew(every, set(), JOB).num_rows == 0
+    assert compare._crossed_anew(every, set(every["image_id"].to_pylist()), JOB).num_rows == 0
+
+
+def score_row(image_id, kind, score):
+    return {
+        **dict.fromkeys(tables.SCORES.names, "x"),
+        "image_id": image_id,
+        "label": 0,
+        "kind": kind,
+        "score": score,
+        "degenerate": False,
+    }
+
+
+def test_former_cross_scores_of_those_go_and_their_others_stay(tmp_path):
+    run = Run(tmp_path)
+    run.write_record({"format": 1, "pass": 2, "stages": {}, "counts": {}})
+    rows = [score_row(i, kind, 0.5) for i in ("a", "b") for kind in ("true_true", "true_true_cross", "edge")]
+    run.store.write_table("scores/one.parquet", pa.Table.from_pylist(rows, schema=tables.SCORES))
+    untouched = pa.Table.from_pylist([score_row("c", "true_random_cross", 0.1)], schema=tables.SCORES)
+    run.store.write_table("scores/two.parquet", untouched)
+    replaced = compare._without_cross_kinds(run, ["a"])
+    assert list(replaced) == ["scores/one.parquet"]
+    left = [(row["image_id"], row["kind"]) for row in replaced["scores/one.parquet"].to_pylist()]
+    assert left == [("a", "true_true"), ("a", "edge"), *(("b", k) for k in ("true_true", "true_true_cross", "edge"))]
+    # What this pass adds is told from what was there by the names of the files.
+    run.store.write_table("staging/scores/new.parquet", untouched)
+    run.commit_table(SCORES, replaced)
+    assert run.store.files("scores") == ["scores/one.parquet", "scores/p0002-new.parquet", "scores/two.parquet"]
+    assert set(staging.earlier_ids(run, SCORES)) == {"a", "b", "c"}
+    assert staging.finished_ids(run, SCORES) == ["c"]
+    assert run.is_committed(SCORES)
+    run.begin_pass()
+    assert run.number == 3
+    assert not run.is_committed(SCORES)
+    assert staging.finished_ids(run, SCORES) == []
+
+
+def listing(*names, size=10):
+    rows = [
+        {"image_id": n, "split": n.split("/")[0], "class_name": "A", "label": 0, "patient_id": n, "bytes": size}
+        for n in names
+    ]
+    return pa.Table.from_pylist(rows, schema=pa.schema([tables.MANIFEST.field(name) for name in rows[0]]))
+
+
+def test_only_newcomers_of_the_splits_to_attribute_join():
+    known = listing("train/A/1", "test/A/1")
+    now = listing("train/A/1", "train/A/2", "test/A/1", "test/A/2")
+    assert index.joined(now, known, JOB)["image_id"].to_pylist() == ["test/A/2"]
+
+
+def test_what_else_changed_is_said_in_words():
+    known = pa.concat_tables([listing("train/A/1", "test/A/1", "test/A/2"), listing("test/A/3", size=99)])
+    now = listing("train/A/1", "train/A/2", "test/A/2", "test/A/3", "test/A/4")
+    assert list(growth._warnings(now, known, JOB)) == [
+        "1 images joined the training data and are not used: the models are those of the first pass",
+        "1 images are no longer there, test/A/1 the first; what is known of them stays",
+        "1 images have changed, test/A/3 the first; their maps stay those of the former files",
+    ]
+    assert list(growth._warnings(known, known, JOB)) == []
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """A complete run over a folder of films, as far as its manifest; and its job."""
+    root = tmp_path / "films"
+    phantom.write(root, train=8, test=4, seed=0, image_size=32)
+    job = config.Job(name="x", data={"root": str(root), "grows": True})
+    run = Run.create(tmp_path / "run", job, "f" * 64)
+    stages = {name: {"status": "complete"} for name in ("index", "train", "attribute", "cascade", "report")}
+    run.update_record(status="complete", stages=stages)
+    rows, rejected = manifest.inspect_batch(index.discover(job, run.images)[0], run.images.fs, run.images.root)
+    run.store.write_table("manifest/part-0.parquet", rows)
+    run.store.write_table("quarantine.parquet", rejected)
+    return job, run, root
+
+
+def test_a_pass_begins_when_an_image_joined_and_settles_nothing_but_what_the_first_did(finished):
+    job, run, root = finished
+    assert not growth.begin(job, run)
+    assert run.number == 1
+    shutil.copy(next((root / "train" / "NORMAL").iterdir()), root / "test" / "NORMAL" / "new-0001.jpeg")
+    assert growth.begin(job, run)
+    record = run.record
+    assert (record["pass"], record["status"], list(record["stages"])) == (2, "running", ["train", "cascade"])
+
+
+def test_what_was_rejected_once_is_no_news(finished):
+    job, run, root = finished
+    (root / "test" / "NORMAL" / "broken-0001.jpeg").write_bytes(b"no image")
+    row = {"image_id": "test/NORMAL/broken-0001.jpeg", "stage": "index", "reason": "no image"}
+    run.store.write_table("quarantine.parquet", pa.Table.from_pylist([row], schema=tables.QUARANTINE))
+    assert not growth.begin(job, run)
+
+
+def test_other_classes_than_the_models_know_are_refused(finished):
+    job, run, root = finished
+    for split in ("train", "test"):
+        shutil.copytree(root / split / "NORMAL", root / split / "OTHER")
+    with pytest.raises(manifest.DataError, match="classes are NORMAL, OTHER, PNEUMONIA now; this run knows NORMAL, PN"):
+        growth.begin(job, run)
+
+
+def test_a_run_that_is_resumed_looks_for_its_images_where_they_are_now(finished, tmp_path):
+    _, run, root = finished
+    moved = root.rename(tmp_path / "elsewhere")
+    again = Run.create(run.path, config.Job(name="x", data={"root": str(moved), "grows": True}), "f" * 64)
+    assert again.images.root == str(moved)
+    assert not growth.begin(again.job, again)

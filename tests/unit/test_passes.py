@@ -1,0 +1,89 @@
+"""A pass over the data as a row a method, and passes side by side in the report."""
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from pneumo_batch.core import passes, tables
+from pneumo_batch.report import passes as section
+from pneumo_batch.report.parts import Picture, Section, Table, Text
+from pneumo_batch.run import Run
+
+PRIMARY = {"view": "magnitude", "scale": "region", "metric": "spearman"}
+VERDICT = {
+    "primary": PRIMARY,
+    "methods": {"grad_cam": {"verdict": "sensitive"}},
+    "variants": {
+        "true_0": {"kind": "true", "test": {"accuracy": 0.9}},
+        "true_1": {"kind": "true", "test": {"accuracy": 0.7}},
+        "random_100": {"kind": "random", "test": {"accuracy": 0.5}},
+    },
+    "degenerate": {"grad_cam/magnitude": {"true_0": 2, "true_1": 0, "random_100": 1}, "grad_cam/signed": {"true_0": 9}},
+}
+
+
+def summary():
+    def row(kind, mean, class_name="all", view="magnitude"):
+        cell = {"class_name": class_name, "method": "grad_cam", "view": view, "scale": "region", "metric": "spearman"}
+        return {**cell, "kind": kind, "images": 10, "pairs": 10, "degenerate": 0, "mean": mean}
+
+    rows = [row("true_true", 0.8), row("true_random", 0.3), row("true_true", 0.1, "NORMAL")]
+    return pa.Table.from_pylist([*rows, row("true_random", 0.2, view="signed")], schema=tables.SUMMARY)
+
+
+def test_a_pass_is_the_primary_cell_the_accuracy_of_true_models_and_the_share_of_empty_maps():
+    about = {"pass": 3, "time": "2026-01-01T00:00:00+00:00", "images": 100, "attributed": 10}
+    (row,) = passes.rows(VERDICT, summary(), about).to_pylist()
+    assert row.pop("accuracy") == pytest.approx(0.8)
+    assert row.pop("degenerate") == pytest.approx(3 / 30)
+    numbers = {"mean_tt": 0.8, "mean_tn": 0.3, "mean_ttx": None}  # a kind that no pair has
+    assert row == {**about, "method": "grad_cam", **numbers, "verdict": "sensitive"}
+
+
+class Source:
+    def __init__(self, run):
+        self.run = run
+
+
+@pytest.fixture
+def run(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "pass": [1, 2],
+            "time": ["a", "b"],
+            "method": ["grad_cam"] * 2,
+            "images": [20, 30],
+            "attributed": [10, 20],
+            "mean_tt": [0.8, 0.75],
+            "mean_tn": [0.3, 0.35],
+            "mean_ttx": [None, None],
+            "accuracy": [0.9, 0.85],
+            "degenerate": [0.0, 0.1],
+            "verdict": ["sensitive", "inconclusive"],
+        }
+    )
+    found = Run(tmp_path / "run")
+    found.store.write_table("history.parquet", pa.Table.from_pandas(frame, schema=tables.PASSES, preserve_index=False))
+    return found
+
+
+def test_the_report_says_how_far_the_last_pass_is_from_the_first(run):
+    before = Section("verdict", "Verdict", [])
+    _, text, picture, table = section.add(before, Source(run)).blocks
+    assert isinstance(text, Text)
+    assert text.text == (
+        "Grad-CAM, pass 1 to 2, 10 to 20 images: TT 0.800 to 0.750, TN 0.300 to 0.350, accuracy 0.900 to 0.850 and "
+        "empty 0.000 to 0.100; sensitive at first, now inconclusive."
+    )
+    assert isinstance(picture, Picture)
+    assert b"<svg" in picture.data
+    assert isinstance(table, Table)
+    assert [row[0] for row in table.rows] == [1, 2]
+
+
+def test_one_pass_is_no_drift(run, tmp_path):
+    before = Section("verdict", "Verdict", [])
+    first = run.store.read_table("history.parquet").slice(0, 1)
+    run.store.write_table("history.parquet", first)
+    assert section.add(before, Source(run)) is before
+    assert section.add(before, Source(Run(tmp_path / "other"))) is before
