@@ -240,9 +240,9 @@ class Run:
 
         return Preprocess.from_dict(self.model_record(variant or self.variants()[0])["preprocess"])
 
-    @property
+    @functools.cached_property
     def images(self) -> Roots:
-        """The folder or folders the manifest's image ids are relative to."""
+        """The folder or folders the manifest's image ids are relative to, seen from where it is first asked for."""
         if self.job.is_phantom:
             return Roots.one(self.store.fs, self.store.path(PHANTOM))
         return open_roots(self.job.data.root)
@@ -292,6 +292,7 @@ class Run:
         content = tomli_w.dumps(job.model_dump(mode="json", exclude_none=True)).encode()
         if not self.store.exists(JOB) or self.store.read_bytes(JOB) != content:
             self.store.write_bytes(JOB, content)
+        self.images  # noqa: B018 - now: a worker that gets this run has another current folder
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
