@@ -62,7 +62,7 @@ def _draw_scales(ax: Axes, rows: pd.DataFrame) -> None:
 
 def randomization(source: Source, method: str, metric: str, rows: pd.DataFrame) -> Picture:
     """Similarity to the original by depth in every view and scale, and the entropy of the output beside it."""
-    cells = sorted({(str(row.view), str(row.scale)) for row in rows.itertuples()})
+    cells = sorted({(str(view), str(scale)) for view, scale in zip(rows["view"], rows["scale"], strict=True)})
     names = [f"{view}, {scale}" for view, scale in cells]
     width = 3.4 * len(cells[:2]) + 3.6
     figure, axes = mosaic(width, 3.3 * -(-len(names) // 2), _layout(names), sharex=True)

@@ -31,7 +31,8 @@ def counts(source: Source) -> Picture:
                 words = f"{subtype} {count}" if subtype != "-" else str(count)
                 ax.text(left + count / 2, place, words, ha="center", va="center", color="#1c1f23", fontsize=7.5)
             left += count
-        ax.text(left, place, f"  {left}", va="center", fontsize=7.5, color="#4a5058")
+        beside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
+        ax.annotate(str(left), (left, place), fontsize=7.5, color="#4a5058", **beside)
     ax.set_yticks(range(len(bars)), [f"{split}, {name}" for split, name, _ in bars])
     ax.set_ylim(len(bars) - 0.5, -0.5)
     ax.grid(False, axis="y")

@@ -31,24 +31,20 @@ def _about(source: Source, rows: pd.DataFrame) -> str:
     )
 
 
-def _interval(row: Any) -> str:
-    return interval(float(row["ci_low"]), float(row["ci_high"]))
-
-
 def _in_words(source: Source, method: str, rows: pd.DataFrame) -> str:
     """The curve of the primary view and scale from its first layer to its last, with the entropy."""
     cell = source.primary(method)
     curve = rows[(rows["view"] == cell.view) & (rows["scale"] == cell.scale) & (rows["mode"] == "cascade")]
-    by_depth = curve.set_index("depth").sort_index()
-    first, last = by_depth.loc[1], by_depth.iloc[-1]
+    points = curve.sort_values("depth").to_dict("records")
+    untouched, first, last = points[0], points[1], points[-1]
     gone = int(curve["degenerate"].sum())
     pairs = int(curve["pairs"].sum())
     lost = f" Without a similarity, and left out: {gone} of {pairs}, the maps being constant." if gone else ""
     return (
         f"{method_name(method)}, {cell.view} view, {cell.scale} scale: {cell.metric} to the original is"
-        f" {number(first['mean'], 2)} ({_interval(first)}) once the top layer alone"
-        f" ({first['layer']}) is new, and {number(last['mean'], 2)} ({_interval(last)}) with"
-        f" all of them; the output's entropy goes from {number(by_depth['entropy'].iloc[0], 2)} to"
+        f" {number(first['mean'], 2)} ({interval(first['ci_low'], first['ci_high'])}) once the top layer alone"
+        f" ({first['layer']}) is new, and {number(last['mean'], 2)} ({interval(last['ci_low'], last['ci_high'])}) with"
+        f" all of them; the output's entropy goes from {number(untouched['entropy'], 2)} to"
         f" {number(last['entropy'], 2)} bits.{lost}"
     )
 

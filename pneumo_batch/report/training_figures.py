@@ -115,7 +115,8 @@ def memorisation(source: Source) -> Picture:
 
 
 def _per_variant(source: Source, draw: Callable[[Axes, str, dict[str, Any]], None], labels: tuple[str, str]) -> Any:
-    figure, axes = canvas(4.3, 3.9)
+    count = len(source.variants)
+    figure, axes = canvas(4.3, 4.0 + 0.19 * -(-count // 2))
     ax = axes[0, 0]
     for names, is_true in ((source.true, True), (source.random, False)):
         for name, (colour, dash) in shades(names, is_true).items():
@@ -126,6 +127,11 @@ def _per_variant(source: Source, draw: Callable[[Axes, str, dict[str, Any]], Non
     ax.set_ylim(-0.02, 1.02)
     ax.set_aspect("equal")
     return figure, ax
+
+
+def _legend_below(figure: Any, ax: Axes, title: str = "") -> None:
+    """Below the axes: inside, the names of many variants would cover the curves."""
+    figure.legend(handles=ax.get_legend_handles_labels()[0], loc="outside lower center", ncols=2, title=title or None)
 
 
 def _aurocs(source: Source, key: str) -> dict[str, float | None]:
@@ -151,7 +157,7 @@ def roc(source: Source) -> Picture:
 
     figure, ax = _per_variant(source, draw, ("false positive rate", "true positive rate"))
     ax.plot([0, 1], [0, 1], color="#8a9099", lw=0.8, dashes=(4, 3))
-    ax.legend(loc="lower right", title="area under the curve")
+    _legend_below(figure, ax, "area under the curve")
     values = "; ".join(f"{name} {number(area)}" for name, area in areas.items())
     return picture(figure, "roc", f"ROC curves on test; areas: {values}.", "Receiver operating characteristic.")
 
@@ -169,7 +175,7 @@ def precision_recall(source: Source) -> Picture:
     figure, ax = _per_variant(source, draw, ("recall", "precision"))
     share = float((source.predictions(source.variants[0]).labels_N == 1).mean())
     ax.axhline(share, color="#8a9099", lw=0.8, dashes=(4, 3))
-    ax.legend(loc="lower left", title="area under the curve")
+    _legend_below(figure, ax, "area under the curve")
     values = "; ".join(f"{name} {number(area)}" for name, area in areas.items())
     caption = "Precision and recall; dashed: the share of positives."
     return picture(figure, "precision_recall", f"Precision-recall curves on test; areas: {values}.", caption)
@@ -190,7 +196,7 @@ def calibration(source: Source) -> Picture:
 
     figure, ax = _per_variant(source, draw, (f"probability of {positive}", f"share that are {positive}"))
     ax.plot([0, 1], [0, 1], color="#8a9099", lw=0.8, dashes=(4, 3))
-    ax.legend(loc="best")
+    _legend_below(figure, ax)
     return picture(
         figure,
         "calibration",

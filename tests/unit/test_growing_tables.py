@@ -78,13 +78,13 @@ def test_former_cross_scores_of_those_go_and_their_others_stay(tmp_path):
     run.store.write_table("staging/scores/new.parquet", untouched)
     run.commit_table(SCORES, replaced)
     assert run.store.files("scores") == ["scores/one.parquet", "scores/p0002-new.parquet", "scores/two.parquet"]
-    assert set(staging.earlier_ids(run, SCORES)) == {"a", "b", "c"}
-    assert staging.finished_ids(run, SCORES) == ["c"]
+    assert staging.earlier_ids(run, SCORES) == {"a", "b", "c"}
+    assert staging.tally(run, SCORES) == {"c": 1}
     assert run.is_committed(SCORES)
     run.begin_pass()
     assert run.number == 3
     assert not run.is_committed(SCORES)
-    assert staging.finished_ids(run, SCORES) == []
+    assert not staging.tally(run, SCORES)
 
 
 def listing(*names, size=10):

@@ -2,17 +2,17 @@ import pytest
 from report_runs import build, make_run
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def full(tmp_path_factory):
     return build(make_run(tmp_path_factory.mktemp("full"), curves=True))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def pair(tmp_path_factory):
     return build(make_run(tmp_path_factory.mktemp("pair"), kinds=(1, 1), methods=("integrated_gradients",)))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def many(tmp_path_factory):
     """Three classes, and the image folder gone."""
     root = tmp_path_factory.mktemp("many")
