@@ -121,7 +121,7 @@ def finished(tmp_path):
     run = Run.create(tmp_path / "run", job, "f" * 64)
     stages = {name: {"status": "complete"} for name in ("index", "train", "attribute", "cascade", "report")}
     run.update_record(status="complete", stages=stages)
-    rows, rejected = manifest.inspect_batch(index.discover(job, run.images)[0], run.images.fs, run.images.root)
+    rows, rejected = manifest.inspect_batch(index.discover(job, run.images)[0], run.images)
     run.store.write_table("manifest/part-0.parquet", rows)
     run.store.write_table("quarantine.parquet", rejected)
     return job, run, root
@@ -157,5 +157,5 @@ def test_a_run_that_is_resumed_looks_for_its_images_where_they_are_now(finished,
     _, run, root = finished
     moved = root.rename(tmp_path / "elsewhere")
     again = Run.create(run.path, config.Job(name="x", data={"root": str(moved), "grows": True}), "f" * 64)
-    assert again.images.root == str(moved)
+    assert [root.path for root in again.images.by_name.values()] == [str(moved)]
     assert not growth.begin(again.job, again)
