@@ -5,7 +5,9 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from pneumo_batch.run import RECORD, Run, RunBusyError, RunError
+from pneumo_batch.layout import RECORD
+from pneumo_batch.ledger import RunBusyError, RunError
+from pneumo_batch.run import Run
 
 
 def clean(folder: str, keep: int, *, dry_run: bool = False) -> list[str]:

@@ -56,7 +56,7 @@ def _explain(error: Exception) -> int:
     """One line for what the user can change; the traceback for what only we can."""
     from pneumo_batch.config import JobError
     from pneumo_batch.core.folders import DataError
-    from pneumo_batch.run import RunBusyError, RunError
+    from pneumo_batch.ledger import RunBusyError, RunError
 
     cause = _root_cause(error)
     for kind, code in (
@@ -199,7 +199,9 @@ def report(run_dir: str, browse: bool) -> None:
       pneumo-batch report runs/demo-1a2b3c4d5e6f --open
     """
     from pneumo_batch import report as reporting
-    from pneumo_batch.run import REPORT, Run, RunError
+    from pneumo_batch.layout import REPORT
+    from pneumo_batch.ledger import RunError
+    from pneumo_batch.run import Run
 
     opened = Run(run_dir)
     job = opened.job  # before the lock, which would make the directory

@@ -7,8 +7,10 @@ from rich.console import Console
 from rich.table import Table
 
 from pneumo_batch import terminal
+from pneumo_batch.layout import RECORD, REPORT, SUMMARY, VERDICT
+from pneumo_batch.ledger import RunError
 from pneumo_batch.pipeline import STAGES, Outcome
-from pneumo_batch.run import RECORD, REPORT, SUMMARY, VERDICT, Run, RunError
+from pneumo_batch.run import Run
 
 EXIT_DONE, EXIT_NOT_MET = 0, 4
 

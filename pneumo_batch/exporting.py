@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from pneumo_batch.core import tables
-from pneumo_batch.run import Run, RunError
+from pneumo_batch.ledger import RunError
+from pneumo_batch.run import Run
 
 INDEX = "index.csv"
 _SUFFIXES = {"png": ".png", "npy": ".npy", "nifti": ".nii.gz"}

@@ -5,7 +5,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from pneumo_batch.run import METRICS, PASSES, Run
+from pneumo_batch.layout import METRICS, PASSES
+from pneumo_batch.run import Run
 
 _STATES = ("running", "failed", "complete")
 

@@ -9,7 +9,9 @@ from typing import Any
 
 from pneumo_batch import metrics
 from pneumo_batch.config import Job
-from pneumo_batch.run import VERDICT, Run, RunError
+from pneumo_batch.layout import VERDICT
+from pneumo_batch.ledger import RunError
+from pneumo_batch.run import Run
 
 STAGES = ("index", "train", "attribute", "compare", "cascade", "conclude", "report")
 _NEEDS_RAY = ("index", "train", "attribute", "compare", "cascade")

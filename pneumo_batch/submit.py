@@ -28,7 +28,7 @@ import tomli_w
 from pneumo_batch import jobfile, provenance
 from pneumo_batch.config import Job, JobError
 from pneumo_batch.core.folders import DataError
-from pneumo_batch.run import JOB
+from pneumo_batch.layout import JOB
 from pneumo_batch.storage import Store, absolute
 
 if TYPE_CHECKING:

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pneumo_batch import __version__
-from pneumo_batch.run import REPORT, VERDICT, Run, RunError
+from pneumo_batch.layout import REPORT, VERDICT
+from pneumo_batch.ledger import RunError
+from pneumo_batch.run import Run
 
 FINGERPRINT = "pneumo_batch.fingerprint"
 _PARAMETERS_A_CALL = 100  # MLflow's limit

@@ -5,9 +5,10 @@ from typing import Any
 import matplotlib
 
 from pneumo_batch.config import Job
+from pneumo_batch.layout import REPORT
 from pneumo_batch.report import exploration, figures, gallery, page, parts, passes, record, training, verdict
 from pneumo_batch.report.source import Source
-from pneumo_batch.run import REPORT, Run
+from pneumo_batch.run import Run
 
 __all__ = ["run"]
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pandas as pd
 
+from pneumo_batch.layout import PASSES
 from pneumo_batch.report import figures
 from pneumo_batch.report.parts import Heading, Picture, Section, Table, Text, listed, method_name, number
 from pneumo_batch.report.source import Source
-from pneumo_batch.run import PASSES
 
 _MEASURES = (
     ("mean_tt", "TT"),

@@ -4,6 +4,7 @@ import html
 from typing import Any
 
 from pneumo_batch.core.folders import SPLITS
+from pneumo_batch.layout import JOB
 from pneumo_batch.report import training
 from pneumo_batch.report.parts import (
     Code,
@@ -20,7 +21,6 @@ from pneumo_batch.report.parts import (
     numbers,
 )
 from pneumo_batch.report.source import Source
-from pneumo_batch.run import JOB
 
 _USE = (
     "A reference for the data randomization test of saliency maps, and nothing else. Not a diagnostic device: not for"

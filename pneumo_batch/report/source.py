@@ -19,7 +19,8 @@ import scipy.special
 from pneumo_batch.core import audit, evaluation, pairs, per_image, tables
 from pneumo_batch.core.images import Preprocess, RejectedImage
 from pneumo_batch.core.per_image import Cell
-from pneumo_batch.run import CASCADE_SUMMARY, MAPS, QUARANTINE, SCALES, SCORES, Run
+from pneumo_batch.layout import CASCADE_SUMMARY, MAPS, QUARANTINE, SCALES, SCORES
+from pneumo_batch.run import Run
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ import ray.data
 from pneumo_batch.config import Attribution, Job
 from pneumo_batch.core import attribution, manifest, pairs, runtime, tables, targets
 from pneumo_batch.core.images import RejectedImage
-from pneumo_batch.run import MAPS, QUARANTINE, Run
+from pneumo_batch.layout import MAPS, QUARANTINE
+from pneumo_batch.run import Run
 from pneumo_batch.stages import decode, guard, predict, preflight, progress, shares, staging
 from pneumo_batch.stages.cluster import Resources
 

@@ -9,19 +9,9 @@ import pyarrow.compute as pc
 
 from pneumo_batch.config import Job
 from pneumo_batch.core import tables
-from pneumo_batch.run import (
-    CASCADES,
-    MANIFEST,
-    MAPS,
-    QUARANTINE,
-    REPORT,
-    SCORES,
-    SETTLED,
-    SUMMARY,
-    VERDICT,
-    Run,
-    RunError,
-)
+from pneumo_batch.layout import CASCADES, MANIFEST, MAPS, QUARANTINE, REPORT, SCORES, SETTLED, SUMMARY, VERDICT
+from pneumo_batch.ledger import RunError
+from pneumo_batch.run import Run
 from pneumo_batch.stages import preflight, staging
 
 

@@ -12,7 +12,8 @@ import torch
 from pneumo_batch.config import Job, JobError, VariantSpec
 from pneumo_batch.core import checkpoints, evaluation, networks, pretrained, programs, training
 from pneumo_batch.core.images import Preprocess, Split, named_normalisation
-from pneumo_batch.run import PROGRAM, STAGING, Run
+from pneumo_batch.layout import PROGRAM, STAGING
+from pneumo_batch.run import Run
 
 
 def digests(job: Job) -> dict[str, str]:

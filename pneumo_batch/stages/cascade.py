@@ -17,7 +17,8 @@ import ray.data
 
 from pneumo_batch.config import Job
 from pneumo_batch.core import attribution, cascade, comparison, curves, manifest, pairs, runtime, tables, targets
-from pneumo_batch.run import CASCADE_SUMMARY, CASCADES, DERIVED, STAGING, Run
+from pneumo_batch.layout import CASCADE_SUMMARY, CASCADES, DERIVED, STAGING
+from pneumo_batch.run import Run
 from pneumo_batch.stages import attribute, compare, decode, preflight, progress, staging
 from pneumo_batch.stages.cluster import Resources
 

@@ -13,7 +13,8 @@ from typing import Any
 import psutil
 
 from pneumo_batch import config
-from pneumo_batch.run import RECORD, Run
+from pneumo_batch.layout import RECORD
+from pneumo_batch.run import Run
 
 # Read by Ray when it is imported or starts its workers.
 _ENVIRONMENT = {

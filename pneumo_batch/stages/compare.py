@@ -20,7 +20,8 @@ import ray.data
 
 from pneumo_batch.config import Job
 from pneumo_batch.core import comparison, pairs, tables
-from pneumo_batch.run import MAPS, SCORES, Run
+from pneumo_batch.layout import MAPS, SCORES
+from pneumo_batch.run import Run
 from pneumo_batch.stages import progress, staging
 from pneumo_batch.stages.cluster import Resources
 

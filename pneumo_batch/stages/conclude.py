@@ -22,7 +22,8 @@ from pneumo_batch.core import (
     tables,
     verdict,
 )
-from pneumo_batch.run import PASSES, SCALES, SCORES, SUMMARY, VERDICT, Run
+from pneumo_batch.layout import PASSES, SCALES, SCORES, SUMMARY, VERDICT
+from pneumo_batch.run import Run
 from pneumo_batch.stages.cluster import Resources
 
 _FROM_MODEL = (

@@ -13,7 +13,8 @@ from pneumo_batch.config import Job
 from pneumo_batch.core import manifest, tables
 from pneumo_batch.core.images import Preprocess, Split
 from pneumo_batch.core.roots import Roots
-from pneumo_batch.run import STAGING, Run
+from pneumo_batch.layout import STAGING
+from pneumo_batch.run import Run
 from pneumo_batch.stages import guard
 from pneumo_batch.storage import Store
 

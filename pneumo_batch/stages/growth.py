@@ -8,7 +8,8 @@ import pyarrow.compute as pc
 from pneumo_batch import terminal
 from pneumo_batch.config import Job
 from pneumo_batch.core import manifest, tables
-from pneumo_batch.run import QUARANTINE, Run
+from pneumo_batch.layout import QUARANTINE
+from pneumo_batch.run import Run
 from pneumo_batch.stages import index
 
 

@@ -11,7 +11,8 @@ import ray.data
 from pneumo_batch.config import Job, JobError
 from pneumo_batch.core import audit, manifest, manifest_file, tables
 from pneumo_batch.core.roots import Roots
-from pneumo_batch.run import MANIFEST, PHANTOM, QUARANTINE, STAGING, Run
+from pneumo_batch.layout import MANIFEST, PHANTOM, QUARANTINE, STAGING
+from pneumo_batch.run import Run
 from pneumo_batch.stages import guard, progress
 from pneumo_batch.stages.cluster import Resources
 from pneumo_batch.storage import read_location, reason

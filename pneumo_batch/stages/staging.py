@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray.data
 
-from pneumo_batch.run import STAGING, Run
+from pneumo_batch.layout import STAGING
+from pneumo_batch.run import Run
 from pneumo_batch.storage import Store
 
 

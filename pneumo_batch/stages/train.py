@@ -12,7 +12,8 @@ import ray.train.torch
 from pneumo_batch.config import Job, JobError
 from pneumo_batch.core import images, manifest, variants
 from pneumo_batch.core.images import Preprocess, Split
-from pneumo_batch.run import STAGING, Run
+from pneumo_batch.layout import STAGING
+from pneumo_batch.run import Run
 from pneumo_batch.stages import bring, decode, progress, shares, train_worker
 from pneumo_batch.stages.cluster import Resources
 

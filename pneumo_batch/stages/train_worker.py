@@ -26,7 +26,8 @@ from pneumo_batch.core import (
     variants,
 )
 from pneumo_batch.core.images import Preprocess, Split
-from pneumo_batch.run import STAGING, Run
+from pneumo_batch.layout import STAGING
+from pneumo_batch.run import Run
 
 
 @dataclass(frozen=True)

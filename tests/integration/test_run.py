@@ -19,7 +19,8 @@ import torch
 
 from pneumo_batch import pipeline
 from pneumo_batch.core import tables
-from pneumo_batch.run import Run, RunBusyError, RunError
+from pneumo_batch.ledger import RunBusyError, RunError
+from pneumo_batch.run import Run
 
 from .conftest import tiny_job
 

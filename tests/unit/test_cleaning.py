@@ -3,7 +3,8 @@ import json
 import pytest
 
 from pneumo_batch import cleaning
-from pneumo_batch.run import Run, RunError
+from pneumo_batch.ledger import RunError
+from pneumo_batch.run import Run
 
 
 def make(folder, name, updated, status="complete", job="nightly"):

@@ -8,7 +8,8 @@ import pytest
 
 from pneumo_batch import config
 from pneumo_batch.core import manifest, pairs, phantom, tables
-from pneumo_batch.run import SCORES, Run
+from pneumo_batch.layout import SCORES
+from pneumo_batch.run import Run
 from pneumo_batch.stages import compare, growth, index, staging
 
 JOB = config.Job(name="x", data={"root": "films", "grows": True})

@@ -1,0 +1,23 @@
+"""Names of the files and folders of a run directory."""
+
+FORMAT = 1
+RECORD = "run.json"
+JOB = "job.toml"
+EVENTS = "events.jsonl"
+VERDICT = "verdict.json"
+MANIFEST = "manifest"
+QUARANTINE = "quarantine.parquet"
+MAPS = "maps"
+SCORES = "scores"
+CASCADES = "cascades"
+CASCADE_SUMMARY = "cascade_summary.parquet"
+DERIVED = "derived"
+SUMMARY = "summary.parquet"
+SCALES = "scales.parquet"
+REPORT = "report/index.html"
+STAGING = "staging"  # tables in the making: outside the folders that readers open
+PROGRAM = "network.pt"  # beside the weights of a variant whose network is a file
+PASSES = "history.parquet"
+METRICS = "metrics.prom"
+SETTLED = ("train", "cascade")  # by the first pass: later ones keep its models
+PHANTOM = "phantom"  # the generated images of a phantom run

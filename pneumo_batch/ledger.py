@@ -1,0 +1,189 @@
+"""What is written about a run: its record, lock, events and passes over the data, and how tables become part of it."""
+
+import contextlib
+import json
+import os
+import re
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pyarrow as pa
+
+from pneumo_batch import lease, provenance, terminal
+from pneumo_batch.layout import CASCADES, DERIVED, EVENTS, FORMAT, MANIFEST, MAPS, RECORD, SCORES, SETTLED, STAGING
+from pneumo_batch.storage import Store, reason
+
+_OF_PASS = re.compile(r"/p(\d{4,})-[^/]*$")
+# What a stage commits as a whole once all of it is there; other files are simply written again.
+_TABLES = {"attribute": (MAPS,), "compare": (SCORES,), "cascade": (CASCADES, DERIVED)}
+
+
+class RunError(ValueError):
+    """A run directory that cannot be used as asked; the message is one line that names it."""
+
+
+class RunBusyError(RunError):
+    """Another process holds the run."""
+
+
+class Ledger:
+    """A run directory as what is written about it; `path` is local or a URI."""
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = os.fspath(path)
+        self.store = Store(path)
+        self._events: list[str] = []  # of this process, where files cannot be appended to
+        self._session = uuid.uuid4().hex[:8]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The content of run.json. Raises RunError when this is no run directory."""
+        try:
+            record = self.store.read_json(RECORD)
+        except FileNotFoundError as error:
+            raise RunError(f"{self.path}: no run here (no {RECORD})") from error
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be read: {reason(error)}") from error
+        except json.JSONDecodeError as error:
+            raise RunError(f"{self.path}/{RECORD}: not JSON: {error}") from error
+        if record.get("format", 0) > FORMAT:
+            raise RunError(f"{self.path}: written by a newer pneumo-batch (format {record['format']}); upgrade")
+        return record
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run; raises RunBusyError at once when another process does.
+
+        On a local disk the operating system releases the lock with the process, so that no crash leaves a stale one;
+        elsewhere a killed holder's lease ends after a minute (see `lease`).
+        """
+        if not self.store.is_local:
+            with self._lease():
+                yield
+            return
+        Path(self.store.root).mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.store.path(".lock"), blocking=False)
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            raise RunBusyError(f"{self.path}: another process holds this run; try again later") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextlib.contextmanager
+    def _lease(self) -> Iterator[None]:
+        held = lease.Lease(self.store)
+        try:
+            held.acquire()
+        except lease.HeldError as error:
+            raise RunBusyError(f"{self.path}: {error} holds this run; try again later") from error
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be written: {reason(error)}") from error
+        try:
+            yield
+        finally:
+            held.release()
+
+    def is_held(self) -> bool:
+        """Whether a process works on this run now."""
+        if not self.store.is_local:
+            return lease.is_held(self.store)
+        try:
+            with self.lock():
+                return False
+        except RunBusyError:
+            return True
+
+    def write_record(self, record: dict[str, Any]) -> None:
+        self.store.write_json(RECORD, {**record, "updated": provenance.now()})
+
+    def update_record(self, **fields: Any) -> None:
+        self.write_record({**self.record, **fields})
+
+    def stage(self, name: str, **fields: Any) -> None:
+        """Note how far a stage is: `status`, and when it is complete `seconds` and `counts`."""
+        record = self.record
+        stages = {**record["stages"], name: fields}
+        counts = dict(record["counts"])
+        for wanted in ("images", "quarantined", "attributed"):
+            found = [stage["counts"][wanted] for stage in stages.values() if wanted in stage.get("counts", {})]
+            if found and wanted != "quarantined":
+                counts[wanted] = found[0]
+        counts["quarantined"] = sum(stage.get("counts", {}).get("quarantined", 0) for stage in stages.values())
+        self.write_record({**record, "stages": stages, "counts": counts})
+        self.event("stage", stage=name, **fields)
+
+    def reopen(self, stages: Sequence[str]) -> None:
+        """Take stages back. The first begins again with those files of its own that are whole, the others anew."""
+        for name in stages:
+            for table in _TABLES.get(name, ()):
+                if name != stages[0]:
+                    self.store.remove(table)
+                elif self.store.exists(table):
+                    self.store.move(table, f"{STAGING}/{table}")
+        record = self.record
+        kept = {name: stage for name, stage in record["stages"].items() if name not in stages}
+        self.write_record({**record, "stages": kept})
+
+    def fail(self, error: BaseException) -> None:
+        """Note what ended the run early. The message is kept, not the traceback: records hold no paths of ours."""
+        message = str(error).strip().splitlines()
+        self.update_record(
+            status="failed", error={"type": type(error).__name__, "message": message[0] if message else ""}
+        )
+        self.event("failed", error=type(error).__name__, message=message[0] if message else "")
+
+    def complete(self) -> None:
+        """The last write of a run."""
+        self.store.remove(STAGING)
+        self.event("complete")
+        self.update_record(status="complete", error=None)
+
+    def event(self, kind: str, **fields: Any) -> None:
+        """One line of events.jsonl."""
+        line = json.dumps({"time": provenance.now(), "event": kind, **fields}, default=str) + "\n"
+        if terminal.logs_json():
+            terminal.say(kind, event=kind, **fields)
+        if self.store.is_local:
+            with Path(self.store.path(EVENTS)).open("a", encoding="utf-8") as file:
+                file.write(line)
+            return
+        self._events.append(line)
+        self.store.write_bytes(f"events/{self._session}.jsonl", "".join(self._events).encode())
+
+    @property
+    def number(self) -> int:
+        """Of the pass over the data, from 1; later ones only where `data.grows`."""
+        return self.record.get("pass", 1)
+
+    def begin_pass(self) -> None:
+        """Everything but what the first pass settled is to be done for images that joined the data."""
+        record = self.record
+        stages = {name: stage for name, stage in record["stages"].items() if name in SETTLED}
+        self.write_record({**record, "status": "running", "pass": self.number + 1, "stages": stages})
+        self.event("pass", number=self.number)
+
+    def files_of_pass(self, table: str, *, earlier: bool = False) -> list[str]:
+        """The files that this pass has given a table, or those of the passes before it."""
+        number, found = self.number, self.store.files(table, ".parquet")
+        passes = [int(match[1]) if (match := _OF_PASS.search(name)) else 1 for name in found]
+        return [name for name, one in zip(found, passes, strict=True) if (one < number if earlier else one == number)]
+
+    def is_committed(self, table: str) -> bool:
+        """Whether what this pass gives a table is in it."""
+        return self.store.has(table) and (self.number == 1 or bool(self.files_of_pass(table)))
+
+    def commit_table(self, name: str, replaced: Mapping[str, pa.Table] | None = None) -> None:
+        """Make what was written under `staging/` part of a table; `replaced` puts others in place of files of it."""
+        prefix = f"p{self.number:04}-" if self.number > 1 else ""
+        self.store.extend(name, f"{STAGING}/{name}", prefix, replaced or {})
+
+    def recover(self) -> None:
+        """End what a crash left undone."""
+        for name in (MANIFEST, MAPS, SCORES, CASCADES, DERIVED):
+            self.store.recover(name, f"{STAGING}/{name}")
