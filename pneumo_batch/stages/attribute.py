@@ -6,7 +6,7 @@ become `maps/` when every image is accounted for; an interrupted stage keeps the
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -106,6 +106,8 @@ class Pool:
 def _attribute(todo: pa.Table, pool: Pool, board: Any) -> None:
     rows = _rows_per_file(todo.num_rows, pool)
     blocks = [todo.slice(start, rows) for start in range(0, todo.num_rows, rows)]
+    # a small pass has fewer blocks than there is room for actors
+    pool = replace(pool, actors=min(pool.actors, len(blocks)), most=min(pool.most, len(blocks)))
     decoded = ray.data.from_arrow(blocks).map_batches(
         decode.decoder(pool.run, pool.variants[0]), batch_format="pyarrow", batch_size=None, num_cpus=_DECODE_CPUS
     )
