@@ -4,6 +4,7 @@ bytes -> decode (tasks) -> an actor pool that holds every variant -> Parquet. Fi
 become `maps/` when every image is accounted for; an interrupted stage keeps the files it finished.
 """
 
+import dataclasses
 import math
 import warnings
 from dataclasses import dataclass
@@ -99,6 +100,7 @@ class Pool:
 def _attribute(todo: pa.Table, pool: Pool, board: Any) -> None:
     rows = _rows_per_file(todo.num_rows, pool)
     blocks = [todo.slice(start, rows) for start in range(0, todo.num_rows, rows)]
+    pool = dataclasses.replace(pool, share=pool.share.at_most(len(blocks)))
     decoder = decode.decoder(pool.run, pool.variants[0], board)
     decoded = ray.data.from_arrow(blocks).map_batches(
         decoder, batch_format="pyarrow", batch_size=None, num_cpus=_DECODE_CPUS
