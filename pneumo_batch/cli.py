@@ -69,7 +69,7 @@ def _explain(error: Exception) -> int:
             return _complain(str(cause), code)
     if isinstance(cause, OSError) and cause.errno is not None:  # full or read-only disks, lost mounts
         place = f"{cause.filename}: " if cause.filename is not None else ""
-        return _complain(place + os.strerror(cause.errno), EXIT_ERROR)
+        return _complain(place + (cause.strerror or os.strerror(cause.errno)).splitlines()[0], EXIT_ERROR)
     import traceback
 
     traceback.print_exception(error)

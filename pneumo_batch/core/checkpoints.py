@@ -3,6 +3,7 @@
 import io
 import pathlib
 import pickle
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -72,7 +73,9 @@ def _decode(name: str, data: bytes) -> Any:
         except safetensors.SafetensorError as error:
             raise ValueError(f"{name}: broken safetensors file: {error}") from error
     try:
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # about pickles of other protocols, which are refused anyway
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError) as error:
         raise ValueError(
             f"{name}: not a checkpoint of plain tensors (nothing in it was run): save model.state_dict() instead"

@@ -117,7 +117,7 @@ def _conclude(job: Job, run: Run) -> None:
     if lost := set(job.attribution.methods) - concluded:
         raise RuntimeError(f"summary or verdict lack {', '.join(sorted(lost))}")
     most, attributed = max(summary["images"].to_pylist()), len(_tally(run, MAPS))
-    if not 0 < most <= attributed:
+    if most > attributed:
         raise RuntimeError(f"the summary speaks of {most} images, {attributed} were attributed")
 
 

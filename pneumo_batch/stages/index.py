@@ -68,7 +68,7 @@ def joined(listing: pa.Table, known: pa.Table, job: Job) -> pa.Table:
 
 def _audit(job: Job, run: Run, rows: pa.Table, rejected: pa.Table, own_words: Iterable[str] = ()) -> None:
     findings = audit.audit(rows, rejected)
-    errors = [line for line in findings.errors if not (job.data.allow_leaks and "splits" in line)]
+    errors = [line for line in findings.errors if not (job.data.allow_leaks and audit.LEAK in line)]
     if errors:
         raise manifest.DataError(f"{job.data.manifest or ', '.join(job.data.roots)}: {errors[0]}")
     for line in [*own_words, *findings.warnings]:
@@ -86,6 +86,9 @@ def discover(job: Job, images: Roots) -> tuple[pa.Table, list[str]]:
             listing, classes = manifest.discover(images, job.data.classes)
     except OSError as error:
         raise manifest.DataError(f"{', '.join(job.data.roots)}: cannot be listed: {reason(error)}") from error
+    except manifest.DataError as error:
+        named = any(place in str(error) for place in [*job.data.roots, job.data.manifest or job.data.roots[0]])
+        raise error if named else manifest.DataError(f"{', '.join(job.data.roots)}: {error}") from error
     trains = len(job.train.true_seeds) + len(job.train.random_seeds) > 0
     manifest.require_splits(listing, [*(["train"] if trains else []), *job.attribution.splits])
     return listing, classes
