@@ -20,7 +20,7 @@ from pneumo_batch.core import attribution, manifest, pairs, runtime, tables, tar
 from pneumo_batch.core.images import RejectedImage
 from pneumo_batch.layout import MAPS, QUARANTINE
 from pneumo_batch.run import Run
-from pneumo_batch.stages import decode, guard, predict, preflight, progress, shares, staging
+from pneumo_batch.stages import decode, guard, preflight, progress, shares, staging
 from pneumo_batch.stages.cluster import Resources
 
 _FILE_BYTES = 64 * 2**20  # a file is at most this large before compression: what one actor holds of its results
@@ -48,6 +48,8 @@ def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
         _add_to_quarantine(run, bad)
         run.commit_table(MAPS)
     attributed = run.maps_table([]).num_rows
+    from pneumo_batch.stages import predict  # not on the workers: its imports cost each of them half a second
+
     predict.extend(run)
     return {"chosen": every.num_rows, "attributed": attributed, "quarantined": every.num_rows - attributed}
 

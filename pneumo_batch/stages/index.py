@@ -77,18 +77,24 @@ def _audit(job: Job, run: Run, rows: pa.Table, rejected: pa.Table, own_words: It
 
 def discover(job: Job, images: Roots) -> tuple[pa.Table, list[str]]:
     """The listing of a job's images and the classes; raises DataError when a split that the job needs is missing."""
+    places = ", ".join(job.data.roots)
     try:
-        if gone := images.missing():
-            raise manifest.DataError(f"{gone[0]}: no such folder; set data.root to the folder of the images")
-        if job.data.manifest:
-            listing, classes = read_manifest(job.data.manifest, images, job.data.classes)
-        else:
-            listing, classes = manifest.discover(images, job.data.classes)
+        listing, classes = _listing(job, images)
     except OSError as error:
-        raise manifest.DataError(f"{', '.join(job.data.roots)}: cannot be listed: {reason(error)}") from error
+        raise manifest.DataError(f"{places}: cannot be listed: {reason(error)}") from error
     except manifest.DataError as error:
-        named = any(place in str(error) for place in [*job.data.roots, job.data.manifest or job.data.roots[0]])
-        raise error if named else manifest.DataError(f"{', '.join(job.data.roots)}: {error}") from error
+        named = any(place in str(error) for place in [*job.data.roots, *filter(None, [job.data.manifest])])
+        raise error if named else manifest.DataError(f"{places}: {error}") from error
+    return listing, classes
+
+
+def _listing(job: Job, images: Roots) -> tuple[pa.Table, list[str]]:
+    if gone := images.missing():
+        raise manifest.DataError(f"{gone[0]}: no such folder; set data.root to the folder of the images")
+    if job.data.manifest:
+        listing, classes = read_manifest(job.data.manifest, images, job.data.classes)
+    else:
+        listing, classes = manifest.discover(images, job.data.classes)
     trains = len(job.train.true_seeds) + len(job.train.random_seeds) > 0
     manifest.require_splits(listing, [*(["train"] if trains else []), *job.attribution.splits])
     return listing, classes

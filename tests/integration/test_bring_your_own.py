@@ -114,6 +114,7 @@ def test_a_program_cannot_be_trained(place):
         pipeline.execute(job, "runs/none")
 
 
+@pytest.mark.slow
 def test_a_mixed_run_trains_what_is_not_brought(ray_cluster, tmp_path):
     """Two brought models with preprocessing of their own, and random ones trained by the job's recipe."""
     checkpoint(tmp_path / "a.pth", 0, channels=3)

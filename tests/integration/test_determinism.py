@@ -37,7 +37,7 @@ def errors(run, expected):
 
 
 def test_images_a_file_and_order_of_arrival_change_no_map_at_all(tiny_run, ray_cluster, tmp_path):
-    job = tiny_job(attribution={"rows_per_file": 3})
+    job = tiny_job(attribution={"rows_per_file": 1})
     run = attributed_again(tiny_run, tmp_path / "run", job)
     assert len(run.store.files("maps", ".parquet")) != len(tiny_run.store.files("maps", ".parquet"))
     assert errors(run, tiny_run) == {"integrated_gradients": 0.0, "grad_cam": 0.0}

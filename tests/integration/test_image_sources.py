@@ -199,7 +199,10 @@ def places(films, tmp_path_factory):
     return {"films": films, "other": other}
 
 
-@pytest.mark.parametrize("data", PREPROCESSING, ids=lambda data: data["normalise"])
+@pytest.mark.parametrize(
+    "data",
+    [pytest.param(PREPROCESSING[0], id="imagenet", marks=pytest.mark.slow), pytest.param(PREPROCESSING[1], id="xrv")],
+)
 def test_training_attribution_and_the_api_get_the_same_inputs_bit_for_bit(ray_cluster, places, tmp_path, data):
     """The network keeps a batch it was trained on, the method's maps are what it was given to explain."""
     roots = [str(places["films"]), f"file://{places['other']}"] if "root" in data else str(places["films"])
