@@ -177,7 +177,8 @@ def pack(folder: Path, job: Job) -> None:
     about = importlib.metadata.distribution("pneumo-batch")
     info = folder / f"pneumo_batch-{about.version}.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(about.read_text("METADATA") or "", encoding="utf-8")
+    # written anew: a source tree keeps its own under another name
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: pneumo-batch\nVersion: {about.version}\n")
     (folder / JOB).write_text(tomli_w.dumps(_values(job)), encoding="utf-8")
 
 

@@ -60,12 +60,15 @@ def test_sizes_and_subtypes():
     assert result.counts == {"test": {"A": {"-": 3}, "B": {"bacteria": 1, "virus": 2}}}
 
 
+DELETE = "delete one of each, or set data.allow_leaks"
+
+
 @pytest.mark.parametrize(
     ("first", "second", "kind", "line"),
     [
         ("test/a", "test/b", "errors", "(test/a = test/b) lie in two classes: delete one of each"),
-        ("test/a", "train/a", "errors", "(test/a = train/a) lie in both train and test: delete one of each"),
-        ("test/a", "val/a", "errors", "(test/a = val/a) lie in both val and test: delete one of each"),
+        ("test/a", "train/a", "errors", f"(test/a = train/a) lie in both train and test: {DELETE}"),
+        ("test/a", "val/a", "errors", f"(test/a = val/a) lie in both val and test: {DELETE}"),
         ("train/a", "val/a", "warnings", "(train/a = val/a) lie in both train and val: validation scores are too good"),
         ("train/a", "train/z", "warnings", "(train/a = train/z) within one class and split: they count more than once"),
     ],
