@@ -104,7 +104,8 @@ class Process:
     def __init__(self, job, run_dir, *arguments, command=()):
         self.run = Run(run_dir)
         self.path = Path(run_dir)
-        self.log_path = self.path.with_name(f"{self.path.name}-{time.monotonic_ns()}.log")
+        # beside the job: the disk of the run may be full
+        self.log_path = Path(job).with_name(f"{self.path.name}-{time.monotonic_ns()}.log")
         line = [*command, sys.executable, "-m", "pneumo_batch.cli", "run", str(job), "--run-dir", str(run_dir)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])}
         with self.log_path.open("w") as log:
