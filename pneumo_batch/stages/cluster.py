@@ -1,6 +1,7 @@
 """The Ray cluster a run works on: joined or started here, and what it has."""
 
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -78,13 +79,20 @@ def _connect(address: str) -> None:
 
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == "local":
-        ray.init(
-            address="local",
-            num_cpus=usable_cpus() + SPARE_CPUS,
-            include_dashboard=False,
-            object_store_memory=_object_store_bytes(),
-            **quiet,
-        )
+        try:
+            ray.init(
+                address="local",
+                num_cpus=usable_cpus() + SPARE_CPUS,
+                include_dashboard=False,
+                object_store_memory=_object_store_bytes(),
+                **quiet,
+            )
+        except Exception as error:  # Ray says this of a machine too busy to start its processes in time
+            if "timed out during startup" not in str(error):
+                raise
+            raise TimeoutError(
+                errno.ETIMEDOUT, "Ray did not start here in time: is the machine busy? Run it again"
+            ) from error
         return
     try:
         ray.init(address=address, **quiet)
