@@ -106,7 +106,7 @@ def _quiet() -> None:
     context = DataContext.get_current()
     context.enable_progress_bars = False  # the run shows its own, alike for every stage
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors reach us as exceptions: once is enough
     logging.getLogger("ray.train").setLevel(logging.ERROR)
 
 
