@@ -107,40 +107,31 @@ def _cluster(job: Job, run: Run, todo: list[str]) -> Iterator[Any]:
 
 
 def _run_stage(name: str, job: Job, run: Run, resources: Any) -> None:
+    from pneumo_batch.stages import balance
+
     started = time.monotonic()
     run.stage(name, status="running")
     counts = _stage_function(name)(job, run, resources)
-    _balance(name, job, run)
-    run.stage(name, status="complete", seconds=round(time.monotonic() - started, 1), counts=counts)
-
-
-def _balance(name: str, job: Job, run: Run) -> None:
-    from pneumo_batch.stages import balance
-
     balance.check(name, job, run)
+    run.stage(name, status="complete", seconds=round(time.monotonic() - started, 1), counts=counts)
 
 
 def _reopen_damaged(job: Job, run: Run) -> None:
     """Of a run to be resumed, let the first stage whose files no longer add up begin again, and those after it."""
-    record = run.record
     done = [name for name in STAGES if _is_done(run, name)]
-    if record["status"] == "complete" or not done:
+    if run.record["status"] == "complete" or not done:
         return
+    from pneumo_batch.stages import balance
+
     for position, name in enumerate(done):
         try:
-            _balance(name, job, run)
+            balance.check(name, job, run)
         except RunError as error:
             run.event("warning", stage=name, message=f"begins again: {error}")
             run.reopen(done[position:])
             if name == "train":
-                _discard_damaged_models(job, run)
+                balance.discard_damaged_models(job, run)
             return
-
-
-def _discard_damaged_models(job: Job, run: Run) -> None:
-    from pneumo_batch.stages import balance
-
-    balance.discard_damaged_models(job, run)
 
 
 def _stage_function(name: str) -> Any:

@@ -33,7 +33,7 @@ def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
     """Write `scores/`."""
     images = locate(run)
     if not run.is_committed(SCORES):
-        earlier = set(staging.earlier_ids(run, SCORES))
+        earlier = staging.earlier_ids(run, SCORES)
         new = staging.without(images, earlier)
         crossed = _crossed_anew(images, earlier, job)
         _score(images, {pairs.KINDS: new, pairs.CROSS_KINDS: crossed}, Scorer(job, run, None, pairs.KINDS), resources)
@@ -61,8 +61,6 @@ def _score(images: pa.Table, parts: dict[tuple[str, ...], pa.Table], scorer: "Sc
 def rows_per_image(job: Job, run: Run, kinds: tuple[str, ...] = pairs.KINDS) -> int:
     """Rows of the scores table that an image has."""
     plan = plan_of(job, run, kinds)
-    return sum(len(plan.pairs[cell.kind]) for cell in plan.cells)
-    plan = plan_of(job, run)
     return sum(len(plan.pairs[cell.kind]) for cell in plan.cells)
 
 

@@ -141,6 +141,13 @@ class Process:
                 found.append(child)
         return found
 
+    def survive_losing(self, text):
+        """SIGKILL to a worker whose title contains `text`; the run has to end well all the same."""
+        workers = self.workers(text)
+        assert workers
+        workers[0].kill()
+        assert self.wait() == 0, self.log
+
     def kill(self):
         """SIGKILL to this process alone, and wait until all it had started is gone too."""
         children = psutil.Process(self.process.pid).children(recursive=True)
@@ -173,7 +180,7 @@ def has_file(run, folder, suffix):
     return lambda: bool(run.store.files(folder, suffix))
 
 
-def same_results(run, expected):
+def assert_same_results(run, expected):
     """Same images, none missing and none twice, every file opens, maps bit by bit, scores, summary, verdict."""
     assert run.record["status"] == "complete"
     assert run.record["counts"] == expected.record["counts"]

@@ -1,5 +1,6 @@
 """Disks that are full, read-only or hold damaged files; clocks that go back."""
 
+import contextlib
 import os
 import subprocess
 import time
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Process, completed, has_file, same_results, stage_is
+from .conftest import Process, assert_same_results, completed, has_file, stage_is
 
 pytestmark = pytest.mark.faults
 MEGABYTE = 2**20
@@ -42,17 +43,14 @@ def test_a_disk_that_fills_up(disk, brought, untouched):
     process = Process(brought, folder / "run")
     process.until(has_file(process.run, "staging/maps", ".parquet"))
     filler = folder / "filler"
-    with filler.open("wb") as file:
-        try:
-            while True:
-                file.write(bytes(MEGABYTE))
-                file.flush()
-        except OSError:
-            pass
+    with filler.open("wb") as file, contextlib.suppress(OSError):  # until nothing more goes in
+        while True:
+            file.write(bytes(MEGABYTE))
+            file.flush()
     assert process.wait() == 1
     assert "No space left on device" in only_line(process)
     filler.unlink()
-    same_results(completed(brought, folder / "run"), untouched)
+    assert_same_results(completed(brought, folder / "run"), untouched)
 
 
 def test_a_disk_that_is_too_small_is_known_before_anything_starts(disk, brought):
@@ -73,7 +71,7 @@ def test_a_read_only_run_directory(disk, brought, untouched):
     assert "Read-only file system" in only_line(again)
     assert again_code == 1
     subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)
-    same_results(completed(brought, folder / "run"), untouched)
+    assert_same_results(completed(brought, folder / "run"), untouched)
 
 
 def truncate(path):
@@ -85,20 +83,20 @@ def test_a_torn_file_of_an_unfinished_table(brought, untouched, tmp_path):
     process.until(has_file(process.run, "staging/maps", ".parquet"))
     process.kill()
     truncate(Path(process.run.store.path(process.run.store.files("staging/maps", ".parquet")[0])))
-    same_results(completed(brought, tmp_path / "run"), untouched)
+    assert_same_results(completed(brought, tmp_path / "run"), untouched)
 
 
 @pytest.mark.parametrize("until", ["attribute", "compare"])
 def test_a_damaged_file_of_a_finished_table(until, brought, untouched, tmp_path):
     run = completed(brought, tmp_path / "run", "--until", until)
     truncate(Path(run.store.path(run.store.files({"attribute": "maps", "compare": "scores"}[until], ".parquet")[0])))
-    same_results(completed(brought, tmp_path / "run"), untouched)
+    assert_same_results(completed(brought, tmp_path / "run"), untouched)
 
 
 def test_a_damaged_model_is_made_again_and_what_came_of_it_too(trained, untouched_trained, tmp_path):
     run = completed(trained, tmp_path / "run", "--until", "attribute")
     truncate(Path(run.store.path("models/random_100/model.safetensors")))
-    same_results(completed(trained, tmp_path / "run"), untouched_trained)
+    assert_same_results(completed(trained, tmp_path / "run"), untouched_trained)
 
 
 def test_a_clock_that_goes_back(brought, untouched, tmp_path):
@@ -109,4 +107,4 @@ def test_a_clock_that_goes_back(brought, untouched, tmp_path):
         os.utime(path, (future, future))
     record = run.record
     run.store.write_json("run.json", {**record, "created": "2199-01-01T00:00:00Z", "updated": "2199-01-01T00:00:00Z"})
-    same_results(completed(brought, tmp_path / "run"), untouched)
+    assert_same_results(completed(brought, tmp_path / "run"), untouched)

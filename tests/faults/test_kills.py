@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from . import conftest
-from .conftest import Process, completed, has_file, same_results, stage_is
+from .conftest import Process, assert_same_results, completed, has_file, stage_is
 
 pytestmark = pytest.mark.faults
 
@@ -30,7 +30,7 @@ def test_a_killed_driver(moment, brought, untouched, tmp_path):
     process.until(MOMENTS[moment](process.run))
     process.kill()
     assert process.run.record["status"] == "running"  # nobody could write anything else
-    same_results(completed(brought, tmp_path / "run"), untouched)
+    assert_same_results(completed(brought, tmp_path / "run"), untouched)
 
 
 @pytest.mark.parametrize("moment", ["first state saved", "first model finished"])
@@ -43,7 +43,7 @@ def test_a_driver_killed_while_it_trains(moment, trained, untouched_trained, tmp
     }
     process.until(conditions[moment])
     process.kill()
-    same_results(completed(trained, tmp_path / "run"), untouched_trained)
+    assert_same_results(completed(trained, tmp_path / "run"), untouched_trained)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -58,28 +58,22 @@ def test_an_interruption_is_noted_and_the_run_goes_on_later(number, code, brough
     record = process.run.record
     assert record["status"] == "failed"
     assert record["stages"]["index"]["status"] == "complete"
-    same_results(completed(brought, tmp_path / "run"), untouched)
+    assert_same_results(completed(brought, tmp_path / "run"), untouched)
 
 
 def test_a_killed_attribution_actor_costs_nothing(brought, untouched, tmp_path):
     process = Process(brought, tmp_path / "run")
     process.until(has_file(process.run, "staging/maps", ".parquet"))
-    actors = process.workers("Attributor")
-    assert actors
-    actors[0].kill()
-    assert process.wait() == 0, process.log
-    same_results(process.run, untouched)
+    process.survive_losing("Attributor")
+    assert_same_results(process.run, untouched)
 
 
 def test_a_killed_training_worker_goes_on_from_its_last_state(trained, untouched_trained, tmp_path):
     process = Process(trained, tmp_path / "run")
     states = conftest.Path(process.run.store.path("staging/train"))
     process.until(lambda: any(states.rglob("state.pt")))
-    workers = process.workers("RayTrainWorker")
-    assert workers
-    workers[0].kill()
-    assert process.wait() == 0, process.log
-    same_results(process.run, untouched_trained)
+    process.survive_losing("RayTrainWorker")
+    assert_same_results(process.run, untouched_trained)
 
 
 def test_two_processes_on_one_run(brought, untouched, tmp_path):
@@ -91,10 +85,10 @@ def test_two_processes_on_one_run(brought, untouched, tmp_path):
     assert "another process holds this run" in second.log
     assert first.process.poll() is None
     assert first.wait() == 0, first.log
-    same_results(first.run, untouched)
+    assert_same_results(first.run, untouched)
 
 
 def test_a_lock_file_of_a_dead_process_stops_nobody(brought, untouched, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".lock").write_text("4194304")
-    same_results(completed(brought, tmp_path / "run"), untouched)
+    assert_same_results(completed(brought, tmp_path / "run"), untouched)

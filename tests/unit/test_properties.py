@@ -108,7 +108,7 @@ def damaged(draw):
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(damaged() | st.binary(max_size=200))
 def test_damaged_bytes_are_pixels_or_a_rejection(data):
-    _decode(data)
+    assert_pixels_or_rejection(data)
 
 
 @pytest.mark.faults
@@ -116,10 +116,10 @@ def test_damaged_bytes_are_pixels_or_a_rejection(data):
 @given(damaged())
 def test_damaged_bytes_for_longer(data):
     """No crash of the process, no hang: pytest's own limit of time ends it."""
-    _decode(data)
+    assert_pixels_or_rejection(data)
 
 
-def _decode(data):
+def assert_pixels_or_rejection(data):
     found = outcome(lambda: Preprocess(size=SIZE).pixels(data), RejectedImage)
     if isinstance(found, str):
         assert found.strip()
