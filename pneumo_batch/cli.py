@@ -113,6 +113,7 @@ def cli() -> None:
 @click.option("--until", type=click.Choice(_STAGES), default=_STAGES[-1], help="Stop after this stage.")
 @click.option("--address", help="Ray cluster to join, e.g. auto or ray://head:10001.")
 @click.option("--require", type=click.Choice(["sensitive"]), help="Exit with 4 unless every method has this verdict.")
+@click.option("--hash-paths", is_flag=True, help="Write digests instead of absolute paths into the run's records.")
 @click.option("--dry-run", is_flag=True, help="Print what each stage would do, and do nothing.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="Of progress on stderr.")
 @_json_option
@@ -130,7 +131,7 @@ def run(job_file: str, overrides: tuple[str, ...], **options: Any) -> int:
         return _dry_run(job, options["run_dir"], options["as_json"])
     from pneumo_batch import display, pipeline
 
-    outcome = pipeline.execute(job, options["run_dir"], options["until"])
+    outcome = pipeline.execute(job, options["run_dir"], options["until"], hash_paths=options["hash_paths"])
     if options["as_json"]:
         _print_json(outcome.as_dict())
     else:

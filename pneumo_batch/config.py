@@ -208,6 +208,11 @@ class Attribution(Section):
             raise ValueError("names an entry twice")
         return value
 
+    def options_by_method(self) -> dict[str, dict[str, object]]:
+        """Options of each method as keyword arguments."""
+        sections = {method: getattr(self, method, None) for method in self.methods}
+        return {method: section.model_dump() if section else {} for method, section in sections.items()}
+
 
 class Primary(Section):
     view: Literal["signed", "magnitude"] = result("magnitude")

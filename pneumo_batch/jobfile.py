@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,35 @@ def fingerprint(job: Job, contents: Mapping[str, str]) -> str:
     # allow_nan=False: a value without a stable JSON form must not be fingerprinted
     canonical = json.dumps(values, sort_keys=True, allow_nan=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+# ------------------------------------------------------------------------------------------------------------ privacy
+
+
+def hidden_paths(job: Job) -> dict[str, str]:
+    """What stands for each absolute path of a job in records that go to others: a digest of 12 hex digits."""
+    paths = [text for text in _texts(job.model_dump()) if Path(text).expanduser().is_absolute()]
+    return {path: f"path-{hashlib.sha256(path.encode()).hexdigest()[:12]}" for path in paths}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
+
+
+def without(value: Any, hidden: Mapping[str, str]) -> Any:
+    """Values of a record with what is hidden replaced, the longest path first: one may begin with another."""
+    if isinstance(value, dict):
+        return {key: without(item, hidden) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without(item, hidden) for item in value]
+    if isinstance(value, str):
+        for path in sorted(hidden, key=len, reverse=True):
+            value = value.replace(path, hidden[path])
+    return value
 
 
 # ----------------------------------------------------------------------------------------------------------- template

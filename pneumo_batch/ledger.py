@@ -12,7 +12,7 @@ from typing import Any
 import filelock
 import pyarrow as pa
 
-from pneumo_batch import lease, provenance, terminal
+from pneumo_batch import jobfile, lease, provenance, terminal
 from pneumo_batch.layout import CASCADES, DERIVED, EVENTS, FORMAT, MANIFEST, MAPS, RECORD, SCORES, SETTLED, STAGING
 from pneumo_batch.storage import Store, reason
 
@@ -37,6 +37,7 @@ class Ledger:
         self.store = Store(path)
         self._events: list[str] = []  # of this process, where files cannot be appended to
         self._session = uuid.uuid4().hex[:8]
+        self._hidden: dict[str, str] = {}  # paths that no record is to hold, and what stands for them
 
     @property
     def record(self) -> dict[str, Any]:
@@ -132,11 +133,10 @@ class Ledger:
 
     def fail(self, error: BaseException) -> None:
         """Note what ended the run early. The message is kept, not the traceback: records hold no paths of ours."""
-        message = str(error).strip().splitlines()
-        self.update_record(
-            status="failed", error={"type": type(error).__name__, "message": message[0] if message else ""}
-        )
-        self.event("failed", error=type(error).__name__, message=message[0] if message else "")
+        first, *_ = [*str(error).strip().splitlines(), ""]
+        message = jobfile.without(first, self._hidden)
+        self.update_record(status="failed", error={"type": type(error).__name__, "message": message})
+        self.event("failed", error=type(error).__name__, message=message)
 
     def complete(self) -> None:
         """The last write of a run."""

@@ -36,8 +36,8 @@ def default_run_dir(job: Job, job_fingerprint: str) -> Path:
     return Path("runs") / f"{job.name}-{job_fingerprint[:12]}"
 
 
-def execute(job: Job, run_dir: str | None = None, until: str = STAGES[-1]) -> Outcome:
-    """Bring a run as far as `until`, from wherever it stands.
+def execute(job: Job, run_dir: str | None = None, until: str = STAGES[-1], *, hash_paths: bool = False) -> Outcome:
+    """Bring a run as far as `until`, from wherever it stands; with `hash_paths` no absolute path gets into its records.
 
     Raises JobError, DataError, RunError for what the user has to change, RunBusyError while another process holds it.
     """
@@ -46,7 +46,7 @@ def execute(job: Job, run_dir: str | None = None, until: str = STAGES[-1]) -> Ou
     found = preflight.survey(job)
     path = run_dir or str(default_run_dir(job, found.fingerprint))
     with Run(path).lock():
-        run = Run.create(path, job, found.fingerprint)
+        run = Run.create(path, job, found.fingerprint, hash_paths)
         run.recover()
         _reopen_damaged(job, run)
         worked = _advance(job, run, found, until)
@@ -64,13 +64,14 @@ def _advance(job: Job, run: Run, found: Any, until: str) -> bool:
 
     todo = [name for name in STAGES[: STAGES.index(until) + 1] if not _is_done(run, name)]
     if todo:
-        if todo[0] in _NEEDS_RAY:
-            preflight.check(job, run, found)
-        with _recorded(run), _cluster(job, run, todo) as resources:
-            if resources is not None:
-                preflight.fits(job, found, resources)
-            for name in todo:
-                _run_stage(name, job, run, resources)
+        with _recorded(run):
+            if todo[0] in _NEEDS_RAY:
+                preflight.check(job, run, found)
+            with _cluster(job, run, todo) as resources:
+                if resources is not None:
+                    preflight.fits(job, found, resources)
+                for name in todo:
+                    _run_stage(name, job, run, resources)
     if all(_is_done(run, name) for name in STAGES) and run.record["status"] != "complete":
         run.complete()
         metrics.write(run)

@@ -200,9 +200,12 @@ class Run(Ledger):
     @functools.cached_property
     def images(self) -> Roots:
         """The folder or folders the manifest's image ids are relative to, seen from where it is first asked for."""
-        if self.job.is_phantom:
+        return self._roots(self.job)
+
+    def _roots(self, job: config.Job) -> Roots:
+        if job.is_phantom:
             return Roots.one(self.store.fs, self.store.path(PHANTOM))
-        return open_roots(self.job.data.root)
+        return open_roots(job.data.root)
 
     def _need(self, name: str, stage: str) -> str:
         if not self.store.has(name):
@@ -213,12 +216,15 @@ class Run(Ledger):
     # ------------------------------------------------------------------------------------------------------- writing
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str], job: config.Job, fingerprint: str) -> "Run":
+    def create(cls, path: str | os.PathLike[str], job: config.Job, fingerprint: str, hash_paths: bool = False) -> "Run":
         """Open a run directory for writing, new or to be resumed. Call it under `lock`.
 
+        With `hash_paths` its records hold digests instead of the job's absolute paths.
         Raises RunError when the directory holds the run of another job or something that is no run.
         """
         run = cls(path)
+        if hash_paths:
+            run._hidden = {**jobfile.hidden_paths(job), run.store.root: "RUN"}
         if run.store.exists(RECORD):
             if run.record["fingerprint"] != fingerprint:
                 raise RunError(
@@ -246,7 +252,8 @@ class Run(Ledger):
 
     def _keep(self, job: config.Job) -> None:
         """Write the job. One that resumes a run may differ in what changes no result: where the images lie now."""
-        content = tomli_w.dumps(job.model_dump(mode="json", exclude_none=True)).encode()
+        self.images = self._roots(job)  # now: a worker that gets this run has another current folder
+        values = jobfile.without(job.model_dump(mode="json", exclude_none=True), self._hidden)
+        content = tomli_w.dumps(values).encode()
         if not self.store.exists(JOB) or self.store.read_bytes(JOB) != content:
             self.store.write_bytes(JOB, content)
-        self.images  # noqa: B018 - now: a worker that gets this run has another current folder

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import urllib.parse
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,10 @@ def open_filesystem(location: str | os.PathLike[str]) -> tuple[pa.fs.FileSystem,
     text = os.fspath(location)
     if "://" not in text:
         return pa.fs.LocalFileSystem(), str(Path(text).expanduser().absolute())
+    address = urllib.parse.urlsplit(text)
+    if address.password or "secret_key" in address.query:
+        shown = f"{address.scheme}://{address.hostname or ''}{address.path}"
+        raise JobError(f"{shown}: credentials in a URI would get into records: give them by the environment instead")
     try:
         filesystem, path = pa.fs.FileSystem.from_uri(text)
     except (pa.ArrowInvalid, OSError) as error:

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import captum.attr
 import numpy as np
 import torch
 from torch import nn
@@ -37,20 +36,27 @@ class Context:
 Method = Callable[..., torch.Tensor]
 
 
+def _captum() -> Any:
+    """captum.attr; importing it brings Matplotlib, and most jobs need neither."""
+    import captum.attr
+
+    return captum.attr
+
+
 def saliency(model: nn.Module, inputs_1CHW: torch.Tensor, target: int, _context: Context) -> torch.Tensor:
     """The gradient (Simonyan et al. 2014)."""
-    return captum.attr.Saliency(model).attribute(inputs_1CHW, target=target, abs=False)
+    return _captum().Saliency(model).attribute(inputs_1CHW, target=target, abs=False)
 
 
 def input_x_gradient(model: nn.Module, inputs_1CHW: torch.Tensor, target: int, _context: Context) -> torch.Tensor:
     """Input times gradient (Shrikumar et al. 2016)."""
-    return captum.attr.InputXGradient(model).attribute(inputs_1CHW, target=target)
+    return _captum().InputXGradient(model).attribute(inputs_1CHW, target=target)
 
 
 def deep_lift(model: nn.Module, inputs_1CHW: torch.Tensor, target: int, context: Context) -> torch.Tensor:
     """DeepLIFT, rescale rule (Shrikumar et al. 2017). Raises ValueError where one ReLU module is used twice."""
     try:
-        return captum.attr.DeepLift(model).attribute(inputs_1CHW, context.baseline_1CHW, target=target)
+        return _captum().DeepLift(model).attribute(inputs_1CHW, context.baseline_1CHW, target=target)
     except (RuntimeError, AttributeError) as error:
         raise ValueError(
             "deep_lift needs a network whose activations are modules used once each: choose another method"
@@ -59,12 +65,12 @@ def deep_lift(model: nn.Module, inputs_1CHW: torch.Tensor, target: int, context:
 
 def guided_backprop(model: nn.Module, inputs_1CHW: torch.Tensor, target: int, _context: Context) -> torch.Tensor:
     """Guided Backpropagation (Springenberg et al. 2015)."""
-    return captum.attr.GuidedBackprop(model).attribute(inputs_1CHW, target=target)
+    return _captum().GuidedBackprop(model).attribute(inputs_1CHW, target=target)
 
 
 def guided_grad_cam(model: nn.Module, inputs_1CHW: torch.Tensor, target: int, context: Context) -> torch.Tensor:
     """Guided Backpropagation times the upsampled Grad-CAM (Selvaraju et al. 2017)."""
-    method = captum.attr.GuidedGradCam(model, context.layer)
+    method = _captum().GuidedGradCam(model, context.layer)
     return method.attribute(inputs_1CHW, target=target, interpolate_mode="bilinear")
 
 
@@ -80,7 +86,7 @@ def smooth_grad(
 ) -> torch.Tensor:
     """SmoothGrad (Smilkov et al. 2017): mean gradient of noisy copies, sigma = `noise` x the image's range."""
     sigma = noise * float(inputs_1CHW.detach().max() - inputs_1CHW.detach().min())
-    tunnel = captum.attr.NoiseTunnel(captum.attr.Saliency(model))
+    tunnel = _captum().NoiseTunnel(_captum().Saliency(model))
     with seeded(seed, inputs_1CHW.device):
         return tunnel.attribute(
             inputs_1CHW, nt_samples=samples, nt_samples_batch_size=4, stdevs=sigma, target=target, abs=False
@@ -98,7 +104,7 @@ def gradient_shap(
     seed: int = SEED,
 ) -> torch.Tensor:
     """GradientSHAP (Lundberg & Lee 2017): expected gradients at random points between the baseline and the image."""
-    method = captum.attr.GradientShap(model)
+    method = _captum().GradientShap(model)
     with seeded(seed, inputs_1CHW.device):
         return method.attribute(inputs_1CHW, context.baseline_1CHW, n_samples=samples, stdevs=noise, target=target)
 
@@ -117,13 +123,17 @@ def occlusion(
     window = window or max(1, side // 8)
     stride = stride or max(1, window // 2)
     channels = inputs_1CHW.shape[1]
-    return captum.attr.Occlusion(model).attribute(
-        inputs_1CHW,
-        sliding_window_shapes=(channels, window, window),
-        strides=(channels, stride, stride),
-        baselines=context.baseline_1CHW,
-        target=target,
-        perturbations_per_eval=4,
+    return (
+        _captum()
+        .Occlusion(model)
+        .attribute(
+            inputs_1CHW,
+            sliding_window_shapes=(channels, window, window),
+            strides=(channels, stride, stride),
+            baselines=context.baseline_1CHW,
+            target=target,
+            perturbations_per_eval=4,
+        )
     )
 
 

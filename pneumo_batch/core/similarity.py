@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import scipy.fft
+import scipy.ndimage
 import scipy.special
 import scipy.stats
 import skimage.filters
@@ -42,10 +43,9 @@ def resize(maps_Vhw: np.ndarray, size: int) -> np.ndarray:
     """Maps at `size` x `size`, float32: bilinear, align_corners=False, as torch defines it."""
     if maps_Vhw.shape[1:] == (size, size):
         return np.asarray(maps_Vhw, dtype=np.float32)
-    import torch  # seconds to import, and only maps of an inner layer need it
-
-    maps = torch.from_numpy(np.array(maps_Vhw, dtype=np.float32))[:, None]
-    return torch.nn.functional.interpolate(maps, size=(size, size), mode="bilinear", align_corners=False)[:, 0].numpy()
+    _, h, w = maps_Vhw.shape
+    maps_Vhw = np.asarray(maps_Vhw, dtype=np.float32)  # not torch's own: seconds of import on every worker
+    return scipy.ndimage.zoom(maps_Vhw, (1, size / h, size / w), order=1, mode="nearest", grid_mode=True)
 
 
 def prepare(maps_Vhw: np.ndarray, method: str, view: str, size: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from pneumo_batch import config
+from pneumo_batch import config, terminal
 from pneumo_batch.layout import RECORD
 from pneumo_batch.run import Run
 
@@ -29,6 +29,8 @@ _ENVIRONMENT = {
 # Reading and writing tasks of Ray Data need CPUs beside a pool that takes them all: without these it hangs silently.
 SPARE_CPUS = 2
 _OBJECT_STORE_SHARE = 0.25
+_START_SECONDS = 300.0
+_TOO_LATE = "Ray did not start here in time: is the machine busy? Run it again"
 _CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # cgroup v2: microseconds of CPU time in a period, or "max"
 
 
@@ -53,7 +55,7 @@ def session(cluster: config.Cluster) -> Iterator[Resources]:
 
     started = not ray.is_initialized()
     if started:
-        with _own_signals():
+        with _own_signals(), _deadline(_START_SECONDS):
             _connect(cluster.address)
     _quiet()
     try:
@@ -74,6 +76,26 @@ def _own_signals() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
+@contextlib.contextmanager
+def _deadline(seconds: float) -> Iterator[None]:
+    """End this process when the block takes longer: Ray can wait for its own processes for ever, deaf to signals.
+
+    What a block that hangs had started ends with this process; the record says "running", as after a crash.
+    """
+
+    def end() -> None:
+        terminal.say(f"pneumo-batch: {_TOO_LATE}", level="error")
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def _connect(address: str) -> None:
     import ray
 
@@ -90,9 +112,7 @@ def _connect(address: str) -> None:
         except Exception as error:  # Ray says this of a machine too busy to start its processes in time
             if "timed out during startup" not in str(error):
                 raise
-            raise TimeoutError(
-                errno.ETIMEDOUT, "Ray did not start here in time: is the machine busy? Run it again"
-            ) from error
+            raise TimeoutError(errno.ETIMEDOUT, _TOO_LATE) from error
         return
     try:
         ray.init(address=address, **quiet)

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 import ray.data
 
 from pneumo_batch.config import Job
-from pneumo_batch.core import manifest, tables
+from pneumo_batch.core import tables
 from pneumo_batch.core.images import Preprocess, Split
-from pneumo_batch.core.roots import Roots
+from pneumo_batch.core.roots import DataError, Roots
 from pneumo_batch.layout import STAGING
 from pneumo_batch.run import Run
 from pneumo_batch.stages import guard
@@ -44,7 +44,7 @@ def _decode(chosen: pa.Table, preprocess: Preprocess, run: Run, pixels_NHW: np.n
             try:
                 arrays.append(preprocess.pixels(images.read_bytes(image_id)))
             except (OSError, ValueError) as error:
-                raise manifest.DataError(f"{image_id}: no longer readable since the index: {error}") from error
+                raise DataError(f"{image_id}: no longer readable since the index: {error}") from error
         return {"position": batch["position"].to_numpy(), "pixels": np.stack(arrays)}
 
     table = chosen.select(["image_id"]).append_column("position", pa.array(np.arange(chosen.num_rows)))

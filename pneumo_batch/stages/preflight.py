@@ -73,8 +73,7 @@ def map_shapes(job: Job, classes: list[str]) -> dict[str, tuple[int, int]]:
     try:
         targets.check_target(job.attribution.target, classes)
         model = _network(job, classes)
-        options = attribution_options(job)
-        return attribution.Explainer(model.eval(), options, preprocess).map_shapes
+        return attribution.Explainer(model.eval(), job.attribution.options_by_method(), preprocess).map_shapes
     except ValueError as error:
         raise JobError(str(error)) from error
 
@@ -102,13 +101,6 @@ def derived(job: Job, classes: list[str]) -> list[cascade.Derived]:
         raise JobError(f"cascade: {error}") from error
     example_1CHW = attribution.baseline_input("mean", Preprocess(size=job.data.image_size, channels=job.data.channels))
     return cascade.plan(cascade.layers(_network(job, classes), example_1CHW), settings.seeds, settings.independent)
-
-
-def attribution_options(job: Job) -> dict[str, dict[str, object]]:
-    """Options of each method of a job as keyword arguments."""
-    settings = job.attribution
-    sections = {method: getattr(settings, method, None) for method in settings.methods}
-    return {method: section.model_dump() if section else {} for method, section in sections.items()}
 
 
 def map_bytes(job: Job, shapes: dict[str, tuple[int, int]]) -> int:

@@ -65,7 +65,11 @@ def test_a_read_only_run_directory(disk, brought, untouched):
     process = Process(brought, folder / "run")
     process.until(stage_is(process.run, "index", "complete"))
     process.kill()
-    subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+    deadline = time.monotonic() + 60
+    # refused while a worker that nobody waits for still has a file open
+    while subprocess.run(["mount", "-o", "remount,ro", str(folder)], capture_output=True, check=False).returncode:
+        assert time.monotonic() < deadline, "something still writes there"
+        time.sleep(0.5)
     again = Process(brought, folder / "run")
     again_code = again.wait()
     assert "Read-only file system" in only_line(again)

@@ -11,7 +11,6 @@ import torch
 from pneumo_batch.core import attribution, cascade, similarity, tables
 from pneumo_batch.run import Run
 from pneumo_batch.stages import cascade as stage
-from pneumo_batch.stages import preflight
 
 STEPS = 8  # on the path: enough to compare two implementations of the same rule
 
@@ -75,7 +74,7 @@ def ours(run: Run, job, wanted: tuple[str, int, int], image_id: str) -> dict[str
     one = next(one for one in stage.networks(job, run) if (one.mode, one.depth, one.seed) == wanted)
     initial = cascade.initial_state(lambda: run.untrained("true_1"), one.seed)
     model = cascade.derive(run.model("true_1"), one, initial).double()
-    explain = attribution.Explainer(model, preflight.attribution_options(job), run.preprocess())
+    explain = attribution.Explainer(model, job.attribution.options_by_method(), run.preprocess())
     found = explain(run.inputs([image_id]).double(), torch.zeros(1, dtype=torch.int64))
     return {method: maps_1hw[0].numpy() for method, maps_1hw in found.maps.items()}
 

@@ -190,6 +190,18 @@ def test_resize_is_bilinear_with_half_pixel_centres():
     np.testing.assert_allclose(similarity.resize(maps_Vhw, 4), [expected], atol=1e-6)
 
 
+@pytest.mark.parametrize(("rows", "cols", "size"), [(4, 4, 64), (14, 14, 224), (13, 9, 100), (1, 1, 8), (30, 20, 12)])
+def test_resize_is_torchs_bilinear(rows, cols, size):
+    maps_Vhw = np.random.default_rng(0).standard_normal((3, rows, cols)).astype(np.float32)
+    maps_Vhw[1] = 0.1
+    wide_V1hw = torch.from_numpy(maps_Vhw).double()[:, None]
+    expected_V1HW = torch.nn.functional.interpolate(wide_V1hw, size=(size, size), mode="bilinear", align_corners=False)
+    found_VHW = similarity.resize(maps_Vhw, size)
+    assert found_VHW.dtype == np.float32
+    np.testing.assert_allclose(found_VHW, expected_V1HW[:, 0].numpy(), rtol=0, atol=2.5e-7)
+    assert np.ptp(found_VHW[1]) == 0  # a constant map stays one
+
+
 def test_resize_leaves_maps_of_the_right_size_alone():
     maps_VHW = maps_of_every_sort()
     assert similarity.resize(maps_VHW, 64) is maps_VHW

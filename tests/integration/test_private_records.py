@@ -1,0 +1,74 @@
+"""--hash-paths: a run directory that can be given away says nothing about where things lay."""
+
+import gzip
+import json
+import re
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from pneumo_batch import cli, config, pipeline
+from pneumo_batch.core import networks, phantom
+from pneumo_batch.run import Run
+
+from .conftest import tiny_job
+
+
+@pytest.fixture
+def job(tmp_path):
+    """A job that names its films and its models by absolute paths."""
+    phantom.write(tmp_path / "films", train=8, test=10, seed=3, image_size=64)
+    brought = []
+    for seed, (name, kind) in enumerate({"mine": "true", "noise": "random"}.items()):
+        torch.manual_seed(seed)
+        path = tmp_path / f"{name}.pth"
+        torch.save(networks.build("cnn5", image_size=64, channels=1, outputs=1).state_dict(), path)
+        brought.append({"name": name, "kind": kind, "checkpoint": str(path)})
+    return tiny_job(
+        data={"root": str(tmp_path / "films"), "normalise": [0.4, 0.3]},
+        train={"true_seeds": [], "random_seeds": []},
+        attribution={"methods": ["grad_cam"]},
+        variant=brought,
+    )
+
+
+def contents(folder):
+    """All that the files of a run say, tables as text."""
+    for path in folder.rglob("*"):
+        if path.suffix == ".parquet":
+            table = pq.read_table(path)
+            texts = [name for name in table.column_names if not name.startswith(("grad_cam", "logit"))]
+            yield path, f"{table.schema.metadata} {table.select(texts).to_pylist()}"
+        elif path.is_file():
+            data = path.read_bytes()
+            yield path, (gzip.decompress(data) if path.suffix == ".gz" else data).decode(errors="replace")
+
+
+def test_no_file_of_the_run_holds_an_absolute_path(ray_cluster, job, tmp_path):
+    outcome = pipeline.execute(job, str(tmp_path / "run"), hash_paths=True)
+    assert outcome.complete
+    found = dict(contents(tmp_path / "run"))
+    assert len(found) > 10
+    assert [str(path) for path, text in found.items() if str(tmp_path) in text] == []
+    assert re.fullmatch("path-[0-9a-f]{12}", Run(tmp_path / "run").job.data.root)
+    assert not pipeline.execute(job, str(tmp_path / "run"), hash_paths=True).worked
+    # whoever gets the run has no films
+    assert cli.cli.main(["report", str(tmp_path / "run")], standalone_mode=False) in (None, 0)
+
+
+def test_what_ended_a_run_is_noted_without_the_path(job, tmp_path):
+    broken = tmp_path / "mine.pth"
+    broken.write_bytes(b"not weights")
+    with pytest.raises(config.JobError, match=re.escape(str(broken))):  # told to who runs it, not to the record
+        pipeline.execute(job, str(tmp_path / "run"), hash_paths=True)
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert str(tmp_path) not in json.dumps(record)
+    assert "path-" in record["error"]["message"]
+
+
+def test_credentials_in_a_uri_are_refused():
+    for uri in ("s3://key:secret@bucket/films", "s3://bucket/films?access_key=key&secret_key=secret"):
+        with pytest.raises(config.JobError, match="s3://bucket/films: credentials in a URI") as caught:
+            pipeline.execute(tiny_job(), uri)
+        assert "secret@" not in str(caught.value)
