@@ -2,11 +2,10 @@
 
 import signal
 
-import psutil
 import pytest
 
 from . import conftest
-from .conftest import Process, assert_same_results, completed, has_file, stage_is
+from .conftest import Process, assert_ended, assert_same_results, completed, has_file, stage_is
 
 pytestmark = pytest.mark.faults
 
@@ -50,11 +49,11 @@ def test_a_driver_killed_while_it_trains(moment, trained, untouched_trained, tmp
 def test_an_interruption_is_noted_and_the_run_goes_on_later(number, code, brought, untouched, tmp_path):
     process = Process(brought, tmp_path / "run")
     process.until(has_file(process.run, "staging/maps", ".parquet"))
-    children = psutil.Process(process.process.pid).children(recursive=True)
+    children = process.children()
     process.process.send_signal(number)
     assert process.wait() == code
     assert "the same command continues the run" in process.log
-    assert not psutil.wait_procs(children, timeout=60)[1]
+    assert_ended(children)
     record = process.run.record
     assert record["status"] == "failed"
     assert record["stages"]["index"]["status"] == "complete"
