@@ -1,5 +1,6 @@
-"""Names of the files and folders of a run directory."""
+"""Names of a run's stages, and of the files and folders of its directory."""
 
+STAGES = ("index", "train", "attribute", "compare", "cascade", "conclude", "report")  # in their order
 FORMAT = 1
 RECORD = "run.json"
 JOB = "job.toml"

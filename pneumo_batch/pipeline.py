@@ -1,4 +1,4 @@
-"""The stages of a run in their order; the only place that knows it. Skips what is done."""
+"""The stages of a run in their order. Skips what is done."""
 
 import contextlib
 import time
@@ -9,11 +9,10 @@ from typing import Any
 
 from pneumo_batch import metrics
 from pneumo_batch.config import Job
-from pneumo_batch.layout import VERDICT
+from pneumo_batch.layout import STAGES, VERDICT
 from pneumo_batch.ledger import RunError
 from pneumo_batch.run import Run
 
-STAGES = ("index", "train", "attribute", "compare", "cascade", "conclude", "report")
 _NEEDS_RAY = ("index", "train", "attribute", "compare", "cascade")
 
 

@@ -4,6 +4,7 @@ import contextlib
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,13 +17,21 @@ from pneumo_batch.stages.desk import Desk
 
 _POLL_SECONDS = 0.5
 _LINE_SECONDS = 15.0
+_NAME = f"pneumo-batch board {uuid.uuid4().hex}"  # of this driver
+_held: dict[str, Any] = {}  # an actor ends with the last reference to it
 
 
 @ray.remote(num_cpus=0, max_restarts=-1)
 class Board:
-    """Latest state of every task of a stage, and who works on which image. Losing it loses no result."""
+    """Latest state of every task of a stage, and who works on which image. Losing it loses no result.
+
+    One serves all stages of a driver, cleared in between: a process more would take a second to start.
+    """
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
         self._tasks: dict[str, dict[str, Any]] = {}
         self._desk = Desk()
 
@@ -44,7 +53,8 @@ class Board:
 @contextlib.contextmanager
 def shown(totals: dict[str, int]) -> Iterator[Any]:
     """Show the tasks of a stage while the block runs; yields the board that workers report to."""
-    board = Board.remote()  # type: ignore[attr-defined]
+    board = _held[_NAME] = Board.options(name=_NAME, get_if_exists=True).remote()  # type: ignore[attr-defined]
+    board.clear.remote()
     stop = threading.Event()
     show = _show_bars if sys.stderr.isatty() and not terminal.logs_json() else _show_lines
     thread = threading.Thread(target=show, args=(board, totals, stop), daemon=True)
@@ -54,7 +64,6 @@ def shown(totals: dict[str, int]) -> Iterator[Any]:
     finally:
         stop.set()
         thread.join(timeout=5)
-        ray.kill(board)
 
 
 def _read(board: Any) -> dict[str, dict[str, Any]]:

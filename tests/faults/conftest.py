@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -111,7 +112,13 @@ class Process:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])}
         with self.log_path.open("w") as log:
             self.process = subprocess.Popen(
-                [*line, *arguments], stdout=subprocess.DEVNULL, stderr=log, env=environment, start_new_session=True
+                [*line, *arguments],
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
+                # a shell's background job, as these tests may be one, ignores Ctrl-C, and so would what it starts
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     @property

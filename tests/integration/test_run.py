@@ -17,7 +17,7 @@ import skimage.filters
 import skimage.metrics
 import torch
 
-from pneumo_batch import pipeline
+from pneumo_batch import layout, pipeline
 from pneumo_batch.core import tables
 from pneumo_batch.ledger import RunBusyError, RunError
 from pneumo_batch.run import Run
@@ -29,7 +29,7 @@ def test_record_is_complete_and_balances(tiny_run):
     record = tiny_run.record
     assert record["status"] == "complete"
     assert record["error"] is None
-    assert list(record["stages"]) == list(pipeline.STAGES)
+    assert list(record["stages"]) == list(layout.STAGES)
     assert {stage["status"] for stage in record["stages"].values()} == {"complete"}
     assert record["counts"] == {"images": 54, "quarantined": 0, "attributed": 14}
     assert len(record["fingerprint"]) == 64

@@ -1,4 +1,4 @@
-"""Commands around runs: hand a job to a cluster and look after it there, and remove old runs."""
+"""Jobs on a cluster: hand one over, look after it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -70,9 +70,7 @@ def job_status(submission: str, address: str, as_json: bool) -> None:
     Example:
       pneumo-batch job status demo-1a2b3c4d5e6f --address http://head:8265
     """
-    from pneumo_batch import submit as submitting
-
-    _print_job(submitting.find(submitting.connect(address), address, submission), as_json)
+    _print_job(_found(address, submission)[1], as_json)
 
 
 @job.command(name="logs")
@@ -88,12 +86,11 @@ def job_logs(submission: str, address: str, follow: bool) -> int:
     """
     from pneumo_batch import submit as submitting
 
-    client = submitting.connect(address)
-    found = submitting.find(client, address, submission)
+    client, found = _found(address, submission)
     if not follow:
-        click.echo(client.get_job_logs(str(found.submission_id)), nl=False)
+        click.echo(client.get_job_logs(found.submission_id), nl=False)
         return 0
-    return submitting.exit_code(submitting.follow(client, address, str(found.submission_id)))
+    return submitting.exit_code(submitting.follow(client, address, found.submission_id))
 
 
 @job.command(name="stop")
@@ -109,11 +106,18 @@ def job_stop(submission: str, address: str, as_json: bool) -> int:
     """
     from pneumo_batch import submit as submitting
 
-    client = submitting.connect(address)
-    found = submitting.find(client, address, submission)
-    ended = submitting.stop(client, address, str(found.submission_id))
+    client, found = _found(address, submission)
+    ended = submitting.stop(client, address, found.submission_id)
     _print_job(ended, as_json)
     return 0 if ended.status.is_terminal() else EXIT_ERROR
+
+
+def _found(address: str, submission: str) -> Any:
+    """A client of the cluster, and what it knows of a submitted job."""
+    from pneumo_batch import submit as submitting
+
+    client = submitting.connect(address)
+    return client, submitting.find(client, address, submission)
 
 
 def _print_job(found: Any, as_json: bool) -> None:
@@ -125,20 +129,3 @@ def _print_job(found: Any, as_json: bool) -> None:
         return
     shown = [f"{name} {values[name]}" for name in ("exit_code", "run_dir") if values[name] is not None]
     click.echo("  ".join([values["submission_id"], values["status"], *shown]))
-
-
-@click.command()
-@click.argument("folder", metavar="DIR")
-@click.option("--keep", type=click.IntRange(min=1), required=True, help="Complete runs to keep of each job.")
-@click.option("--dry-run", is_flag=True, help="Print what would go, and remove nothing.")
-def clean(folder: str, keep: int, dry_run: bool) -> None:
-    """Remove the oldest complete runs of each job in a folder. Unfinished runs and those in use stay.
-
-    \b
-    Example:
-      pneumo-batch clean runs --keep 30 --dry-run
-    """
-    from pneumo_batch import cleaning
-
-    for path in cleaning.clean(folder, keep, dry_run=dry_run):
-        click.echo(path)

@@ -1,5 +1,6 @@
-"""The commands that exchange with other programs: export and track of a run, fetch of data."""
+"""Other programs: maps as files, runs in MLflow."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -20,8 +21,6 @@ def export(run_dir: str, form: str, folder: str, limit: int | None, **names: Any
     Example:
       pneumo-batch export runs/demo-1a2b3c4d5e6f --limit 8 --method grad_cam --format png --out maps
     """
-    from pathlib import Path
-
     from pneumo_batch import exporting
     from pneumo_batch.run import Run
 
@@ -43,19 +42,3 @@ def track(run_dir: str, experiment: str) -> None:
     from pneumo_batch.run import Run
 
     click.echo(tracking.track(Run(run_dir), experiment))
-
-
-@click.command()
-@click.argument("folder", metavar="DIR")
-def fetch(folder: str) -> None:
-    """Download "Chest X-Ray Images (Pneumonia)" from Kaggle into DIR/chest_xray, and count it.
-
-    \b
-    Example:
-      pneumo-batch data fetch data
-    """
-    from pathlib import Path
-
-    from pneumo_batch import fetching
-
-    click.echo(fetching.fetch(Path(folder)))

@@ -1,0 +1,145 @@
+"""What an image costs beside its attribution, on one node and on several: the measurements of docs/scaling.md.
+
+    python tests/bench/scaling.py
+
+An attribution method that computes nothing leaves what remains: reading, decoding, Ray, Parquet, the driver. Every
+figure is the difference of two runs, of few and of many images, so that start-up is not in it. The nodes are raylets of
+one Ray cluster on this machine: they share its processors, so they show what several nodes cost, not what they gain.
+"""
+
+import io
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from PIL import Image
+from ray.cluster_utils import Cluster
+
+from pneumo_batch import jobfile, pipeline
+from pneumo_batch.core import checkpoints, networks
+
+HERE = Path(__file__).parent
+FEW, MANY = 2_000, 12_000
+SIDE = 64
+NODES = (1, 2, 4)
+STAGES = ("index", "train", "attribute", "compare", "conclude")
+
+
+def input_itself(_model: Any, inputs_1CHW: Any, _targets_1: Any) -> Any:
+    """The method that computes nothing."""
+    return inputs_1CHW.sum(1)
+
+
+def films(folder: Path, count: int) -> Path:
+    """Noise of 64 x 64 as JPEG, all different."""
+    rng = np.random.default_rng(count)
+    for split, number in (("train", 4), ("test", count)):
+        for position in range(number):
+            path = folder / split / ("NORMAL", "PNEUMONIA")[position % 2] / f"patient{position}.jpeg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sink = io.BytesIO()
+            Image.fromarray(rng.integers(0, 256, (SIDE, SIDE), dtype=np.uint8)).save(sink, "JPEG")
+            path.write_bytes(sink.getvalue())
+    return folder
+
+
+def job(root: Path, weights: Path, address: str) -> Any:
+    brought = [{"name": f"{kind}_0", "kind": kind, "checkpoint": str(weights)} for kind in ("true", "random")]
+    values = {
+        "name": "scaling",
+        "data": {"root": str(root), "image_size": SIDE, "normalise": [0.5, 0.25], "val_fraction": 0.0},
+        "train": {"true_seeds": [], "random_seeds": []},
+        "attribution": {"methods": ["scaling:input_itself"]},
+        "compare": {"metrics": ["spearman"], "resamples": 100},
+        "cluster": {"address": address},
+        "variant": brought,
+    }
+    return jobfile.parse(values, "scaling")
+
+
+@contextmanager
+def cluster(nodes: int) -> Iterator[str]:
+    """So many raylets that share this machine's processors; yields the address."""
+    cpus = psutil.cpu_count()
+    assert cpus
+    share = {"num_cpus": max(1, cpus // nodes) + 1, "object_store_memory": 400_000_000}
+    started = Cluster(initialize_head=True, head_node_args=share)
+    for _ in range(nodes - 1):
+        started.add_node(**share)
+    started.wait_for_nodes()
+    try:
+        yield started.address
+    finally:
+        started.shutdown()
+
+
+def busy_seconds() -> float:
+    """Processor seconds of the whole machine so far."""
+    times = psutil.cpu_times()
+    return times.user + times.system
+
+
+def measure(root: str, weights: str, address: str, run_dir: str) -> dict[str, dict[str, float]]:
+    """By stage: seconds by the clock, of processor (machine, driver), and the largest memory of the driver so far."""
+    found = {}
+    for stage in STAGES:
+        clock, busy, own = time.perf_counter(), busy_seconds(), psutil.Process().cpu_times()
+        pipeline.execute(job(Path(root), Path(weights), address), run_dir, stage)
+        now = psutil.Process().cpu_times()
+        found[stage] = {
+            "clock": time.perf_counter() - clock,
+            "busy": busy_seconds() - busy,
+            "driver": now.user + now.system - own.user - own.system,
+            "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0,
+        }
+    return found
+
+
+def measured(*arguments: str) -> dict[str, dict[str, float]]:
+    """The same in a process of its own."""
+    done = subprocess.run([sys.executable, __file__, *arguments], check=True, stdout=subprocess.PIPE)
+    return json.loads(done.stdout)
+
+
+def main() -> None:
+    os.environ["PYTHONPATH"] = str(HERE)  # every node finds the method here
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        weights = folder / "weights.safetensors"
+        network = networks.build("cnn5", image_size=SIDE, channels=1, outputs=1)
+        weights.write_bytes(checkpoints.state_bytes(network))
+        roots = {count: films(folder / f"films_{count}", count) for count in (FEW, MANY)}
+        print(
+            "| nodes | stage | images/s | ms of processor an image | of it the driver | driver's memory, kB an image |"
+        )
+        print("| --- | --- | --- | --- | --- | --- |")
+        for nodes in NODES:
+            with cluster(nodes) as address:
+                few, many = (
+                    measured(str(roots[count]), str(weights), address, str(folder / f"run_{nodes}_{count}"))
+                    for count in (FEW, MANY)
+                )
+            for stage in STAGES:
+                per_image = {key: (many[stage][key] - few[stage][key]) / (MANY - FEW) for key in few[stage]}
+                costs = f"{1000 * per_image['busy']:.2f} | {1000 * per_image['driver']:.2f}"
+                row = (
+                    f"| {nodes} | {stage} | {1 / per_image['clock']:.0f} | {costs} | {per_image['memory'] / 1000:.1f} |"
+                )
+                print(row, flush=True)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        print(json.dumps(measure(*sys.argv[1:])))
+    else:
+        main()
