@@ -52,7 +52,17 @@ def _train(
         weights = bring.starting_weights(job)
         start = ray.put(weights) if weights is not None else None
         common = train_worker.Common(job, run, rows, preprocess, shared, board, start)
-        _fit_all(missing, common, shares.training(job, len(missing), resources))
+        share = shares.training(job, len(planned(job)), resources)
+        _fit_all(slots(planned(job), missing, share.slots), common, share)
+
+
+def slots(every: list[variants.Variant], missing: list[variants.Variant], count: int) -> list[list[variants.Variant]]:
+    """The variants each slot still has to train.
+
+    A variant belongs to one slot, with its share of the machine, whichever are done already: a resumed run finds the
+    slot's saved state and computes with as many threads, so that it gets the weights it would have had.
+    """
+    return [[variant for variant in every[slot::count] if variant in missing] for slot in range(count)]
 
 
 def planned(job: Job) -> list[variants.Variant]:
@@ -86,16 +96,16 @@ def _preprocess(job: Job, train: Split) -> Preprocess:
 # -------------------------------------------------------------------------------------------------------- on the driver
 
 
-def _fit_all(missing: list[variants.Variant], common: train_worker.Common, share: shares.TrainingShare) -> None:
-    """Train every variant; those that finished are kept when one fails.
+def _fit_all(todo: list[list[variants.Variant]], common: train_worker.Common, share: shares.TrainingShare) -> None:
+    """Train the variants of every slot; those that finished are kept when one fails.
 
     `fit` blocks, so each slot runs in a thread of its own. They are daemons: an interrupted driver does not wait.
     """
     outcomes: queue.Queue[Exception | None] = queue.Queue()
-    for slot in range(share.slots):
-        mine = missing[slot :: share.slots]
-        threading.Thread(target=_fit_into, args=(outcomes, f"slot_{slot}", mine, common, share), daemon=True).start()
-    failures = [error for error in (outcomes.get() for _ in range(share.slots)) if error]
+    busy = {f"slot_{slot}": mine for slot, mine in enumerate(todo) if mine}
+    for name, mine in busy.items():
+        threading.Thread(target=_fit_into, args=(outcomes, name, mine, common, share), daemon=True).start()
+    failures = [error for error in (outcomes.get() for _ in busy) if error]
     if failures:
         raise failures[0]
 

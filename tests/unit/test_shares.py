@@ -4,7 +4,8 @@ import pytest
 
 from pneumo_batch import jobfile
 from pneumo_batch.config import JobError
-from pneumo_batch.stages import shares
+from pneumo_batch.core import variants
+from pneumo_batch.stages import shares, train
 from pneumo_batch.stages.cluster import Resources
 from pneumo_batch.stages.shares import AttributionShare, TrainingShare
 
@@ -76,3 +77,10 @@ def test_training_images_beyond_memory_are_refused_with_the_numbers():
     shares.check_training_memory(5216, 224, 0.6 * GB)  # 2 * 5216 * 224 * 224 = 523 MB
     with pytest.raises(JobError, match=r"5216 of 224 x 224 need about 0\.5 GB, this machine has 0\.5 GB free"):
         shares.check_training_memory(5216, 224, 0.5 * GB)
+
+
+def test_a_variant_stays_in_its_slot_whichever_are_done():
+    every = [variants.trained("true", seed) for seed in range(5)]
+    assert train.slots(every, every, 2) == [[every[0], every[2], every[4]], [every[1], every[3]]]
+    assert train.slots(every, every[3:], 2) == [[every[4]], [every[3]]]
+    assert train.slots(every, every[4:], 2) == [[every[4]], []]
