@@ -79,7 +79,8 @@ class Cut:
             return gradient
         with torch.enable_grad():
             leaf = difference_BCHW.detach().requires_grad_()
-            return torch.autograd.grad(self._linear(leaf), leaf, gradient)[0]
+            # Not as grad_outputs: torch would import half a second of symbolic mathematics for the first of them.
+            return torch.autograd.grad((self._linear(leaf) * gradient).sum(), leaf)[0]
 
 
 def first_convolution(model: nn.Module, example_1CHW: torch.Tensor) -> str | None:

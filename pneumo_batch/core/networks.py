@@ -6,6 +6,7 @@ class) for two classes, else one per class. Array legend: B batch, C channels, H
 
 import difflib
 import importlib
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -143,22 +144,28 @@ def grad_cam_layer(model: nn.Module, name: str = "auto") -> str:
     return name
 
 
-def _known_layer(model: nn.Module) -> str | None:
-    from torchvision.models import ConvNeXt, DenseNet, ResNet, SwinTransformer, VisionTransformer
-
+def _known_layer(model: Any) -> str | None:
     if isinstance(model, CNN5):
         return CNN5_LAYER
-    if isinstance(model, ResNet):
+    if _is_torchvision(model, "ResNet"):
         return f"layer4.{len(model.layer4) - 1}"
-    if isinstance(model, DenseNet) or type(model).__module__.startswith("torchxrayvision."):
+    if _is_torchvision(model, "DenseNet") or type(model).__module__.startswith("torchxrayvision."):
         return "features.norm5"
-    if isinstance(model, ConvNeXt):
+    if _is_torchvision(model, "ConvNeXt"):
         return f"features.{len(model.features) - 1}.{len(model.features[-1]) - 1}"
-    if isinstance(model, SwinTransformer):
+    if _is_torchvision(model, "SwinTransformer"):
         return "permute"
-    if isinstance(model, VisionTransformer):
+    if _is_torchvision(model, "VisionTransformer"):
         return f"encoder.layers.encoder_layer_{len(model.encoder.layers) - 1}.ln_1"
     return None
+
+
+def _is_torchvision(model: nn.Module, kind: str) -> bool:
+    """Whether a network is one of torchvision's, by the name of its class. Importing torchvision takes a second, which
+    every worker would wait for; who has such a network has imported it.
+    """
+    models = sys.modules.get("torchvision.models")
+    return models is not None and isinstance(model, getattr(models, kind))
 
 
 def _last_convolution(modules: dict[str, nn.Module]) -> str:
@@ -170,9 +177,7 @@ def _last_convolution(modules: dict[str, nn.Module]) -> str:
 
 def _refuse_channels_last(model: nn.Module, name: str, layer: nn.Module) -> None:
     """Maps (B, h, w, C) look like (B, C, h, w) to Grad-CAM, which would average over the wrong axes."""
-    from torchvision.models import SwinTransformer
-
-    in_swin = isinstance(model, SwinTransformer) and name != "permute" and not isinstance(layer, nn.Conv2d)
+    in_swin = _is_torchvision(model, "SwinTransformer") and name != "permute" and not isinstance(layer, nn.Conv2d)
     if in_swin and name.partition(".")[0] in ("features", "norm"):
         raise ValueError(f"Grad-CAM layer {name!r} gives maps with the channels last: take permute, or auto")
 

@@ -9,6 +9,7 @@ import copy
 import io
 import math
 import pathlib
+import sys
 import warnings
 import zipfile
 from collections.abc import Iterable
@@ -45,7 +46,8 @@ def kind(model: nn.Module) -> str | None:
     """As `kind_of`, of a network."""
     if isinstance(model, torch.jit.ScriptModule):
         return TORCHSCRIPT
-    return EXPORTED if isinstance(model, torch.export.UnflattenedModule) else None
+    unflatten = sys.modules.get("torch.export.unflatten")  # half a second to import; such a network has imported it
+    return EXPORTED if unflatten is not None and isinstance(model, unflatten.UnflattenedModule) else None
 
 
 def load(name: str, data: bytes) -> nn.Module:

@@ -24,8 +24,9 @@ _ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how soon a finished training is noticed
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # the hook would start every worker anew under uv
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_worker_maximum_startup_concurrency": "16",  # a training starts several processes; fewer would draw warnings
 }
+# One process less a training, of six, on a machine that no cloud takes back.
+_LOCAL_ENVIRONMENT = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
 # Reading and writing tasks of Ray Data need CPUs beside a pool that takes them all: without these it hangs silently.
 SPARE_CPUS = 2
 _OBJECT_STORE_SHARE = 0.25
@@ -49,7 +50,8 @@ def session(cluster: config.Cluster) -> Iterator[Resources]:
 
     Raises config.JobError when nothing answers at the address.
     """
-    for name, value in _ENVIRONMENT.items():
+    local = cluster.address == "local"
+    for name, value in {**_ENVIRONMENT, **(_LOCAL_ENVIRONMENT if local else {})}.items():
         os.environ.setdefault(name, value)
     import ray
 
@@ -59,7 +61,7 @@ def session(cluster: config.Cluster) -> Iterator[Resources]:
             _connect(cluster.address)
     _quiet()
     try:
-        yield resources(local=cluster.address == "local")
+        yield resources(local)
     finally:
         if started:
             ray.shutdown()
