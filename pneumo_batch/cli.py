@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -30,16 +30,28 @@ def main() -> None:
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
-        code = complain("interrupted; the same command continues the run", EXIT_INTERRUPTED)
+        _leave(complain("interrupted; the same command continues the run", EXIT_INTERRUPTED))
     except click.ClickException as error:
         error.show()
         code = error.exit_code
     except KeyboardInterrupt:
-        code = complain("interrupted; the same command continues the run", EXIT_INTERRUPTED)
+        _leave(complain("interrupted; the same command continues the run", EXIT_INTERRUPTED))
     except Terminated:
-        code = complain("terminated; the same command continues the run", EXIT_TERMINATED)
+        _leave(complain("terminated; the same command continues the run", EXIT_TERMINATED))
     except Exception as error:
         code = _explain(error)
+    sys.exit(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End at once, without Ray's own farewell, which races with what still runs and would lose the exit code.
+
+    The record is written. On Linux Ray's processes end with the one that started them; elsewhere it has to say goodbye.
+    """
+    if sys.platform == "linux":
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 

@@ -48,6 +48,8 @@ class Resources:
 def session(cluster: config.Cluster) -> Iterator[Resources]:
     """Join the job's cluster, or start one here for as long as the block runs.
 
+    An interruption leaves Ray connected for the process to end with: threads that wait for a training are still there,
+    and the first of them to ask anything of a Ray that was shut down would end the process its own way.
     Raises config.JobError when nothing answers at the address.
     """
     local = cluster.address == "local"
@@ -60,10 +62,15 @@ def session(cluster: config.Cluster) -> Iterator[Resources]:
         with _own_signals(), _deadline(_START_SECONDS):
             _connect(cluster.address)
     _quiet()
+    interrupted = True
     try:
         yield resources(local)
+        interrupted = False
+    except Exception:
+        interrupted = False
+        raise
     finally:
-        if started:
+        if started and not interrupted:
             ray.shutdown()
 
 

@@ -71,7 +71,7 @@ def watch(board: Any, seconds: float) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        thread.join(timeout=5)
+        thread.join()
 
 
 def _watch(board: Any, seconds: float, stop: threading.Event) -> None:

@@ -63,7 +63,7 @@ def shown(totals: dict[str, int]) -> Iterator[Any]:
         yield board
     finally:
         stop.set()
-        thread.join(timeout=5)
+        thread.join()  # as long as one question to the board takes: nobody may ask Ray anything once it is shut down
 
 
 def _read(board: Any) -> dict[str, dict[str, Any]]:
