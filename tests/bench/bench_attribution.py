@@ -5,6 +5,7 @@ of n threads or n processes of one thread, whichever is faster for it; contender
 ratio is one of medians over rounds. Nothing here asserts a time.
 """
 
+import itertools
 import multiprocessing
 import os
 import statistics
@@ -117,10 +118,12 @@ class Pool:
 
     def __init__(self, name: str, processes: int, cores: int) -> None:
         context = multiprocessing.get_context("spawn")
-        self.pipes = []
+        self.pipes, self.processes = [], []
         for _ in range(processes):
             mine, theirs = context.Pipe()
-            context.Process(target=_serve, args=(name, cores // processes, theirs), daemon=True).start()
+            process = context.Process(target=_serve, args=(name, cores // processes, theirs), daemon=True)
+            process.start()
+            self.processes.append(process)
             theirs.close()  # so that a contender that dies is an EOFError here, not a wait for ever
             self.pipes.append(mine)
         for pipe in self.pipes:
@@ -139,23 +142,32 @@ class Pool:
     def close(self) -> None:
         for pipe in self.pipes:
             pipe.send(None)
+        for process in self.processes:
+            process.join()
 
 
 def measure(images_each: int = 2, rounds: int = 3) -> tuple[dict[str, float], dict[str, float]]:
     """Median seconds an image: of every contender in its better arrangement on all cores; of ours on one core."""
     cores = os.cpu_count() or 1
     arrangements = sorted({1, cores})
-    pools = {(name, processes): Pool(name, processes, cores) for name in CONTENDERS for processes in arrangements}
-    pools["ours", 0] = Pool("ours", 1, 1)
-    times: dict[tuple[str, int], list[float]] = {key: [] for key in pools}
-    for _ in range(rounds):
-        for key, pool in pools.items():
-            times[key].append(pool.seconds(images_each))
-    for pool in pools.values():
+    first = {key: once(*key, cores, images_each) for key in itertools.product(CONTENDERS, arrangements)}
+    better = {name: min(arrangements, key=lambda processes: first[name, processes]) for name in CONTENDERS}
+    times = {name: [first[name, better[name]]] for name in CONTENDERS}
+    alone = [once("ours", 1, 1, images_each)]
+    for _ in range(rounds - 1):
+        for name in CONTENDERS:
+            times[name].append(once(name, better[name], cores, images_each))
+        alone.append(once("ours", 1, 1, images_each))
+    return {name: statistics.median(values) for name, values in times.items()}, {"ours": statistics.median(alone)}
+
+
+def once(name: str, processes: int, cores: int, images_each: int) -> float:
+    """Seconds an image of a contender that is there for this alone: all of them at once do not fit into memory."""
+    pool = Pool(name, processes, cores)
+    try:
+        return pool.seconds(images_each)
+    finally:
         pool.close()
-    medians = {key: statistics.median(values) for key, values in times.items()}
-    best = {name: min(medians[name, processes] for processes in arrangements) for name in CONTENDERS}
-    return best, {"ours": medians["ours", 0]}
 
 
 def error(maps_BHW: torch.Tensor, reference_BHW: torch.Tensor) -> float:
