@@ -3,6 +3,7 @@
 Prints a Markdown table and writes `bench/results/<machine>.json`. Nothing here asserts a time.
 """
 
+import functools
 import json
 import os
 import platform
@@ -38,12 +39,21 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    rows = [*bench_similarity(), *bench_integrated_gradients()]
-    with tempfile.TemporaryDirectory() as folder:
-        rows += [*bench_stages(Path(folder)), *bench_demo(Path(folder))]
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{machine()}.json"
-    path.write_text(json.dumps(rows, indent=2) + "\n")
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        parts = (
+            bench_similarity,
+            bench_integrated_gradients,
+            functools.partial(bench_demo, Path(folder)),
+            functools.partial(bench_stages, Path(folder)),
+        )
+        for part in parts:
+            for row in part():
+                rows.append(row)
+                path.write_text(json.dumps(rows, indent=2) + "\n")  # a part that fails loses no other's figures
+                sys.stderr.write(f"{row['name']}: {row['ratio']:.2f} of {row['bar']:g}\n")
     sys.stdout.write(f"{table(rows)}\n\n{path}\n")
 
 
