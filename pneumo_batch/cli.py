@@ -29,13 +29,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         _leave(complain("interrupted; the same command continues the run", EXIT_INTERRUPTED))
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except KeyboardInterrupt:
-        _leave(complain("interrupted; the same command continues the run", EXIT_INTERRUPTED))
     except Terminated:
         _leave(complain("terminated; the same command continues the run", EXIT_TERMINATED))
     except Exception as error:

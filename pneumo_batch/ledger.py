@@ -101,7 +101,7 @@ class Ledger:
             return True
 
     def write_record(self, record: dict[str, Any]) -> None:
-        self.store.write_json(RECORD, {**record, "updated": provenance.now()})
+        self.store.write_json(RECORD, jobfile.without({**record, "updated": provenance.now()}, self._hidden))
 
     def update_record(self, **fields: Any) -> None:
         self.write_record({**self.record, **fields})
@@ -133,8 +133,7 @@ class Ledger:
 
     def fail(self, error: BaseException) -> None:
         """Note what ended the run early. The message is kept, not the traceback: records hold no paths of ours."""
-        first, *_ = [*str(error).strip().splitlines(), ""]
-        message = jobfile.without(first, self._hidden)
+        message = next(iter(str(error).strip().splitlines()), "")
         self.update_record(status="failed", error={"type": type(error).__name__, "message": message})
         self.event("failed", error=type(error).__name__, message=message)
 
@@ -146,7 +145,8 @@ class Ledger:
 
     def event(self, kind: str, **fields: Any) -> None:
         """One line of events.jsonl."""
-        line = json.dumps({"time": provenance.now(), "event": kind, **fields}, default=str) + "\n"
+        told = jobfile.without(fields, self._hidden)
+        line = json.dumps({"time": provenance.now(), "event": kind, **told}, default=str) + "\n"
         if terminal.logs_json():
             terminal.say(kind, event=kind, **fields)
         if self.store.is_local:

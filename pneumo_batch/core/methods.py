@@ -123,17 +123,14 @@ def occlusion(
     window = window or max(1, side // 8)
     stride = stride or max(1, window // 2)
     channels = inputs_1CHW.shape[1]
-    return (
-        _captum()
-        .Occlusion(model)
-        .attribute(
-            inputs_1CHW,
-            sliding_window_shapes=(channels, window, window),
-            strides=(channels, stride, stride),
-            baselines=context.baseline_1CHW,
-            target=target,
-            perturbations_per_eval=4,
-        )
+    method = _captum().Occlusion(model)
+    return method.attribute(
+        inputs_1CHW,
+        sliding_window_shapes=(channels, window, window),
+        strides=(channels, stride, stride),
+        baselines=context.baseline_1CHW,
+        target=target,
+        perturbations_per_eval=4,
     )
 
 

@@ -6,36 +6,37 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pneumo_batch.config import Job
+from pneumo_batch.config import Attribution
 from pneumo_batch.core import attribution, runtime, tables, targets
-from pneumo_batch.core.images import RejectedImage
-from pneumo_batch.run import Run
+from pneumo_batch.core.images import Preprocess, RejectedImage
 from pneumo_batch.stages import decode, guard
 from pneumo_batch.stages.pool import Pool
 
 
-def explainer(job: Job, run: Run, variant: str, device: str) -> attribution.Explainer:
-    """The attribution methods of a job on one variant's network."""
-    preprocess = run.preprocess(variant)
-    return attribution.Explainer(
-        run.model(variant).to(device),
-        job.attribution.options_by_method(),
-        preprocess,
-        allow_tf32=job.attribution.allow_tf32,
-    )
+def begin(pool: Pool) -> str:
+    """Set a worker of the pool up for its share of the machine; returns the device it computes on."""
+    runtime.keep_memory()
+    runtime.use_threads(int(pool.share.cpus))
+    return "cuda" if pool.share.gpus else "cpu"
+
+
+def explainer(settings: Attribution, model: torch.nn.Module, preprocess: Preprocess) -> attribution.Explainer:
+    """The attribution methods of a job on one network, on the device the network is on."""
+    return attribution.Explainer(model, settings.options_by_method(), preprocess, allow_tf32=settings.allow_tf32)
 
 
 class Attributor:
     """An actor of the pool: all variants and methods on its share of the machine."""
 
     def __init__(self, pool: Pool, board: Any):
-        self.device = "cuda" if pool.share.gpus else "cpu"
-        runtime.keep_memory()
-        runtime.use_threads(int(pool.share.cpus))
+        self.device = begin(pool)
         self.pool = pool
         self.board = board
-        self.explainers = {name: explainer(pool.job, pool.run, name, self.device) for name in pool.variants}
         self.preprocess = {name: pool.run.preprocess(name) for name in pool.variants}
+        self.explainers = {
+            name: explainer(pool.job.attribution, pool.run.model(name).to(self.device), preprocess)
+            for name, preprocess in self.preprocess.items()
+        }
         shapes = next(iter(self.explainers.values())).map_shapes
         deltas = attribution.WITH_DELTA & set(shapes)
         chosen = deltas if pool.job.attribution.integrated_gradients.steps == "auto" else set()

@@ -62,12 +62,11 @@ def session(cluster: config.Cluster) -> Iterator[Resources]:
         with _own_signals(), _deadline(_START_SECONDS):
             _connect(cluster.address)
     _quiet()
-    interrupted = True
+    interrupted = False
     try:
         yield resources(local)
-        interrupted = False
-    except Exception:
-        interrupted = False
+    except BaseException as error:
+        interrupted = not isinstance(error, Exception)
         raise
     finally:
         if started and not interrupted:

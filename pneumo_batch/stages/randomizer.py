@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pneumo_batch.core import attribution, cascade, comparison, curves, runtime, tables, targets
+from pneumo_batch.core import cascade, comparison, curves, runtime, tables, targets
 from pneumo_batch.core.roots import DataError
 from pneumo_batch.layout import DERIVED, STAGING
-from pneumo_batch.stages import decode
+from pneumo_batch.stages import attributor, decode
 from pneumo_batch.stages.pool import Pool
 
 
@@ -21,9 +21,7 @@ class Randomizer:
     def __init__(
         self, pool: Pool, board: Any, original: str, plan: comparison.Comparison, derived: list[cascade.Derived]
     ):
-        self.device = "cuda" if pool.share.gpus else "cpu"
-        runtime.keep_memory()
-        runtime.use_threads(int(pool.share.cpus))
+        self.device = attributor.begin(pool)
         self.job, self.run, self.board = pool.job, pool.run, board
         self.plan, self.derived = plan, derived
         self.model = pool.run.model(original)
@@ -69,10 +67,7 @@ class Randomizer:
         """Maps (B, h, w) of each method, and the output's entropy (B,)."""
         model = cascade.derive(self.model, one, self.initial[one.seed]).to(self.device)
         settings = self.job.attribution
-        explain = attribution.Explainer(
-            model, settings.options_by_method(), self.preprocess, allow_tf32=settings.allow_tf32
-        )
-        found = explain(inputs_BCHW, targets_B)
+        found = attributor.explainer(settings, model, self.preprocess)(inputs_BCHW, targets_B)
         with torch.no_grad(), runtime.exact_arithmetic(settings.allow_tf32):
             logits_BK = torch.cat([model(inputs_1CHW[None]) for inputs_1CHW in inputs_BCHW])  # alike in any batch
         maps = {method: maps_Bhw.cpu().numpy() for method, maps_Bhw in found.maps.items()}

@@ -52,8 +52,9 @@ def _train(
         weights = bring.starting_weights(job)
         start = ray.put(weights) if weights is not None else None
         common = train_worker.Common(job, run, rows, preprocess, shared, board, start)
-        share = shares.training(job, len(planned(job)), resources)
-        _fit_all(slots(planned(job), missing, share.slots), common, share)
+        every = planned(job)
+        share = shares.training(job, len(every), resources)
+        _fit_all(slots(every, missing, share.slots), common, share)
 
 
 def slots(every: list[variants.Variant], missing: list[variants.Variant], count: int) -> list[list[variants.Variant]]:

@@ -139,11 +139,7 @@ class Process:
 
     def workers(self, text):
         """Processes below this one whose title contains `text`, as Ray names its workers."""
-        titles = {}
-        for child in self.children():
-            with contextlib.suppress(psutil.Error):
-                titles[child] = " ".join(child.cmdline())
-        return [child for child, title in titles.items() if title.startswith("ray::") and text in title]
+        return [child for child, title in self._titles().items() if title.startswith("ray::") and text in title]
 
     def survive_losing(self, text):
         """SIGKILL to a worker whose title contains `text`; the run has to end well all the same."""
@@ -161,12 +157,14 @@ class Process:
 
     def children(self):
         """Processes below this one that can touch the run; Ray's agents cannot, and notice its end a minute late."""
-        found = []
+        return [child for child, title in self._titles().items() if not title.endswith("Agent")]
+
+    def _titles(self):
+        titles = {}
         for child in psutil.Process(self.process.pid).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
-                if not child.cmdline()[:1] or not child.cmdline()[0].endswith("Agent"):
-                    found.append(child)
-        return found
+                titles[child] = " ".join(child.cmdline()).strip()
+        return titles
 
 
 def assert_ended(processes):

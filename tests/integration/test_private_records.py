@@ -67,6 +67,12 @@ def test_what_ended_a_run_is_noted_without_the_path(job, tmp_path):
     assert "path-" in record["error"]["message"]
 
 
+def test_no_event_holds_the_path_of_the_run(job, tmp_path):
+    run = Run.create(tmp_path / "run", job, "0" * 64, hash_paths=True)
+    run.event("warning", message=f"begins again: {tmp_path}/run/maps: torn")
+    assert json.loads((tmp_path / "run" / "events.jsonl").read_text())["message"] == "begins again: RUN/maps: torn"
+
+
 def test_credentials_in_a_uri_are_refused():
     for uri in ("s3://key:secret@bucket/films", "s3://bucket/films?access_key=key&secret_key=secret"):
         with pytest.raises(config.JobError, match="s3://bucket/films: credentials in a URI") as caught:
