@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import scipy.special
-import scipy.stats
 
 from pneumo_batch.core import bootstrap
 
@@ -63,12 +62,9 @@ def auroc_of(logits_NK: np.ndarray, labels_N: np.ndarray) -> float | None:
 
 def auroc(scores_N: np.ndarray, positive_N: np.ndarray) -> float:
     """The chance that a positive scores above a negative, ties counting half (Mann-Whitney); NaN without either."""
-    positives = int(positive_N.sum())
-    negatives = len(positive_N) - positives
-    if not positives or not negatives:
+    if not len(scores_N):
         return float("nan")
-    ranks = scipy.stats.rankdata(scores_N)[positive_N].sum()
-    return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
+    return float(_RankedProblem(scores_N, positive_N).auroc(np.ones((1, len(scores_N))), np.arange(len(scores_N)))[0])
 
 
 def average_precision(scores_N: np.ndarray, positive_N: np.ndarray) -> float:

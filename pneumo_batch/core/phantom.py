@@ -6,7 +6,7 @@ Array names carry their shape: H rows, W columns.
 import math
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
@@ -149,29 +149,54 @@ def _collimate(rng: np.random.Generator, level_HW: np.ndarray) -> None:
 
 
 class _Plan(NamedTuple):
-    """One image to be written; `person` counts within the kind (normal, bacteria, virus) and split."""
+    """One image to be written: `number` of `split` (0 train, 1 test); `person` counts within the kind and split."""
 
     path: str
     subtype: Subtype | None
     person: int
+    split: int
+    number: int
 
 
-def write(root: Path, *, train: int, test: int, seed: int, image_size: int) -> None:
+def write(
+    root: Path,
+    *,
+    train: int,
+    test: int,
+    seed: int,
+    image_size: int,
+    spread: Callable[[Callable[[list[int]], None], list[int]], None] | None = None,
+) -> None:
     """Writes a data set of `train` + `test` films in the layout and names of the Kaggle set, and `masks/`.
 
     Image k of a split depends on `seed`, the split and k only, not on how many there are. `root` appears complete or
-    not at all. Raises ValueError if it already holds something.
+    not at all. `spread(make, numbers)` may call the picklable `make` with parts of the films' numbers, in any process
+    that sees `root`. Raises ValueError if `root` already holds something.
     """
     if root.exists() and any(root.iterdir()):
         raise ValueError(f"{root} is not empty: name a new folder for the phantom data set")
     unfinished = root.with_name(f".{root.name}-{uuid.uuid4().hex}")
+    make = _Maker(unfinished, [*_plans("train", train), *_plans("test", test)], seed, image_size)
+    numbers = list(range(train + test))
     try:
-        for split, (name, count) in enumerate((("train", train), ("test", test))):
-            for index, plan in enumerate(_plans(name, split, count)):
-                _save(unfinished, plan, _film(*_generators(seed, split, index, plan), image_size, plan.subtype))
+        spread(make, numbers) if spread else make(numbers)
         unfinished.replace(root)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Renders and saves films by their number among the plans."""
+
+    root: Path
+    plans: list["_Plan"]
+    seed: int
+    image_size: int
+
+    def __call__(self, numbers: list[int]) -> None:
+        for plan in (self.plans[number] for number in numbers):
+            _save(self.root, plan, _film(*_generators(self.seed, plan), self.image_size, plan.subtype))
 
 
 def mask_path(image_id: str) -> str:
@@ -179,8 +204,9 @@ def mask_path(image_id: str) -> str:
     return str("masks" / PurePosixPath(image_id).with_suffix(".png"))
 
 
-def _plans(name: str, split: int, count: int) -> Iterator[_Plan]:
+def _plans(name: str, count: int) -> Iterator[_Plan]:
     """Kinds in fixed proportions; odd numbers name the people of train and even ones those of test."""
+    split = ("train", "test").index(name)
     seen: dict[Subtype | None, int] = {None: 0, "bacteria": 0, "virus": 0}
     for k in range(count):
         subtype = _kind(k)
@@ -193,7 +219,7 @@ def _plans(name: str, split: int, count: int) -> Iterator[_Plan]:
         else:
             series = "NORMAL2-IM" if person % 2 else "IM"
             path = f"{name}/{NORMAL}/{series}-{number:04}-{1 + again:04}.jpeg"
-        yield _Plan(path, subtype, person)
+        yield _Plan(path, subtype, person, split, k)
 
 
 def _kind(k: int) -> Subtype | None:
@@ -203,11 +229,12 @@ def _kind(k: int) -> Subtype | None:
     return "bacteria" if math.floor((sick + 1) * BACTERIA_SHARE) > math.floor(sick * BACTERIA_SHARE) else "virus"
 
 
-def _generators(seed: int, split: int, index: int, plan: _Plan) -> tuple[np.random.Generator, np.random.Generator]:
+def _generators(seed: int, plan: _Plan) -> tuple[np.random.Generator, np.random.Generator]:
     """(the person's, the film's): films of one person share the first."""
     kind = (None, "bacteria", "virus").index(plan.subtype)
-    person = np.random.SeedSequence((seed, split, 0, kind, plan.person))
-    return np.random.default_rng(person), np.random.default_rng(np.random.SeedSequence((seed, split, 1, index)))
+    person = np.random.SeedSequence((seed, plan.split, 0, kind, plan.person))
+    film = np.random.SeedSequence((seed, plan.split, 1, plan.number))
+    return np.random.default_rng(person), np.random.default_rng(film)
 
 
 def _save(root: Path, plan: _Plan, film: Film) -> None:

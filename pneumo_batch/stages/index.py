@@ -2,10 +2,11 @@
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import ray
 import ray.data
 
 from pneumo_batch.config import Job, JobError
@@ -18,6 +19,7 @@ from pneumo_batch.stages.cluster import Resources
 from pneumo_batch.storage import read_location, reason
 
 _ROWS_PER_TASK = 256
+_FILMS_PER_TASK = 32
 
 
 def run(job: Job, run: Run, _resources: Resources) -> dict[str, int]:
@@ -146,7 +148,19 @@ def write_phantom(job: Job, run: Run) -> None:
             test=wanted.test,
             seed=wanted.seed,
             image_size=wanted.image_size,
+            spread=_spread,
         )
+
+
+def _spread(make: Callable[[list[int]], None], numbers: list[int]) -> None:
+    """Call `make` on the cluster, with parts of equal mixture."""
+    parts = math.ceil(len(numbers) / _FILMS_PER_TASK)
+    task = ray.remote(_call)
+    ray.get([task.remote(make, numbers[part::parts]) for part in range(parts)])
+
+
+def _call(make: Callable[[list[int]], None], numbers: list[int]) -> None:
+    make(numbers)
 
 
 def inspect(listing: pa.Table, images: Roots, board: object) -> tuple[pa.Table, pa.Table]:

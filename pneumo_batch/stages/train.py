@@ -54,7 +54,8 @@ def _train(
         common = train_worker.Common(job, run, rows, preprocess, shared, board, start)
         every = planned(job)
         share = shares.training(job, len(every), resources)
-        _fit_all(slots(every, missing, share.slots), common, share)
+        todo = slots(every, missing, share.slots)
+        _fit_all([train_worker.Slot(mine, share.cpus_per_worker, common) for mine in todo], share)
 
 
 def slots(every: list[variants.Variant], missing: list[variants.Variant], count: int) -> list[list[variants.Variant]]:
@@ -97,41 +98,37 @@ def _preprocess(job: Job, train: Split) -> Preprocess:
 # -------------------------------------------------------------------------------------------------------- on the driver
 
 
-def _fit_all(todo: list[list[variants.Variant]], common: train_worker.Common, share: shares.TrainingShare) -> None:
+def _fit_all(todo: list[train_worker.Slot], share: shares.TrainingShare) -> None:
     """Train the variants of every slot; those that finished are kept when one fails.
 
     `fit` blocks, so each slot runs in a thread of its own. They are daemons: an interrupted driver does not wait.
     """
     outcomes: queue.Queue[Exception | None] = queue.Queue()
-    busy = {f"slot_{slot}": mine for slot, mine in enumerate(todo) if mine}
-    for name, mine in busy.items():
-        threading.Thread(target=_fit_into, args=(outcomes, name, mine, common, share), daemon=True).start()
+    busy = {f"slot_{number}": slot for number, slot in enumerate(todo) if slot.variants}
+    for name, slot in busy.items():
+        threading.Thread(target=_fit_into, args=(outcomes, name, slot, share), daemon=True).start()
     failures = [error for error in (outcomes.get() for _ in busy) if error]
     if failures:
         raise failures[0]
 
 
 def _fit_into(
-    outcomes: queue.Queue[Exception | None],
-    name: str,
-    mine: list[variants.Variant],
-    common: train_worker.Common,
-    share: shares.TrainingShare,
+    outcomes: queue.Queue[Exception | None], name: str, slot: train_worker.Slot, share: shares.TrainingShare
 ) -> None:
     try:
-        _fit(name, mine, common, share)
+        _fit(name, slot, share)
     except Exception as error:  # raised again by the driver's own thread
         outcomes.put(error)
     else:
         outcomes.put(None)
 
 
-def _fit(name: str, mine: list[variants.Variant], common: train_worker.Common, share: shares.TrainingShare) -> None:
+def _fit(name: str, slot: train_worker.Slot, share: shares.TrainingShare) -> None:
     """One slot's variants through Ray Train, from its last checkpoint if it has one."""
-    store, settings = common.run.store, common.job.train
+    store, settings = slot.common.run.store, slot.common.job.train
     trainer = ray.train.torch.TorchTrainer(
         train_worker.train_loop,
-        train_loop_config={"variants": mine, "common": common, "threads": share.cpus_per_worker},
+        train_loop_config={"slot": ray.put(slot)},
         scaling_config=ray.train.ScalingConfig(
             num_workers=settings.workers,
             use_gpu=share.gpus_per_worker > 0,

@@ -64,13 +64,27 @@ def recipe(job: Job, variant: variants.Variant) -> training.Recipe:
     )
 
 
+@dataclass(frozen=True)
+class Slot:
+    """What one Ray Train run does: these variants in turn, with so many threads a worker."""
+
+    variants: list[variants.Variant]
+    threads: int
+    common: Common
+
+
 def train_loop(config: dict[str, Any]) -> None:
-    """What every worker of a slot runs: its variants in turn, but for those that are there already."""
-    common: Common = config["common"]
+    """What every worker of a slot runs; variants that are there already are left out.
+
+    `config["slot"]` is a reference, because the controller of a training opens `config` too, and would import all that
+    a Slot consists of.
+    """
+    slot: Slot = ray.get(config["slot"])
+    common = slot.common
     runtime.keep_memory()
-    runtime.use_threads(config["threads"])
+    runtime.use_threads(slot.threads)
     splits = dict(zip(common.shared, ray.get(list(common.shared.values())), strict=True))
-    for variant in config["variants"]:
+    for variant in slot.variants:
         if not common.run.store.exists(f"models/{variant.name}/model.json"):
             _train(variant, common, splits)
 

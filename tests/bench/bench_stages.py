@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 import torch
-from bench_attribution import SIZE, Pool, model, row
+from bench_attribution import CONTENDERS, SIZE, Pool, model, row
 
 from pneumo_batch import config, jobfile, pipeline
 from pneumo_batch.core import checkpoints, phantom
@@ -65,7 +65,7 @@ def _attribute(folder: Path) -> dict[str, Any]:
     cpus = cluster.usable_cpus()
     few, many = 8 * cpus, 24 * cpus
     stage = (_attributing(folder, SIZE, many) - _attributing(folder, SIZE, few)) / (many - few)
-    pool = Pool("both methods", cpus, cpus)
+    pool = Pool(CONTENDERS["both methods"], cpus, cpus)
     kernel = statistics.median(pool.seconds(8) for _ in range(3))
     pool.close()
     return row("attribute stage vs the bare kernel", stage, kernel, 0.9)
