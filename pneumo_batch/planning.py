@@ -13,7 +13,7 @@ from pneumo_batch.stages import cluster, preflight, train, train_worker
 _AUTO_STEPS = 100  # docs/performance.md
 _INTEGRATED = "integrated_gradients"
 _NODE_CORES = 16
-_SCORE_BYTES = 8  # measured: a row of the scores table after compression
+_SCORE_BYTES = 3  # measured: a row of the scores table after compression
 
 
 def plan(job: Job, run_dir: str | None) -> dict[str, Any]:
@@ -33,13 +33,13 @@ def plan(job: Job, run_dir: str | None) -> dict[str, Any]:
         "fingerprint": found.fingerprint,
         "classes": found.classes,
         "network": job.network.name,
-        "estimate": _estimate(job, attributed, len(models)),
+        "estimate": _estimate(job, attributed, len(models)) | _training_estimate(job, splits),
         "stages": {
             "index": {"images": sum(splits.values()), **splits},
             "train": {
                 "variants": [name for name, _ in models],
                 "trained": len(train.planned(job)),
-                "epochs": {v.name: train_worker.recipe(job, v).epochs for v in train.planned(job)},
+                "epochs": _epochs(job),
             },
             "attribute": {
                 "images": attributed,
@@ -69,6 +69,18 @@ def _estimate(job: Job, images: int, models: int) -> dict[str, Any]:
         "node_cores": _NODE_CORES,
         "measured_with": costs.MEASURED_NETWORK,
     }
+
+
+def _training_estimate(job: Job, splits: dict[str, int]) -> dict[str, Any]:
+    """Core-hours of training if no variant stops early; validation images are carved from those of train."""
+    images = splits.get("train", 0) + splits.get("val", 0)
+    hours = costs.training_hours(images, sum(_epochs(job).values()), job.data.image_size)
+    return {"training_core_hours_at_most": round(hours, 3)}
+
+
+def _epochs(job: Job) -> dict[str, int]:
+    """Epochs of every variant to be trained, at most."""
+    return {variant.name: train_worker.recipe(job, variant).epochs for variant in train.planned(job)}
 
 
 def _score_rows(job: Job, models: list[tuple[str, bool]]) -> int:
@@ -107,8 +119,11 @@ def show(found: dict[str, Any]) -> None:
     console.print(table)
     about = found["estimate"]
     other = "" if found["network"] == about["measured_with"] else f" for {about['measured_with']}, and yours differs"
-    nodes = f"in an hour on about {about['nodes_for_an_hour']} nodes of {about['node_cores']} cores"
+    count = about["nodes_for_an_hour"]
+    nodes = f"in an hour on about {count} node{'s' if count > 1 else ''} of {about['node_cores']} cores"
     hours = f"about {about['core_hours']:.2g} core-hours{other}: about {about['hours_here']:.2g} hours here"
+    if epochs:
+        console.print(f"training       at most {about['training_core_hours_at_most']:.2g} core-hours{other}")
     console.print(f"attribution    {hours}, {nodes}")
     console.print(f"run directory  {found['run_dir']}")
 

@@ -17,7 +17,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,11 +89,12 @@ def _explained(address: str) -> Iterator[None]:
 
 
 def submit(
-    client: "JobSubmissionClient", address: str, job: Job, run_dir: str | None, require: str | None
+    client: "JobSubmissionClient", address: str, job: Job, run_dir: str | None, options: Sequence[str] = ()
 ) -> Submission:
     """Start the job, or find it running there already. Relative paths are seen from this machine's working folder.
 
-    Raises JobError when it runs into another directory than the one asked for.
+    `options` are more words for the `pneumo-batch run` it becomes there; a job found running keeps those it has. Raises
+    JobError when it runs into another directory than the one asked for.
     """
     fingerprint = identity(job)
     name = f"{job.name}-{fingerprint[:12]}"
@@ -106,7 +107,7 @@ def submit(
             taken = _attempt(newest.submission_id, name) if newest else 0
             wanted = name if not taken else f"{name}-{taken + 1}"
             try:
-                return Submission(_start(client, wanted, job, place, require), place, attached=False)
+                return Submission(_start(client, wanted, job, place, options), place, attached=False)
             except RuntimeError as error:
                 if "already exists" not in str(error):  # else another client was quicker: attach to what it started
                     raise
@@ -154,9 +155,8 @@ def _attempt(submission_id: str | None, name: str) -> int:
     return int(match[1] or 1) if match else 0
 
 
-def _start(client: "JobSubmissionClient", submission_id: str, job: Job, place: str, require: str | None) -> str:
-    words = ["python", "-m", "pneumo_batch.cli", "run", JOB, "--run-dir", place, "--address", "auto"]
-    words += ["--require", require] if require else []
+def _start(client: "JobSubmissionClient", submission_id: str, job: Job, place: str, options: Sequence[str]) -> str:
+    words = ["python", "-m", "pneumo_batch.cli", "run", JOB, "--run-dir", place, "--address", "auto", *options]
     with tempfile.TemporaryDirectory(prefix="pneumo-batch-") as folder:
         pack(Path(folder), job)
         return client.submit_job(

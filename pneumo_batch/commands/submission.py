@@ -25,6 +25,7 @@ def _address_option(function: Callable[..., Any]) -> Callable[..., Any]:
 @set_option
 @click.option("--limit", type=click.IntRange(min=1), help="Attribute at most N test images.")
 @click.option("--require", type=click.Choice(["sensitive"]), help="Exit with 4 unless every method has this verdict.")
+@click.option("--hash-paths", is_flag=True, help="Write digests instead of absolute paths into the run's records.")
 @click.option("--no-wait", is_flag=True, help="Return as soon as the cluster has the job.")
 @json_option
 def submit(job_file: str, address: str, overrides: tuple[str, ...], as_json: bool, **options: Any) -> int:
@@ -40,7 +41,9 @@ def submit(job_file: str, address: str, overrides: tuple[str, ...], as_json: boo
     from pneumo_batch import submit as submitting
 
     client = submitting.connect(address)
-    found = submitting.submit(client, address, job, options["run_dir"], options["require"])
+    words = ["--require", options["require"]] if options["require"] else []
+    words += ["--hash-paths"] if options["hash_paths"] else []
+    found = submitting.submit(client, address, job, options["run_dir"], words)
     click.echo(f"{'attached to' if found.attached else 'submitted'} {found.id}, run {found.run_dir}", err=True)
     if options["no_wait"]:
         _print_job(submitting.find(client, address, found.id), as_json)

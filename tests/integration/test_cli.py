@@ -181,6 +181,10 @@ def test_dry_run_changes_nothing_and_tells_the_numbers(tmp_path, job_file):
         "map_shapes": {"integrated_gradients": [64, 64], "grad_cam": [4, 4]},
         "bytes": 8 * 2 * 4 * (64 * 64 + 4 * 4),
     }
+    epochs = sum(plan["stages"]["train"]["epochs"].values())
+    images = plan["stages"]["index"]["train"]
+    measured = 2 * 2.38 / 1024  # core-seconds an image and epoch, docs/performance.md
+    assert plan["estimate"]["training_core_hours_at_most"] == pytest.approx(images * epochs * measured / 3600, abs=1e-3)
     assert not (tmp_path / "runs").exists()
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from pneumo_batch import config, submit
 from pneumo_batch.config import JobError
+from pneumo_batch.core import phantom
 
 from .test_cli import TINY_TOML, call, command, one_line
 
@@ -88,7 +89,9 @@ def submission(stderr: str) -> str:
 def test_a_client_that_dies_leaves_the_job_and_the_next_one_attaches_and_reads_the_verdict(head, tmp_path):
     address, environment = head
     run_dir = tmp_path / "run"
+    phantom.write(tmp_path / "films", train=16, test=8, seed=0, image_size=64)
     arguments = ("submit", job_file(tmp_path), "--address", address, "--run-dir", str(run_dir), "--limit", "4")
+    arguments += ("--set", f"data.root={tmp_path / 'films'}", "--hash-paths")
     with subprocess.Popen(command(*arguments), env=environment, stderr=subprocess.PIPE, text=True) as first:
         line = first.stderr.readline()
         name = submission(line)
@@ -103,6 +106,8 @@ def test_a_client_that_dies_leaves_the_job_and_the_next_one_attaches_and_reads_t
     assert "grad_cam: invalid" in again.stderr  # the run's own last words
     record = json.loads((run_dir / "run.json").read_text())
     assert record["status"] == "complete"
+    records = [run_dir / name for name in ("run.json", "job.toml", "events.jsonl")]
+    assert [path.name for path in records if str(tmp_path) in path.read_text()] == []
     assert re.fullmatch(rf"tiny-{record['fingerprint'][:12]}", name)
     # An ended job is tried again under the next number, finds the run complete, and passes its exit code on.
     third = run_as(environment, *arguments, "--require", "sensitive", "--json")
