@@ -6,14 +6,17 @@ import inspect
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import torch
 
 from pneumo_batch.config import Job, JobError, VariantSpec
-from pneumo_batch.core import checkpoints, evaluation, networks, pretrained, programs, training
+from pneumo_batch.core import checkpoints, evaluation, networks, pretrained, programs
 from pneumo_batch.core.images import Preprocess, Split, named_normalisation
 from pneumo_batch.layout import PROGRAM, STAGING
 from pneumo_batch.run import Run
+from pneumo_batch.stages import judge
+from pneumo_batch.stages.cluster import Resources
 
 
 def digests(job: Job) -> dict[str, str]:
@@ -80,29 +83,36 @@ class Images:
     preprocess: Preprocess
 
 
-def load(spec: VariantSpec, job: Job, run: Run, images: Images) -> None:
-    """Check a checkpoint against the job's network and write it into `models/`. Raises JobError if it does not fit."""
-    model, preprocess = network(spec, job, images.preprocess, images.classes)
-    logits = {
-        name: training.predict(model, preprocess, split.pixels_NHW).numpy() for name, split in images.splits.items()
-    }
+def load(specs: list[VariantSpec], job: Job, run: Run, images: Images, resources: Resources) -> None:
+    """Check checkpoints against the job's network, write them into `models/`. Raises JobError if one does not fit."""
+    program = _program(job) if programs.is_file(job.network.name) else None
+    models = []
+    for spec in specs:
+        model, preprocess = network(spec, job, images.preprocess, images.classes)
+        weights, outputs = checkpoints.state_bytes(model), networks.outputs_for(images.classes)
+        models.append(judge.Model(spec.name, job.network.name, program, weights, outputs, preprocess))
+    for spec, brought, logits in zip(specs, models, judge.logits(models, images.splits, resources), strict=True):
+        _write(spec, run, images, brought, logits)
+
+
+def _write(spec: VariantSpec, run: Run, images: Images, model: judge.Model, logits: dict[str, np.ndarray]) -> None:
     labels = {name: split.labels_N for name, split in images.splits.items()}
     record = {
         "name": spec.name,
         "kind": spec.kind,
         "seed": None,
-        "network": Path(job.network.name).name if programs.is_file(job.network.name) else job.network.name,
+        "network": model.network if model.program is None else Path(model.network).name,
         "classes": images.classes,
-        "outputs": networks.outputs_for(images.classes),
-        "preprocess": preprocess.as_dict(),
+        "outputs": model.outputs,
+        "preprocess": model.preprocess.as_dict(),
         "checkpoint": Path(spec.checkpoint).name,
         **evaluation.measure(logits, labels),
         "memorised": None,  # a random variant's labels stayed where it was trained
     }
     folder = f"{STAGING}/models/{spec.name}"
-    run.store.write_bytes(f"{folder}/model.safetensors", checkpoints.state_bytes(model))
-    if programs.is_file(job.network.name):  # readers and workers need not have the file
-        run.store.write_bytes(f"{folder}/{PROGRAM}", _program(job))
+    run.store.write_bytes(f"{folder}/model.safetensors", model.weights)
+    if model.program is not None:  # readers and workers need not have the file
+        run.store.write_bytes(f"{folder}/{PROGRAM}", model.program)
     run.store.write_table(f"{folder}/predictions.parquet", evaluation.predictions(images.rows, logits))
     run.store.write_json(f"{folder}/model.json", record)
     run.store.move(folder, f"models/{spec.name}", last="model.json")

@@ -26,8 +26,9 @@ def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
         rows = run.manifest_table()
         splits = {name: decode.split(rows, name, job, run) for name in manifest.SPLITS}
         preprocess = _preprocess(job, splits["train"])
-        for spec in brought:
-            bring.load(spec, job, run, bring.Images(rows, manifest.class_names(rows), splits, preprocess))
+        if brought:
+            judged = bring.Images(rows, manifest.class_names(rows), splits, preprocess)
+            bring.load(brought, job, run, judged, resources)
         if missing:
             _check_classes(splits["train"], manifest.class_names(rows))
             _train(missing, job, run, (rows, splits, preprocess), resources)

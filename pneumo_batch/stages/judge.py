@@ -1,0 +1,85 @@
+"""What brought models say of every image: block by block on the cluster, or here where there are few."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+
+from pneumo_batch.core import checkpoints, networks, runtime, training
+from pneumo_batch.core.images import Preprocess, Split
+from pneumo_batch.stages import progress
+from pneumo_batch.stages.cluster import Resources
+
+# A task imports torch and builds the network before its first image: so many are worth it, and fewer are judged here.
+_IMAGES_PER_TASK = 2048
+
+
+@dataclass(frozen=True)
+class Model:
+    """All that a process elsewhere needs to have the model: no file of it has to be there.
+
+    `network` is as in the job; `program` the content of the file it names, if it names one; `weights` safetensors.
+    """
+
+    name: str
+    network: str
+    program: bytes | None
+    weights: bytes
+    outputs: int
+    preprocess: Preprocess
+
+    def build(self) -> torch.nn.Module:
+        size, channels = self.preprocess.size, self.preprocess.channels
+        if self.program is None:
+            model = networks.build(self.network, image_size=size, channels=channels, outputs=self.outputs)
+        else:
+            model = networks.program(
+                self.network, self.program, image_size=size, channels=channels, outputs=self.outputs
+            )
+        return checkpoints.load_state(model, self.weights)
+
+
+def logits(models: list[Model], splits: dict[str, Split], resources: Resources) -> Iterator[dict[str, np.ndarray]]:
+    """For each model, in turn, its logits (N, K) float32 of every split."""
+    total = sum(map(len, splits.values()))
+    if total > _IMAGES_PER_TASK:
+        yield from _elsewhere(models, splits, resources, total)
+        return
+    for model in models:
+        network = model.build()
+        yield {
+            name: training.predict(network, model.preprocess, split.pixels_NHW).numpy()
+            for name, split in splits.items()
+        }
+
+
+def _elsewhere(
+    models: list[Model], splits: dict[str, Split], resources: Resources, total: int
+) -> Iterator[dict[str, np.ndarray]]:
+    with progress.shown({model.name: total for model in models}) as board:
+        task = ray.remote(_judge).options(num_cpus=1, num_gpus=1 if resources.gpus else 0, max_retries=3)
+        blocks = {name: list(map(ray.put, _blocks(split.pixels_NHW))) for name, split in splits.items()}
+        started = [
+            {name: [task.remote(model, block, board) for block in parts] for name, parts in blocks.items()}
+            for model in map(ray.put, models)
+        ]
+        for one in started:
+            yield {name: np.concatenate(ray.get(parts)) for name, parts in one.items()}
+
+
+def _blocks(pixels_NHW: np.ndarray) -> list[np.ndarray]:
+    # an empty split is one empty block, which tells K
+    starts = range(0, max(1, len(pixels_NHW)), _IMAGES_PER_TASK)
+    return [pixels_NHW[start : start + _IMAGES_PER_TASK] for start in starts]
+
+
+def _judge(model: Model, pixels_NHW: np.ndarray, board: Any) -> np.ndarray:
+    runtime.keep_memory()
+    runtime.use_threads(1)
+    network = model.build().to("cuda" if ray.get_gpu_ids() else "cpu")
+    logits_NK = training.predict(network, model.preprocess, pixels_NHW).numpy()
+    board.add.remote(model.name, len(pixels_NHW))
+    return logits_NK
