@@ -7,6 +7,7 @@ Array legend: B images, C channels, H height, W width of the input; h, w those o
 """
 
 import difflib
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -53,7 +54,8 @@ class Explainer:
     `methods` maps names (of `METHODS`, or "module:function") to their options; `preprocess` tells the input's shape and
     what black is. `pass_size` overrides the number of path points that run at once, which has no influence beyond
     rounding; the default follows from the network's activations, never from the clock, so a job gives the same maps
-    twice. Raises ValueError for unknown methods, options and layers.
+    twice. Raises ValueError for unknown methods, options and layers; what a method cannot do with this network it says when
+    it first runs, which `map_shapes` lets it do.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Explainer:
     ) -> None:
         check_methods(methods)
         programs.check_methods(model, methods)
+        self._methods = list(methods)
         self._allow_tf32 = allow_tf32
         self._preprocess = preprocess
         example_1CHW = torch.zeros(1, preprocess.channels, preprocess.size, preprocess.size)
@@ -77,10 +80,23 @@ class Explainer:
             self._prepare_grad_cam(methods)
             self._prepare_path(methods, pass_size)
             self._prepare_others(methods)
-        dry = self(baseline_input("mean", preprocess), torch.zeros(1, dtype=torch.int64))
-        self.map_shapes: dict[str, tuple[int, int]] = {
-            name: (dry.maps[name].shape[1], dry.maps[name].shape[2]) for name in methods
-        }
+
+    @functools.cached_property
+    def map_shapes(self) -> dict[str, tuple[int, int]]:
+        """(h, w) of each method's maps, seen by running them once, Integrated Gradients at one point.
+
+        Raises what a method raises that this network is not made for.
+        """
+        inputs_1CHW = baseline_input("mean", self._preprocess).to(self._example_1CHW)
+        with torch.no_grad(), exact_arithmetic(self._allow_tf32):
+            end, grad_cam_hw = self._forward(inputs_1CHW, 0)
+            maps = {name: method(inputs_1CHW, 0) for name, method in self._others.items()}
+            if grad_cam_hw is not None:
+                maps["grad_cam"] = grad_cam_hw
+            if self._path is not None:
+                one_point = PathIntegral(self._cut, IntegratedGradients(steps=1), pass_size=1)
+                maps["integrated_gradients"] = one_point(end, end, 0).map_HW
+        return {name: (maps[name].shape[0], maps[name].shape[1]) for name in self._methods}
 
     @property
     def hoisted(self) -> str | None:
@@ -93,6 +109,8 @@ class Explainer:
         self._layer = options.layer
         if self._grad_cam or "guided_grad_cam" in methods:
             self._layer = grad_cam_layer(self._model, options.layer)
+        if self._grad_cam:
+            self._forward(self._example_1CHW, 0)  # raises for a layer that gives no maps
 
     def _prepare_path(self, methods: Mapping[str, Mapping[str, Any]], pass_size: int | None) -> None:
         self._path: PathIntegral | None = None

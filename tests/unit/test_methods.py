@@ -99,7 +99,7 @@ def test_deep_lift_says_where_it_cannot_be_used():
     torch.manual_seed(0)
     resnet = networks.build("resnet18", image_size=32, channels=1, outputs=1)
     with pytest.raises(ValueError, match="deep_lift needs a network whose activations are modules used once each"):
-        Explainer(resnet, {"deep_lift": {}}, PREPROCESS)
+        _ = Explainer(resnet, {"deep_lift": {}}, PREPROCESS).map_shapes
 
 
 def users(name, monkeypatch, function):
@@ -131,7 +131,7 @@ def test_a_users_method_gets_one_image_at_a_time_and_its_options(monkeypatch):
 )
 def test_a_users_method_that_does_not_fit_is_named(name, function, message, monkeypatch):
     with pytest.raises(ValueError, match=message):
-        Explainer(linear(), {users(name, monkeypatch, function): {}}, PREPROCESS)
+        _ = Explainer(linear(), {users(name, monkeypatch, function): {}}, PREPROCESS).map_shapes
 
 
 def test_the_names():
