@@ -54,8 +54,8 @@ class Explainer:
     `methods` maps names (of `METHODS`, or "module:function") to their options; `preprocess` tells the input's shape and
     what black is. `pass_size` overrides the number of path points that run at once, which has no influence beyond
     rounding; the default follows from the network's activations, never from the clock, so a job gives the same maps
-    twice. Raises ValueError for unknown methods, options and layers; a method that cannot work on this network says so when
-    it first runs, and `map_shapes` runs each.
+    twice. Raises ValueError for unknown methods, options and layers; a method that cannot work on this network says so
+    when it first runs, and `map_shapes` runs each.
     """
 
     def __init__(

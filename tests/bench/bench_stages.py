@@ -38,7 +38,7 @@ def bench_stages(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def bench_demo(folder: Path) -> list[dict[str, Any]]:
-    """`make run` after installation; and how long a run on images that are there takes until its first training step."""
+    """`make run` after installation, and the first training step of a run whose images are there."""
     demo, again = folder / "demo", folder / "again"
     started = time.time()
     _demo("--run-dir", str(demo))
