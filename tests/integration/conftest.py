@@ -11,6 +11,8 @@ from pneumo_batch.run import Run
 HERE = str(Path(__file__).parent)
 sys.path.insert(0, HERE)
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [HERE, os.environ.get("PYTHONPATH")]))
+# Ray's workers have the environment that Ray was started with, and the S3 server of test_s3.py wants credentials, any.
+os.environ.update(AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="secret", AWS_EC2_METADATA_DISABLED="true")
 
 # What makes a run small: two epochs teach nothing, and nothing here asks a model to know anything.
 TINY = {

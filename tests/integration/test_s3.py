@@ -47,16 +47,13 @@ def serve(**environment):
 @pytest.fixture(scope="module")
 def bucket():
     """The URI of an empty bucket, and how clients reach it."""
-    process, client, port = serve()
+    process, _, port = serve()
     place = f"endpoint_override=127.0.0.1%3A{port}&scheme=http&region=us-east-1"
     try:
         wait_for(lambda: can_connect(port), process)
-        with pytest.MonkeyPatch.context() as patch:
-            for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED"):
-                patch.setenv(name, client[name])
-            fs, _ = pyarrow.fs.FileSystem.from_uri(f"s3://bucket?{place}&allow_bucket_creation=true")
-            fs.create_dir("bucket")
-            yield lambda name: f"s3://bucket/{name}?{place}"
+        fs, _ = pyarrow.fs.FileSystem.from_uri(f"s3://bucket?{place}&allow_bucket_creation=true")
+        fs.create_dir("bucket")
+        yield lambda name: f"s3://bucket/{name}?{place}"
     finally:
         process.terminate()
         process.wait(timeout=30)
