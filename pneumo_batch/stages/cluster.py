@@ -160,25 +160,30 @@ def _object_store_bytes() -> int:
 
 
 def check_shared(run: Run) -> None:
-    """Raise JobError for a node that does not see the run directory: what it writes there would be lost."""
+    """Raise JobError for a node that does not see the run directory: what it writes there would be lost.
+
+    An object store is asked for from every node: credentials of this machine are not those of the cluster's.
+    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    if len(nodes) < 2 or not run.store.is_local:
+    if len(nodes) < 2 and run.store.is_local:
         return
     sees = ray.remote(num_cpus=0, max_retries=1)(_sees)
     strategies = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
     answers = ray.get([sees.options(scheduling_strategy=one).remote(run.path) for one in strategies])
     blind = [node["NodeManagerHostname"] for node, answer in zip(nodes, answers, strict=True) if not answer]
     if blind:
-        raise config.JobError(
-            f"{run.path}: not to be seen from {blind[0]}, a node of the cluster: use shared storage or a URI"
-        )
+        hint = "use shared storage or a URI" if run.store.is_local else "it has to have the credentials too"
+        raise config.JobError(f"{run.path}: not to be seen from {blind[0]}, a node of the cluster: {hint}")
 
 
 def _sees(path: str) -> bool:
-    return Run(path).store.exists(RECORD)
+    try:
+        return Run(path).store.exists(RECORD)
+    except OSError:
+        return False
 
 
 def resources(local: bool) -> Resources:

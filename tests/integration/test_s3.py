@@ -14,8 +14,10 @@ import pyarrow.fs
 import pytest
 
 from pneumo_batch import lease, pipeline
+from pneumo_batch.config import JobError
 from pneumo_batch.core import phantom
 from pneumo_batch.run import Run
+from pneumo_batch.stages import cluster
 from pneumo_batch.storage import Store
 
 from .conftest import tiny_job
@@ -113,6 +115,12 @@ def test_a_run_on_an_object_store_is_the_local_one(ray_cluster, bucket, tmp_path
     np.testing.assert_array_equal(run.maps("grad_cam", "true_0")[1], near.run.maps("grad_cam", "true_0")[1])
 
 
+def test_a_store_that_nodes_cannot_reach_is_one_line_before_anything_is_computed(ray_cluster):
+    gone = Run(f"s3://bucket/run?endpoint_override=127.0.0.1%3A{free_port()}&scheme=http&region=us-east-1")
+    with pytest.raises(JobError, match="a node of the cluster: it has to have the credentials"):
+        cluster.check_shared(gone)
+
+
 def test_a_table_that_is_being_extended_is_not_there_until_it_is_whole(bucket):
     store = Store(bucket("tables"))
     for name, value in (("t/old", 1), ("staging/t/a", 2), ("staging/t/b", 3), ("staging/t/c", 4)):
@@ -173,6 +181,7 @@ def test_of_many_contenders_never_two_hold(bucket):
 HOLD = """
 import sys, time
 from pneumo_batch import lease
+from pneumo_batch.stages import cluster
 from pneumo_batch.storage import Store
 lease.Lease(Store(sys.argv[1]), 0.2).acquire()
 print("held", flush=True)
