@@ -58,6 +58,8 @@ def test_a_run_on_two_hosts_uses_both(hosts, tmp_path):
     (tmp_path / "job.toml").write_text(JOB)
     place = tempfile.mkdtemp(prefix="pb", dir="/tmp")
     environment = {**os.environ, "SPY": str(tmp_path), "RAY_AUTH_MODE": "disabled"}
+    # Both hosts have this machine's /etc/hosts, where its name is 127.0.0.1: Gloo would wait for itself there.
+    environment["GLOO_SOCKET_IFNAME"] = "eth0"
     environment["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     ray = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--num-cpus=3", "--disable-usage-stats"]
     ray += ["--object-store-memory=120000000"]
