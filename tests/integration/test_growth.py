@@ -2,32 +2,41 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pneumo_batch import config, pipeline
+from pneumo_batch import config, jobfile, pipeline
 from pneumo_batch.core import phantom, tables
 from pneumo_batch.core.folders import DataError
 from pneumo_batch.run import Run
 
-from .conftest import tiny_job
-
 pytestmark = pytest.mark.slow  # the rules themselves: tests/unit/test_growing_tables.py
 
 SCORE_KEYS = [name for name in tables.SCORES.names if name not in ("score", "degenerate")]
+NIGHTLY = Path(__file__).resolve().parents[2] / "jobs" / "nightly.toml"
 NIGHTS = (8, 3, 3)  # test images that are there when each begins: 8, 11, 14
 
 
 def growing_job(root):
-    """A tiny job of few models: what joins is the point."""
-    return tiny_job(
-        data={"root": str(root), "grows": True, "max_bad": 0.2},
-        train={"true_seeds": [0, 1], "random_seeds": [100], "epochs": 1, "max_epochs": 1},
-        attribution={"integrated_gradients": {"steps": 4}},
-    )
+    """The job that is shipped, made small: what joins is the point."""
+    values = {
+        "data.root": str(root),
+        "data.image_size": 64,
+        "data.max_bad": 0.2,
+        "data.val_fraction": 0.2,
+        "train.random_seeds": [100],
+        "train.epochs": 1,
+        "train.max_epochs": 1,
+        "train.batch_size": 8,
+        "attribution.rows_per_file": 4,
+        "attribution.integrated_gradients.steps": 4,
+        "compare.resamples": 100,
+    }
+    return jobfile.load(NIGHTLY, [f"{field}={json.dumps(value)}" for field, value in values.items()])
 
 
 @pytest.fixture(scope="module")

@@ -217,5 +217,6 @@ def test_the_image_has_every_file_that_the_package_is_built_of():
 
 def test_the_nightly_job_loads_and_can_give_a_verdict():
     job = jobfile.load(str(validate.ROOT / "jobs/nightly.toml"), [])
+    assert job.data.grows
     assert job.data.classes == ["NORMAL", "PNEUMONIA"]
     assert min(len(job.train.true_seeds), len(job.train.random_seeds)) >= 2
