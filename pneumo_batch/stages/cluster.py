@@ -109,6 +109,19 @@ def _connect(address: str) -> None:
 
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == "local":
+        _start(quiet)
+        return
+    try:
+        ray.init(address=address, **quiet)
+    except (ConnectionError, TimeoutError, ValueError) as error:
+        raise config.JobError(f"cluster.address {address!r}: {str(error).splitlines()[0]}") from error
+
+
+def _start(quiet: dict[str, Any]) -> None:
+    """Start Ray here; once more where the machine was too busy to start its processes in the time Ray gives them."""
+    import ray
+
+    for last in (False, True):
         try:
             ray.init(
                 address="local",
@@ -117,15 +130,13 @@ def _connect(address: str) -> None:
                 object_store_memory=_object_store_bytes(),
                 **quiet,
             )
-        except Exception as error:  # Ray says this of a machine too busy to start its processes in time
+            return
+        except Exception as error:
             if "timed out during startup" not in str(error):
                 raise
-            raise TimeoutError(errno.ETIMEDOUT, _TOO_LATE) from error
-        return
-    try:
-        ray.init(address=address, **quiet)
-    except (ConnectionError, TimeoutError, ValueError) as error:
-        raise config.JobError(f"cluster.address {address!r}: {str(error).splitlines()[0]}") from error
+            if last:
+                raise TimeoutError(errno.ETIMEDOUT, _TOO_LATE) from error
+            ray.shutdown()
 
 
 def _quiet() -> None:

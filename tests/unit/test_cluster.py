@@ -33,3 +33,21 @@ def test_a_start_that_hangs_ends_the_process_with_one_line():
 def test_a_start_in_time_is_left_alone():
     code = "from pneumo_batch.stages import cluster\nimport time\nwith cluster._deadline(0.3): pass\ntime.sleep(0.6)"
     assert subprocess.run([sys.executable, "-c", code], timeout=50, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("busy_times", [0, 1, 2])
+def test_a_machine_too_busy_to_start_ray_is_tried_once_more(monkeypatch, busy_times):
+    calls = []
+
+    def init(**options):
+        calls.append(options["address"])
+        if len(calls) <= busy_times:
+            raise Exception("The current node timed out during startup. This could happen because ...")
+
+    monkeypatch.setattr("ray.init", init)  # a real one cannot be made late without a load of minutes
+    if busy_times < 2:
+        cluster._connect("local")
+    else:
+        with pytest.raises(TimeoutError, match="Ray did not start here in time"):
+            cluster._connect("local")
+    assert calls == ["local"] * min(2, busy_times + 1)
