@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import ray
 import torch
+from ray.util import ActorPool
 
 from pneumo_batch.core import checkpoints, networks, runtime, training
 from pneumo_batch.core.images import Preprocess, Split
 from pneumo_batch.stages import progress
 from pneumo_batch.stages.cluster import Resources
 
-# A task imports torch and builds the network before its first image: so many are worth it, and fewer are judged here.
-_IMAGES_PER_TASK = 2048
+# An actor imports torch before its first image: so many are worth it, and fewer are judged here.
+_IMAGES_PER_BLOCK = 2048
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Model:
 def logits(models: list[Model], splits: dict[str, Split], resources: Resources) -> Iterator[dict[str, np.ndarray]]:
     """For each model, in turn, its logits (N, K) float32 of every split."""
     total = sum(map(len, splits.values()))
-    if total > _IMAGES_PER_TASK:
+    if total > _IMAGES_PER_BLOCK:
         yield from _elsewhere(models, splits, resources, total)
         return
     for model in models:
@@ -59,27 +60,43 @@ def logits(models: list[Model], splits: dict[str, Split], resources: Resources) 
 def _elsewhere(
     models: list[Model], splits: dict[str, Split], resources: Resources, total: int
 ) -> Iterator[dict[str, np.ndarray]]:
+    blocks = {name: list(map(ray.put, _blocks(split.pixels_NHW))) for name, split in splits.items()}
+    work = [(model, block) for model in map(ray.put, models) for parts in blocks.values() for block in parts]
     with progress.shown({model.name: total for model in models}) as board:
-        task = ray.remote(_judge).options(num_cpus=1, num_gpus=1 if resources.gpus else 0, max_retries=3)
-        blocks = {name: list(map(ray.put, _blocks(split.pixels_NHW))) for name, split in splits.items()}
-        started = [
-            {name: [task.remote(model, block, board) for block in parts] for name, parts in blocks.items()}
-            for model in map(ray.put, models)
-        ]
-        for one in started:
-            yield {name: np.concatenate(ray.get(parts)) for name, parts in one.items()}
+        at_once = min(len(work), int(resources.gpus) or resources.cpus)
+        judges = [_judge(board, on_gpu=bool(resources.gpus)) for _ in range(at_once)]
+        found = ActorPool(judges).map(lambda judge, given: judge.logits.remote(*given), work)
+        try:
+            for _ in models:
+                yield {name: np.concatenate([next(found) for _ in parts]) for name, parts in blocks.items()}
+        finally:
+            for judge in judges:  # the next stage wants their place
+                ray.kill(judge)
+
+
+def _judge(board: Any, on_gpu: bool) -> Any:
+    # An actor, not tasks: those leave idle workers that hold torch's half gigabyte each during attribution, and one
+    # that uses a GPU is started anew for every task.
+    return (
+        ray.remote(_Judge).options(num_cpus=1, num_gpus=int(on_gpu), max_restarts=3, max_task_retries=3).remote(board)
+    )
+
+
+class _Judge:
+    def __init__(self, board: Any):
+        runtime.keep_memory()
+        runtime.use_threads(1)
+        self.device = "cuda" if ray.get_gpu_ids() else "cpu"
+        self.board = board
+
+    def logits(self, model: Model, pixels_NHW: np.ndarray) -> np.ndarray:
+        network = model.build().to(self.device)
+        logits_NK = training.predict(network, model.preprocess, pixels_NHW).numpy()
+        self.board.add.remote(model.name, len(pixels_NHW))
+        return logits_NK
 
 
 def _blocks(pixels_NHW: np.ndarray) -> list[np.ndarray]:
     # an empty split is one empty block, which tells K
-    starts = range(0, max(1, len(pixels_NHW)), _IMAGES_PER_TASK)
-    return [pixels_NHW[start : start + _IMAGES_PER_TASK] for start in starts]
-
-
-def _judge(model: Model, pixels_NHW: np.ndarray, board: Any) -> np.ndarray:
-    runtime.keep_memory()
-    runtime.use_threads(1)
-    network = model.build().to("cuda" if ray.get_gpu_ids() else "cpu")
-    logits_NK = training.predict(network, model.preprocess, pixels_NHW).numpy()
-    board.add.remote(model.name, len(pixels_NHW))
-    return logits_NK
+    starts = range(0, max(1, len(pixels_NHW)), _IMAGES_PER_BLOCK)
+    return [pixels_NHW[start : start + _IMAGES_PER_BLOCK] for start in starts]
