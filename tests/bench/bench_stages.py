@@ -3,11 +3,9 @@
 Each is measured twice, on few and on many images or epochs: the difference is what is left after start-up.
 """
 
-import json
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +16,7 @@ from typing import Any
 import psutil
 import torch
 from bench_attribution import CONTENDERS, SIZE, Pool, model, row
+from empty_trainings import empty_trainings
 
 from pneumo_batch import config, jobfile, pipeline
 from pneumo_batch.core import checkpoints, phantom
@@ -26,15 +25,8 @@ from pneumo_batch.run import Run
 from pneumo_batch.stages import cluster
 
 EPOCHS = (2, 10)
+ROUNDS = 3
 _SMALL = 64
-
-
-def bench_stages(folder: Path) -> Iterator[dict[str, Any]]:
-    """The bars of whole stages."""
-    with cluster.session(config.Cluster()):
-        yield _attribute(folder)
-        yield _train(folder)
-        yield from _memory(folder)
 
 
 def bench_demo(folder: Path) -> list[dict[str, Any]]:
@@ -47,10 +39,12 @@ def bench_demo(folder: Path) -> list[dict[str, Any]]:
     started = time.time()
     _demo("--run-dir", str(again), "--until", "train", *(word for value in brief for word in ("--set", value)))
     run = Run(again)
-    first = min(_training_began(run, variant) for variant in run.variants())
+    startup = min(_training_began(run, variant) for variant in run.variants()) - started
+    slots = len(list(again.glob("staging/train/slot_*")))
     return [
         row("make run after installation", seconds, 120.0, 1.0, "s"),
-        row("start-up until the first training step", first - started, 15.0, 1.0, "s"),
+        row("start-up until the first training step", startup, 15.0, 1.0, "s"),
+        row(f"start-up vs {slots} empty trainings of Ray Train", startup, empty_trainings(slots), 0.8, "s"),
     ]
 
 
@@ -69,20 +63,25 @@ def _training_began(run: Run, variant: str) -> float:
 # ------------------------------------------------------------------------------------------------------------ attribute
 
 
-def _attribute(folder: Path) -> dict[str, Any]:
-    """Seconds an image of one 224 px model, both methods: the stage, and the kernel in as many processes."""
+def bench_attribute(folder: Path) -> list[dict[str, Any]]:
+    """Seconds an image of one 224 px model, both methods: the stage, and the kernel in as many processes, in turn."""
     cpus = cluster.usable_cpus()
     few, many = 8 * cpus, 24 * cpus
-    stage = (_attributing(folder, SIZE, many) - _attributing(folder, SIZE, few)) / (many - few)
-    pool = Pool(CONTENDERS["both methods"], cpus, cpus)
-    kernel = statistics.median(pool.seconds(8) for _ in range(3))
-    pool.close()
-    return row("attribute stage vs the bare kernel", stage, kernel, 0.9)
+    stage, kernel = [], []
+    for number in range(ROUNDS):
+        pool = Pool(CONTENDERS["both methods"], cpus, cpus)
+        kernel.append(pool.seconds(16))
+        pool.close()
+        with cluster.session(config.Cluster()):
+            seconds = {images: _attributing(folder, SIZE, images, number) for images in (few, many)}
+        stage.append((seconds[many] - seconds[few]) / (many - few))
+    return [row("attribute stage vs the bare kernel", statistics.median(stage), statistics.median(kernel), 0.9)]
 
 
-def _attributing(folder: Path, size: int, images: int) -> float:
-    """Seconds of the stage."""
-    run = pipeline.execute(_brought(folder, size, images), str(folder / f"run_{size}_{images}"), "attribute").run
+def _attributing(folder: Path, size: int, images: int, number: int) -> float:
+    """Seconds of the stage, in a run of its own."""
+    run_dir = str(folder / f"run_{size}_{images}_{number}")
+    run = pipeline.execute(_brought(folder, size, images), run_dir, "attribute").run
     return float(run.record["stages"]["attribute"]["seconds"])
 
 
@@ -108,7 +107,7 @@ def _brought(
 # ---------------------------------------------------------------------------------------------------------------- train
 
 
-def _train(folder: Path) -> dict[str, Any]:
+def bench_train(folder: Path) -> list[dict[str, Any]]:
     """Seconds an epoch (64 px, batches of 32, validation) against a plain torch loop that does the same."""
     root = folder / "films_train"
     phantom.write(root, train=1024, test=8, seed=0, image_size=_SMALL)
@@ -119,7 +118,7 @@ def _train(folder: Path) -> dict[str, Any]:
     }
     run = pipeline.execute(jobfile.parse(values, "bench"), str(folder / "run_train"), "train").run
     stage = statistics.median(run.history("true_0")["seconds"][EPOCHS[0] :])
-    return row("train stage vs a plain torch loop", stage, _plain_epoch(run), 0.9, "s/epoch")
+    return [row("train stage vs a plain torch loop", stage, _plain_epoch(run), 0.9, "s/epoch")]
 
 
 def _plain_epoch(run: Run) -> float:
@@ -152,16 +151,17 @@ def _plain_epoch(run: Run) -> float:
 # --------------------------------------------------------------------------------------------------------------- memory
 
 
-def _memory(folder: Path) -> Iterator[dict[str, Any]]:
+def bench_memory(folder: Path) -> Iterator[dict[str, Any]]:
     """Peak memory of the attribute stage, all processes, at 10 and 50 times the images (32 px, Grad-CAM)."""
     peaks = {}
-    for times in (1, 10, 50):
-        job = _brought(folder, 32, 64 * times, methods=("grad_cam",))
-        run_dir = str(folder / f"memory_{times}")
-        pipeline.execute(job, run_dir, "train")
-        with _peak() as peak:
-            pipeline.execute(job, run_dir, "attribute")
-        peaks[times] = peak() / 1e9
+    with cluster.session(config.Cluster()):
+        for times in (1, 10, 50):
+            job = _brought(folder, 32, 64 * times, methods=("grad_cam",))
+            run_dir = str(folder / f"memory_{times}")
+            pipeline.execute(job, run_dir, "train")
+            with _peak() as peak:
+                pipeline.execute(job, run_dir, "attribute")
+            peaks[times] = peak() / 1e9
     for times in (10, 50):
         yield row(f"peak memory of attribute at {times} times the images", peaks[times], peaks[1], 1 / 1.2, "GB")
 
@@ -195,8 +195,3 @@ def _memory_now() -> float:
         except psutil.Error:
             continue
     return total
-
-
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as place:
-        print(json.dumps([*bench_stages(Path(place)), *bench_demo(Path(place))], indent=2))

@@ -1,9 +1,9 @@
 """Every bar of the project as a ratio with its peer, measured in one go on this machine: `make bench`.
 
-Prints a Markdown table and writes `bench/results/<machine>.json`. Nothing here asserts a time.
+Prints a Markdown table and writes `bench/results/<machine>.json`. Nothing here asserts a time. One part again:
+`python tests/bench/run.py memory`.
 """
 
-import functools
 import json
 import os
 import platform
@@ -14,9 +14,17 @@ from typing import Any
 
 from bench_attribution import bench_integrated_gradients
 from bench_similarity import bench_similarity
-from bench_stages import bench_demo, bench_stages
+from bench_stages import bench_attribute, bench_demo, bench_memory, bench_train
 
 RESULTS = Path(__file__).resolve().parents[2] / "bench" / "results"
+PARTS = {
+    "similarity": lambda _: bench_similarity(),
+    "attribution": lambda _: bench_integrated_gradients(),
+    "demo": bench_demo,
+    "attribute": bench_attribute,
+    "train": bench_train,
+    "memory": bench_memory,
+}
 
 
 def machine() -> str:
@@ -38,24 +46,20 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+def main(chosen: list[str]) -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{machine()}.json"
-    rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        parts = (
-            bench_similarity,
-            bench_integrated_gradients,
-            functools.partial(bench_demo, Path(folder)),
-            functools.partial(bench_stages, Path(folder)),
-        )
-        for part in parts:
-            for row in part():
-                rows.append(row)
-                path.write_text(json.dumps(rows, indent=2) + "\n")  # a part that fails loses no other's figures
+    rows: dict[str, dict[str, Any]] = {}
+    if chosen:  # the other parts' figures stay
+        rows = {row["name"]: row for row in json.loads(path.read_text())}
+    for name in chosen or PARTS:
+        with tempfile.TemporaryDirectory() as folder:
+            for row in PARTS[name](Path(folder)):
+                rows[row["name"]] = row
+                path.write_text(json.dumps(list(rows.values()), indent=2) + "\n")  # a failure loses no other figures
                 sys.stderr.write(f"{row['name']}: {row['ratio']:.2f} of {row['bar']:g}\n")
-    sys.stdout.write(f"{table(rows)}\n\n{path}\n")
+    sys.stdout.write(f"{table(list(rows.values()))}\n\n{path}\n")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
