@@ -164,7 +164,7 @@ class Trainer:
         if not len(val):
             return {"val_loss": None, "val_accuracy": None, "val_auroc": None}
         logits_NK = self.logits(val)
-        loss = classification_loss(logits_NK, torch.from_numpy(val.labels_N)).item() / len(val)
+        loss = classification_loss(logits_NK, torch.tensor(val.labels_N)).item() / len(val)
         accuracy = accuracy_of(logits_NK, val.labels_N)
         return {"val_loss": loss, "val_accuracy": accuracy, "val_auroc": auroc_of(logits_NK.numpy(), val.labels_N)}
 

@@ -11,7 +11,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pneumo_batch import config, jobfile, pipeline
 from pneumo_batch.core import phantom, tables
-from pneumo_batch.core.folders import DataError
 from pneumo_batch.run import Run
 
 pytestmark = pytest.mark.slow  # the rules themselves: tests/unit/test_growing_tables.py
@@ -178,16 +177,18 @@ def copy_of(nights, tmp_path):
     return Run(path), path
 
 
-def test_other_classes_than_the_models_know_are_refused(nights, films, tmp_path):
-    _, path = copy_of(nights, tmp_path)
+def test_a_folder_of_a_class_the_job_does_not_name_is_no_news(nights, films, tmp_path, capsys):
+    """Where a job names none, such a night is refused: tests/unit/test_growing_tables.py."""
+    run, path = copy_of(nights, tmp_path)
     root = tmp_path / "films"
     shutil.copytree(films, root)
     for split in ("train", "test"):
         shutil.copytree(root / split / "NORMAL", root / split / "OTHER")
-    with pytest.raises(
-        DataError, match="the classes are NORMAL, OTHER, PNEUMONIA now; this run knows NORMAL, PNEUMONIA"
-    ):
-        pipeline.execute(growing_job(root), str(path))
+    before = run.record
+    outcome = pipeline.execute(growing_job(root), str(path))
+    assert (outcome.worked, outcome.complete) == (False, True)
+    assert run.record == before
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stage", ["attribute", "compare"])
