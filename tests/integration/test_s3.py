@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.fs
 import pytest
 
-from pneumo_batch import lease, pipeline
+from pneumo_batch import jobfile, lease, pipeline
 from pneumo_batch.config import JobError
 from pneumo_batch.core import phantom
 from pneumo_batch.run import Run
@@ -113,6 +113,57 @@ def test_a_run_on_an_object_store_is_the_local_one(ray_cluster, bucket, tmp_path
     assert again.complete
     assert run.store.files("maps", ".parquet") == moved  # none computed again
     np.testing.assert_array_equal(run.maps("grad_cam", "true_0")[1], near.run.maps("grad_cam", "true_0")[1])
+
+
+KILLED = """
+name = "killed"
+[data]
+root = "{root}"
+image_size = 64
+[train]
+true_seeds = [0]
+random_seeds = [100]
+epochs = 1
+max_epochs = 1
+batch_size = 8
+[attribution]
+rows_per_file = 1
+integrated_gradients = {{ steps = 100 }}
+[compare]
+resamples = 100
+"""
+
+
+@pytest.mark.slow
+def test_a_run_killed_on_an_object_store_goes_on_and_is_the_local_one(ray_cluster, bucket, tmp_path):
+    put_films(bucket("films_killed"), tmp_path / "films")
+    job, uri = tmp_path / "killed.toml", bucket("runs/killed")
+    job.write_text(KILLED.format(root=bucket("films_killed")))
+    store = Store(uri)
+    with subprocess.Popen(command("run", str(job), "--run-dir", uri), stderr=subprocess.DEVNULL) as process:
+        wait_for(lambda: bool(store.files("staging/maps", ".parquet")), process)
+        process.kill()
+    assert Run(uri).record["status"] == "running"
+    kept = store.files("staging/maps", ".parquet")
+    early = subprocess.run(command("run", str(job), "--run-dir", uri), capture_output=True, text=True, check=False)
+    assert early.returncode == 75, early.stderr  # nobody can tell yet that the holder is dead
+    assert f"process {process.pid} on " in one_line(early)
+    time.sleep(lease.BEAT_SECONDS * lease.LIFE_BEATS)
+    later = subprocess.run(command("run", str(job), "--run-dir", uri), capture_output=True, text=True, check=False)
+    assert later.returncode == 0, later.stderr
+    run = Run(uri)
+    assert {name.rpartition("/")[2] for name in kept} < {
+        name.rpartition("/")[2] for name in store.files("maps", ".parquet")
+    }
+    near = pipeline.execute(jobfile.load(job, [f"data.root={tmp_path / 'films'}"]), str(tmp_path / "near")).run
+    assert run.record["status"] == "complete"
+    assert run.record["counts"] == near.record["counts"]
+    for variant in near.variants():
+        for method in ("integrated_gradients", "grad_cam"):
+            (ids, maps_NHW), (expected_ids, expected_NHW) = (one.maps(method, variant) for one in (run, near))
+            assert ids == expected_ids
+            np.testing.assert_array_equal(maps_NHW, expected_NHW)
+    assert run.verdict["methods"] == near.verdict["methods"]
 
 
 def test_a_store_that_nodes_cannot_reach_is_one_line_before_anything_is_computed(ray_cluster):
