@@ -24,14 +24,15 @@ def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
     brought = [spec for spec in job.variant if not _is_there(run, spec.name)]
     if missing or brought:
         rows = run.manifest_table()
-        splits = {name: decode.split(rows, name, job, run) for name in manifest.SPLITS}
+        shared = {name: ray.put(decode.split(rows, name, job, run)) for name in manifest.SPLITS}
+        splits = {name: ray.get(ref) for name, ref in shared.items()}  # what the store holds: no copy is left here
         preprocess = _preprocess(job, splits["train"])
         if brought:
             judged = bring.Images(rows, manifest.class_names(rows), splits, preprocess)
             bring.load(brought, job, run, judged, resources)
         if missing:
             _check_classes(splits["train"], manifest.class_names(rows))
-            _train(missing, job, run, (rows, splits, preprocess), resources)
+            _train(missing, job, run, (rows, shared, preprocess), resources)
     return {"variants": len(planned(job)) + len(job.variant), "trained": len(planned(job))}
 
 
@@ -43,11 +44,10 @@ def _train(
     missing: list[variants.Variant],
     job: Job,
     run: Run,
-    images: tuple[pa.Table, dict[str, Split], Preprocess],
+    images: tuple[pa.Table, dict[str, "ray.ObjectRef[Split]"], Preprocess],
     resources: Resources,
 ) -> None:
-    rows, splits, preprocess = images
-    shared = {name: ray.put(split) for name, split in splits.items()}
+    rows, shared, preprocess = images
     totals = {variant.name: train_worker.recipe(job, variant).epochs for variant in missing}
     with progress.shown(totals) as board:
         weights = bring.starting_weights(job)
