@@ -108,17 +108,27 @@ def _brought(
 
 
 def bench_train(folder: Path) -> list[dict[str, Any]]:
-    """Seconds an epoch (64 px, batches of 32, validation) against a plain torch loop that does the same."""
+    """Seconds an epoch (64 px, batches of 32, validation): against a plain torch loop that does the same, and of two
+    workers, with half of the cores each, against one."""
     root = folder / "films_train"
     phantom.write(root, train=1024, test=8, seed=0, image_size=_SMALL)
+    with cluster.session(config.Cluster()):
+        one, two = (_trained(folder, root, workers) for workers in (1, 2))
+    stage, shared = (statistics.median(run.history("true_0")["seconds"][EPOCHS[0] :]) for run in (one, two))
+    return [
+        row("train stage vs a plain torch loop", stage, _plain_epoch(one), 0.9, "s/epoch"),
+        row("training on the same cores, two workers vs one", shared, stage, 0.8, "s/epoch"),
+    ]
+
+
+def _trained(folder: Path, root: Path, workers: int) -> Run:
+    training = {"true_seeds": [0], "random_seeds": [], "epochs": EPOCHS[1], "checkpoint_seconds": 1e6}
     values = {
         "name": "bench",
         "data": {"root": str(root), "image_size": _SMALL},
-        "train": {"true_seeds": [0], "random_seeds": [], "epochs": EPOCHS[1], "checkpoint_seconds": 1e6},
+        "train": {**training, "workers": workers},
     }
-    run = pipeline.execute(jobfile.parse(values, "bench"), str(folder / "run_train"), "train").run
-    stage = statistics.median(run.history("true_0")["seconds"][EPOCHS[0] :])
-    return [row("train stage vs a plain torch loop", stage, _plain_epoch(run), 0.9, "s/epoch")]
+    return pipeline.execute(jobfile.parse(values, "bench"), str(folder / f"run_train_{workers}"), "train").run
 
 
 def _plain_epoch(run: Run) -> float:
