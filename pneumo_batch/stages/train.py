@@ -6,8 +6,6 @@ import threading
 import numpy as np
 import pyarrow as pa
 import ray
-import ray.train
-import ray.train.torch
 
 from pneumo_batch.config import Job, JobError
 from pneumo_batch.core import images, manifest, variants
@@ -62,8 +60,8 @@ def _train(
 def slots(every: list[variants.Variant], missing: list[variants.Variant], count: int) -> list[list[variants.Variant]]:
     """The variants each slot still has to train.
 
-    A variant belongs to one slot, with its share of the machine, whichever are done already: a resumed run finds the
-    slot's saved state and computes with as many threads, so that it gets the weights it would have had.
+    A variant belongs to one slot, with its share of the machine, whichever are done already: a resumed run computes
+    with as many threads, so that it gets the weights it would have had.
     """
     return [[variant for variant in every[slot::count] if variant in missing] for slot in range(count)]
 
@@ -105,30 +103,42 @@ def _fit_all(todo: list[train_worker.Slot], share: shares.TrainingShare) -> None
     `fit` blocks, so each slot runs in a thread of its own. They are daemons: an interrupted driver does not wait.
     """
     outcomes: queue.Queue[Exception | None] = queue.Queue()
-    busy = {f"slot_{number}": slot for number, slot in enumerate(todo) if slot.variants}
-    for name, slot in busy.items():
-        threading.Thread(target=_fit_into, args=(outcomes, name, slot, share), daemon=True).start()
+    busy = [slot for slot in todo if slot.variants]
+    for slot in busy:
+        threading.Thread(target=_fit_into, args=(outcomes, slot, share), daemon=True).start()
     failures = [error for error in (outcomes.get() for _ in busy) if error]
     if failures:
         raise failures[0]
 
 
-def _fit_into(
-    outcomes: queue.Queue[Exception | None], name: str, slot: train_worker.Slot, share: shares.TrainingShare
-) -> None:
+def _fit_into(outcomes: queue.Queue[Exception | None], slot: train_worker.Slot, share: shares.TrainingShare) -> None:
     try:
-        _fit(name, slot, share)
+        _fit(slot, share)
     except Exception as error:  # raised again by the driver's own thread
         outcomes.put(error)
     else:
         outcomes.put(None)
 
 
-def _fit(name: str, slot: train_worker.Slot, share: shares.TrainingShare) -> None:
-    """One slot's variants through Ray Train, from its last checkpoint if it has one."""
+def _fit(slot: train_worker.Slot, share: shares.TrainingShare) -> None:
+    """One slot's variants through Ray Train, each from its last saved state if it has one."""
+    settings = slot.common.job.train
+    if settings.workers > 1:
+        _fit_together(slot, share)
+        return
+    alone = train_worker.train_alone.options(
+        num_cpus=share.cpus_per_worker, num_gpus=share.gpus_per_worker, max_retries=settings.max_failures
+    )
+    ray.get(alone.remote(slot))
+
+
+def _fit_together(slot: train_worker.Slot, share: shares.TrainingShare) -> None:
+    """Data-parallel workers, and beside them the five processes with which Ray Train looks after them."""
+    import ray.train.torch
+
     store, settings = slot.common.run.store, slot.common.job.train
     trainer = ray.train.torch.TorchTrainer(
-        train_worker.train_loop,
+        train_worker.train_together,
         train_loop_config={"slot": ray.put(slot)},
         scaling_config=ray.train.ScalingConfig(
             num_workers=settings.workers,
@@ -136,11 +146,10 @@ def _fit(name: str, slot: train_worker.Slot, share: shares.TrainingShare) -> Non
             resources_per_worker={"CPU": share.cpus_per_worker, "GPU": share.gpus_per_worker},
         ),
         run_config=ray.train.RunConfig(
-            name=name,
+            name=slot.variants[0].name,
             storage_path=store.path(f"{STAGING}/train"),
             storage_filesystem=store.fs,
             failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=1),
         ),
     )
     trainer.fit()

@@ -1,10 +1,13 @@
-"""What a Ray Train worker does: train its variants one after the other, save their state, write the finished ones."""
+"""What a Ray Train worker does: train its variants one after the other, save their state, write the finished ones.
 
-import tempfile
+The state of a training lies beside the models in the making, as one file that its first worker writes. A checkpoint
+that Ray Train keeps would be a barrier for all workers at every report, and it keeps none without its controller.
+"""
+
+import io
 import time
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +31,7 @@ from pneumo_batch.core import (
 from pneumo_batch.core.images import Preprocess, Split
 from pneumo_batch.layout import STAGING
 from pneumo_batch.run import Run
+from pneumo_batch.storage import Store
 
 
 @dataclass(frozen=True)
@@ -73,13 +77,28 @@ class Slot:
     common: Common
 
 
-def train_loop(config: dict[str, Any]) -> None:
-    """What every worker of a slot runs; variants that are there already are left out.
+@ray.remote(max_calls=1, retry_exceptions=True)  # the process ends with its work: it holds half a gigabyte of torch
+def train_alone(slot: Slot) -> None:
+    """A slot of one worker: Ray Train's local mode, in a process that Ray starts again when it dies.
+
+    Ray Train's controller and what looks after its workers would be four more processes a slot that import as much as
+    the worker does (docs/performance.md).
+    """
+    local = ray.train.ScalingConfig(num_workers=0)
+    ray.train.torch.TorchTrainer(lambda: _train_all(slot), scaling_config=local).fit()
+
+
+def train_together(config: dict[str, Any]) -> None:
+    """What each of several workers of a slot runs.
 
     `config["slot"]` is a reference, because the controller of a training opens `config` too, and would import all that
     a Slot consists of.
     """
-    slot: Slot = ray.get(config["slot"])
+    _train_all(ray.get(config["slot"]))
+
+
+def _train_all(slot: Slot) -> None:
+    """Train a slot's variants; those that are there already are left out."""
     common = slot.common
     runtime.keep_memory()
     runtime.use_threads(slot.threads)
@@ -115,23 +134,28 @@ def _trainer(variant: variants.Variant, common: Common) -> training.Trainer:
         pretrained.start_from(model, ray.get(common.start), common.job.network.weights)
     model = model.to(memory_format=torch.channels_last)
     ranks = training.Ranks(context.get_world_rank(), context.get_world_size())
-    trainer = training.Trainer(ray.train.torch.prepare_model(model), common.preprocess, settings, ranks)
-    state = _saved_state(variant, trainer.device)
+    # Ray Train's local mode would take a GPU that is there, whether Ray has given it to this worker or not.
+    device = ray.train.torch.get_device() if ray.get_gpu_ids() else torch.device("cpu")
+    prepared = ray.train.torch.prepare_model(model, move_to_device=device)
+    trainer = training.Trainer(prepared, common.preprocess, settings, ranks)
+    state = _saved_state(variant, common.run.store, trainer.device)
     if state:
         trainer.load(state)
     return trainer
 
 
-def _saved_state(variant: variants.Variant, device: Any) -> dict[str, Any] | None:
-    """The state of the slot's last checkpoint, if it is this variant's."""
+def _state_name(variant: variants.Variant) -> str:
+    return f"{STAGING}/train/{variant.name}.pt"
+
+
+def _saved_state(variant: variants.Variant, store: Store, device: Any) -> dict[str, Any] | None:
+    """The state a training of this variant has saved, if any."""
     import torch
 
-    checkpoint = ray.train.get_checkpoint()
-    if not checkpoint:
+    name = _state_name(variant)
+    if not store.exists(name):
         return None
-    with checkpoint.as_directory() as path:
-        saved = torch.load(Path(path) / "state.pt", weights_only=True, map_location=device)
-    return saved["trainer"] if saved["variant"] == variant.name else None
+    return torch.load(io.BytesIO(store.read_bytes(name)), weights_only=True, map_location=device)
 
 
 class _Reporter:
@@ -154,9 +178,8 @@ class _Reporter:
             note += f"  memorised {kept:.3f}" if kept is not None else ""
             note += f"  val AUROC {row['val_auroc']:.3f}" if row["val_auroc"] is not None else ""
             self.common.board.set.remote(self.variant.name, row["epoch"], note)
-        if self._due():
-            self.saved = time.monotonic()
-            self._report()
+            if time.monotonic() - self.saved >= self.common.job.train.checkpoint_seconds:
+                self._save()
 
     def finish(self, logits: dict[str, np.ndarray], splits: dict[str, Split], agreement: float) -> None:
         """Keep the model, its history, and what it says of every image; `agreement` of given with true labels."""
@@ -183,29 +206,15 @@ class _Reporter:
         store.write_table(f"{folder}/predictions.parquet", evaluation.predictions(self.common.rows, logits))
         store.write_json(f"{folder}/model.json", _model_record(self.variant, self.common, measured))
         store.move(folder, f"models/{self.variant.name}", last="model.json")
+        store.remove(_state_name(self.variant))
 
-    def _due(self) -> bool:
-        """The first worker's clock decides for all: a report is a barrier."""
+    def _save(self) -> None:
         import torch
 
-        due = time.monotonic() - self.saved >= self.common.job.train.checkpoint_seconds
-        if self.trainer.ranks.world == 1:
-            return due
-        flag = torch.tensor([due], dtype=torch.uint8, device=self.trainer.device)
-        torch.distributed.broadcast(flag, src=0)
-        return bool(flag.item())
-
-    def _report(self) -> None:
-        import torch
-
-        metrics = {"variant": self.variant.name, "epoch": self.trainer.epoch}
-        if not self._first:
-            ray.train.report(metrics)
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            state = {"variant": self.variant.name, "trainer": self.trainer.state()}
-            torch.save(state, Path(folder) / "state.pt")
-            ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+        sink = io.BytesIO()
+        torch.save(self.trainer.state(), sink)
+        self.common.run.store.write_bytes(_state_name(self.variant), sink.getvalue())
+        self.saved = time.monotonic()
 
 
 def _model_record(variant: variants.Variant, common: Common, measured: dict[str, Any]) -> dict[str, Any]:

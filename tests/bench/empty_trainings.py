@@ -1,4 +1,7 @@
-"""What Ray Train itself takes: from a new process until functions that do nothing are called on its workers."""
+"""What Ray Train's controller takes: from a new process until functions that do nothing are called on its workers.
+
+Trainings of one worker go without it for this reason (`train_worker.train_alone`).
+"""
 
 import subprocess
 import sys

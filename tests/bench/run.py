@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench_attribution import bench_integrated_gradients
+from bench_gpu import bench_gpu
 from bench_similarity import bench_similarity
 from bench_stages import bench_attribute, bench_demo, bench_memory, bench_train
 
@@ -20,6 +21,7 @@ RESULTS = Path(__file__).resolve().parents[2] / "bench" / "results"
 PARTS = {
     "similarity": lambda _: bench_similarity(),
     "attribution": lambda _: bench_integrated_gradients(),
+    "gpu": lambda _: bench_gpu(),
     "demo": bench_demo,
     "attribute": bench_attribute,
     "train": bench_train,

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,14 @@ def trained(films, tmp_path_factory):
         "compare": {"resamples": 100},
     }
     return write_job(tmp_path_factory.mktemp("jobs") / "trained.toml", values)
+
+
+@pytest.fixture(scope="session")
+def trained_together(trained, tmp_path_factory):
+    """The same with one variant that two workers train."""
+    values = tomllib.loads(trained.read_text())
+    values["train"] |= {"true_seeds": [0], "random_seeds": [], "workers": 2}
+    return write_job(tmp_path_factory.mktemp("jobs") / "together.toml", values)
 
 
 def write_job(path, values):

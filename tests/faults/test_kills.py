@@ -3,8 +3,8 @@
 import signal
 
 import pytest
+import torch
 
-from . import conftest
 from .conftest import Process, assert_ended, assert_same_results, completed, has_file, stage_is
 
 pytestmark = pytest.mark.faults
@@ -35,9 +35,8 @@ def test_a_killed_driver(moment, brought, untouched, tmp_path):
 @pytest.mark.parametrize("moment", ["first state saved", "first model finished"])
 def test_a_driver_killed_while_it_trains(moment, trained, untouched_trained, tmp_path):
     process = Process(trained, tmp_path / "run")
-    states = conftest.Path(process.run.store.path("staging/train"))
     conditions = {
-        "first state saved": lambda: any(states.rglob("state.pt")),
+        "first state saved": has_file(process.run, "staging/train", ".pt"),
         "first model finished": lambda: bool(process.run.variants()),
     }
     process.until(conditions[moment])
@@ -69,10 +68,19 @@ def test_a_killed_attribution_actor_costs_nothing(brought, untouched, tmp_path):
 
 def test_a_killed_training_worker_goes_on_from_its_last_state(trained, untouched_trained, tmp_path):
     process = Process(trained, tmp_path / "run")
-    states = conftest.Path(process.run.store.path("staging/train"))
-    process.until(lambda: any(states.rglob("state.pt")))
-    process.survive_losing("RayTrainWorker")
+    process.until(has_file(process.run, "staging/train", ".pt"))
+    process.survive_losing("train_alone")
     assert_same_results(process.run, untouched_trained)
+
+
+def test_a_killed_worker_of_several_that_train_together(trained_together, tmp_path):
+    untouched = completed(trained_together, tmp_path / "untouched", "--until", "train")
+    process = Process(trained_together, tmp_path / "run", "--until", "train")
+    process.until(has_file(process.run, "staging/train", ".pt"))
+    process.survive_losing("RayTrainWorker")
+    for variant in untouched.variants():
+        weights, expected = (run.model(variant).state_dict() for run in (process.run, untouched))
+        assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
 def test_two_processes_on_one_run(brought, untouched, tmp_path):
