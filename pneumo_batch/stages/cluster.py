@@ -36,12 +36,45 @@ _CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # cgroup v2: microseconds of CPU ti
 
 
 @dataclass(frozen=True)
-class Resources:
-    """What the whole cluster offers: logical CPUs for computing (spare ones left out), GPUs, bytes of memory."""
+class Node:
+    """What one machine offers to computing: logical CPUs (spare ones left out), GPUs, bytes of memory."""
 
     cpus: int
     gpus: float
     memory: float
+
+    def room(self, cpus: float, gpus: float, memory: float) -> int:
+        """How many workers that need so much of each fit here; 0 means that it is not asked for."""
+        needs = ((self.cpus, cpus), (self.gpus, gpus), (self.memory, memory))
+        return int(min(round(has / need, 6) for has, need in needs if need))
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the cluster offers, machine by machine: a worker has to fit on one of them, or Ray waits for ever."""
+
+    nodes: tuple[Node, ...]
+
+    @property
+    def cpus(self) -> int:
+        return sum(node.cpus for node in self.nodes)
+
+    @property
+    def gpus(self) -> float:
+        return sum(node.gpus for node in self.nodes)
+
+    @property
+    def memory(self) -> float:
+        return sum(node.memory for node in self.nodes)
+
+    def room(self, cpus: float = 0, gpus: float = 0, memory: float = 0) -> int:
+        """How many workers that need so much of each fit side by side."""
+        return sum(node.room(cpus, gpus, memory) for node in self.nodes)
+
+    def cpus_each(self, workers: int, gpus: float = 0, memory: float = 0) -> int:
+        """The most CPUs that each of so many workers can have for all to fit side by side; 1 where they do not."""
+        most = max(node.cpus for node in self.nodes)
+        return next((cpus for cpus in range(most, 1, -1) if self.room(cpus, gpus, memory) >= workers), 1)
 
 
 @contextlib.contextmanager
@@ -198,10 +231,15 @@ def _sees(path: str) -> bool:
 
 
 def resources(local: bool) -> Resources:
+    """Of the cluster as it is now. Where nothing can compute yet, as before an autoscaler's first worker, one CPU."""
     import ray
 
-    total = ray.cluster_resources()
-    nodes = sum(node["Alive"] for node in ray.nodes())
-    cpus = int(total.get("CPU", 0))
-    computing = max(1, cpus - SPARE_CPUS if local else cpus - nodes)
-    return Resources(computing, total.get("GPU", 0), total.get("memory", 0))
+    totals = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    spare = SPARE_CPUS if local else 1
+    nodes = [
+        Node(max(0, int(total.get("CPU", 0)) - spare), total.get("GPU", 0.0), total.get("memory", 0.0))
+        for total in totals
+    ]
+    if not any(node.cpus for node in nodes):
+        nodes = [Node(1, sum(node.gpus for node in nodes), sum(node.memory for node in nodes))]
+    return Resources(tuple(nodes))

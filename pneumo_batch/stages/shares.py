@@ -31,13 +31,14 @@ class TrainingShare:
 def training(job: Job, variants: int, resources: Resources) -> TrainingShare:
     """As many slots as fit, at most one a variant. Raises JobError when not one fits."""
     workers = job.train.workers
-    room = int(resources.gpus or resources.cpus) // workers
+    gpus = 1.0 if resources.gpus else 0.0
+    room = resources.room(cpus=1, gpus=gpus) // workers
     if not room:
-        unit = "GPUs" if resources.gpus else "CPUs"
+        unit = "GPUs" if gpus else "CPUs"
         have = resources.gpus or resources.cpus
         raise JobError(f"train.workers = {workers} but the cluster has {have:g} {unit} for them; lower it")
     slots = min(variants, room if job.cluster.trainings == "auto" else min(job.cluster.trainings, room))
-    return TrainingShare(slots, max(1, resources.cpus // (slots * workers)), 1.0 if resources.gpus else 0.0)
+    return TrainingShare(slots, resources.cpus_each(slots * workers, gpus), gpus)
 
 
 @dataclass(frozen=True)
@@ -62,19 +63,20 @@ def attribution(job: Job, models_bytes: float, resources: Resources) -> Attribut
     if gpus > resources.gpus:
         raise JobError(f"cluster.gpus_per_actor = {gpus:g} but the cluster has {resources.gpus:g} GPUs")
     memory = int(_PROCESS_BYTES + _COPIES * models_bytes + _PASS_BYTES + _RESULT_BYTES)
-    by_memory = int(resources.memory // memory)
-    if not by_memory:
+    room = resources.room(cpus=1, gpus=gpus, memory=memory)
+    if not room:
+        beside = f" beside {gpus:g} GPUs" if gpus else ""
+        largest = max(node.memory for node in resources.nodes)
         raise JobError(
-            f"an attribution actor needs about {memory / 1e9:.1f} GB of memory, the cluster has "
-            f"{resources.memory / 1e9:.1f} GB; free some, or attribute fewer variants in a run"
+            f"an attribution actor needs about {memory / 1e9:.1f} GB of memory{beside}, the largest node has "
+            f"{largest / 1e9:.1f} GB; free some, or attribute fewer variants in a run"
         )
-    by_compute = int(resources.gpus / gpus) if gpus else resources.cpus
-    room = min(by_compute, by_memory)
     least, most = wanted if isinstance(wanted, tuple) else (room, room) if wanted == "auto" else (wanted, wanted)
     if least > room:
-        limit = "bytes of memory" if by_memory < by_compute else "GPUs" if gpus else "CPUs"
+        short_of_memory = room < resources.room(cpus=1, gpus=gpus)
+        limit = "bytes of memory" if short_of_memory else "GPUs" if gpus else "CPUs"
         raise JobError(f"cluster.actors = {least} but there are enough {limit} for {room} only; lower it or use auto")
-    cpus = 1 if gpus or most > least else max(1, resources.cpus // least)
+    cpus = 1 if gpus or most > least else resources.cpus_each(least, memory=memory)
     return AttributionShare(least, most, cpus, gpus, memory)
 
 

@@ -149,6 +149,16 @@ def test_a_node_that_joins_late_gets_work(cluster, workplace):
 
 
 @pytest.mark.slow
+def test_fewer_workers_than_nodes_are_no_larger_than_a_node(cluster, workplace):
+    """Of four CPUs to compute with on two nodes: one training and one actor cannot have them all."""
+    join(cluster)
+    cluster.wait_for_nodes()
+    settings = ("cluster.actors=1", "train.workers=1")
+    finish(start(cluster, workplace, "few", *settings, "attribution.limit=2"))
+    assert Run(workplace / "few").record["counts"]["attributed"] == 2
+
+
+@pytest.mark.slow
 def test_a_run_directory_that_a_node_does_not_see_is_refused(cluster, workplace):
     """The check itself, asked about a run that no node can see; nodes of one machine share its disks."""
     join(cluster)
