@@ -24,6 +24,8 @@ _ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # how soon a finished training is noticed
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # the hook would start every worker anew under uv
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Of a task that the memory monitor killed, each after a longer wait, five minutes in all; Ray's default has no end.
+    "RAY_task_oom_retries": "10",
 }
 # One process less a training, of six, on a machine that no cloud takes back.
 _LOCAL_ENVIRONMENT = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
@@ -32,6 +34,7 @@ SPARE_CPUS = 2
 _OBJECT_STORE_SHARE = 0.25
 _START_SECONDS = 300.0
 _TOO_LATE = "Ray did not start here in time: is the machine busy? Run it again"
+_TOO_LITTLE_MEMORY = "too little memory: lower data.image_size, cluster.trainings or cluster.actors, or end other work"
 _CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # cgroup v2: microseconds of CPU time in a period, or "max"
 
 
@@ -83,7 +86,7 @@ def session(cluster: config.Cluster) -> Iterator[Resources]:
 
     An interruption leaves Ray connected for the process to end with: threads that wait for a training are still there,
     and the first of them to ask anything of a Ray that was shut down would end the process its own way.
-    Raises config.JobError when nothing answers at the address.
+    Raises config.JobError when nothing answers at the address, OSError when memory did not do for a task.
     """
     local = cluster.address == "local"
     for name, value in {**_ENVIRONMENT, **(_LOCAL_ENVIRONMENT if local else {})}.items():
@@ -98,6 +101,8 @@ def session(cluster: config.Cluster) -> Iterator[Resources]:
     interrupted = False
     try:
         yield resources(local)
+    except ray.exceptions.OutOfMemoryError as error:
+        raise OSError(errno.ENOMEM, f"{_TOO_LITTLE_MEMORY}: {str(error).splitlines()[0]}") from error
     except BaseException as error:
         interrupted = not isinstance(error, Exception)
         raise

@@ -1,4 +1,4 @@
-"""Disks that are full, read-only or hold damaged files; clocks that go back."""
+"""Disks that are full, read-only or hold damaged files; memory that does not do; clocks that go back."""
 
 import contextlib
 import os
@@ -76,6 +76,17 @@ def test_a_read_only_run_directory(disk, brought, untouched):
     assert again_code == 1
     subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)
     assert_same_results(completed(brought, folder / "run"), untouched)
+
+
+def test_a_machine_short_of_memory(brought, untouched, tmp_path, monkeypatch):
+    """Ray's memory monitor kills every worker it sees: the run gives up, for now."""
+    with monkeypatch.context() as short:
+        short.setenv("RAY_memory_usage_threshold", "0.001")
+        short.setenv("RAY_task_oom_retries", "1")
+        process = Process(brought, tmp_path / "run")
+        assert process.wait() == 1
+    assert "too little memory: lower data.image_size" in only_line(process)
+    assert_same_results(completed(brought, tmp_path / "run"), untouched)
 
 
 def truncate(path):
