@@ -27,7 +27,7 @@ _ENVIRONMENT = {
     # Of a task that the memory monitor killed, each after a longer wait, five minutes in all; Ray's default has no end.
     "RAY_task_oom_retries": "10",
 }
-# One process less a training, of six, on a machine that no cloud takes back.
+# One process less of those beside workers that train together, on a machine that no cloud takes back.
 _LOCAL_ENVIRONMENT = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
 # Reading and writing tasks of Ray Data need CPUs beside a pool that takes them all: without these it hangs silently.
 SPARE_CPUS = 2
