@@ -136,6 +136,8 @@ def test_a_stopped_job_notes_where_it_is_and_goes_on_when_submitted_again(head, 
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
+        # a shell's background job, as these tests may be one, ignores Ctrl-C, and so would what it starts
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as follower:
         assert follower.stderr.readline()
         follower.send_signal(signal.SIGINT)
