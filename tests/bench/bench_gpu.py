@@ -76,7 +76,7 @@ def busy_seconds(work: Callable[[torch.Tensor], Any]) -> tuple[float, float]:
     started = _now()
     work(inputs)
     wall = _now() - started
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+    with torch.profiler.profile() as profile:
         work(inputs)
         torch.cuda.synchronize()
     kernels = (event for event in profile.events() if event.device_type == torch.autograd.DeviceType.CUDA)
