@@ -133,7 +133,7 @@ def _fit(slot: train_worker.Slot, share: shares.TrainingShare) -> None:
 
 
 def _fit_together(slot: train_worker.Slot, share: shares.TrainingShare) -> None:
-    """Data-parallel workers, and beside them the five processes with which Ray Train looks after them."""
+    """Data-parallel workers, and beside them the four processes with which Ray Train looks after them."""
     import ray.train.torch
 
     store, settings = slot.common.run.store, slot.common.job.train

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from bench_attribution import PREPROCESS, STEPS, images, model, row
+from bench_attribution import PREPROCESS, STEPS, images, model, row, share_row
 
 from pneumo_batch.core.attribution import Explainer, baseline_input
 
@@ -27,18 +27,9 @@ def bench_gpu() -> list[dict[str, Any]]:
     seconds = measure(contenders)
     best = min(value for name, value in seconds.items() if name != "ours")
     busy, wall = busy_seconds(ours)
-    share = busy / wall
     return [
         row(f"both methods on one {torch.cuda.get_device_name()} vs captum", seconds["ours"], best, 1.0),
-        {
-            "name": "share of the time the GPU computes",
-            "ratio": share,
-            "bar": 0.9,
-            "met": share >= 0.9,
-            "ours": busy,
-            "peer": wall,
-            "unit": "s",
-        },
+        share_row("share of the time the GPU computes", busy, wall, 0.9, "s"),
     ]
 
 
