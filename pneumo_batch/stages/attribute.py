@@ -63,7 +63,8 @@ def _attribute(todo: pa.Table, pool: Pool, board: Any) -> None:
         decoder, batch_format="pyarrow", batch_size=None, num_cpus=_DECODE_CPUS
     )
     # the maps themselves hardly repeat a value: dictionaries would only cost time
-    staging.write(pool.map(decoded, Attributor, board), pool.run, MAPS, dictionary=["class_name", "patient_id"])
+    mapped = pool.map(decoded, Attributor, board, rows=rows)
+    staging.write(mapped, pool.run, MAPS, dictionary=["class_name", "patient_id"])
 
 
 def _rows_per_file(total: int, pool: Pool) -> int:

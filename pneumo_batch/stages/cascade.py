@@ -82,5 +82,6 @@ def _randomize(todo: pa.Table, derived: list[cascade.Derived], pool: Pool, board
     texts = [field.name for field in tables.CASCADES if pa.types.is_dictionary(field.type)]
     pool = dataclasses.replace(pool, share=pool.share.at_most(len(blocks)))
     plan = plan_of(pool.job, pool.run)
-    dataset = pool.map(ray.data.from_arrow(blocks), Randomizer, board, original(pool.job, pool.run), plan, derived)
+    given = (board, original(pool.job, pool.run), plan, derived)
+    dataset = pool.map(ray.data.from_arrow(blocks), Randomizer, *given, rows=rows)
     staging.write(dataset, pool.run, CASCADES, dictionary=["image_id", "patient_id", *texts])

@@ -36,15 +36,19 @@ class Pool:
             return ray.data.ActorPoolStrategy(size=share.actors, max_tasks_in_flight_per_actor=2)
         return ray.data.ActorPoolStrategy(min_size=share.actors, max_size=share.most, max_tasks_in_flight_per_actor=2)
 
-    def map(self, dataset: ray.data.Dataset, actor: type, *arguments: Any) -> ray.data.Dataset:
-        """The data set with every block given to one of the pool's actors, made as `actor(pool, *arguments)`."""
+    def map(self, dataset: ray.data.Dataset, actor: type, *arguments: Any, rows: int) -> ray.data.Dataset:
+        """The data set with every block given to one of the pool's actors, made as `actor(pool, *arguments)`.
+
+        `rows` is what a block has at most: on GPUs Ray Data wants the size of a batch, and fills one that has become
+        smaller from the next block.
+        """
         with warnings.catch_warnings():  # Ray 2.60 deprecates these two and has no other way to give them
             warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
             return dataset.map_batches(
                 actor,
                 fn_constructor_args=(self, *arguments),
                 batch_format="pyarrow",
-                batch_size=None,
+                batch_size=rows if self.share.gpus else None,
                 num_cpus=self.share.cpus,
                 num_gpus=self.share.gpus,
                 memory=self.share.memory,

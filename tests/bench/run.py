@@ -52,7 +52,7 @@ def main(chosen: list[str]) -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{machine()}.json"
     rows: dict[str, dict[str, Any]] = {}
-    if chosen:  # the other parts' figures stay
+    if chosen and path.exists():  # the other parts' figures stay
         rows = {row["name"]: row for row in json.loads(path.read_text())}
     for name in chosen or PARTS:
         with tempfile.TemporaryDirectory() as folder:

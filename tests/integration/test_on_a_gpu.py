@@ -1,4 +1,4 @@
-"""Which device a run computes on. Skipped where torch sees no GPU."""
+"""Which device a run computes on. What needs a GPU is skipped where torch sees none."""
 
 import os
 import subprocess
@@ -6,15 +6,19 @@ import sys
 
 import numpy as np
 import pytest
+import ray.data
 import tomli_w
 import torch
 
 from pneumo_batch import pipeline
 from pneumo_batch.run import Run
+from pneumo_batch.stages import shares
+from pneumo_batch.stages.attributor import Attributor
+from pneumo_batch.stages.pool import Pool
 
 from .conftest import TINY, tiny_job
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
 
 METHODS = ["integrated_gradients", "grad_cam", "probes:on_gpu"]
 WITNESS = {"network": {"name": "probes:OnGpu"}, "attribution": {"methods": METHODS}}
@@ -29,6 +33,14 @@ def devices(run):
     return found
 
 
+def test_ray_data_takes_a_pool_of_actors_on_gpus(tiny_run):
+    share = shares.AttributionShare(actors=2, most=2, cpus=1, gpus=0.5, memory=10**9)
+    pool = Pool(tiny_run, tiny_job(), tiny_run.variants(), share)
+    blocks = ray.data.from_arrow(tiny_run.manifest_table())
+    assert isinstance(pool.map(blocks, Attributor, None, rows=4), ray.data.Dataset)  # nothing runs yet
+
+
+@needs_gpu
 def test_a_gpu_that_is_there_trains_and_attributes_and_a_share_of_it_gives_the_same_maps(ray_cluster, tmp_path):
     whole = pipeline.execute(tiny_job(**WITNESS), str(tmp_path / "whole")).run
     assert devices(whole) == {(True, True)}
@@ -42,6 +54,7 @@ def test_a_gpu_that_is_there_trains_and_attributes_and_a_share_of_it_gives_the_s
             np.testing.assert_array_equal(maps_NHW, expected_NHW)
 
 
+@needs_gpu
 def test_a_machine_whose_gpus_are_hidden_computes_on_its_cpus(tmp_path):
     job, run_dir = tmp_path / "tiny.toml", tmp_path / "run"
     attribution = {**TINY["attribution"], **WITNESS["attribution"]}
