@@ -8,7 +8,7 @@ import numpy as np
 EDGE = "edge"  # kinds, and the name of the reference map in the `variant_b` column
 RANDOM_MAP = "random_map"
 WITHIN_KINDS = ("true_true", "true_random", "random_random")
-CROSS_KINDS = ("true_true_cross", "true_random_cross")
+CROSS_KINDS = ("true_true_cross", "true_random_cross", "random_random_cross")
 KINDS = (*WITHIN_KINDS, *CROSS_KINDS, EDGE, RANDOM_MAP)
 
 Pair = tuple[str, str]
@@ -23,13 +23,13 @@ def plan(variants: Sequence[tuple[str, bool]]) -> dict[str, list[Pair]]:
     true = [name for name, is_true in variants if is_true]
     random = [name for name, is_true in variants if not is_true]
     true_random = [(a, b) for a in true for b in random]
-    ordered = [(a, b) for a in true for b in true if a != b]
     return {
         "true_true": _unordered(true),
         "true_random": true_random,
         "random_random": _unordered(random),
-        "true_true_cross": ordered if len(true) != 1 else [(true[0], true[0])],
+        "true_true_cross": _ordered(true) if len(true) != 1 else [(true[0], true[0])],
         "true_random_cross": true_random,
+        "random_random_cross": _ordered(random),
         EDGE: [(a, EDGE) for a in true],
         RANDOM_MAP: [(a, RANDOM_MAP) for a in true],
     }
@@ -76,6 +76,10 @@ def image_rng(image_id: str, seed: int) -> np.random.Generator:
     """The generator of one image's random map: the same for any worker, batch or order."""
     digest = hashlib.sha256(f"{seed}:{RANDOM_MAP}:{image_id}".encode()).digest()
     return np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))
+
+
+def _ordered(names: Sequence[str]) -> list[Pair]:
+    return [(a, b) for a in names for b in names if a != b]
 
 
 def _unordered(names: Sequence[str]) -> list[Pair]:

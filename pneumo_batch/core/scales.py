@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pneumo_batch.core import bootstrap, pairs, similarity, tables
-from pneumo_batch.core.statistics import number
+from pneumo_batch.core.numbers import number
 
 GRIDS = (2, 4, 8, 16, 32, 64)  # cells a side
 METRIC = "spearman"
