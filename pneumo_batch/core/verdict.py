@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
+from pneumo_batch.core import reading
 from pneumo_batch.core.pairs import same_model_floor
 from pneumo_batch.core.per_image import Cell
 from pneumo_batch.core.statistics import FEWEST_MODELS, FEWEST_PATIENTS, CellTest, Deviations, Estimate
@@ -18,7 +19,6 @@ _SOURCES = {
     "random": "which random models were trained",
     "patients": "the patients",
 }
-_PLURAL = {"signed": "signed maps", "magnitude": "magnitudes", "pixel": "pixels", "region": "regions"}
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,11 @@ def _of_method(
     return Verdict(
         verdict=decided.verdict,
         reasons=decided.reasons,
-        on_every_film=on_every_film(test),
-        read=read(chosen, outcomes, tests),
+        on_every_film=reading.on_every_film(test),
+        read=reading.read(chosen, outcomes, tests),
         for_these_models=decided.for_these_models,
         caveats=[*_unknowns(variants), *_training(variants), *_floor(variants)],
-        disagreements=disagreements(chosen, outcomes),
+        disagreements=reading.disagreements(chosen, outcomes),
         primary={"view": chosen.view, "scale": chosen.scale, "metric": chosen.metric},
         threshold=threshold,
         numbers=test,
@@ -140,9 +140,9 @@ def _by_share(headroom: Estimate, share: Estimate, threshold: float, over: str) 
     if headroom.ci_low <= 0:
         return "invalid", [
             "Two true models agree on a film no more than on films of different patients: h ="
-            f" {_with_interval(headroom, over)}. There is no reproducible map to test."
+            f" {reading.with_interval(headroom, over)}. There is no reproducible map to test."
         ]
-    measured = f"Label share L = {_with_interval(share, over)}"
+    measured = f"Label share L = {reading.with_interval(share, over)}"
     if share.ci_low is None or share.ci_high is None:
         return "inconclusive", [f"{measured}: what two true models agree on about a film is too little to divide."]
     if share.ci_low > threshold:
@@ -175,65 +175,6 @@ def _widest(sd: Deviations) -> list[str]:
     name = max(known, key=lambda one: known[one])
     more = "more of them" if name == "patients" else f"more {name} seeds"
     return [f"Most of its width comes from {_SOURCES[name]}: {more} would narrow it."]
-
-
-def on_every_film(test: CellTest) -> str | None:
-    """What happens everywhere, in a sentence: models also differ by what they show on every film."""
-    floor, mixed = test.means.get("true_true_cross"), test.means.get("true_random_cross")
-    if test.everywhere.value is None or floor is None or mixed is None:
-        return None
-    low, high = test.everywhere.ci_low, test.everywhere.ci_high
-    measured = low is None or high is None or low > 0 or high < 0
-    change = (
-        "what random labels change on every film" if measured else "so random labels change nothing measurable there"
-    )
-    return (
-        f"Everywhere: on films of different patients two true models agree by {floor:.3f}, a true and a random one by"
-        f" {mixed:.3f}; the difference is {_with_interval(test.everywhere, None)}, {change}."
-    )
-
-
-def read(primary: Cell, outcomes: Mapping[Cell, Outcome], tests: Mapping[Cell, CellTest]) -> str | None:
-    """One line a reader can act on where views or scales disagree by the primary metric; None where they agree."""
-    here = {cell: outcome for cell, outcome in outcomes.items() if cell.metric == primary.metric}
-    if len(set(here.values())) == 1:
-        return None
-    across_views = {cell.view: (cell, here[cell]) for cell in here if cell.scale == primary.scale}
-    across_scales = {cell.scale: (cell, here[cell]) for cell in here if cell.view == primary.view}
-    for choices, words in ((across_views, _READ_VIEW), (across_scales, _READ_SCALE)):
-        good = [name for name, (_, outcome) in choices.items() if outcome == "sensitive"]
-        if len(good) == 1 and len(choices) > 1:
-            parts = [
-                f"{_PLURAL[name]} are {_rated(cell, outcome, tests)}"
-                for name, (cell, outcome) in sorted(choices.items(), key=lambda one: one[0] != good[0])
-            ]
-            return f"{words[good[0]]}: {_list(parts)}."
-    parts = [
-        f"{_PLURAL[cell.scale]} of {_PLURAL[cell.view]} are {_rated(cell, outcome, tests)}"
-        for cell, outcome in sorted(here.items())
-    ]
-    return f"Views and scales disagree: {_list(parts)}."
-
-
-_READ_VIEW = {"signed": "Read the sign", "magnitude": "Read the magnitude"}
-_READ_SCALE = {"region": "Read regions", "pixel": "Read pixels"}
-
-
-def _rated(cell: Cell, outcome: Outcome, tests: Mapping[Cell, CellTest]) -> str:
-    share = tests[cell].share.value
-    return outcome if share is None or outcome == "invalid" else f"{outcome} (L = {share:.2f})"
-
-
-def disagreements(primary: Cell, outcomes: Mapping[Cell, Outcome]) -> list[str]:
-    """One sentence for each view and scale where some metric leads to another verdict than the primary cell."""
-    sentences = []
-    for view, scale in sorted({(cell.view, cell.scale) for cell in outcomes}):
-        here = {cell.metric: outcome for cell, outcome in outcomes.items() if (cell.view, cell.scale) == (view, scale)}
-        other = sorted({outcome for outcome in here.values() if outcome != outcomes[primary]})
-        if other:
-            parts = [f"{outcome} by {_list(m for m, o in here.items() if o == outcome)}" for outcome in other]
-            sentences.append(f"In the {view} view at {scale} scale the method would be {', '.join(parts)}.")
-    return sentences
 
 
 # ----------------------------------------------------------------------------------------------------- the conditions
@@ -312,24 +253,15 @@ def _unknowns(variants: Sequence[VariantFacts]) -> list[str]:
     caveats = []
     if memory:
         caveats.append(
-            f"Nobody measured whether {_list(memory)} memorised the random labels: a model that did not is no reference"
-            " for them."
+            f"Nobody measured whether {reading.listed(memory)} memorised the random labels: a model that did not is no"
+            " reference for them."
         )
     if skill:
-        caveats.append(f"Nobody measured whether {_list(skill)} is better than chance on test.")
+        caveats.append(f"Nobody measured whether {reading.listed(skill)} is better than chance on test.")
     return caveats
 
 
 # -------------------------------------------------------------------------------------------------------------- words
-
-
-def _with_interval(estimate: Estimate, over: str | None) -> str:
-    if estimate.value is None:
-        return "undefined"
-    if estimate.ci_low is None:
-        return f"{estimate.value:.3f}"
-    suffix = f" over {over}" if over else ""
-    return f"{estimate.value:.3f} (95 % interval{suffix} {estimate.ci_low:.3f} to {estimate.ci_high:.3f})"
 
 
 def _span(values: Iterable[Any], form: str) -> str:
@@ -340,7 +272,3 @@ def _span(values: Iterable[Any], form: str) -> str:
 
 def _lower(sentence: str) -> str:
     return sentence[0].lower() + sentence[1:]
-
-
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(names)

@@ -12,7 +12,16 @@ from pneumo_batch.run import Run
 PRIMARY = {"view": "magnitude", "scale": "region", "metric": "spearman"}
 VERDICT = {
     "primary": PRIMARY,
-    "methods": {"grad_cam": {"verdict": "sensitive"}},
+    "methods": {
+        "grad_cam": {
+            "verdict": "sensitive",
+            "numbers": {
+                "means": {"true_true": 0.8, "true_random": 0.3, "true_true_cross": 0.2},
+                "headroom": {"value": 0.6},
+                "share": {"value": 0.9, "ci_low": 0.8, "ci_high": 1.0},
+            },
+        }
+    },
     "variants": {
         "true_0": {"kind": "true", "test": {"accuracy": 0.9}},
         "true_1": {"kind": "true", "test": {"accuracy": 0.7}},
@@ -22,21 +31,13 @@ VERDICT = {
 }
 
 
-def summary():
-    def row(kind, mean, class_name="all", view="magnitude"):
-        cell = {"class_name": class_name, "method": "grad_cam", "view": view, "scale": "region", "metric": "spearman"}
-        return {**cell, "kind": kind, "images": 10, "pairs": 10, "degenerate": 0, "mean": mean}
-
-    rows = [row("true_true", 0.8), row("true_random", 0.3), row("true_true", 0.1, "NORMAL")]
-    return pa.Table.from_pylist([*rows, row("true_random", 0.2, view="signed")], schema=tables.SUMMARY)
-
-
 def test_a_pass_is_the_primary_cell_the_accuracy_of_true_models_and_the_share_of_empty_maps():
     about = {"pass": 3, "time": "2026-01-01T00:00:00+00:00", "images": 100, "attributed": 10}
-    (row,) = passes.rows(VERDICT, summary(), about).to_pylist()
+    (row,) = passes.rows(VERDICT, about).to_pylist()
     assert row.pop("accuracy") == pytest.approx(0.8)
     assert row.pop("degenerate") == pytest.approx(3 / 30)
-    numbers = {"mean_tt": 0.8, "mean_tn": 0.3, "mean_ttx": None}  # a kind that no pair has
+    numbers = {"mean_tt": 0.8, "mean_tn": 0.3, "mean_ttx": 0.2, "mean_tnx": None}  # a kind that no pair has
+    numbers |= {"headroom": 0.6, "share": 0.9, "share_low": 0.8, "share_high": 1.0}
     assert row == {**about, "method": "grad_cam", **numbers, "verdict": "sensitive"}
 
 
@@ -57,6 +58,11 @@ def run(tmp_path):
             "mean_tt": [0.8, 0.75],
             "mean_tn": [0.3, 0.35],
             "mean_ttx": [None, None],
+            "mean_tnx": [None, None],
+            "headroom": [0.6, 0.5],
+            "share": [0.9, 0.85],
+            "share_low": [0.8, 0.75],
+            "share_high": [1.0, 0.95],
             "accuracy": [0.9, 0.85],
             "degenerate": [0.0, 0.1],
             "verdict": ["sensitive", "inconclusive"],

@@ -1,0 +1,92 @@
+"""The numbers of the test once more from the scores alone: pandas, scipy, and none of the project's own code."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+
+KINDS = ["true_true", "true_random", "true_true_cross", "true_random_cross"]
+
+
+def of_cell(scores: pd.DataFrame, true: list[str], random: list[str], resamples: int) -> dict:
+    """The fields of a cell of verdict.json from its rows of `scores/`."""
+    scores = scores.astype({"score": float, "kind": str, "variant_a": str, "variant_b": str})
+    kinds = kind_means(scores)
+    value = quantities(kinds.mean())
+    drawn = resampled(kinds, scores, resamples)
+    found = {"images": len(kinds), "patients": patients_of(kinds, scores).nunique()}
+    without = {m: quantities(kind_means(scores[(scores.variant_a != m) & (scores.variant_b != m)]).mean())
+               for m in [*true, *random]}  # fmt: skip
+    for name in value.index:
+        v = [jackknife([without[m][name] for m in models]) for models in (true, random)] + [drawn[name].var(ddof=1)]
+        df = sum(v) ** 2 / sum(
+            x**2 / (n - 1) for x, n in zip(v, (len(true), len(random), found["patients"]), strict=True)
+        )
+        reach = scipy.stats.t.ppf(0.975, df) * np.sqrt(sum(v))
+        low, high = np.percentile(drawn[name], [2.5, 97.5])
+        found[name] = {
+            "value": value[name], "ci_low": value[name] - reach, "ci_high": value[name] + reach, "df": df,
+            "patients": {"ci_low": low, "ci_high": high},
+            "sd": dict(zip(("true", "random", "patients"), np.sqrt(v), strict=True)),
+        }  # fmt: skip
+    here = scores[scores.image_id.isin(kinds.index)]
+    same, crossed = (
+        here[here.kind.isin(["true_true", "true_random", "random_random"])],
+        here[here.kind.str.endswith("cross")],
+    )
+    found["permutation"] = {
+        "image_specific": relabeled(pair_means(same) - pair_means(crossed), true, random),
+        "same_film": relabeled(pair_means(same), true, random),
+    }
+    return found
+
+
+def kind_means(scores: pd.DataFrame) -> pd.DataFrame:
+    """Of each image the mean of each kind, where it has all four."""
+    return scores.groupby(["image_id", "kind"]).score.mean().unstack("kind").reindex(columns=KINDS).dropna()
+
+
+def quantities(kinds: pd.DataFrame | pd.Series) -> pd.DataFrame | pd.Series:
+    tt, tn, ttx, tnx = (kinds[kind] for kind in KINDS)
+    h, k = tt - ttx, tn - tnx
+    parts = {"difference": tt - tn, "everywhere": ttx - tnx, "image_specific": h - k, "headroom": h, "remainder": k}
+    parts["share"] = 1 - k / h
+    return pd.DataFrame(parts) if isinstance(kinds, pd.DataFrame) else pd.Series(parts)
+
+
+def resampled(kinds: pd.DataFrame, scores: pd.DataFrame, resamples: int) -> pd.DataFrame:
+    """The quantities of patients drawn with replacement, all images of a patient together."""
+    patients = patients_of(kinds, scores)
+    by_patient = kinds.groupby(patients.to_numpy())
+    sums, counts = by_patient.sum().to_numpy(), by_patient.size().to_numpy()
+    drawn = np.random.default_rng(0).integers(len(counts), size=(resamples, len(counts)))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)[:, None]
+    return quantities(pd.DataFrame(means, columns=KINDS))
+
+
+def patients_of(kinds: pd.DataFrame, scores: pd.DataFrame) -> pd.Series:
+    return scores.drop_duplicates("image_id").set_index("image_id").patient_id.loc[kinds.index]
+
+
+def jackknife(without: list[float]) -> float:
+    return (len(without) - 1) / len(without) * sum((x - np.mean(without)) ** 2 for x in without)
+
+
+def pair_means(scores: pd.DataFrame) -> pd.Series:
+    """By unordered pair of models the mean score; of crossed pairs the mean of both orders."""
+    ordered = scores.groupby(["variant_a", "variant_b"]).score.mean()
+    return ordered.groupby([frozenset(pair) for pair in ordered.index]).mean()
+
+
+def relabeled(pairs: pd.Series, true: list[str], random: list[str]) -> dict:
+    models = [*true, *random]
+
+    def separation(chosen):
+        rest = [m for m in models if m not in chosen]
+        within = [pairs[frozenset(pair)] for pair in itertools.combinations(chosen, 2)]
+        return np.mean(within) - np.mean([pairs[frozenset(pair)] for pair in itertools.product(chosen, rest)])
+
+    every = [separation(chosen) for chosen in itertools.combinations(models, len(true))]
+    p = np.mean([value >= every[0] - 1e-12 for value in every])
+    return {"statistic": every[0], "p": p, "smallest_p": 1 / len(every), "relabelings": len(every)}
