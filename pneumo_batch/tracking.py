@@ -14,7 +14,10 @@ from pneumo_batch.run import Run
 FINGERPRINT = "pneumo_batch.fingerprint"
 _PARAMETERS_A_CALL = 100  # MLflow's limit
 _LONGEST_VALUE = 500
-_PER_METHOD = ("difference", "headroom", "sensitivity_index", "means", "images", "patients", "holm_p", "permutation")
+_PER_METHOD = (
+    *("share", "headroom", "remainder", "difference", "everywhere", "image_specific"),
+    *("means", "images", "patients", "permutation"),
+)
 
 
 def track(run: Run, experiment: str) -> str:

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any
 
 from pneumo_batch.core import reading
+from pneumo_batch.core.outcomes import Outcome
 from pneumo_batch.core.pairs import same_model_floor
 from pneumo_batch.core.per_image import Cell
 from pneumo_batch.core.statistics import FEWEST_MODELS, FEWEST_PATIENTS, CellTest, Deviations, Estimate
 
-Outcome = Literal["sensitive", "insensitive", "inconclusive", "invalid"]
-OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 ALPHA = 0.05
 CHANCE = 0.5
 _ROUNDING = 1e-9  # 3 + 3 models reach exactly 1/20
