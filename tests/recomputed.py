@@ -7,6 +7,18 @@ import pandas as pd
 import scipy.stats
 
 KINDS = ["true_true", "true_random", "true_true_cross", "true_random_cross"]
+FIELDS = (
+    "images",
+    "patients",
+    "difference",
+    "everywhere",
+    "image_specific",
+    "headroom",
+    "remainder",
+    "share",
+    "permutation",
+)
+MOST_MISSING = 0.025  # of the resamples: with more that have no h above 0 the share has no interval
 
 
 def of_cell(scores: pd.DataFrame, true: list[str], random: list[str], resamples: int) -> dict:
@@ -19,17 +31,8 @@ def of_cell(scores: pd.DataFrame, true: list[str], random: list[str], resamples:
     without = {m: quantities(kind_means(scores[(scores.variant_a != m) & (scores.variant_b != m)]).mean())
                for m in [*true, *random]}  # fmt: skip
     for name in value.index:
-        v = [jackknife([without[m][name] for m in models]) for models in (true, random)] + [drawn[name].var(ddof=1)]
-        df = sum(v) ** 2 / sum(
-            x**2 / (n - 1) for x, n in zip(v, (len(true), len(random), found["patients"]), strict=True)
-        )
-        reach = scipy.stats.t.ppf(0.975, df) * np.sqrt(sum(v))
-        low, high = np.percentile(drawn[name], [2.5, 97.5])
-        found[name] = {
-            "value": value[name], "ci_low": value[name] - reach, "ci_high": value[name] + reach, "df": df,
-            "patients": {"ci_low": low, "ci_high": high},
-            "sd": dict(zip(("true", "random", "patients"), np.sqrt(v), strict=True)),
-        }  # fmt: skip
+        found[name] = estimate(value[name], *([without[m][name] for m in models] for models in (true, random)),
+                               drawn[name], found["patients"])  # fmt: skip
     here = scores[scores.image_id.isin(kinds.index)]
     same, crossed = (
         here[here.kind.isin(["true_true", "true_random", "random_random"])],
@@ -42,6 +45,19 @@ def of_cell(scores: pd.DataFrame, true: list[str], random: list[str], resamples:
     return found
 
 
+def estimate(value: float, true: list[float], random: list[float], drawn: pd.Series, patients: int) -> dict:
+    drawn = drawn.dropna() if drawn.isna().mean() <= MOST_MISSING else drawn.iloc[:0]
+    v = [jackknife(true), jackknife(random), drawn.var(ddof=1)]
+    df = sum(v) ** 2 / sum(x**2 / (n - 1) for x, n in zip(v, (len(true), len(random), patients), strict=True))
+    reach = scipy.stats.t.ppf(0.975, df) * np.sqrt(sum(v))
+    low, high = np.percentile(drawn, [2.5, 97.5]) if len(drawn) else (np.nan, np.nan)
+    return {
+        "value": value, "ci_low": value - reach, "ci_high": value + reach, "df": df,
+        "patients": {"ci_low": low, "ci_high": high},
+        "sd": dict(zip(("true", "random", "patients"), np.sqrt(v), strict=True)),
+    }  # fmt: skip
+
+
 def kind_means(scores: pd.DataFrame) -> pd.DataFrame:
     """Of each image the mean of each kind, where it has all four."""
     return scores.groupby(["image_id", "kind"]).score.mean().unstack("kind").reindex(columns=KINDS).dropna()
@@ -51,7 +67,7 @@ def quantities(kinds: pd.DataFrame | pd.Series) -> pd.DataFrame | pd.Series:
     tt, tn, ttx, tnx = (kinds[kind] for kind in KINDS)
     h, k = tt - ttx, tn - tnx
     parts = {"difference": tt - tn, "everywhere": ttx - tnx, "image_specific": h - k, "headroom": h, "remainder": k}
-    parts["share"] = 1 - k / h
+    parts["share"] = 1 - k / (h.where(h > 0) if isinstance(h, pd.Series) else h if h > 0 else np.nan)
     return pd.DataFrame(parts) if isinstance(kinds, pd.DataFrame) else pd.Series(parts)
 
 
@@ -90,3 +106,10 @@ def relabeled(pairs: pd.Series, true: list[str], random: list[str]) -> dict:
     every = [separation(chosen) for chosen in itertools.combinations(models, len(true))]
     p = np.mean([value >= every[0] - 1e-12 for value in every])
     return {"statistic": every[0], "p": p, "smallest_p": 1 / len(every), "relabelings": len(every)}
+
+
+def flat(values: object, prefix: str = "") -> dict[str, float]:
+    """Nested numbers under one name each, so that they can be compared at once; null is NaN."""
+    if not isinstance(values, dict):
+        return {prefix: np.nan if values is None else values}
+    return {key: one for name, part in values.items() for key, one in flat(part, f"{prefix}/{name}").items()}

@@ -25,6 +25,7 @@ def test_plan_of_two_true_and_two_random_variants():
             ("true_1", "random_5"),
             ("true_1", "random_6"),
         ],
+        "random_random_cross": [("random_5", "random_6"), ("random_6", "random_5")],
         "edge": [("true_0", "edge"), ("true_1", "edge")],
         "random_map": [("true_0", "random_map"), ("true_1", "random_map")],
     }
@@ -41,6 +42,7 @@ def test_numbers_of_pairs_of_four_and_four():
         "random_random": 6,
         "true_true_cross": 12,
         "true_random_cross": 16,
+        "random_random_cross": 12,
         "edge": 4,
         "random_map": 4,
     }
@@ -56,7 +58,7 @@ def test_a_single_true_variant_is_crossed_with_itself_and_says_so():
 
 def test_no_true_variant_leaves_only_random_pairs():
     found = pairs.plan([("random_0", False), ("random_1", False)])
-    assert {kind for kind, some in found.items() if some} == {"random_random"}
+    assert {kind for kind, some in found.items() if some} == {"random_random", "random_random_cross"}
 
 
 def by_definition(image_ids, patient_ids, seed):

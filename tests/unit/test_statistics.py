@@ -5,6 +5,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import recomputed
+from recomputed import flat
 
 from pneumo_batch.core import pairs, per_image, statistics, tables
 from pneumo_batch.core.per_image import Cell, PerImage, ScoredPair
@@ -48,12 +49,6 @@ def test_every_number_is_that_of_a_few_lines_of_pandas(true, random, missing):
     assert flat(plain) == pytest.approx(flat(expected), rel=1e-9, abs=1e-12)
     assert found.difference.value == pytest.approx(found.everywhere.value + found.image_specific.value, abs=1e-12)
     assert found.share.value == pytest.approx(found.image_specific.value / found.headroom.value, abs=1e-12)
-
-
-def flat(values, prefix=""):
-    if not isinstance(values, dict):
-        return {prefix: values}
-    return {key: one for name, part in values.items() for key, one in flat(part, f"{prefix}/{name}").items()}
 
 
 def of_kinds(patients, **kinds):
