@@ -74,6 +74,8 @@ def quantities(kinds: pd.DataFrame | pd.Series) -> pd.DataFrame | pd.Series:
 def resampled(kinds: pd.DataFrame, scores: pd.DataFrame, resamples: int) -> pd.DataFrame:
     """The quantities of patients drawn with replacement, all images of a patient together."""
     patients = patients_of(kinds, scores)
+    crossed = [kind for kind in KINDS if kind.endswith("cross")]
+    kinds = kinds.assign(**{kind: 2 * kinds[kind] - kinds[kind].mean() for kind in crossed})  # a film is in pairs twice
     by_patient = kinds.groupby(patients.to_numpy())
     sums, counts = by_patient.sum().to_numpy(), by_patient.size().to_numpy()
     drawn = np.random.default_rng(0).integers(len(counts), size=(resamples, len(counts)))

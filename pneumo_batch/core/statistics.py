@@ -107,6 +107,16 @@ def quantities(kinds_4: np.ndarray) -> np.ndarray:
     return np.stack([tt - tn, ttx - tnx, h - k, h, k, share], axis=-1)
 
 
+def projected(values_N: np.ndarray, kind: str) -> np.ndarray:
+    """What each film contributes to the mean of a kind, for resampling films.
+
+    A floor is a mean over pairs of films, and a film takes part in it both as the first and as the second: resampled as
+    it stands, half of what it contributes would be held fixed. Its projection (Hoeffding 1948) is 2 f_i - mean f, where
+    f_i is the mean over the film's own pairs, both ways.
+    """
+    return 2 * values_N - np.nanmean(values_N) if kind in CROSS_KINDS and not np.isnan(values_N).all() else values_N
+
+
 def combine(
     value: float, true_R: np.ndarray, random_K: np.ndarray, drawn_B: np.ndarray, patients: int, *, level: float = 0.95
 ) -> Estimate:
@@ -154,7 +164,8 @@ def _test(
     if patients < FEWEST_PATIENTS:
         found = [Estimate(number(value)) for value in values_Q]
     else:
-        drawn_B4 = bootstrap.means(kinds_N4[complete_N], data.patients_N[complete_N], resamples, seed)
+        projected_N4 = np.stack([projected(kinds_N4[complete_N, k], kind) for k, kind in enumerate(KINDS)], axis=1)
+        drawn_B4 = bootstrap.means(projected_N4, data.patients_N[complete_N], resamples, seed)
         drawn_BQ = quantities(drawn_B4)
         true_QR, random_QK = (_without_each(data, cell, names) for names in models)
         found = [combine(*parts, patients) for parts in zip(values_Q, true_QR, random_QK, drawn_BQ.T, strict=True)]

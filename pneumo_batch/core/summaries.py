@@ -9,6 +9,7 @@ import pyarrow as pa
 from pneumo_batch.core import bootstrap, tables
 from pneumo_batch.core.numbers import number
 from pneumo_batch.core.per_image import PerImage
+from pneumo_batch.core.statistics import projected
 
 
 def summarise(data: PerImage, classes: Sequence[str], *, resamples: int = 2000, seed: int = 0) -> pa.Table:
@@ -30,7 +31,10 @@ def _rows(data: PerImage, class_name: str, of_N: np.ndarray, resamples: int, see
     values_NQ = (
         np.stack([data.means(cell, kind)[of_N] for cell, kind in keys], axis=1) if keys else np.empty((of_N.sum(), 0))
     )
-    limits_2Q = bootstrap.interval(bootstrap.means(values_NQ, data.patients_N[of_N], resamples, seed))
+    projected_NQ = np.empty_like(values_NQ)
+    for q, (_, kind) in enumerate(keys):
+        projected_NQ[:, q] = projected(values_NQ[:, q], kind)
+    limits_2Q = bootstrap.interval(bootstrap.means(projected_NQ, data.patients_N[of_N], resamples, seed))
     for (cell, kind), scores_NP, values_N, limits in zip(keys, scores, values_NQ.T, limits_2Q.T, strict=True):
         there = values_N[~np.isnan(values_N)]
         yield {

@@ -10,7 +10,7 @@ import torch
 
 from pneumo_batch.core import pairs, per_image, phantom, similarity, statistics, tables, verdict
 from pneumo_batch.core.attribution import Explainer
-from pneumo_batch.core.comparison import Comparison
+from pneumo_batch.core.comparison import Comparison, Others
 from pneumo_batch.core.images import Preprocess
 
 SIZE, IMAGES, PATIENTS = 64, 60, 40
@@ -39,8 +39,9 @@ def judge(films_NSS, maps_NVSS, method="planted"):
     plan = Comparison(VARIANTS, (method,), ("spearman", "top10"), region_grid=8, size=SIZE, seed=0)
     features = [plan.features({method: maps_VSS.astype(np.float32)}) for maps_VSS in maps_NVSS]
     plan.check_self_pairs(features[0])
-    partners_N = pairs.partners(ids, patients, 0)
-    rows = [plan.score(ids[n], films_NSS[n], features[n], features[partners_N[n]]) for n in range(IMAGES)]
+    partners_NC = pairs.partners(ids, patients, 0, 16)
+    others = [Others(features[some[0]], [features[n].regions for n in some]) for some in partners_NC]
+    rows = [plan.score(ids[n], films_NSS[n], features[n], others[n]) for n in range(IMAGES)]
     data = per_image.gather(plan.table(identity, np.stack(rows)), identity)
     tests = statistics.randomization_test(data, TRUE, RANDOM, resamples=1000)
     return verdict.conclude(FACTS, tests, PRIMARY, THRESHOLD)[method].as_dict()
