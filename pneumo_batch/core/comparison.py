@@ -180,11 +180,11 @@ class Floors:
         self.comparison = comparison
         self.own = own
         self.others = others
-        self._tables: dict[tuple[str, str, str], np.ndarray] = {}
+        self._tables: dict[tuple[str, str, str, str], np.ndarray] = {}
 
     def scores(self, cell: Cell, index_P2: np.ndarray) -> np.ndarray:
         """(P,) float64 for the pairs of models at these positions, NaN where undefined."""
-        if cell.scale == "region":
+        if cell.metric != "ssim":
             return self._table(cell)[index_P2[:, 0], index_P2[:, 1]]
         own, first = self.own.of(cell.method, cell.view), self.others.first.of(cell.method, cell.view)
         both_P2 = [similarity.scores(own, first, index_P2[:, way], cell.metric, cell.scale) for way in ([0, 1], [1, 0])]
@@ -192,11 +192,15 @@ class Floors:
 
     def _table(self, cell: Cell) -> np.ndarray:
         """(V, V), one for all kinds."""
-        key = (cell.method, cell.view, cell.metric)
+        key = (cell.method, cell.view, cell.scale, cell.metric)
         if key not in self._tables:
             place = key[:2]
-            joined = similarity.Regions.joined([regions[place] for regions in self.others.regions])
-            self._tables[key] = similarity.floor(self.own.regions[place], joined, cell.metric)
+            if cell.scale == "region":
+                joined = similarity.Regions.joined([regions[place] for regions in self.others.regions])
+                self._tables[key] = similarity.floor(self.own.regions[place], joined, cell.metric)
+            else:
+                once_VV = similarity.table(self.own.of(*place), self.others.first.of(*place), cell.metric, cell.scale)
+                self._tables[key] = similarity.both_ways(once_VV)
         return self._tables[key]
 
 

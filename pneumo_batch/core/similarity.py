@@ -4,10 +4,9 @@ Shapes: V maps (variants) of one image, H x W pixels, h x w a layer's own resolu
 D features of a map, P pairs. Arithmetic is float64, whatever the maps are.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import scipy.fft
@@ -211,12 +210,12 @@ def scores(a: Features, b: Features, pairs_P2: np.ndarray, metric: str, scale: s
     use_sample_covariance=False), and skimage hog; `top10` is the intersection over union of the two `Features.top`.
     """
     assert metric in (METRICS if scale == "pixel" else REGION_METRICS), (metric, scale)
+    if metric != "ssim":
+        return table(a, b, metric, scale)[pairs_P2[:, 0], pairs_P2[:, 1]]
     if min(a.maps_VHW.shape[1:]) < SMALLEST_SIDE[metric]:
         return np.full(len(pairs_P2), np.nan)
-    function: Callable[..., np.ndarray] = {"ssim": _ssim, "top10": _overlap}.get(metric, _correlation)
-    scores_P = function(a, b, pairs_P2, metric, scale)
     undefined_P = a.degenerate(scale)[pairs_P2[:, 0]] | b.degenerate(scale)[pairs_P2[:, 1]]
-    return np.where(undefined_P, np.nan, scores_P)
+    return np.where(undefined_P, np.nan, _ssim(a, b, pairs_P2))
 
 
 def floor(own: Regions, others: Regions, metric: str) -> np.ndarray:
@@ -226,16 +225,40 @@ def floor(own: Regions, others: Regions, metric: str) -> np.ndarray:
     other images j of the metric of a(i) with b(j) and of b(i) with a(j), those without a value left out; NaN without
     any.
     """
-    models = len(own.degenerate_V)
-    table_VV = (
-        _region_overlap(own, others) if metric == "top10" else _products(*own.vectors[metric], *others.vectors[metric])
+    table_VJ = (
+        _overlaps(own.marks_VD, own.k, others.marks_VD)
+        if metric == "top10"
+        else _products(*own.vectors[metric], *others.vectors[metric])
     )
-    table_VV[own.degenerate_V] = np.nan
-    table_VV[:, others.degenerate_V] = np.nan
-    each_VJV = table_VV.reshape(models, -1, models)
+    table_VJ[own.degenerate_V] = np.nan
+    table_VJ[:, others.degenerate_V] = np.nan
+    return both_ways(table_VJ)
+
+
+def table(a: Features, b: Features, metric: str, scale: str) -> np.ndarray:
+    """(V, V) float64: the metric, any but SSIM, between every map of `a` and every one of `b`; NaN where undefined."""
+    if min(a.maps_VHW.shape[1:]) < SMALLEST_SIDE[metric]:
+        return np.full((len(a.maps_VHW), len(b.maps_VHW)), np.nan)
+    table_VV = (
+        _overlaps(*a.top(scale), b.top(scale)[0])
+        if metric == "top10"
+        else _products(*a.centred(metric, scale), *b.centred(metric, scale))
+    )
+    table_VV[a.degenerate(scale)] = np.nan
+    table_VV[:, b.degenerate(scale)] = np.nan
+    return table_VV
+
+
+def both_ways(table_VJ: np.ndarray) -> np.ndarray:
+    """(V, V): of V maps here and V of each other image, one image after the other, the mean over images and ways.
+
+    Entry (a, b) is the mean of a here with b there and of b here with a there, those without a value left out.
+    """
+    models = len(table_VJ)
+    each_VJV = table_VJ.reshape(models, -1, models)
     both_V2JV = np.concatenate([each_VJV, each_VJV.transpose(2, 1, 0)], axis=1)
-    defined_VJV = ~np.isnan(both_V2JV)
-    sums_VV, counts_VV = np.where(defined_VJV, both_V2JV, 0).sum(axis=1), defined_VJV.sum(axis=1)
+    defined_V2JV = ~np.isnan(both_V2JV)
+    sums_VV, counts_VV = np.where(defined_V2JV, both_V2JV, 0).sum(axis=1), defined_V2JV.sum(axis=1)
     return np.divide(sums_VV, counts_VV, out=np.full(sums_VV.shape, np.nan), where=counts_VV > 0)
 
 
@@ -273,10 +296,6 @@ def random_map(reference_HW: np.ndarray, rng: np.random.Generator) -> np.ndarray
     return surrogate_N.reshape(height, width)
 
 
-def _correlation(a: Features, b: Features, pairs_P2: np.ndarray, metric: str, scale: str) -> np.ndarray:
-    return _products(*a.centred(metric, scale), *b.centred(metric, scale))[pairs_P2[:, 0], pairs_P2[:, 1]]
-
-
 def _products(a_VD: np.ndarray, a_V: np.ndarray, b_VD: np.ndarray, b_V: np.ndarray) -> np.ndarray:
     """(V, V) normalised inner products, NaN where a vector has no length."""
     products_VV, lengths_VV = a_VD @ b_VD.T, a_V[:, None] * b_V
@@ -284,18 +303,13 @@ def _products(a_VD: np.ndarray, a_V: np.ndarray, b_VD: np.ndarray, b_V: np.ndarr
     return np.clip(table_VV, -1, 1)
 
 
-def _overlap(a: Features, b: Features, pairs_P2: np.ndarray, _metric: str, scale: str) -> np.ndarray:
-    (a_VN, k), (b_VN, _) = a.top(scale), b.top(scale)
-    shared_P = (a_VN @ b_VN.T).astype(np.float64)[pairs_P2[:, 0], pairs_P2[:, 1]]
-    return shared_P / (2 * k - shared_P)
+def _overlaps(a_VN: np.ndarray, k: int, b_VN: np.ndarray) -> np.ndarray:
+    """(V, V): intersection over union of sets of k marks."""
+    shared_VV = (a_VN @ b_VN.T).astype(np.float64)
+    return shared_VV / (2 * k - shared_VV)
 
 
-def _region_overlap(a: Regions, b: Regions) -> np.ndarray:
-    shared_VV = (a.marks_VD @ b.marks_VD.T).astype(np.float64)
-    return shared_VV / (2 * a.k - shared_VV)
-
-
-def _ssim(a: Features, b: Features, pairs_P2: np.ndarray, *_: Any) -> np.ndarray:
+def _ssim(a: Features, b: Features, pairs_P2: np.ndarray) -> np.ndarray:
     """Wang et al. 2004, equation 13, with K1 = 0.01 and K2 = 0.03; only the cross moment belongs to the pair."""
     (a_maps, a_mean, a_square, a_var), (b_maps, b_mean, b_square, b_var) = a.moments, b.moments
     c1, c2 = (0.01 * _DATA_RANGE[a.view]) ** 2, (0.03 * _DATA_RANGE[a.view]) ** 2
