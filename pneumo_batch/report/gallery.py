@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from pneumo_batch.core import pairs, similarity, tables
+from pneumo_batch.core.wording import listed, method_name
 from pneumo_batch.report import overlays, selection
-from pneumo_batch.report.parts import listed, method_name, number
+from pneumo_batch.report.parts import number
 from pneumo_batch.report.source import Source
 
 _FILM_SIDE = 224

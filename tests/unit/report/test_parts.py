@@ -8,6 +8,3 @@ def test_number():
     assert parts.number(0.0) == "0.000"
     assert parts.number(7) == "7"
     assert parts.number(float("nan")) == parts.number(None) == "–"
-    assert parts.listed(["a", "b", "c"]) == "a, b and c"
-    assert parts.method_name("grad_cam") == "Grad-CAM"
-    assert parts.method_name("my.module:function") == "my.module:function"
