@@ -45,21 +45,16 @@ def test_what_holds_for_the_models_of_the_run_alone_is_said_so():
     assert "For these 12 models," in headline(methods, 12)
 
 
+NOTHING = "Maps of Saliency show nothing that true models agree on about a film: there is nothing to test."
+UNFIT = "Of maps of Saliency this run says nothing: its models do not meet the conditions of the test."
+
+
 @pytest.mark.parametrize(
     ("headroom", "expected"),
-    [
-        (
-            (-0.1, 0.2),
-            "Maps of Saliency show nothing that true models agree on about a film: there is nothing to test.",
-        ),
-        ((0.0, 0.0), "Maps of Saliency show nothing that true models agree on about a film: there is nothing to test."),
-        ((0.1, 0.2), "Of maps of Saliency this run says nothing: its models do not meet the conditions of the test."),
-        ((None, None), "Of maps of Saliency this run says nothing: its models do not meet the conditions of the test."),
-    ],
+    [((-0.1, 0.2), NOTHING), ((0.0, 0.0), NOTHING), ((0.1, 0.2), UNFIT), ((None, None), UNFIT)],
 )
 def test_invalid_by_its_maps_or_by_the_models(headroom, expected):
-    said = headline({"saliency": found("invalid", headroom=headroom)})
-    assert said == f"{expected} {'to test.' if 'nothing to' in said or 'show' in said else 'test.'}"
+    assert headline({"saliency": found("invalid", headroom=headroom)}) == expected
 
 
 def test_most_is_said_only_where_the_threshold_allows_it():
