@@ -93,7 +93,7 @@ def test_one_true_model_whose_maps_are_noise_leaves_nothing_reproducible(films):
 
 
 def test_models_that_look_elsewhere_on_every_film_are_not_thereby_sensitive(films):
-    """What the first rule took for sensitivity: true models share a place, random ones another, films decide the rest."""
+    """What the first rule took for sensitivity: true models share a place, random ones another, films do the rest."""
     rng = np.random.default_rng(5)
     place_2SS = 3 * smooth(rng, (2,))
     maps_NVSS = smooth(rng, (IMAGES, 1)) + 0.5 * smooth(rng, (IMAGES, len(VARIANTS)))
