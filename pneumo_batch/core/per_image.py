@@ -55,37 +55,48 @@ class PerImage:
     def kinds(self, cell: Cell) -> list[str]:
         return sorted({pair.kind for pair in self.scores[cell]})
 
-    def table(self, cell: Cell, kind: str, without: str | None = None) -> np.ndarray:
-        """(N, P) float64: the scores of one kind; `without` leaves out every pair in which that variant takes part."""
-        columns = [
-            scores_N
-            for pair, scores_N in sorted(self.scores[cell].items())
-            if pair.kind == kind and without not in (pair.variant_a, pair.variant_b)
-        ]
+    def pairs_of(self, cell: Cell, kind: str) -> list[ScoredPair]:
+        """The pairs of a kind, in the order of the columns of `table`."""
+        return sorted(pair for pair in self.scores[cell] if pair.kind == kind)
+
+    def table(self, cell: Cell, kind: str) -> np.ndarray:
+        """(N, P) float64: the scores of one kind."""
+        columns = [self.scores[cell][pair] for pair in self.pairs_of(cell, kind)]
         if not columns:
             return np.empty((len(self.labels_N), 0))
         return np.stack(columns, axis=1).astype(np.float64)
 
-    def means(self, cell: Cell, kind: str, without: str | None = None) -> np.ndarray:
+    def means(self, cell: Cell, kind: str) -> np.ndarray:
         """Means (N,) over the pairs of a kind, NaN where it has no defined pair on the image, or none at all."""
-        return row_means(self.table(cell, kind, without))
+        return row_means(self.table(cell, kind))
+
+    def means_without(self, cell: Cell, kind: str, variants: Sequence[str]) -> np.ndarray:
+        """(N, V): `means` over the pairs in which a variant takes no part, for each of V variants."""
+        kept_PV = np.array(
+            [[one not in (pair.variant_a, pair.variant_b) for one in variants] for pair in self.pairs_of(cell, kind)]
+        ).reshape(-1, len(variants))
+        table_NP = self.table(cell, kind)
+        defined_NP = ~np.isnan(table_NP)
+        counts_NV = defined_NP.astype(np.float64) @ kept_PV
+        sums_NV = np.where(defined_NP, table_NP, 0) @ kept_PV.astype(np.float64)
+        return np.divide(sums_NV, counts_NV, out=np.full(sums_NV.shape, np.nan), where=counts_NV > 0)
 
     def matrix(self, cell: Cell, kinds: Sequence[str], variants: Sequence[str], images_N: np.ndarray) -> np.ndarray:
         """Symmetric model-by-model similarity (V, V): means over the chosen images, then over both orders of a pair.
 
         NaN on the diagonal and where no image has a value.
         """
-        found: dict[frozenset[str], list[float]] = {}
-        for pair, scores_N in self.scores[cell].items():
-            if pair.kind in kinds:
-                value = row_means(scores_N[images_N].astype(np.float64)[None])[0]
-                found.setdefault(frozenset((pair.variant_a, pair.variant_b)), []).append(value)
-        table_VV = np.full((len(variants), len(variants)), np.nan)
-        for i, a in enumerate(variants):
-            for j, b in enumerate(variants):
-                if i != j and frozenset((a, b)) in found:
-                    table_VV[i, j] = np.mean(found[frozenset((a, b))])
-        return table_VV
+        place = {name: position for position, name in enumerate(variants)}
+        sums_VV, counts_VV = np.zeros((2, len(variants), len(variants)))
+        for kind in kinds:
+            means_P = row_means(self.table(cell, kind)[images_N].T)
+            for pair, value in zip(self.pairs_of(cell, kind), means_P, strict=True):
+                if pair.variant_a != pair.variant_b and {pair.variant_a, pair.variant_b} <= place.keys():
+                    at = place[pair.variant_a], place[pair.variant_b]
+                    for i, j in (at, at[::-1]):
+                        sums_VV[i, j] += value
+                        counts_VV[i, j] += 1
+        return np.divide(sums_VV, counts_VV, out=np.full(sums_VV.shape, np.nan), where=counts_VV > 0)
 
     def degenerate(self, cell: Cell) -> dict[str, int]:
         """By variant the number of images on which its own map has no similarity to anything."""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import scipy.stats
+import scipy.special
 
 from pneumo_batch.core import bootstrap, permutation
 from pneumo_batch.core.numbers import number
@@ -140,7 +140,7 @@ def combine(
     if total == 0:
         return Estimate(float(value), float(value), float(value), of_patients, None, sd)
     df = total**2 / (parts**2 / freedom).sum()
-    reach = scipy.stats.t.ppf((1 + level) / 2, df) * np.sqrt(total)
+    reach = scipy.special.stdtrit(df, (1 + level) / 2) * np.sqrt(total)
     return Estimate(float(value), float(value - reach), float(value + reach), of_patients, float(df), sd)
 
 
@@ -180,9 +180,10 @@ def _test(
 
 def _without_each(data: PerImage, cell: Cell, variants: Sequence[str]) -> np.ndarray:
     """The quantities (6, V) from the scores in which one of V models takes no part, for each of them."""
+    kinds_NV4 = np.stack([data.means_without(cell, kind, variants) for kind in KINDS], axis=-1)
     found_VQ = np.full((len(variants), len(QUANTITIES)), np.nan)
-    for position, variant in enumerate(variants):
-        kinds_N4 = np.stack([data.means(cell, kind, without=variant) for kind in KINDS], axis=1)
+    for position in range(len(variants)):
+        kinds_N4 = kinds_NV4[:, position]
         complete_N = ~np.isnan(kinds_N4).any(axis=1)
         if complete_N.any():
             found_VQ[position] = quantities(kinds_N4[complete_N].mean(axis=0))

@@ -30,6 +30,12 @@ def smooth(rng, shape=()):
     return scipy.ndimage.gaussian_filter(rng.standard_normal((*shape, SIZE, SIZE)), (*(0 for _ in shape), 5, 5))
 
 
+def standardised(maps):
+    """Mean 0 and, over the 8 x 8 regions that are compared, standard deviation 1."""
+    regions = maps.reshape(*maps.shape[:-2], 8, SIZE // 8, 8, SIZE // 8).mean(axis=(-3, -1))
+    return (maps - maps.mean(axis=(-2, -1), keepdims=True)) / regions.std(axis=(-2, -1), keepdims=True)
+
+
 def judge(films_NSS, maps_NVSS, method="planted"):
     """The verdict on maps of every image under every model."""
     ids = [f"test/image_{n:03}.png" for n in range(IMAGES)]
@@ -104,6 +110,25 @@ def test_models_that_look_elsewhere_on_every_film_are_not_thereby_sensitive(film
     assert found["numbers"]["difference"]["ci_low"] > 0.05
     assert found["numbers"]["everywhere"]["value"] > 0.7 * found["numbers"]["difference"]["value"]
     assert found["verdict"] == "insensitive"
+
+
+def test_the_label_share_of_a_mixture_rises_with_the_weight_of_what_was_learned(films):
+    """w of a map that true models share and random ones do not, 1 - w of the film's edges."""
+    rng = np.random.default_rng(6)
+    learned_NVSS = 0.5 * smooth(rng, (IMAGES, len(VARIANTS)))
+    learned_NVSS[:, : len(TRUE)] += smooth(rng, (IMAGES, 1))
+    learned_NVSS = standardised(learned_NVSS)
+    edges_N1SS = standardised(np.stack([similarity.sobel_edges(film_SS) for film_SS in films]))[:, None]
+    weights = (0.0, 0.25, 0.5, 0.75, 1.0)
+    # above 0: the magnitude of a sum depends on both signs
+    found = [judge(films, w * learned_NVSS + (1 - w) * edges_N1SS + 20) for w in weights]
+    shares = [one["numbers"]["share"]["value"] for one in found]
+    assert shares == sorted(set(shares))
+    assert shares[0] == 0
+    assert shares[-1] == pytest.approx(1, abs=0.05)
+    assert [one["verdict"] for one in found] == 2 * ["insensitive"] + 3 * ["sensitive"]
+    # three quarters edges: the first rule's d lies above its margin of 0.05 all the same
+    assert found[1]["numbers"]["difference"]["ci_low"] > 0.05
 
 
 def test_a_method_of_ones_own_that_ignores_the_model_is_insensitive(films, monkeypatch):
