@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pneumo_batch import terminal
-from pneumo_batch.layout import RECORD, REPORT, SUMMARY, VERDICT
+from pneumo_batch.core import wording
+from pneumo_batch.layout import FORMAT, RECORD, REPORT, SUMMARY, VERDICT
 from pneumo_batch.ledger import RunError
 from pneumo_batch.options import Requirement
 from pneumo_batch.pipeline import STAGES, Outcome
@@ -46,6 +47,9 @@ def show(outcome: Outcome) -> None:
 
 
 def _show_verdict(console: Console, run: Run) -> None:
+    if run.record["format"] == FORMAT:
+        verdict = run.verdict
+        console.print(Text(wording.headline(verdict["methods"], len(verdict["variants"])), style="bold"))
     for method, found in run.verdict["methods"].items():
         console.print(Text(f"{method}: {found['verdict']}", style="bold"))
         for line in [*found["reasons"], found.get("on_every_film"), found.get("read")]:

@@ -15,14 +15,17 @@ from pneumo_batch.run import Run
 
 
 def method(verdict, share, **more):
-    return {"verdict": verdict, "reasons": [f"It is [{verdict}]."], "numbers": {"share": share}, **more}
+    numbers = {"share": share, "headroom": {"ci_low": -0.1}}
+    about = {"verdict": verdict, "reasons": [f"It is [{verdict}]."], "threshold": 0.5, "for_these_models": None}
+    return {**about, "numbers": numbers, **more}
 
 
 VERDICT = {
+    "variants": {},
     "methods": {
         "grad_cam": method("sensitive", {"value": 0.951}, on_every_film="Everywhere: so.", read=None),
         "mine:map[x]": method("invalid", {"value": None}, on_every_film=None, read="Read the sign."),
-    }
+    },
 }
 
 
@@ -44,7 +47,9 @@ def printed(monkeypatch):
 
 def test_a_method_is_its_verdict_its_reasons_what_happens_everywhere_and_what_to_read(outcome, printed):
     display.show(outcome)
-    assert printed.getvalue().splitlines()[:6] == [
+    assert printed.getvalue().splitlines()[:7] == [
+        "Maps of Grad-CAM follow the labels. Maps of mine:map[x] show nothing that true models agree on about a film: there"
+        " is nothing to test.",
         "grad_cam: sensitive",
         "  It is [sensitive].",
         "  Everywhere: so.",

@@ -247,9 +247,9 @@ def test_self_pair_error_is_zero_without_a_defined_map_and_shows_a_broken_metric
     constant = Features(np.ones((2, 64, 64), dtype=np.float32), "signed", GRID)
     assert similarity.self_pair_error(constant, "ssim", "pixel") == 0
     features = Features(maps_of_every_sort(), "signed", GRID)
-    monkeypatch.setattr(similarity, "_overlap", lambda a, b, pairs_P2, *_: np.full(len(pairs_P2), 0.75))
+    monkeypatch.setattr(similarity, "_overlaps", lambda a, k, b: np.full((len(a), len(b)), 0.75))
     assert similarity.self_pair_error(features, "top10", "pixel") == 0.25
-    monkeypatch.setattr(similarity, "_overlap", lambda a, b, pairs_P2, *_: np.full(len(pairs_P2), np.nan))
+    monkeypatch.setattr(similarity, "_overlaps", lambda a, k, b: np.full((len(a), len(b)), np.nan))
     assert similarity.self_pair_error(features, "top10", "pixel") == np.inf
     tiny = Features(maps_of_every_sort((8, 8)), "signed", GRID)
     assert similarity.self_pair_error(tiny, "ssim", "pixel") == 0
