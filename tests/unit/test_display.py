@@ -48,8 +48,8 @@ def printed(monkeypatch):
 def test_a_method_is_its_verdict_its_reasons_what_happens_everywhere_and_what_to_read(outcome, printed):
     display.show(outcome)
     assert printed.getvalue().splitlines()[:7] == [
-        "Maps of Grad-CAM follow the labels. Maps of mine:map[x] show nothing that true models agree on about a film: there"
-        " is nothing to test.",
+        "Maps of Grad-CAM follow the labels. Maps of mine:map[x] show nothing that true models agree on about a film:"
+        " there is nothing to test.",
         "grad_cam: sensitive",
         "  It is [sensitive].",
         "  Everywhere: so.",
