@@ -31,7 +31,7 @@ def audit(roots: Sequence[str], manifest_file: str | None) -> Audit:
         listing, _ = index.read_manifest(manifest_file, images, None)
     else:
         listing, _ = manifest.discover(images, None)
-    return auditing.audit(*manifest.inspect_batch(listing, images))
+    return auditing.audit(*manifest.inspect_batch(listing, images), listing)
 
 
 def show(found: Audit, root: str) -> None:
@@ -54,7 +54,9 @@ def show(found: Audit, root: str) -> None:
     patients = ", ".join(f"{split} {count}" for split, count in found.patients.items())
     duplicates = ", ".join(f"{name} {count}" for name, count in found.duplicates.items())
     console.print("", counts, "", sizes, "", modes, "", sep="\n")
+    rules = ", ".join(f"{rule} {count}" for rule, count in found.patient_rules.items())
     console.print(f"patients: {patients}; in train or val and in test too: {found.patient_overlap}")
+    console.print(f"patients told by: {rules}")
     console.print(f"byte-identical: {duplicates}")
     for line in found.errors:
         console.print(f"error: {line}", markup=False)
