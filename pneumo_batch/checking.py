@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from pneumo_batch import provenance, terminal
 from pneumo_batch.config import Job
 from pneumo_batch.core import audit as auditing
@@ -37,17 +35,17 @@ def audit(roots: Sequence[str], manifest_file: str | None) -> Audit:
 def show(found: Audit, root: str) -> None:
     """The audit as tables on stdout."""
     console = terminal.console()
-    console.print(f"{root}: {found.images} images, {sum(found.quarantined.values())} unreadable", markup=False)
-    counts = Table("split", "class", "subtype", "images", box=None, pad_edge=False)
+    console.print(f"{root}: {found.images} images, {sum(found.quarantined.values())} unreadable")
+    counts = terminal.table("split", "class", "subtype", "images")
     for split, by_class in found.counts.items():
         for name, by_subtype in by_class.items():
             for subtype, images in by_subtype.items():
                 counts.add_row(split, name, subtype, str(images))
-    sizes = Table("class", "", "least", "median", "most", box=None, pad_edge=False)
+    sizes = terminal.table("class", "", "least", "median", "most")
     for name, by_quantity in found.sizes.items():
         for quantity, values in by_quantity.items():
             sizes.add_row(name, quantity, *(f"{value:g}" for value in values.values()))
-    modes = Table("class", "mode", "images", box=None, pad_edge=False)
+    modes = terminal.table("class", "mode", "images")
     for name, by_mode in found.modes.items():
         for mode, images in by_mode.items():
             modes.add_row(name, mode, str(images))
@@ -59,9 +57,9 @@ def show(found: Audit, root: str) -> None:
     console.print(f"patients told by: {rules}")
     console.print(f"byte-identical: {duplicates}")
     for line in found.errors:
-        console.print(f"error: {line}", markup=False)
+        console.print(f"error: {line}")
     for line in found.warnings:
-        console.print(f"warning: {line}", markup=False)
+        console.print(f"warning: {line}")
     if not found.errors and not found.warnings:
         console.print("nothing to complain about")
 
@@ -80,9 +78,8 @@ def machine(job: Job | None) -> list[dict[str, Any]]:
 def show_machine(checks: list[dict[str, Any]]) -> None:
     console = terminal.console()
     for item in checks:
-        mark = "[green]ok[/green]  " if item["ok"] else "[red]fail[/red]"
-        console.print(f"{mark} {item['check']:<10}", end="")
-        console.print(item["found"], markup=False)
+        console.print("ok  " if item["ok"] else "fail", style="green" if item["ok"] else "red", end="")
+        console.print(f" {item['check']:<10}{item['found']}")
 
 
 def _check(name: str, ok: bool, found: str) -> dict[str, Any]:

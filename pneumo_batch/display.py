@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from pneumo_batch import terminal
 from pneumo_batch.layout import RECORD, REPORT, SUMMARY, VERDICT
@@ -44,7 +43,7 @@ def show(outcome: Outcome) -> None:
 
 def _show_verdict(console: Console, run: Run) -> None:
     for method, found in run.verdict["methods"].items():
-        console.print(f"[bold]{method}: {found['verdict']}[/bold]")
+        console.print(f"{method}: {found['verdict']}", style="bold")
         for reason in found["reasons"]:
             console.print(f"  {reason}")
 
@@ -60,7 +59,7 @@ def show_status(run: Run) -> None:
         counts = "  ".join(f"{key} {value}" for key, value in stage.get("counts", {}).items())
         console.print(f"  {name:<10} {stage['status']:<12}{seconds}  {counts}".rstrip())
     if record["error"]:
-        console.print(f"error: {record['error']['type']}: {record['error']['message']}", markup=False)
+        console.print(f"error: {record['error']['type']}: {record['error']['message']}")
 
 
 def state(run: Run) -> str:
@@ -100,7 +99,7 @@ def show_rows(found: list[dict[str, Any]], folder: str) -> None:
     if not found:
         console.print(f"no runs in {folder}")
         return
-    table = Table("run", "status", "updated", "attributed", "verdicts", box=None, pad_edge=False)
+    table = terminal.table("run", "status", "updated", "attributed", "verdicts")
     for row in found:
         verdicts = ", ".join(f"{method}: {verdict}" for method, verdict in row["verdicts"].items())
         table.add_row(row["run_dir"], row["status"], row["updated"], str(row["counts"].get("attributed", "")), verdicts)

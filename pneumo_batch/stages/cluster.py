@@ -16,7 +16,7 @@ import psutil
 from pneumo_batch import config, terminal
 from pneumo_batch.layout import RECORD
 from pneumo_batch.run import Run
-from pneumo_batch.stages import quiet
+from pneumo_batch.stages import places, quiet
 
 # Read by Ray when it is imported or starts its workers.
 _ENVIRONMENT = {
@@ -168,10 +168,14 @@ def _start(quiet: dict[str, Any]) -> None:
     """Start Ray here; once more where the machine was too busy to start its processes in the time Ray gives them."""
     import ray
 
+    folder = places.temporary_folder()
+    if secret := places.token():
+        os.environ["RAY_AUTH_TOKEN"] = secret
     for last in (False, True):
         try:
             ray.init(
                 address="local",
+                _temp_dir=folder,
                 num_cpus=usable_cpus() + SPARE_CPUS,
                 include_dashboard=False,
                 object_store_memory=_object_store_bytes(),

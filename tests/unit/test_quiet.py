@@ -10,8 +10,9 @@ STAMP = "[2026-11-26 11:11:20,096 E 5037 5037]"
 RAYLET = "\x1b[33m(raylet)\x1b[0m"  # as Ray prints it, in colour where there is none
 NOISE = (
     f"{STAMP} core_worker.cc:2465: Actor with class name: 'MapWorker(MapBatches(Attributor))' and ID: '38c0' has"
-    " constructor arguments in the object store and max_restarts > 0. If the arguments in the object store go out of scope or are"
-    " lost, the actor restart will fail. See https://github.com/ray-project/ray/issues/53727 for more details.",
+    " constructor arguments in the object store and max_restarts > 0. If the arguments in the object store go out of"
+    " scope or are lost, the actor restart will fail. See https://github.com/ray-project/ray/issues/53727 for more"
+    " details.",
     f"{STAMP} actor_task_submitter.cc:186: Failed to reconstruct actor. Error message: Invalid: Actor is permanently"
     " dead. actor_id=38c0",
     f"{STAMP} (driver) actor_task_submitter.cc:186: Failed to reconstruct actor. Error message: Actor is permanently"
