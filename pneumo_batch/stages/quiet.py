@@ -23,6 +23,7 @@ _NOISE = re.compile(
     rb"(?:A worker died or was killed while executing a task by an unexpected system error"
     rb"|Task .* failed\. There are .* remaining, so the task will be retried)"
 )
+_END_SECONDS = 5
 _BEGINNINGS = (b"[", b"(", b"\x1b")
 
 
@@ -30,7 +31,7 @@ _BEGINNINGS = (b"[", b"(", b"\x1b")
 def filtered() -> Iterator[None]:
     """While the block runs, descriptor 2 leads through the filter, and what is printed to stdout goes to stderr.
 
-    After an interruption the descriptor stays as it is, for the process to end with.
+    After an interruption all of this stays, for the process to end with.
     """
     real = os.dup(2)
     command = [sys.executable, "-I", "-S", __file__]
@@ -40,31 +41,32 @@ def filtered() -> Iterator[None]:
     assert process.stdin is not None
     os.dup2(process.stdin.fileno(), 2)
     process.stdin.close()
-    try:
-        with _streams(real):
+    with contextlib.ExitStack() as undo:
+        undo.callback(_end, process, real)
+        _divert(real, undo)
+        try:
             yield
-    except Exception:
-        _end(process, real)
-        raise
-    _end(process, real)
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                undo.pop_all()
+            raise
 
 
-@contextlib.contextmanager
-def _streams(real: int) -> Iterator[None]:
-    """Python's stderr goes to the terminal itself, for which progress bars look; where it is somebody's, it stays."""
+def _divert(real: int, undo: contextlib.ExitStack) -> None:
+    """Python's stderr to the terminal itself, for which progress bars look, and stdout to the filter.
+
+    stdout is for the results of a command, and Ray prints warnings there. A stderr that is somebody's, as in a
+    notebook, stays, and has the warnings too.
+    """
+    filtered = sys.stderr
     try:
         original = sys.stderr.fileno() == 2
     except (OSError, ValueError):  # captured in memory
         original = False
-    # stdout is for the results of a command, and Ray prints warnings there
-    if not original:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-        return
-    with _text(real) as stderr, _text(2) as filtered, contextlib.ExitStack() as stack:
-        stack.enter_context(contextlib.redirect_stderr(stderr))
-        stack.enter_context(contextlib.redirect_stdout(filtered))
-        yield
+    if original:
+        filtered = undo.enter_context(_text(2))
+        undo.enter_context(contextlib.redirect_stderr(undo.enter_context(_text(real))))
+    undo.enter_context(contextlib.redirect_stdout(filtered))
 
 
 def _text(descriptor: int) -> TextIO:
@@ -75,7 +77,8 @@ def _text(descriptor: int) -> TextIO:
 def _end(process: "subprocess.Popen[bytes]", real: int) -> None:
     os.dup2(real, 2)
     os.close(real)
-    process.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):  # who inherited the descriptor may write on
+        process.wait(_END_SECONDS)
 
 
 def main() -> None:
