@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from pneumo_batch import terminal
 from pneumo_batch.core import wording
@@ -49,12 +47,12 @@ def show(outcome: Outcome) -> None:
 def _show_verdict(console: Console, run: Run) -> None:
     if run.record["format"] == FORMAT:
         verdict = run.verdict
-        console.print(Text(wording.headline(verdict["methods"], len(verdict["variants"])), style="bold"))
+        console.print(wording.headline(verdict["methods"], len(verdict["variants"])), style="bold")
     for method, found in run.verdict["methods"].items():
-        console.print(Text(f"{method}: {found['verdict']}", style="bold"))
+        console.print(f"{method}: {found['verdict']}", style="bold")
         for line in [*found["reasons"], found.get("on_every_film"), found.get("read")]:
             if line:
-                console.print(Text(f"  {line}"))
+                console.print(f"  {line}")
 
 
 def show_status(run: Run) -> None:
@@ -68,7 +66,7 @@ def show_status(run: Run) -> None:
         counts = "  ".join(f"{key} {value}" for key, value in stage.get("counts", {}).items())
         console.print(f"  {name:<10} {stage['status']:<12}{seconds}  {counts}".rstrip())
     if record["error"]:
-        console.print(f"error: {record['error']['type']}: {record['error']['message']}", markup=False)
+        console.print(f"error: {record['error']['type']}: {record['error']['message']}")
 
 
 def state(run: Run) -> str:
@@ -115,12 +113,11 @@ def show_rows(found: list[dict[str, Any]], folder: str) -> None:
     if not found:
         console.print(f"no runs in {folder}")
         return
-    table = Table("run", "status", "updated", "attributed", "verdicts", box=None, pad_edge=False)
+    table = terminal.table("run", "status", "updated", "attributed", "verdicts")
     for row in found:
         verdicts = ", ".join(
             f"{method}: {verdict}" + ("" if row["shares"][method] is None else f" (L {row['shares'][method]:.2f})")
             for method, verdict in row["verdicts"].items()
         )
-        cells = (row["run_dir"], row["status"], row["updated"], str(row["counts"].get("attributed", "")), verdicts)
-        table.add_row(*map(Text, cells))
+        table.add_row(row["run_dir"], row["status"], row["updated"], str(row["counts"].get("attributed", "")), verdicts)
     console.print(table)

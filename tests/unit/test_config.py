@@ -148,6 +148,11 @@ def test_unreadable_job_files_say_why(tmp_path):
         jobfile.load(broken)
 
 
+def test_a_byte_order_mark_before_the_job_is_none_of_it(tmp_path):
+    (tmp_path / "job.toml").write_bytes(b'\xef\xbb\xbfname = "mine"\n[data]\nroot = "films"\n')
+    assert jobfile.load(tmp_path / "job.toml").name == "mine"
+
+
 def test_overrides_take_toml_values_and_bare_words(tmp_path):
     path = tmp_path / "job.toml"
     path.write_text('name = "job"\n')

@@ -1,13 +1,11 @@
 """What the terminal says of a verdict, and how a required one ends."""
 
-import io
 import json
 
 import pytest
 from click.testing import CliRunner
-from rich.console import Console
 
-from pneumo_batch import cli, display, terminal
+from pneumo_batch import cli, display
 from pneumo_batch.layout import FORMAT
 from pneumo_batch.options import Requirement
 from pneumo_batch.pipeline import Outcome
@@ -38,16 +36,9 @@ def outcome(tmp_path):
     return Outcome(run, worked=True, complete=True)
 
 
-@pytest.fixture
-def printed(monkeypatch):
-    sink = io.StringIO()
-    monkeypatch.setattr(terminal, "console", lambda: Console(file=sink, width=200))
-    return sink
-
-
-def test_a_method_is_its_verdict_its_reasons_what_happens_everywhere_and_what_to_read(outcome, printed):
+def test_a_method_is_its_verdict_its_reasons_what_happens_everywhere_and_what_to_read(outcome, capsys):
     display.show(outcome)
-    assert printed.getvalue().splitlines()[:7] == [
+    assert capsys.readouterr().out.splitlines()[:7] == [
         "Maps of Grad-CAM follow the labels. Maps of mine:map[x] show nothing that true models agree on about a film:"
         " there is nothing to test.",
         "grad_cam: sensitive",
@@ -59,14 +50,15 @@ def test_a_method_is_its_verdict_its_reasons_what_happens_everywhere_and_what_to
     ]
 
 
-def test_a_list_of_runs_has_shares_beside_verdicts(outcome, printed):
+def test_a_list_of_runs_has_shares_beside_verdicts(outcome, capsys):
     folder = str(outcome.run.path).rpartition("/")[0]
     (row,) = display.rows(folder)
     assert row["verdicts"] == {"grad_cam": "sensitive", "mine:map[x]": "invalid"}
     assert row["shares"] == {"grad_cam": 0.951, "mine:map[x]": None}
     display.show_rows([row], folder)
-    assert "grad_cam: sensitive (L 0.95), mine:map[x]: invalid" in printed.getvalue()
-    assert "old [1]" in printed.getvalue()
+    shown = capsys.readouterr().out
+    assert "grad_cam: sensitive (L 0.95), mine:map[x]: invalid" in shown
+    assert "old [1]" in shown
 
 
 @pytest.mark.parametrize(
