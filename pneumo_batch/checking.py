@@ -28,10 +28,10 @@ def audit(roots: Sequence[str], manifest_file: str | None) -> Audit:
     if manifest_file:
         from pneumo_batch.stages import index
 
-        listing, _ = index.read_manifest(manifest_file, images, None)
+        found = index.read_manifest(manifest_file, images, None)
     else:
-        listing, _ = manifest.discover(images, None)
-    return auditing.audit(*manifest.inspect_batch(listing, images))
+        found = manifest.inventory(images, None)
+    return auditing.audit(*manifest.inspect_batch(found.listing, images), passed_over=found.passed_over)
 
 
 def show(found: Audit, root: str) -> None:
@@ -56,6 +56,9 @@ def show(found: Audit, root: str) -> None:
     console.print("", counts, "", sizes, "", modes, "", sep="\n")
     console.print(f"patients: {patients}; in train or val and in test too: {found.patient_overlap}")
     console.print(f"byte-identical: {duplicates}")
+    for counted, what in ((found.quarantined, "rejected"), (found.passed_over, "passed over")):
+        for kind, images in counted.items():
+            console.print(f"{what}: {images} x {kind}", markup=False)
     for line in found.errors:
         console.print(f"error: {line}", markup=False)
     for line in found.warnings:
