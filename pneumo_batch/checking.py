@@ -26,10 +26,11 @@ def audit(roots: Sequence[str], manifest_file: str | None) -> Audit:
     if manifest_file:
         from pneumo_batch.stages import index
 
-        listing, _ = index.read_manifest(manifest_file, images, None)
+        found = index.read_manifest(manifest_file, images, None)
     else:
-        listing, _ = manifest.discover(images, None)
-    return auditing.audit(*manifest.inspect_batch(listing, images), listing)
+        found = manifest.inventory(images, None)
+    inspected = manifest.inspect_batch(found.listing, images)
+    return auditing.audit(*inspected, found.listing, passed_over=found.passed_over)
 
 
 def show(found: Audit, root: str) -> None:
@@ -56,6 +57,9 @@ def show(found: Audit, root: str) -> None:
     console.print(f"patients: {patients}; in train or val and in test too: {found.patient_overlap}")
     console.print(f"patients told by: {rules}")
     console.print(f"byte-identical: {duplicates}")
+    for counted, what in ((found.quarantined, "rejected"), (found.passed_over, "passed over")):
+        for kind, images in counted.items():
+            console.print(f"{what}: {images} x {kind}", markup=False)
     for line in found.errors:
         console.print(f"error: {line}")
     for line in found.warnings:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import tomli_w
 
 from pneumo_batch import config, jobfile, provenance
-from pneumo_batch.core import tables
+from pneumo_batch.core import answers, tables
 from pneumo_batch.core.roots import Roots
 from pneumo_batch.layout import (
     CASCADE_SUMMARY,
@@ -163,6 +163,14 @@ class Run(Ledger):
     def model_record(self, variant: str) -> dict[str, Any]:
         """The content of model.json."""
         return self.store.read_json(self._need(f"models/{variant}/model.json", "train"))
+
+    def unanswered(self) -> dict[str, str]:
+        """The images that some variant has no finite number for, and why: no predictions table has them."""
+        return {
+            image_id: answers.no_answer(name, value)
+            for name in self.variants()
+            for image_id, value in self.model_record(name).get("unanswered", {}).items()
+        }
 
     def model(self, variant: str) -> "torch.nn.Module":
         """The trained network in eval mode on the CPU."""

@@ -1,7 +1,7 @@
 """What can be learnt of a data set before training on it: its composition, and what would spoil a result."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +9,12 @@ import pandas as pd
 import pyarrow as pa
 from scipy.stats import mannwhitneyu
 
-from pneumo_batch.core import patients
+from pneumo_batch.core import looks, patients
 
 # From here on a plain accuracy misleads, and the report says so.
 IMBALANCE = 2.0
 LEAK = "lie in both"  # an error that data.allow_leaks lets pass has these words
+_NAMED = 5  # rejected images, in one line
 # Shape alone should hardly tell the class; the maps of a network that uses it point at the padding.
 SHAPE_AUROC = 0.7
 
@@ -26,7 +27,8 @@ class Audit:
     median and maximum of `width`, `height`, `aspect` (width / height); `modes[class][mode]` are images; `duplicates`
     counts groups of byte-identical images and the images in them; `patients[split]` counts patients and
     `patient_overlap` those of train or val who are also in test; `patient_rules[rule]` counts patients by what told
-    them, where the listing is known; `quarantined[reason]` are images.
+    them, where the listing is known; `quarantined[reason]` are images, `passed_over[kind]` files that were not taken
+    for images of the set.
     """
 
     errors: list[str]
@@ -40,13 +42,20 @@ class Audit:
     patient_overlap: int
     patient_rules: dict[str, int]
     quarantined: dict[str, int]
+    passed_over: dict[str, int]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return dataclasses.asdict(self)
 
 
-def audit(manifest: pa.Table, quarantine: pa.Table, listing: pa.Table | None = None) -> Audit:
+def audit(
+    manifest: pa.Table,
+    quarantine: pa.Table,
+    listing: pa.Table | None = None,
+    *,
+    passed_over: Mapping[str, int] | None = None,
+) -> Audit:
     """Audits manifest rows (schema MANIFEST), before or after a validation split was carved, and what was rejected.
 
     `listing` (schema manifest.LISTING) tells by which rules the patients were found.
@@ -68,7 +77,9 @@ def audit(manifest: pa.Table, quarantine: pa.Table, listing: pa.Table | None = N
         *_mode_warnings(images),
         *_shape_warning(images),
         *_imbalance_warning(images),
+        *looks.warnings(images),
         *_quarantine_warning(rejected, len(images)),
+        *_passed_over_warning(passed_over or {}),
     ]
     return Audit(
         errors=errors,
@@ -82,6 +93,7 @@ def audit(manifest: pa.Table, quarantine: pa.Table, listing: pa.Table | None = N
         patient_overlap=len(overlap),
         patient_rules=_patient_rules(images, listing),
         quarantined=_tally(rejected["reason"]),
+        passed_over=dict(sorted((passed_over or {}).items())),
     )
 
 
@@ -238,6 +250,19 @@ def _imbalance_warning(images: pd.DataFrame) -> list[str]:
 def _quarantine_warning(rejected: pd.DataFrame, usable: int) -> list[str]:
     if rejected.empty:
         return []
-    first = rejected.sort_values("image_id").iloc[0]
-    total = usable + len(rejected)
-    return [f"{len(rejected)} of {total} images rejected, such as {first['image_id']}: {first['reason']}"]
+    films = named(list(rejected[["image_id", "reason"]].itertuples(index=False, name=None)))
+    return [f"{len(rejected)} of {usable + len(rejected)} images rejected: {films}"]
+
+
+def named(rejected: Sequence[tuple[str, str]]) -> str:
+    """Images that are left out, (id, reason) each, in a line: the first few by name."""
+    films = "; ".join(f"{image_id}: {reason}" for image_id, reason in sorted(rejected)[:_NAMED])
+    return f"{films}; and {len(rejected) - _NAMED} more" if len(rejected) > _NAMED else films
+
+
+def _passed_over_warning(passed_over: Mapping[str, int]) -> list[str]:
+    if not passed_over:
+        return []
+    total = sum(passed_over.values())
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(passed_over.items()))
+    return [f"{total} {'file was' if total == 1 else 'files were'} passed over: {kinds}"]

@@ -34,6 +34,17 @@ class Root(NamedTuple):
             path, fs = fs.base_path + path, fs.base_fs
         return Path(path) if isinstance(fs, pafs.LocalFileSystem) else None
 
+    def head(self, name: str, size: int) -> bytes:
+        """The first bytes of a file below the folder; none where it cannot be read, or is a link out of it."""
+        folder = self.local()
+        try:
+            if folder is not None and leaves(folder, name):
+                return b""
+            with self.fs.open_input_file(str(PurePosixPath(self.path) / name)) as file:
+                return file.read(size)
+        except OSError:
+            return b""
+
 
 @dataclass(frozen=True)
 class Roots:

@@ -18,6 +18,9 @@ MANIFEST = pa.schema(
         pa.field("mode", pa.string(), nullable=False),
         pa.field("bytes", pa.int64(), nullable=False),
         pa.field("sha256", pa.string(), nullable=False),
+        pa.field("gray_low", pa.int16()),  # percentiles 1 and 99 of the gray values, 0 to 255
+        pa.field("gray_high", pa.int16()),
+        pa.field("cells", pa.binary(64)),  # means of 8 x 8 cells of the film, one byte each, row by row
     ]
 )
 

@@ -87,7 +87,7 @@ def check_model(name: str, wanted: Iterable[str], run: Run) -> None:
     except SafetensorError as error:
         raise RuntimeError(f"models/{name}/model.safetensors is damaged: {error}") from error
     predicted = staging.rows_by_image(run.store, f"models/{name}/predictions.parquet")
-    staging.check_balance(wanted, predicted, [], f"predictions of {name}")
+    staging.check_balance(wanted, predicted, run.unanswered(), f"predictions of {name}")
 
 
 def _attribute(job: Job, run: Run) -> None:

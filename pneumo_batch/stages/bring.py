@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 
 from pneumo_batch.config import Job, JobError, VariantSpec
-from pneumo_batch.core import checkpoints, evaluation, networks, pretrained, programs
+from pneumo_batch.core import answers, checkpoints, evaluation, networks, pretrained, programs
 from pneumo_batch.core.images import Preprocess, Split, named_normalisation
 from pneumo_batch.layout import PROGRAM, STAGING
 from pneumo_batch.run import Run
@@ -108,6 +108,7 @@ def _write(spec: VariantSpec, run: Run, images: Images, model: judge.Model, logi
         "checkpoint": Path(spec.checkpoint).name,
         **evaluation.measure(logits, labels),
         "memorised": None,  # a random variant's labels stayed where it was trained
+        "unanswered": answers.unanswered(images.rows, logits),
     }
     folder = f"{STAGING}/models/{spec.name}"
     run.store.write_bytes(f"{folder}/model.safetensors", model.weights)

@@ -11,7 +11,7 @@ import ray.data
 
 from pneumo_batch.config import Job
 from pneumo_batch.core import tables
-from pneumo_batch.core.images import Preprocess, Split
+from pneumo_batch.core.images import Preprocess, RejectedImage, Split
 from pneumo_batch.core.roots import DataError, Roots
 from pneumo_batch.layout import STAGING
 from pneumo_batch.run import Run
@@ -67,27 +67,44 @@ def moments(pixels_NHW: np.ndarray) -> tuple[float, float]:
 def decoder(run: Run, variant: str, board: Any) -> Callable[[pa.Table], pa.Table]:
     """A function that adds the column `pixels` to manifest rows, as a variant's network takes them.
 
-    An image that cannot be read leaves the batch and a note why (`rejected`).
+    An image that cannot be read, or that a variant has no number for, leaves the batch and a note why (`rejected`).
     """
-    store, images, preprocess = run.store, run.images, run.preprocess(variant)
+    store, images, preprocess, unanswered = run.store, run.images, run.preprocess(variant), run.unanswered()
 
     def decode(batch: pa.Table) -> pa.Table:
-        kept, arrays = [], []
         with guard.batch(board, batch["image_id"].to_pylist()) as guarded:
-            for position, row in enumerate(batch.to_pylist()):
-                try:
-                    guarded.begin(row["image_id"])
-                    arrays.append(read_pixels(images, row, preprocess))
-                    kept.append(position)
-                except (OSError, ValueError) as error:
-                    reject(store, row, str(error))
-        side = preprocess.size
-        pixels_BHW = np.stack(arrays) if arrays else np.empty((0, side, side), np.uint8)
-        column = pa.FixedShapeTensorArray.from_numpy_ndarray(pixels_BHW)
-        names = [field.name for field in tables.IDENTITY] + ["split"]
-        return batch.take(pa.array(kept, pa.int64())).select(names).append_column("pixels", column)
+
+            def begin(image_id: str) -> None:
+                guarded.begin(image_id)
+                if image_id in unanswered:
+                    raise RejectedImage(unanswered[image_id])
+
+            return decode_task(batch, images, preprocess, store, begin)
 
     return decode
+
+
+def decode_task(
+    batch: pa.Table,
+    images: Roots,
+    preprocess: Preprocess,
+    store: Store,
+    before: Callable[[str], None] = lambda _image_id: None,
+) -> pa.Table:
+    """One batch of `decoder`; `before` is called with each id and may raise RejectedImage."""
+    kept, arrays = [], []
+    for position, row in enumerate(batch.to_pylist()):
+        try:
+            before(row["image_id"])
+            arrays.append(read_pixels(images, row, preprocess))
+            kept.append(position)
+        except (OSError, ValueError) as error:
+            reject(store, row, str(error))
+    side = preprocess.size
+    pixels_BHW = np.stack(arrays) if arrays else np.empty((0, side, side), np.uint8)
+    column = pa.FixedShapeTensorArray.from_numpy_ndarray(pixels_BHW)
+    names = [field.name for field in tables.IDENTITY] + ["split"]
+    return batch.take(pa.array(kept, pa.int64())).select(names).append_column("pixels", column)
 
 
 def read_pixels(images: Roots, row: dict[str, Any], preprocess: Preprocess) -> np.ndarray:
@@ -106,5 +123,5 @@ def reject(store: Store, row: dict[str, Any], reason: str) -> None:
 
 
 def rejected(store: Store) -> list[dict[str, str]]:
-    """Quarantine rows of the images that could not be read while attributing."""
+    """Quarantine rows of the images that could not be read or explained while attributing."""
     return [store.read_json(name) for name in store.files(REJECTED, ".json")]

@@ -50,7 +50,7 @@ def survey(job: Job) -> Survey:
         images = {"train": job.phantom.train, "test": job.phantom.test}
         classes = ["BACTERIA", NORMAL, "VIRUS"] if job.data.classes == manifest.BY_SUBTYPE else [NORMAL, PNEUMONIA]
         return Survey(jobfile.fingerprint(job, contents), classes, images)
-    listing, classes = index.discover(job, open_roots(job.data.root))
+    listing, classes, _ = index.discover(job, open_roots(job.data.root))
     if not job.data.grows:  # else images may join a run
         contents["data"] = manifest.listing_digest(listing)
         if job.data.manifest:

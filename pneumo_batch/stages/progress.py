@@ -12,6 +12,7 @@ import ray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pneumo_batch import terminal
+from pneumo_batch.run import Run
 from pneumo_batch.stages.desk import Desk
 
 _POLL_SECONDS = 0.5
@@ -47,6 +48,13 @@ class Board:
     def desk(self, method: str, *arguments: Any) -> Any:
         """Call a method of the desk."""
         return getattr(self._desk, method)(*arguments)
+
+
+def warn(run: Run, stage: str, line: str) -> None:
+    """Tell the user and the record what weakens a result."""
+    if not terminal.logs_json():  # which shows every event
+        terminal.say(f"warning: {line}")
+    run.event("warning", stage=stage, message=line)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ import ray.train.torch
 
 from pneumo_batch.config import Job
 from pneumo_batch.core import (
+    answers,
     checkpoints,
     evaluation,
     manifest,
@@ -191,6 +192,7 @@ class _Reporter:
             "memorised": self.trainer.memorised,
             "label_agreement": agreement,
             "majority": float(np.bincount(splits["train"].labels_N).max() / len(splits["train"])),
+            "unanswered": answers.unanswered(self.common.rows, logits),
         }
         if self._first:
             self._commit(logits, measured)
