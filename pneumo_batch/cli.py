@@ -61,6 +61,7 @@ def _explain(error: Exception) -> int:
     """One line for what the user can change; the traceback for what only we can."""
     from pneumo_batch.config import JobError
     from pneumo_batch.core.folders import DataError
+    from pneumo_batch.integrity import DamagedError
     from pneumo_batch.ledger import RunBusyError, RunError
 
     cause = _root_cause(error)
@@ -69,6 +70,7 @@ def _explain(error: Exception) -> int:
         (DataError, EXIT_DATA),
         (RunBusyError, EXIT_BUSY),
         (RunError, EXIT_USAGE),
+        (DamagedError, EXIT_DATA),
     ):
         if isinstance(cause, kind):
             return complain(str(cause), code)
@@ -112,6 +114,7 @@ for command in (
     runs.status,
     runs.list_runs,
     runs.report,
+    runs.verify,
     runs.clean,
     exchange.export,
     exchange.track,
