@@ -120,6 +120,5 @@ def test_a_clock_that_goes_back(brought, untouched, tmp_path):
     future = time.time() + 3600
     for path in Path(run.path).rglob("*"):
         os.utime(path, (future, future))
-    record = run.record
-    run.store.write_json("run.json", {**record, "created": "2199-01-01T00:00:00Z", "updated": "2199-01-01T00:00:00Z"})
+    run.update_record(created="2199-01-01T00:00:00Z")
     assert_same_results(completed(brought, tmp_path / "run"), untouched)
