@@ -70,10 +70,11 @@ def _explain(error: Exception) -> int:
         (DataError, EXIT_DATA),
         (RunBusyError, EXIT_BUSY),
         (RunError, EXIT_USAGE),
-        (DamagedError, EXIT_DATA),
     ):
         if isinstance(cause, kind):
             return complain(str(cause), code)
+    if isinstance(cause, DamagedError):
+        return complain(f"{cause}; pneumo-batch verify --reopen lets the next run compute it again", EXIT_DATA)
     if isinstance(cause, OSError) and cause.errno is not None:  # full or read-only disks, lost mounts
         place = f"{cause.filename}: " if cause.filename is not None else ""
         return complain(place + (cause.strerror or os.strerror(cause.errno)).splitlines()[0], EXIT_ERROR)
