@@ -10,15 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pneumo_batch import terminal
 from pneumo_batch.core import pairs, similarity, tables
 from pneumo_batch.report import overlays, selection
 from pneumo_batch.report.parts import listed, method_name, number
 from pneumo_batch.report.source import Source
 
 _FILM_SIDE = 224
-_FILMS = "report/films.json"  # for a page that is built again without them
-_KEPT = "The images cannot be read any more; the gallery shows the films of the report before."
 _BYTES = 7_000_000  # of maps, of the 15 MB that a page may weigh
 _BYTES_PER_PIXEL = 1.0  # of a palette PNG of noise, written in base64: measured 0.7 to 1.0
 _SIDES = (48, 192)
@@ -69,7 +66,7 @@ def build(source: Source) -> Gallery:
     chosen = selection.choose(source)
     true, random = source.true[:_MOST_VARIANTS], source.random[:_MOST_VARIANTS]
     maps = _Maps(source, list(chosen), true, random)
-    films = _films(source, list(chosen))
+    films = source.films.read(list(chosen), _FILM_SIDE)
     facts = _Facts(source, list(chosen))
     about = source.manifest.set_index("image_id")
     cases = [
@@ -78,7 +75,7 @@ def build(source: Source) -> Gallery:
             class_name=about.loc[image_id, "class_name"],
             about=_about(about.loc[image_id]),
             rules=rules,
-            film=films.get(image_id),
+            film=overlays.film(films[image_id]) if image_id in films else None,
             predictions=[facts.prediction(image_id, name) for name in source.variants],
             rows=[maps.row(image_id, method, facts) for method in source.methods],
         )
@@ -87,21 +84,7 @@ def build(source: Source) -> Gallery:
     rules = list(dict.fromkeys(rule for case in cases for rule in case.rules))
     classes = [name for name in source.classes if any(case.class_name == name for case in cases)]
     gradients = {name: overlays.gradient(name) for name in (overlays.DIVERGING, overlays.SEQUENTIAL)}
-    notes = _notes(source, maps)
-    if source.films.problem:
-        notes.append(_KEPT if films else source.films.problem)
-    return Gallery(cases, rules, classes, notes, gradients)
-
-
-def _films(source: Source, ids: list[str]) -> dict[str, str]:
-    """Data URIs of the films by id. A run outlives its images: of those that are gone, the films of the page before."""
-    store = source.run.store
-    films = {image_id: overlays.film(film_HW) for image_id, film_HW in source.films.read(ids, _FILM_SIDE).items()}
-    if source.films.problem and store.exists(_FILMS):
-        films = {image_id: uri for image_id, uri in store.read_json(_FILMS).items() if image_id in ids} | films
-        terminal.say(f"warning: {source.run.path}: {_KEPT}")
-    store.write_json(_FILMS, films)
-    return films
+    return Gallery(cases, rules, classes, _notes(source, maps), gradients)
 
 
 def _about(row: pd.Series) -> str:
@@ -122,7 +105,7 @@ def _notes(source: Source, maps: "_Maps") -> list[str]:
     hidden = [name for name in source.variants if name not in (*maps.true, *maps.random)]
     if hidden:
         notes.append(f"Not shown for want of room: {listed(hidden)}.")
-    return notes
+    return [*notes, source.films.problem] if source.films.problem else notes
 
 
 class _Maps:

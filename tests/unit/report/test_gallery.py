@@ -4,9 +4,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from report_runs import make_run
 
-from pneumo_batch import report
 from pneumo_batch.report import gallery, overlays, selection
 from pneumo_batch.report.source import Source
 
@@ -46,21 +44,6 @@ def test_images_are_chosen_by_the_rules_named(full):
     most = [i for i, rules in chosen.items() if "Grad-CAM: true and random maps most alike" in rules]
     assert sorted(least) == sorted(means.index[:4])
     assert sorted(most) == sorted(means.index[-4:])
-
-
-def test_a_report_built_again_without_its_images_keeps_the_films_it_had(tmp_path, capsys):
-    run = make_run(tmp_path, kinds=(1, 1), methods=("grad_cam",))
-    report.run(run.job, run, None)
-    before = [case.film for case in gallery.build(Source(run)).cases]
-    assert all(before)
-    (tmp_path / "images").rename(tmp_path / "moved")
-    found = gallery.build(Source(run))
-    assert [case.film for case in found.cases] == before
-    line = "The images cannot be read any more; the gallery shows the films of the report before."
-    assert found.notes[-1] == line
-    assert capsys.readouterr().err == f"warning: {run.path}: {line}\n"
-    report.run(run.job, run, None)
-    assert before[0] in (tmp_path / "run" / "report" / "index.html").read_text()
 
 
 def test_scores_below_a_map_are_means_over_true_variants(full):
