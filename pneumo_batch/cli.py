@@ -65,6 +65,7 @@ def _explain(error: Exception) -> int:
     """One line for what the user can change; the traceback for what only we can."""
     from pneumo_batch.config import JobError
     from pneumo_batch.core.folders import DataError
+    from pneumo_batch.integrity import DamagedError
     from pneumo_batch.ledger import RunBusyError, RunError
 
     cause = _root_cause(error)
@@ -76,6 +77,8 @@ def _explain(error: Exception) -> int:
     ):
         if isinstance(cause, kind):
             return complain(str(cause), code)
+    if isinstance(cause, DamagedError):
+        return complain(f"{cause}; pneumo-batch verify --reopen lets the next run compute it again", EXIT_DATA)
     if isinstance(cause, OSError) and cause.errno is not None:  # full or read-only disks, lost mounts
         place = f"{cause.filename}: " if cause.filename is not None else ""
         return complain(place + (cause.strerror or os.strerror(cause.errno)).splitlines()[0], EXIT_ERROR)
@@ -116,6 +119,7 @@ for command in (
     runs.status,
     runs.list_runs,
     runs.report,
+    runs.verify,
     runs.clean,
     exchange.export,
     exchange.track,

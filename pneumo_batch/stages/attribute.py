@@ -14,6 +14,7 @@ import ray.data
 
 from pneumo_batch.config import Attribution, Job
 from pneumo_batch.core import audit, manifest, pairs, tables
+from pneumo_batch.integrity import parquet_bytes
 from pneumo_batch.layout import MAPS, QUARANTINE
 from pneumo_batch.run import Run
 from pneumo_batch.stages import decode, guard, predict, preflight, progress, staging
@@ -95,4 +96,4 @@ def _add_to_quarantine(run: Run, bad: list[dict[str, str]]) -> None:
     known = run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)
     known = known.filter(pc.not_equal(known["stage"], "attribute"))
     added = pa.Table.from_pylist(bad, schema=tables.QUARANTINE)
-    run.store.write_table(QUARANTINE, pa.concat_tables([known, added]).sort_by("image_id"))
+    run.checksums.replace(QUARANTINE, parquet_bytes(pa.concat_tables([known, added]).sort_by("image_id")))

@@ -10,13 +10,16 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from pneumo_batch import checksums
 from pneumo_batch.config import Job, JobError, VariantSpec
 from pneumo_batch.core import answers, checkpoints, evaluation, networks, pretrained, programs
 from pneumo_batch.core.images import Preprocess, Split, named_normalisation
-from pneumo_batch.layout import PROGRAM, STAGING
+from pneumo_batch.integrity import parquet_bytes
+from pneumo_batch.layout import PROGRAM
 from pneumo_batch.run import Run
 from pneumo_batch.stages import judge
 from pneumo_batch.stages.cluster import Resources
+from pneumo_batch.storage import json_bytes
 
 
 def digests(job: Job) -> dict[str, str]:
@@ -110,13 +113,14 @@ def _write(spec: VariantSpec, run: Run, images: Images, model: judge.Model, logi
         "memorised": None,  # a random variant's labels stayed where it was trained
         "unanswered": answers.unanswered(images.rows, logits),
     }
-    folder = f"{STAGING}/models/{spec.name}"
-    run.store.write_bytes(f"{folder}/model.safetensors", model.weights)
+    files = {
+        "model.safetensors": model.weights,
+        "predictions.parquet": parquet_bytes(evaluation.predictions(images.rows, logits)),
+        "model.json": json_bytes(record),
+    }
     if model.program is not None:  # readers and workers need not have the file
-        run.store.write_bytes(f"{folder}/{PROGRAM}", model.program)
-    run.store.write_table(f"{folder}/predictions.parquet", evaluation.predictions(images.rows, logits))
-    run.store.write_json(f"{folder}/model.json", record)
-    run.store.move(folder, f"models/{spec.name}", last="model.json")
+        files[PROGRAM] = model.program
+    checksums.write_model(run.store, spec.name, files)
 
 
 def network(spec: VariantSpec, job: Job, common: Preprocess, classes: list[str]) -> tuple[torch.nn.Module, Preprocess]:

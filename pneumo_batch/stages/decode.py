@@ -40,14 +40,14 @@ def _decode(chosen: pa.Table, preprocess: Preprocess, run: Run, pixels_NHW: np.n
 
     def decode(batch: pa.Table) -> dict[str, np.ndarray]:
         arrays = []
-        for image_id in batch["image_id"].to_pylist():
+        for row in batch.select(["image_id", "sha256"]).to_pylist():
             try:
-                arrays.append(preprocess.pixels(images.read_bytes(image_id)))
+                arrays.append(read_pixels(images, row, preprocess))
             except (OSError, ValueError) as error:
-                raise DataError(f"{image_id}: no longer readable since the index: {error}") from error
+                raise DataError(f"{row['image_id']}: no longer readable since the index: {error}") from error
         return {"position": batch["position"].to_numpy(), "pixels": np.stack(arrays)}
 
-    table = chosen.select(["image_id"]).append_column("position", pa.array(np.arange(chosen.num_rows)))
+    table = chosen.select(["image_id", "sha256"]).append_column("position", pa.array(np.arange(chosen.num_rows)))
     tasks = [table.slice(start, _ROWS_PER_TASK) for start in range(0, table.num_rows, _ROWS_PER_TASK)]
     dataset = ray.data.from_arrow(tasks).map_batches(decode, batch_format="pyarrow", batch_size=None)
     for batch in dataset.iter_batches(batch_size=None, batch_format="numpy"):

@@ -12,6 +12,7 @@ import ray.data
 from pneumo_batch.config import Job, JobError
 from pneumo_batch.core import audit, manifest, manifest_file, tables
 from pneumo_batch.core.roots import Roots
+from pneumo_batch.integrity import parquet_bytes
 from pneumo_batch.layout import MANIFEST, PHANTOM, QUARANTINE, STAGING
 from pneumo_batch.run import Run
 from pneumo_batch.stages import guard, progress
@@ -29,7 +30,7 @@ def run(job: Job, run: Run, _resources: Resources) -> dict[str, int]:
     if not run.is_committed(MANIFEST):
         rows, rejected = _index_new(job, run) if run.number > 1 else _index(job, run)
         run.store.write_table(f"{STAGING}/{MANIFEST}/part-0.parquet", rows)
-        run.store.write_table(QUARANTINE, rejected)
+        run.checksums.replace(QUARANTINE, parquet_bytes(rejected))
         run.commit_table(MANIFEST)
     indexed = run.manifest_table().num_rows
     rejected = run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)
