@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pneumo_batch import checksums
+from pneumo_batch import checksums, terminal
 from pneumo_batch.config import Job, JobError, VariantSpec
 from pneumo_batch.core import answers, checkpoints, evaluation, networks, pretrained, programs
 from pneumo_batch.core.images import Preprocess, Split, named_normalisation
@@ -61,7 +61,7 @@ def _digest(data: bytes) -> str:
 
 def _read(spec: VariantSpec) -> bytes:
     try:
-        return Path(spec.checkpoint).read_bytes()
+        return Path(spec.checkpoint).expanduser().read_bytes()
     except OSError as error:
         raise JobError(f"variant.{spec.name}: cannot read checkpoint {spec.checkpoint}: {error.strerror}") from error
 
@@ -95,7 +95,22 @@ def load(specs: list[VariantSpec], job: Job, run: Run, images: Images, resources
         weights, outputs = checkpoints.state_bytes(model), networks.outputs_for(images.classes)
         models.append(judge.Model(spec.name, job.network.name, program, weights, outputs, preprocess))
     for spec, brought, logits in zip(specs, models, judge.logits(models, images.splits, resources), strict=True):
+        _warn_of_probabilities(spec, run, logits)
         _write(spec, run, images, brought, logits)
+
+
+def _warn_of_probabilities(spec: VariantSpec, run: Run, logits: dict[str, np.ndarray]) -> None:
+    """Gradients of a probability vanish where the model is sure, and its threshold is not that of a logit."""
+    values = np.concatenate([values_NK.ravel() for values_NK in logits.values()])
+    values = values[np.isfinite(values)]
+    if not len(values) or values.min() < 0 or values.max() > 1 or values.min() == values.max():
+        return
+    line = (
+        f"variant.{spec.name}: all {len(values)} outputs lie in 0 to 1: if the network ends in a sigmoid or softmax, "
+        "take it off: its maps and its accuracy are meant to be those of logits"
+    )
+    run.event("warning", stage="train", message=line)
+    terminal.say(f"warning: {line}", level="warning")
 
 
 def _write(spec: VariantSpec, run: Run, images: Images, model: judge.Model, logits: dict[str, np.ndarray]) -> None:

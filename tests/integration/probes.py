@@ -1,7 +1,8 @@
-"""A network and methods that show what they were given."""
+"""Networks and methods that show what they were given, and networks that no map can be computed of."""
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 
 class Witness(nn.Module):
@@ -24,3 +25,28 @@ def first_channel(_model, inputs_1CHW, _targets_1):
 
 def last_channel(_model, inputs_1CHW, _targets_1):
     return inputs_1CHW[:, -1]
+
+
+class Noisy(nn.Module):
+    """Its dropout never stops."""
+
+    def __init__(self, *, image_size, channels, outputs):
+        super().__init__()
+        self.body, self.head = nn.Conv2d(channels, 4, 3), nn.Linear(4, outputs)
+
+    def forward(self, inputs_BCHW):
+        return self.head(functional.dropout(self.body(inputs_BCHW).relu(), 0.5).mean((2, 3)))
+
+
+def of_the_batch(*, image_size, channels, outputs):
+    """Its batch norm has no running statistics."""
+    norm = nn.BatchNorm2d(4, track_running_stats=False)
+    return nn.Sequential(nn.Conv2d(channels, 4, 3), norm, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, outputs))
+
+
+class Probability(nn.Sequential):
+    """Ends in a sigmoid."""
+
+    def __init__(self, *, image_size, channels, outputs):
+        super().__init__(nn.Conv2d(channels, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+        self.extend([nn.Linear(16, outputs), nn.Sigmoid()])
