@@ -7,9 +7,9 @@ from rich.console import Console
 
 from pneumo_batch import terminal
 from pneumo_batch.core import wording
+from pneumo_batch.core.outcomes import Requirement
 from pneumo_batch.layout import FORMAT, RECORD, REPORT, SUMMARY, VERDICT
 from pneumo_batch.ledger import RunError
-from pneumo_batch.options import Requirement
 from pneumo_batch.pipeline import STAGES, Outcome
 from pneumo_batch.run import Run
 

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
-from pneumo_batch.core.outcomes import OUTCOMES
+from pneumo_batch.core.outcomes import OUTCOMES, Requirement
 
 EXIT_ERROR, EXIT_USAGE, EXIT_DATA, EXIT_VERDICT, EXIT_BUSY, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 3, 4, 75, 130, 143
 
@@ -38,17 +38,6 @@ def complain(message: str, code: int) -> int:
 
     terminal.say(f"pneumo-batch: {message}", level="error", exit_code=code)
     return code
-
-
-class Requirement(NamedTuple):
-    """A verdict that a run has to come to: of one method, or of every one."""
-
-    method: str | None
-    verdict: str
-
-    @property
-    def text(self) -> str:
-        return self.verdict if self.method is None else f"{self.method}={self.verdict}"
 
 
 def require_option(function: Callable[..., Any]) -> Callable[..., Any]:

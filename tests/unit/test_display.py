@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from pneumo_batch import cli, display
+from pneumo_batch.core.outcomes import Requirement
 from pneumo_batch.layout import FORMAT
-from pneumo_batch.options import Requirement
 from pneumo_batch.pipeline import Outcome
 from pneumo_batch.run import Run
 

@@ -26,6 +26,7 @@ def test_the_audit_of_a_class_with_brackets(capsys):
         patient_overlap=0,
         patient_rules={"nothing": 1},
         quarantined={},
+        passed_over={},
     )
     checking.show(found, f"films {ODD}")
     shown = capsys.readouterr().out.splitlines()
@@ -39,7 +40,14 @@ def test_the_audit_of_a_class_with_brackets(capsys):
 def test_the_machine_the_runs_and_the_plan(capsys):
     checking.show_machine([{"check": "data", "ok": True, "found": ODD}, {"check": "disk", "ok": False, "found": ODD}])
     assert capsys.readouterr().out == f"ok   data      {ODD}\nfail disk      {ODD}\n"
-    row = {"run_dir": f"runs {ODD}", "status": "complete", "updated": "now", "counts": {}, "verdicts": {"m": "invalid"}}
+    row = {
+        "run_dir": f"runs {ODD}",
+        "status": "complete",
+        "updated": "now",
+        "counts": {},
+        "verdicts": {"m": "invalid"},
+        "shares": {"m": None},
+    }
     display.show_rows([row], "runs")
     assert capsys.readouterr().out.splitlines()[1].startswith(f"runs {ODD}  complete")
     display.show_rows([], ODD)
