@@ -47,3 +47,11 @@ def exact_arithmetic(allow_tf32: bool = False) -> Iterator[None]:
             yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def repeatable_arithmetic() -> Iterator[None]:
+    """The same cuDNN algorithm every time, TF32 as the process has it; the former settings return afterwards."""
+    allowed = torch.backends.cudnn.allow_tf32
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=allowed):
+        yield

@@ -15,6 +15,7 @@ import torch.distributed
 from torch import nn
 
 from pneumo_batch.core.images import Preprocess, Split
+from pneumo_batch.core.runtime import exact_arithmetic, repeatable_arithmetic
 
 _EVAL_BATCH = 256
 # Measuring what a random variant has memorised costs a pass over the training split: only when it can have got there.
@@ -112,6 +113,7 @@ class Trainer:
         self.history.append(row)
         return row
 
+    @repeatable_arithmetic()
     def _pass(self, train: Split) -> tuple[float, float]:
         # Seeds follow from the variant and the epoch alone, so that a resumed training repeats the uninterrupted one.
         torch.manual_seed((self.recipe.seed * 1_000_003 + self.epoch * 7919 + self.ranks.rank) % 2**63)
@@ -217,8 +219,9 @@ def network_inputs(pixels_BHW: np.ndarray, preprocess: Preprocess, device: torch
 
 
 @torch.no_grad()
+@exact_arithmetic()
 def predict(network: nn.Module, preprocess: Preprocess, pixels_NHW: np.ndarray) -> torch.Tensor:
-    """Logits (N, K) float32 on the CPU, in eval mode."""
+    """Logits (N, K) float32 on the CPU, in eval mode; on a GPU computed as exactly as maps are by default."""
     network.eval()
     device = next(network.parameters()).device
     # an empty split takes one empty pass, which tells K

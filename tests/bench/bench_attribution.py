@@ -40,10 +40,10 @@ def model(size: int = SIZE) -> torch.nn.Module:
     return checkpoints.load_state(network, Path(path)) if path else network
 
 
-def images(count: int) -> torch.Tensor:
+def images(count: int, size: int = SIZE) -> torch.Tensor:
     """Smooth random films."""
-    noise = torch.rand(count, 1, SIZE // 8, SIZE // 8, generator=torch.Generator().manual_seed(1))
-    return (torch.nn.functional.interpolate(noise, size=SIZE, mode="bicubic").clamp(0, 1) - 0.345) / 0.282
+    noise = torch.rand(count, 1, size // 8, size // 8, generator=torch.Generator().manual_seed(1))
+    return (torch.nn.functional.interpolate(noise, size=size, mode="bicubic").clamp(0, 1) - 0.345) / 0.282
 
 
 def _ours(steps: int = STEPS) -> Callable[[torch.Tensor], torch.Tensor]:

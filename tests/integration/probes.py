@@ -50,3 +50,25 @@ class Probability(nn.Sequential):
     def __init__(self, *, image_size, channels, outputs):
         super().__init__(nn.Conv2d(channels, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
         self.extend([nn.Linear(16, outputs), nn.Sigmoid()])
+
+
+class OnGpu(nn.Module):
+    """Keeps among its weights whether it was trained on a GPU."""
+
+    def __init__(self, *, image_size, channels, outputs):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(channels, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+        self.head = nn.Linear(4, outputs)
+        self.register_buffer("on_gpu", torch.zeros(()))
+
+    def forward(self, inputs_BCHW):
+        if self.training:
+            self.on_gpu.fill_(float(inputs_BCHW.is_cuda))
+        return self.head(self.body(inputs_BCHW).flatten(1))
+
+
+def on_gpu(_model, inputs_1CHW, _targets_1):
+    """1 where the map is made on a GPU, else 0, on every second pixel, for a constant map is none."""
+    map_1HW = torch.zeros_like(inputs_1CHW[:, 0])
+    map_1HW[:, ::2] = float(inputs_1CHW.is_cuda)
+    return map_1HW

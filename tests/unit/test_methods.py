@@ -3,6 +3,7 @@
 import sys
 import types
 
+import captum.attr
 import numpy as np
 import pytest
 import torch
@@ -88,6 +89,18 @@ def test_no_map_depends_on_its_batch_or_on_global_random_state(name):
     alone = explain(model, name, inputs_BCHW[1:], **options)
     assert torch.equal(together[1], alone[0])
     assert np.random.random() == np.random.RandomState(99).random()  # and none is consumed
+
+
+@pytest.mark.parametrize("samples", [3, 25])
+def test_smooth_grad_is_captums_with_the_noise_that_a_cpu_draws(samples):
+    model, inputs_BCHW = cnn5(), images(1)
+    found = explain(model, "smooth_grad", inputs_BCHW, samples=samples, noise=0.2, seed=7)
+    tunnel = captum.attr.NoiseTunnel(captum.attr.Saliency(model))
+    torch.manual_seed(7)
+    sigma = 0.2 * float(inputs_BCHW.max() - inputs_BCHW.min())
+    arguments = {"nt_samples": samples, "nt_samples_batch_size": 4, "stdevs": sigma, "abs": False}
+    wanted = tunnel.attribute(inputs_BCHW.clone().requires_grad_(), target=0, **arguments)[:, 0]
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-7)
 
 
 def test_the_seed_changes_the_noise():

@@ -53,3 +53,16 @@ def test_arithmetic_is_exact_unless_asked_and_settings_return(allow):
         assert not torch.backends.cudnn.benchmark
     after = (torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic)
     assert after == before
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_repeatable_arithmetic_leaves_tf32_as_it_is_and_settings_return(allowed, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", allowed)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    with runtime.repeatable_arithmetic():
+        assert torch.backends.cudnn.deterministic
+        assert not torch.backends.cudnn.benchmark
+        assert torch.backends.cudnn.allow_tf32 is allowed
+    assert torch.backends.cudnn.benchmark
+    assert not torch.backends.cudnn.deterministic
+    assert torch.backends.cudnn.allow_tf32 is allowed

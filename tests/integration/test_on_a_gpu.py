@@ -1,0 +1,54 @@
+"""Which device a run computes on. Skipped where torch sees no GPU."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tomli_w
+import torch
+
+from pneumo_batch import pipeline
+from pneumo_batch.run import Run
+
+from .conftest import TINY, tiny_job
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
+
+METHODS = ["integrated_gradients", "grad_cam", "probes:on_gpu"]
+WITNESS = {"network": {"name": "probes:OnGpu"}, "attribution": {"methods": METHODS}}
+
+
+def devices(run):
+    """Whether each variant was trained, and its maps were made, on a GPU."""
+    found = set()
+    for variant in run.variants():
+        trained = bool(run.model(variant).on_gpu)
+        found.add((trained, bool(run.maps("probes:on_gpu", variant)[1].any())))
+    return found
+
+
+def test_a_gpu_that_is_there_trains_and_attributes_and_a_share_of_it_gives_the_same_maps(ray_cluster, tmp_path):
+    whole = pipeline.execute(tiny_job(**WITNESS), str(tmp_path / "whole")).run
+    assert devices(whole) == {(True, True)}
+    quarter = pipeline.execute(tiny_job(**WITNESS, cluster={"gpus_per_actor": 0.25}), str(tmp_path / "quarter")).run
+    assert devices(quarter) == {(True, True)}
+    for method in METHODS:
+        for variant in whole.variants():
+            ids, maps_NHW = quarter.maps(method, variant)
+            expected_ids, expected_NHW = whole.maps(method, variant)
+            assert ids == expected_ids
+            np.testing.assert_array_equal(maps_NHW, expected_NHW)
+
+
+def test_a_machine_whose_gpus_are_hidden_computes_on_its_cpus(tmp_path):
+    job, run_dir = tmp_path / "tiny.toml", tmp_path / "run"
+    attribution = {**TINY["attribution"], **WITNESS["attribution"]}
+    job.write_text(tomli_w.dumps({**TINY, "network": WITNESS["network"], "attribution": attribution}))
+    command = [sys.executable, "-m", "pneumo_batch.cli", "run", str(job), "--run-dir", str(run_dir)]
+    done = subprocess.run(
+        command, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert devices(Run(run_dir)) == {(False, False)}

@@ -1,0 +1,137 @@
+"""Maps and training on a GPU, against the same on the CPU. Skipped where torch sees no GPU."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pneumo_batch.core import networks, training
+from pneumo_batch.core.attribution import Explainer
+from pneumo_batch.core.images import Preprocess, Split
+from pneumo_batch.core.methods import CAPTUM
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
+
+SEED = 12  # of images where no gradient jumps between float32 and float64, so that what differs is the device's doing
+BOTH = {"integrated_gradients": {"steps": 32}, "grad_cam": {}}
+QUICK = {"smooth_grad": {"samples": 5}, "gradient_shap": {"samples": 5}, "occlusion": {"window": 16}}
+
+
+def network(name, size=32):
+    """A random network whose batch norms, half of them negative, do something."""
+    torch.manual_seed(0)
+    model = networks.build(name, image_size=size, channels=1, outputs=1)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, std=0.2)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.normal_(module.weight)
+            nn.init.normal_(module.bias, std=0.2)
+    return model.eval()
+
+
+def maps(name, device, methods, *, dtype=torch.float32, size=32, allow_tf32=False):
+    """Maps of two random images, float64 on the CPU."""
+    inputs_BCHW = torch.randn(2, 1, size, size, generator=torch.Generator().manual_seed(SEED)).to(device, dtype)
+    model = network(name, size).to(device, dtype)
+    explainer = Explainer(model, methods, Preprocess(size), allow_tf32=allow_tf32)
+    found = explainer(inputs_BCHW, torch.zeros(2, dtype=torch.int64))
+    assert all(maps_BHW.device.type == device for maps_BHW in found.maps.values())
+    return {method: maps_BHW.cpu().double() for method, maps_BHW in found.maps.items()}
+
+
+def relative(found, wanted):
+    return float((found - wanted).norm() / wanted.norm())
+
+
+@pytest.mark.parametrize("name", ["cnn5", "resnet18", "densenet121"])
+def test_both_methods_are_within_a_thousandth_of_float64_on_the_cpu(name):
+    exact, found = maps(name, "cpu", BOTH, dtype=torch.float64), maps(name, "cuda", BOTH)
+    for method in BOTH:
+        assert relative(found[method], exact[method]) < 1e-3
+
+
+@pytest.mark.parametrize("method", CAPTUM)
+def test_captums_methods_are_within_a_thousandth_of_float64_on_the_cpu(method):
+    methods = {method: QUICK.get(method, {})}
+    exact, found = maps("cnn5", "cpu", methods, dtype=torch.float64), maps("cnn5", "cuda", methods)
+    assert relative(found[method], exact[method]) < 1e-3
+
+
+def test_steps_by_accuracy_take_the_points_they_take_on_the_cpu():
+    methods = {"integrated_gradients": {"steps": "auto"}}
+    exact, found = maps("cnn5", "cpu", methods, dtype=torch.float64), maps("cnn5", "cuda", methods)
+    assert relative(found["integrated_gradients"], exact["integrated_gradients"]) < 1e-3
+
+
+def test_maps_repeat_bit_for_bit_whatever_the_process_allows_elsewhere():
+    before = maps("resnet18", "cuda", BOTH, size=64)
+    torch.set_float32_matmul_precision("high")
+    try:
+        after = maps("resnet18", "cuda", BOTH, size=64)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    for method in BOTH:
+        assert torch.equal(before[method], after[method])
+
+
+@pytest.mark.skipif(
+    torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 0), reason="this GPU has no TF32"
+)
+def test_tf32_costs_digits_and_is_on_only_where_the_job_allows_it():
+    exact = maps("resnet18", "cpu", BOTH, dtype=torch.float64, size=64)
+    default, fast = (maps("resnet18", "cuda", BOTH, size=64, allow_tf32=allowed) for allowed in (False, True))
+    for method in BOTH:
+        assert relative(default[method], exact[method]) < 1e-3
+        assert 3 * relative(default[method], exact[method]) < relative(fast[method], exact[method]) < 0.1
+
+
+# ------------------------------------------------------------------------------------------------------------- training
+
+
+def learner(amp, device="cuda"):
+    recipe = training.Recipe(
+        seed=3, epochs=200, batch_size=8, learning_rate=1e-3, sampler="weighted", plateau="train", plateau_patience=9,
+        memorise=0.9, amp=amp,
+    )  # fmt: skip
+    torch.manual_seed(recipe.seed)
+    model = networks.build("cnn5", image_size=32, channels=1, outputs=1).to(device)
+    return training.Trainer(model, Preprocess(32), recipe)
+
+
+def split(count=24, seed=0):
+    pixels_NHW = np.random.default_rng(seed).integers(0, 256, (count, 32, 32), dtype=np.uint8)
+    return Split(pixels_NHW, np.arange(count) % 2)
+
+
+@pytest.mark.parametrize("amp", [False, True])
+def test_a_network_memorises_on_a_gpu_and_says_the_same_on_the_cpu(amp):
+    trained = learner(amp)
+    assert trained.scaler.is_enabled() is amp
+    training.fit(trained, split(), split(8, seed=1), lambda row: None)
+    assert trained.memorised >= 0.9
+    on_gpu = trained.logits(split())
+    on_cpu = training.predict(trained.network.cpu(), Preprocess(32), split().pixels_NHW)
+    assert relative(on_gpu, on_cpu) < 1e-4
+
+
+def test_mixed_precision_computes_in_half_precision():
+    half, single = (learner(amp).run_epoch(split(), split(8, seed=1))["train_loss"] for amp in (True, False))
+    assert half != single
+    assert half == pytest.approx(single, rel=1e-2)
+
+
+@pytest.mark.parametrize("amp", [False, True])
+def test_a_training_that_continues_from_its_saved_state_repeats_the_uninterrupted_one(amp, tmp_path):
+    train, val = split(), split(8, seed=1)
+    whole, first, resumed = learner(amp), learner(amp), learner(amp)
+    for _ in range(4):
+        whole.run_epoch(train, val)
+    for _ in range(2):
+        first.run_epoch(train, val)
+    torch.save(first.state(), tmp_path / "state.pt")
+    resumed.load(torch.load(tmp_path / "state.pt", weights_only=True, map_location="cuda"))
+    for _ in range(2):
+        resumed.run_epoch(train, val)
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(resumed.network.state_dict()[name], value), name
