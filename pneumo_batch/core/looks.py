@@ -1,10 +1,12 @@
 """The gray values of a film in short, and the films that do not look like the rest of their data set.
 
-Shapes: N films, C cells of a film, P points of it.
+Shapes: N films, C cells of a film.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import pandas as pd
@@ -35,12 +37,11 @@ class Look:
     @classmethod
     def of(cls, gray: Image.Image) -> "Look":
         """Of a film of mode L, from 64 x 64 of its points."""
-        points_HW = np.asarray(gray.resize((_SAMPLED, _SAMPLED), Image.Resampling.NEAREST))
-        sorted_P = np.sort(points_HW, axis=None)
-        low, high = sorted_P[len(sorted_P) // 100], sorted_P[-1 - len(sorted_P) // 100]
-        step = _SAMPLED // CELLS
-        means_88 = points_HW.reshape(CELLS, step, CELLS, step).mean((1, 3))
-        return cls(int(low), int(high), np.rint(means_88).astype(np.uint8).tobytes())
+        points = gray.resize((_SAMPLED, _SAMPLED), Image.Resampling.NEAREST)
+        below = list(accumulate(points.histogram()))
+        tail = _SAMPLED**2 // 100
+        low, high = bisect_right(below, tail), bisect_right(below, _SAMPLED**2 - 1 - tail)
+        return cls(low, high, points.reduce(_SAMPLED // CELLS).tobytes())
 
 
 def warnings(images: pd.DataFrame) -> Iterator[str]:

@@ -4,6 +4,7 @@ An image id is a POSIX path below the root; with several roots it begins with th
 root is read: neither through `..` nor through links.
 """
 
+import functools
 import itertools
 import os
 import posixpath
@@ -117,4 +118,9 @@ class Roots:
 
 def leaves(folder: Path, name: str) -> bool:
     """Whether a path below a local folder passes through links to somewhere outside of it."""
-    return not Path(os.path.realpath(folder / name)).is_relative_to(os.path.realpath(folder))
+    return not os.path.realpath(folder / name).startswith(_with_slash(folder))
+
+
+@functools.lru_cache  # asked for every image
+def _with_slash(folder: Path) -> str:
+    return os.path.join(os.path.realpath(folder), "")  # noqa: PTH118 - a path without it would take its neighbour's name

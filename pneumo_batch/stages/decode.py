@@ -100,11 +100,18 @@ def decode_task(
             kept.append(position)
         except (OSError, ValueError) as error:
             reject(store, row, str(error))
-    side = preprocess.size
-    pixels_BHW = np.stack(arrays) if arrays else np.empty((0, side, side), np.uint8)
-    column = pa.FixedShapeTensorArray.from_numpy_ndarray(pixels_BHW)
     names = [field.name for field in tables.IDENTITY] + ["split"]
-    return batch.take(pa.array(kept, pa.int64())).select(names).append_column("pixels", column)
+    return (
+        batch.take(pa.array(kept, pa.int64())).select(names).append_column("pixels", _column(arrays, preprocess.size))
+    )
+
+
+def _column(arrays: list[np.ndarray], side: int) -> pa.FixedShapeTensorArray:
+    """Pixels (side, side) of each image; Arrow makes no such column of an empty array."""
+    if arrays:
+        return pa.FixedShapeTensorArray.from_numpy_ndarray(np.stack(arrays))
+    kind = pa.fixed_shape_tensor(pa.uint8(), (side, side))
+    return pa.ExtensionArray.from_storage(kind, pa.array([], kind.storage_type))
 
 
 def read_pixels(images: Roots, row: dict[str, Any], preprocess: Preprocess) -> np.ndarray:

@@ -72,3 +72,16 @@ def on_gpu(_model, inputs_1CHW, _targets_1):
     map_1HW = torch.zeros_like(inputs_1CHW[:, 0])
     map_1HW[:, ::2] = float(inputs_1CHW.is_cuda)
     return map_1HW
+
+
+class Standardise(nn.Module):
+    """Divides by the film's own standard deviation, as many networks do: a flat film has no answer."""
+
+    def forward(self, inputs_BCHW):
+        mean_B111 = inputs_BCHW.mean((1, 2, 3), keepdim=True)
+        return (inputs_BCHW - mean_B111) / inputs_BCHW.std((1, 2, 3), keepdim=True)
+
+
+def standardising(*, image_size, channels, outputs):
+    body = [nn.Conv2d(channels, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten()]
+    return nn.Sequential(Standardise(), *body, nn.Linear(64, outputs))

@@ -371,3 +371,40 @@ def test_a_constant_model_is_an_invalid_test_and_not_a_crash(films, ray_cluster,
     assert of_models["degenerate"].all()
     found = outcome.run.verdict["methods"]
     assert {method["verdict"] for method in found.values()} == {"invalid"}
+
+
+def test_a_film_that_no_network_answers_is_named_and_left_out(root, ray_cluster, tmp_path, capsys):
+    """Flat films, one to train on and one to test on: networks that standardise each film give NaN."""
+    odd = ["test/NORMAL/black.png", "train/NORMAL/white.png"]
+    for image_id, value in zip(odd, (0, 255), strict=True):
+        Image.new("L", (64, 64), value).save(root / image_id)
+    variants = []
+    for seed, (name, kind) in enumerate((("a", "true"), ("b", "true"), ("n", "random"))):
+        torch.manual_seed(seed)
+        network = probes.standardising(image_size=64, channels=1, outputs=1)
+        (tmp_path / f"{name}.pth").write_bytes(torch_bytes(network.state_dict()))
+        variants.append({"name": name, "kind": kind, "checkpoint": str(tmp_path / f"{name}.pth")})
+    values = {
+        "data": {"root": str(root), "image_size": 64, "normalise": [0.4, 0.3], "max_bad": 0.2},
+        "network": {"name": "probes:standardising"},
+        "train": {"true_seeds": [], "random_seeds": []},
+        "attribution": {"rows_per_file": 1, "integrated_gradients": {"steps": 4}, "grad_cam": {"layer": "1"}},
+        "variant": variants,
+    }
+    outcome = pipeline.execute(tiny_job(**values), str(tmp_path / "run"))
+    assert outcome.complete
+    run = outcome.run
+    rejected = run.quarantine()
+    assert rejected[["image_id", "stage"]].to_numpy().tolist() == [[odd[0], "attribute"]]
+    assert rejected["reason"].item() == "the network n gives nan for it"
+    assert run.record["counts"] == {"images": 22, "quarantined": 1, "attributed": 8}
+    for variant in "abn":
+        predicted = run.store.read_table(f"models/{variant}/predictions.parquet")["image_id"].to_pylist()
+        assert sorted([*predicted, *odd]) == run.manifest()["image_id"].tolist()
+        assert run.verdict["variants"][variant]["test"]["images"] == 8
+    said = capsys.readouterr().err
+    assert "1 of 9 images are left out: test/NORMAL/black.png: the network n gives nan for it" in said
+    assert (
+        "2 images are left out of predictions and maps: test/NORMAL/black.png: the network n gives nan for it" in said
+    )
+    assert "nearly constant: 2 of 22 images" in said
