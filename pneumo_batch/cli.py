@@ -1,5 +1,6 @@
 """The `pneumo-batch` command: parse, load, call one function, print. Data on stdout, everything else on stderr."""
 
+import logging
 import os
 import signal
 import sys
@@ -7,7 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
-from pneumo_batch import __version__
+from pneumo_batch import __version__, terminal
 from pneumo_batch.commands import datasets, exchange, job_files, machine, runs, submission
 from pneumo_batch.options import (
     EXIT_BUSY,
@@ -26,6 +27,9 @@ class Terminated(BaseException):
 
 def main() -> None:
     """Entry point: every user error is one line on stderr and an exit code."""
+    terminal.keep_names()
+    # without a HOME it makes a folder for its fonts, and says so at length
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = cli.main(standalone_mode=False)

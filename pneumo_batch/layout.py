@@ -1,7 +1,7 @@
 """Names of a run's stages, and of the files and folders of its directory."""
 
 STAGES = ("index", "train", "attribute", "compare", "cascade", "conclude", "report")  # in their order
-FORMAT = 1
+FORMAT = 2  # 1: no random_random_cross, and verdicts by another rule
 RECORD = "run.json"
 SUMS = "SHA256SUMS"
 BACKUP = ".backup"  # a second copy of the record and of the list of checksums

@@ -3,8 +3,6 @@
 import math
 from typing import Any
 
-from rich.table import Table
-
 from pneumo_batch import pipeline, terminal
 from pneumo_batch.config import Job
 from pneumo_batch.core import comparison, costs, curves
@@ -102,7 +100,7 @@ def _comparison(job: Job, models: list[tuple[str, bool]]) -> comparison.Comparis
 def show(found: dict[str, Any]) -> None:
     console = terminal.console()
     stages = found["stages"]
-    table = Table("stage", "would do", box=None, pad_edge=False)
+    table = terminal.table("stage", "would do")
     splits = ", ".join(f"{name} {count}" for name, count in stages["index"].items() if name != "images")
     table.add_row("index", f"{stages['index']['images']} images ({splits})")
     epochs = ", ".join(f"{name} (up to {count} epochs)" for name, count in stages["train"]["epochs"].items())

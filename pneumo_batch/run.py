@@ -69,7 +69,18 @@ class Run(Ledger):
             values = tomllib.loads(data.decode())
         except ValueError as error:
             raise DamagedError(f"{self.path}/{JOB}: damaged: {error}") from error
+        if self.record["format"] < FORMAT:
+            values.get("compare", {}).pop("margin", None)  # of the first rule; it decides nothing any more
         return jobfile.parse(values, source=f"{self.path}/{JOB}")
+
+    def check_format(self, wanted: str) -> None:
+        """Raises RunError where an older version wrote the run and it lacks what a `wanted` thing is made of."""
+        found = self.record["format"]
+        if found < FORMAT:
+            raise RunError(
+                f"{self.path}: no {wanted}: an earlier pneumo-batch wrote this run (format {found}), without"
+                " random_random_cross scores and label shares; run its job again in another directory"
+            )
 
     def manifest(self) -> pd.DataFrame:
         """One row per image, sorted by `image_id`."""

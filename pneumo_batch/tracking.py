@@ -19,7 +19,10 @@ _LONGEST_VALUE = 500
 _CONNECT_SECONDS = 5
 # MLflow's own: seven tries, each after a longer wait and of up to two minutes.
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
-_PER_METHOD = ("difference", "headroom", "sensitivity_index", "means", "images", "patients", "holm_p", "permutation")
+_PER_METHOD = (
+    *("share", "headroom", "remainder", "difference", "everywhere", "image_specific"),
+    *("means", "images", "patients", "permutation"),
+)
 
 
 def track(run: Run, experiment: str) -> str:

@@ -1,12 +1,15 @@
 """What can be learnt of a data set before training on it: its composition, and what would spoil a result."""
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 from scipy.stats import mannwhitneyu
+
+from pneumo_batch.core import patients
 
 # From here on a plain accuracy misleads, and the report says so.
 IMBALANCE = 2.0
@@ -22,7 +25,8 @@ class Audit:
     `counts[split][class][subtype]` are images (subtype "-" where the name carries none); `sizes[class]` has minimum,
     median and maximum of `width`, `height`, `aspect` (width / height); `modes[class][mode]` are images; `duplicates`
     counts groups of byte-identical images and the images in them; `patients[split]` counts patients and
-    `patient_overlap` those of train or val who are also in test; `quarantined[reason]` are images.
+    `patient_overlap` those of train or val who are also in test; `patient_rules[rule]` counts patients by what told
+    them, where the listing is known; `quarantined[reason]` are images.
     """
 
     errors: list[str]
@@ -34,6 +38,7 @@ class Audit:
     duplicates: dict[str, int]
     patients: dict[str, int]
     patient_overlap: int
+    patient_rules: dict[str, int]
     quarantined: dict[str, int]
 
     def as_dict(self) -> dict[str, Any]:
@@ -41,8 +46,10 @@ class Audit:
         return dataclasses.asdict(self)
 
 
-def audit(manifest: pa.Table, quarantine: pa.Table) -> Audit:
+def audit(manifest: pa.Table, quarantine: pa.Table, listing: pa.Table | None = None) -> Audit:
     """Audits manifest rows (schema MANIFEST), before or after a validation split was carved, and what was rejected.
+
+    `listing` (schema manifest.LISTING) tells by which rules the patients were found.
 
     Byte-identical images of two classes, or of train and test, are errors: one file cannot have two labels, and a test
     image that was trained on tests nothing.
@@ -56,6 +63,8 @@ def audit(manifest: pa.Table, quarantine: pa.Table) -> Audit:
     warnings = [
         *_duplicate_warnings(duplicates),
         *_overlap_warning(overlap),
+        *_nobody_warning(images),
+        *_one_patient_warnings(images),
         *_mode_warnings(images),
         *_shape_warning(images),
         *_imbalance_warning(images),
@@ -71,8 +80,14 @@ def audit(manifest: pa.Table, quarantine: pa.Table) -> Audit:
         duplicates={"groups": duplicates["sha256"].nunique(), "images": len(duplicates)},
         patients={str(split): int(rows["patient_id"].nunique()) for split, rows in images.groupby("split")},
         patient_overlap=len(overlap),
+        patient_rules=_patient_rules(images, listing),
         quarantined=_tally(rejected["reason"]),
     )
+
+
+def without_patient(image_ids: Iterable[str], patient_ids: Iterable[str]) -> int:
+    """How many images count as a patient each because nothing tells whose they are."""
+    return sum(map(patients.is_nobody, image_ids, patient_ids))
 
 
 def _counts(images: pd.DataFrame) -> dict[str, dict[str, dict[str, int]]]:
@@ -154,6 +169,33 @@ def _overlap_warning(overlap: list[str]) -> list[str]:
         f"leakage: {len(overlap)} {patients} of train or val also in test (such as {overlap[0]}):"
         " test scores are too good, and the intervals of the verdict too narrow"
     ]
+
+
+def _nobody_warning(images: pd.DataFrame) -> list[str]:
+    if not (unknown := without_patient(images["image_id"], images["patient_id"])):
+        return []
+    verb = "image has" if unknown == 1 else "images have"
+    return [f"{unknown} {verb} no patient: each counts as one; data.manifest can name them"]
+
+
+def _one_patient_warnings(images: pd.DataFrame) -> list[str]:
+    """A word that stands for every patient makes one of them."""
+    return [
+        f"all {len(rows)} images of {split} are of one patient ({rows['patient_id'].iloc[0]}): name the patients in"
+        " data.manifest if they are several"
+        for split, rows in images.groupby("split")
+        if len(rows) > 1 and rows["patient_id"].nunique() == 1
+    ]
+
+
+def _patient_rules(images: pd.DataFrame, listing: pa.Table | None) -> dict[str, int]:
+    if listing is None:
+        return {}
+    listed = listing.select(["image_id", "patient_id", "patient_given", "patient_rule"]).to_pandas()
+    both = images.merge(listed, on="image_id", suffixes=("", "_listed"))
+    both.loc[both["patient_given"], "patient_rule"] = "the list"
+    both.loc[both["patient_id"] != both["patient_id_listed"], "patient_rule"] = "DICOM headers"
+    return {str(rule): int(count) for rule, count in both.groupby("patient_rule")["patient_id"].nunique().items()}
 
 
 def _mode_warnings(images: pd.DataFrame) -> list[str]:

@@ -19,7 +19,8 @@ Parts = tuple[str, ...]  # of a path below the root
 class ImageFile(NamedTuple):
     """An image as listed: `image_id` is its path below the root, `folder` its class, `size` in bytes.
 
-    `patient` and `subtype` are None unless something other than the file's name tells them.
+    `patient` and `subtype` are None unless something other than its path tells them; `between` are the folders from the
+    one of its class down to the file.
     """
 
     image_id: str
@@ -28,6 +29,7 @@ class ImageFile(NamedTuple):
     size: int
     patient: str | None = None
     subtype: str | None = None
+    between: Parts = ()
 
 
 def list_datasets(roots: Roots, splits: Sequence[str]) -> tuple[list[ImageFile], set[tuple[str, str]]]:
@@ -61,7 +63,7 @@ def list_dataset(root: Root, splits: Sequence[str]) -> tuple[list[ImageFile], se
             " name one as data.root"
         )
     files = [
-        ImageFile("/".join(parts), parts[nearest], parts[nearest + 1], size)
+        ImageFile("/".join(parts), parts[nearest], parts[nearest + 1], size, between=parts[nearest + 2 : -1])
         for parts, size in sizes.items()
         if _prefix(parts) == prefix and parts[nearest] in splits
     ]

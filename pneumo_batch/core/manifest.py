@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePosixPath
 
@@ -12,36 +11,23 @@ import pyarrow.compute as pc
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from pneumo_batch.core import images
+from pneumo_batch.core import images, patients
 from pneumo_batch.core.folders import SPLITS, ImageFile, check_roots, list_datasets, resolve_classes
+from pneumo_batch.core.patients import parse_name
 from pneumo_batch.core.roots import DataError, Roots
 from pneumo_batch.core.tables import MANIFEST, QUARANTINE
 
 BY_SUBTYPE = "subtype"  # as `classes`: a class folder whose names carry subtypes is split into them
 
-# What is known of an image before its file is read. A patient who was given stands against what the file says.
+# What is known of an image before its file is read. A patient who was given stands against what the file says; the rule
+# is the one of patients.py that told who it is else.
 LISTING = pa.schema(
     [
         *(field for field in MANIFEST if field.name not in ("width", "height", "mode", "sha256")),
         pa.field("patient_given", pa.bool_(), nullable=False),
+        pa.field("patient_rule", pa.string(), nullable=False),
     ]
 )
-
-_PERSON = re.compile(r"(person\d+)_(bacteria|virus)_")
-_SERIES = re.compile(r"((?:NORMAL2-)?IM-\d+)-")
-
-
-def parse_name(filename: str) -> tuple[str, str | None]:
-    """(patient, subtype) of a file name in the style of the Kaggle set; (stem, None) of any other.
-
-    A patient is (number, subtype) for `person1000_bacteria_2931.jpeg` and the series for `IM-0115-0001.jpeg`: by
-    number alone most test patients would also be in train, though they are other people.
-    """
-    if match := _PERSON.match(filename):
-        return f"{match[1]}_{match[2]}", match[2]
-    if match := _SERIES.match(filename):
-        return match[1], None
-    return PurePosixPath(filename).stem, None
 
 
 def discover(roots: Roots, classes: Sequence[str] | None, splits: Sequence[str] = SPLITS) -> tuple[pa.Table, list[str]]:
@@ -189,19 +175,18 @@ def _by_subtype(files: Iterable[ImageFile]) -> list[ImageFile]:
 
 
 def _listing_row(file: ImageFile, label: int) -> dict[str, object]:
-    name = PurePosixPath(file.image_id)
-    patient, subtype = parse_name(name.name)
-    if patient == name.stem:  # nothing known of the patient: alike names in two folders are two people
-        patient = str(name.with_suffix(""))
+    patient = patients.of_image(file.image_id, file.folder, file.between)
+    subtype = parse_name(PurePosixPath(file.image_id).name)[1]
     return {
         "image_id": file.image_id,
         "split": file.split,
         "class_name": file.folder,
         "label": label,
-        "patient_id": file.patient or patient,
+        "patient_id": file.patient or patient.id,
         "subtype": file.subtype or subtype,
         "bytes": file.size,
         "patient_given": file.patient is not None,
+        "patient_rule": patient.rule,
     }
 
 

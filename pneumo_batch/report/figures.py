@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 from pneumo_batch.report.parts import Picture
 
 # Okabe and Ito's colours: told apart with any colour vision.
-TRUE, RANDOM, GREY = "#0072B2", "#D55E00", "#5f6670"
+TRUE, RANDOM, GREY, INK = "#0072B2", "#D55E00", "#5f6670", "#1c1f23"
+FILM, EVERYWHERE = "#b4bac3", "#E69F00"  # what the film alone owns of a map, and what happens on every film
+VERDICTS = {"sensitive": "#0b6e4f", "insensitive": "#a83f00", "inconclusive": "#555c66", "invalid": INK}
 CLASSES = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2", "#D55E00")
 MARKERS = ("o", "^", "s", "D", "v", "P")
 DASHES = ("-", "--", ":", "-.")
@@ -21,6 +23,7 @@ KINDS = {
     "random_random": ("NN", "random – random", "#CC79A7"),
     "true_true_cross": ("TTx", "true – true, other image", "#56B4E9"),
     "true_random_cross": ("TNx", "true – random, other image", "#E69F00"),
+    "random_random_cross": ("NNx", "random – random, other image", "#e3b5ce"),
     "edge": ("edge", "true – edges", GREY),
     "random_map": ("noise", "true – smooth map", "#9aa0a8"),
 }
@@ -60,17 +63,16 @@ def canvas(width: float, height: float, rows: int = 1, columns: int = 1, **optio
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def mosaic(width: float, height: float, layout: Any, **options: Any) -> tuple[Figure, dict[str, Axes]]:
-    """A figure in inches and its axes by the names in `layout`; a name in several places spans them."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplot_mosaic(layout, **options)
-
-
-def picture(figure: Figure, name: str, alt: str, caption: str = "", wide: bool = False) -> Picture:
-    """The figure as SVG."""
+def svg(figure: Figure) -> bytes:
+    """The figure as SVG, the same bytes every time."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": "pneumo-batch"})
-    return Picture(name, buffer.getvalue(), alt, caption, wide=wide)
+    return buffer.getvalue()
+
+
+def picture(figure: Figure, name: str, alt: str, caption: str = "", **options: Any) -> Picture:
+    """The figure as SVG, with its words; `options` are further fields of the picture."""
+    return Picture(name, svg(figure), alt, caption, **options)
 
 
 def shades(names: list[str], is_true: bool) -> dict[str, tuple[str, str]]:

@@ -7,17 +7,17 @@ import numpy as np
 
 from pneumo_batch.core import tables
 from pneumo_batch.report import training_figures
-from pneumo_batch.report.parts import Fold, Heading, Section, Side, Table, Text, interval
+from pneumo_batch.report.parts import Fold, Section, Side, Table, Text, interval
 from pneumo_batch.report.source import Source
 
 _METRICS = ("images", "accuracy", "balanced_accuracy", "auroc", "auprc", "precision", "recall", "f1")
 
 
 def build(source: Source) -> Section:
-    blocks: list[Any] = [_metrics_table(source), Heading("Learning curves"), *_curves(source)]
-    blocks += [Heading("Memorisation"), Side([training_figures.memorisation(source), _memory_table(source)])]
-    blocks += [Heading("Classification of the test split"), *_classification(source)]
-    blocks += [Heading("Accuracy by subtype"), *_by_subtype(source)]
+    blocks: list[Any] = [Side([training_figures.memorisation(source), _memory_table(source)]), _metrics_table(source)]
+    blocks += [Fold("Learning curves", list(_curves(source)))]
+    blocks += [Fold("Classification of the test split: curves and confusion", list(_classification(source)))]
+    blocks += [Fold("Accuracy by class and subtype", _by_subtype(source))]
     return Section("training", "Training", blocks)
 
 

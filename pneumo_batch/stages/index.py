@@ -43,7 +43,7 @@ def _index(job: Job, run: Run) -> tuple[pa.Table, pa.Table]:
     with progress.shown({"images": listing.num_rows}) as board, guard.watch(board, job.cluster.stall_seconds):
         rows, rejected = inspect(listing, run.images, board)
     check_rejected(rejected, listing.num_rows, job.data.max_bad)
-    own_words = _manifest_warnings(job, listing)
+    own_words = _manifest_warnings(job, listing, rows)
     rows = manifest.carve_validation(rows, job.data.val_fraction, job.data.split_seed)
     _audit(job, run, rows, rejected, own_words)
     return rows, rejected
@@ -114,16 +114,16 @@ def read_manifest(location: str, images: Roots, classes: Sequence[str] | None) -
     return manifest_file.read(data, location, images, classes)
 
 
-def _manifest_warnings(job: Job, listing: pa.Table) -> list[str]:
-    """What a manifest leaves to rules of ours."""
+def _manifest_warnings(job: Job, listing: pa.Table, rows: pa.Table) -> list[str]:
+    """What a manifest leaves to rules of ours; the audit counts the images whose patient these do not find either."""
     if not job.data.manifest:
         return []
     lines = []
     unknown = pc.sum(pc.invert(listing["patient_given"])).as_py()
-    if unknown:
+    if unknown > audit.without_patient(rows["image_id"].to_pylist(), rows["patient_id"].to_pylist()):
         lines.append(
             f"{unknown} of {listing.num_rows} images have no patient_id in the manifest: it is taken from the DICOM"
-            " header or the file's name, else each counts as a patient of its own"
+            " header or the file's path where these tell it"
         )
     shipped = pc.sum(pc.equal(listing["split"], "val")).as_py()
     if shipped and job.data.val_fraction:

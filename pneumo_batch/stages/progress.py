@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import ray
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pneumo_batch import terminal
@@ -75,14 +74,14 @@ def _read(board: Any) -> dict[str, dict[str, Any]]:
 
 def _show_bars(board: Any, totals: dict[str, int], stop: threading.Event) -> None:
     columns = (
-        TextColumn("  {task.description:<24}"),
+        TextColumn("  {task.description:<24}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=terminal.progress_console()) as bars:
         ids = {task: bars.add_task(task, total=total, note="") for task, total in totals.items()}
         last = False
         while not last:

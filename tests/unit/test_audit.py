@@ -14,7 +14,7 @@ def rows(*specification):
     table = []
     for image_id, name, *fields in specification:
         row = {"image_id": image_id, "split": image_id.split("/")[0], "class_name": name, "label": int(name == "B")}
-        row |= {"patient_id": image_id, "subtype": None, "width": 20, "height": 10, "mode": "L", "bytes": 5}
+        row |= {"patient_id": f"of {image_id}", "subtype": None, "width": 20, "height": 10, "mode": "L", "bytes": 5}
         table.append(row | {"sha256": image_id} | (fields[0] if fields else {}))
     return pa.Table.from_pylist(table, schema=tables.MANIFEST)
 
@@ -39,6 +39,7 @@ def test_a_clean_data_set():
         "duplicates": {"groups": 0, "images": 0},
         "patients": {"test": 2, "train": 2},
         "patient_overlap": 0,
+        "patient_rules": {},
         "quarantined": {},
     }
 

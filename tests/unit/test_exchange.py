@@ -51,10 +51,9 @@ VERDICT = {
         "users:map": {
             "verdict": "sensitive",
             "numbers": {
-                "difference": {"mean": 0.25, "ci_low": None},
+                "share": {"value": 0.25, "ci_low": None, "ci_high": float("nan"), "sd": {"true": 0.5}},
                 "images": 7,
                 "secret": 1.0,
-                "holm_p": float("nan"),
             },
         }
     },
@@ -64,7 +63,8 @@ VERDICT = {
 def test_what_mlflow_is_told_of_a_verdict():
     assert tracking.metrics(VERDICT) == {
         "true_0.test.auroc": 0.75,
-        "users_map.difference.mean": 0.25,
+        "users_map.share.value": 0.25,
+        "users_map.share.sd.true": 0.5,
         "users_map.images": 7.0,
     }
     assert tracking.verdicts(VERDICT) == {"verdict.users_map": "sensitive"}

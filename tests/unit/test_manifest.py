@@ -76,6 +76,7 @@ def test_discover_lists_sorted_rows(tmp_path):
         "subtype": "virus",
         "bytes": len(png(1)),
         "patient_given": False,
+        "patient_rule": "Kermany names",
     }
     assert listing["image_id"].to_pylist() == sorted(SMALL)
 
