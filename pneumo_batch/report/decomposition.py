@@ -18,6 +18,8 @@ from pneumo_batch.report.figures import EVERYWHERE, FILM, GREY, INK, TRUE, VERDI
 from pneumo_batch.report.parts import Picture, number, shortened
 from pneumo_batch.report.source import Source
 
+NAME = "decomposition"
+
 
 @dataclass(frozen=True)
 class _Layout:
@@ -34,7 +36,7 @@ class _Layout:
 
 
 _WIDE = _Layout(8.3, 0.5, 0.88, (0.16, 0.16), (0.48, 0.32), (0.76, 0.11), 3, 60)
-_NARROW = _Layout(3.75, 0.7, 1.75, (0.12, 0.33), (0.58, 0.26), (0.81, 0.09), 1, 34)
+_NARROW = _Layout(3.75, 0.7, 1.75, (0.12, 0.33), (0.58, 0.26), (0.81, 0.09), 1, 28)
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def draw(source: Source) -> Picture | None:
     axis = f"{chosen['metric']}, {chosen['view']} view, {chosen['scale']} scale"
     wide, narrow = (_figure(found, axis, threshold, layout) for layout in (_WIDE, _NARROW))
     alt = f"What two true models agree on about a film (h), and how much of it labels own. {' '.join(map(said, found))}"
-    return picture(wide, "decomposition", alt, narrow=svg(narrow))
+    return picture(wide, NAME, alt, narrow=svg(narrow))
 
 
 def said(band: Band) -> str:

@@ -1,6 +1,7 @@
 """How figures look, and the way from a matplotlib figure to a picture of the page."""
 
 import io
+import re
 from typing import Any
 
 import matplotlib
@@ -27,6 +28,10 @@ KINDS = {
     "edge": ("edge", "true – edges", GREY),
     "random_map": ("noise", "true – smooth map", "#9aa0a8"),
 }
+
+_DRAWN = re.compile(rb"<(?:path|use)\b[^>]*>")  # and no text, whose digits are somebody's number
+_DECIMALS = re.compile(rb"(?<=\.\d\d)\d+")
+_INDENTED = re.compile(rb"\s*\n\s*")
 
 STYLE: dict[Any, Any] = {
     "savefig.dpi": 160,  # of what is drawn as pixels inside an SVG
@@ -64,10 +69,10 @@ def canvas(width: float, height: float, rows: int = 1, columns: int = 1, **optio
 
 
 def svg(figure: Figure) -> bytes:
-    """The figure as SVG, the same bytes every time."""
+    """The figure as SVG, the same bytes every time; coordinates to a hundredth of a point, which nobody can see."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": "pneumo-batch"})
-    return buffer.getvalue()
+    return _DRAWN.sub(lambda tag: _DECIMALS.sub(b"", tag[0]), _INDENTED.sub(b"\n", buffer.getvalue()))
 
 
 def picture(figure: Figure, name: str, alt: str, caption: str = "", **options: Any) -> Picture:

@@ -20,19 +20,27 @@ def columns(numbers: Mapping[str, Any]) -> list[Any]:
     return [numbers["share"]["value"], estimates.interval(numbers["share"]), *values, test["p"] if test else None]
 
 
-def fold(source: Source, method: str) -> Fold:
+def shared(source: Source, key: str) -> list[str]:
+    """Sentences that all methods have in common, to be said once for all."""
+    first, *others = (source.verdict["methods"][method][key] for method in source.methods)
+    return [line for line in first if all(line in lines for lines in others)]
+
+
+def fold(source: Source, method: str, ladder: Picture | None) -> Fold:
+    """`ladder` is None where it stands above already."""
     found = source.verdict["methods"][method]
     pictures: list[Picture | None] = [
-        verdict_figures.ladder(source, method),
+        ladder,
         verdict_figures.scatter(source, method),
         verdict_figures.histograms(source, method),
         verdict_figures.models(source, method),
     ]
     name = method_name(method)
     blocks: list[Any] = [Heading(name), Text(in_numbers(source, method))]
-    for key, title in (("caveats", "Caveats"), ("disagreements", "Other views and scales disagree")):
-        if found[key]:
-            blocks.append(Items(found[key], title=title))
+    said = shared(source, "caveats")
+    own = [line for line in found["caveats"] if line not in said]
+    for lines, title in ((own, "Caveats"), (found["disagreements"], "Other views and scales disagree")):
+        blocks += [Items(lines, title=title)] if lines else []
     blocks.append(Side([picture for picture in pictures if picture]))
     shares = forest.draw(source, method)
     blocks += [shares] if shares else []

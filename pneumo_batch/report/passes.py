@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from pneumo_batch.core.wording import listed, method_name
 from pneumo_batch.layout import PASSES
 from pneumo_batch.report import figures
-from pneumo_batch.report.parts import Heading, Picture, Section, Table, Text, interval, number, shortened
+from pneumo_batch.report.parts import Fold, Heading, Picture, Table, Text, interval, number, shortened
 from pneumo_batch.report.source import Source
 
 _MEASURES = (
@@ -22,16 +22,16 @@ _MEASURES = (
 )
 
 
-def add(section: Section, source: Source) -> Section:
-    """The section with what its passes show at its end; as it is where there was one pass."""
+def blocks(source: Source) -> list[Any]:
+    """What a run's passes show; nothing where there was one."""
     if not source.run.store.exists(PASSES):
-        return section
+        return []
     frame = source.run.passes()
     if frame["pass"].nunique() < 2:
-        return section
+        return []
     lines = [Text(_sentence(rows)) for _, rows in frame.groupby("method")]
-    blocks = [Heading("From pass to pass"), *lines, _picture(frame, source.verdict["threshold"]), _table(frame)]
-    return Section(section.anchor, section.title, [*section.blocks, *blocks])
+    drawn = _picture(frame, source.verdict["threshold"])
+    return [Heading("From pass to pass"), *lines, drawn, Fold("Every pass", [_table(frame)])]
 
 
 def _sentence(rows: pd.DataFrame) -> str:
@@ -67,7 +67,7 @@ def _picture(frame: pd.DataFrame, threshold: float) -> Picture:
         above.set_title(shortened(method_name(method), 30))
         below.set(xlabel="pass", xticks=sorted(rows["pass"]))
     axes[0, 0].set_ylabel("label share L")
-    axes[1, 0].legend(fontsize=7.5)
+    figure.legend(handles=axes[1, 0].get_legend_handles_labels()[0], loc="outside right lower", fontsize=7.5)
     values = "; ".join(
         f"{method_name(row['method'])}, pass {row['pass']}: {_value(row, 'share')}" for _, row in frame.iterrows()
     )

@@ -68,7 +68,7 @@ def _memory_table(source: Source) -> Table:
             one["epochs"],
             one["chosen_epoch"],
             one["training_accuracy"] if one["memorised"] is None else one["memorised"],
-            _majority(source),
+            source.majority,
             one["label_agreement"],
         ]
         for name, one in source.verdict["variants"].items()
@@ -79,11 +79,6 @@ def _memory_table(source: Source) -> Table:
         " would score. “Labels kept” is the share of training labels that equal the true ones."
     )
     return Table("memorisation", caption, header, rows)
-
-
-def _majority(source: Source) -> float | None:
-    """Permuting labels keeps their counts, so that one number holds for every variant trained here."""
-    return training_figures.majority(source)
 
 
 def _classification(source: Source) -> Iterator[Any]:

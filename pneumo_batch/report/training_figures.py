@@ -88,16 +88,10 @@ def _tints(count: int, colour: str) -> list[Any]:
     return [tuple(base + (1 - base) * 0.6 * i / max(1, count)) for i in range(count)]
 
 
-def majority(source: Source) -> float | None:
-    """What always naming the most frequent training label would score; None without training images."""
-    labels = source.manifest.loc[source.manifest["split"] == "train", "label"]
-    return float(labels.value_counts(normalize=True).max()) if len(labels) else None
-
-
 def memorisation(source: Source) -> Picture:
     """Accuracy on the labels given, against a majority guess."""
     figure, axes = canvas(5.4, 1.1 + 0.3 * len(source.variants))
-    ax, guess, required = axes[0, 0], majority(source), source.job.train.memorise
+    ax, guess, required = axes[0, 0], source.majority, source.job.train.memorise
     texts = []
     for place, (name, one) in enumerate(source.verdict["variants"].items()):
         value = one["training_accuracy"] if one["memorised"] is None else one["memorised"]

@@ -1,6 +1,6 @@
 """The verdict section: an answer that fits one screen, and below it everything that it rests on, folded."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pneumo_batch.core.wording import headline, method_name
@@ -8,19 +8,24 @@ from pneumo_batch.report import (
     decomposition,
     method_details,
     paper,
+    passes,
     randomization,
     reading,
     similarities,
     verdict_figures,
 )
-from pneumo_batch.report.parts import MISSING, Finding, Fold, Items, Section, Side, Stack, Table, Text, number
+from pneumo_batch.report.parts import MISSING, Finding, Fold, Items, Picture, Section, Side, Stack, Table, Text, number
 from pneumo_batch.report.source import Source
 
 
 def build(source: Source) -> Section:
+    drawn = decomposition.draw(source)
+    # Where nothing can be split, the similarities themselves are all that there is to see, and stand first.
+    ladders = {method: verdict_figures.ladder(source, method) for method in source.methods}
     blocks = [
-        *answer(source),
-        *(method_details.fold(source, method) for method in source.methods),
+        *answer(source, [drawn] if drawn else list(ladders.values())),
+        *passes.blocks(source),
+        *(method_details.fold(source, method, ladders[method] if drawn else None) for method in source.methods),
         *randomization.blocks(source),
         *similarities.blocks(source),
         Fold("How to read the numbers", [Items(reading.GUIDE)]),
@@ -30,27 +35,23 @@ def build(source: Source) -> Section:
     return Section("verdict", "Verdict", blocks)
 
 
-def answer(source: Source) -> list[Any]:
-    """Headline, picture, both arms, and a row for each method."""
+def answer(source: Source, pictures: Sequence[Picture]) -> list[Any]:
+    """Headline, what is first to be seen, both arms, and a row for each method."""
     found = {method: source.verdict["methods"][method] for method in source.methods}
-    reasons, caveats = (_shared(found.values(), key) for key in ("reasons", "caveats"))
-    drawn = decomposition.draw(source)
-    beside = Stack([_arms(source), Text(reading.picture(source), "note")] if drawn else [_arms(source)])
+    caveats = method_details.shared(source, "caveats")
+    reasons = method_details.shared(source, "reasons") if len(found) > 1 else []
     blocks: list[Any] = [Text(headline(found, len(source.variants)), "lead")]
     if reasons:
-        blocks.append(Items(reasons, title="For every method"))
-    blocks.append(Side([drawn or verdict_figures.ladder(source, source.methods[0]), beside], uneven=True))
+        blocks.append(Text(" ".join(reasons)))
+    if pictures[0].name == decomposition.NAME:
+        beside = Stack([_arms(source), Text(reading.picture(source), "note")])
+        blocks.append(Side([*pictures, beside], uneven=True))
+    else:
+        blocks.append(Side([_arms(source), *pictures], columns=3))
     blocks += [_finding(method, one, reasons) for method, one in found.items()]
     if caveats:
         blocks.append(Items(caveats, "small", "Caveats for every method" if len(found) > 1 else "Caveats"))
     return blocks
-
-
-def _shared(methods: Iterable[Mapping[str, Any]], key: str) -> list[str]:
-    """Sentences that all methods have in common, to be said once."""
-    first, *others = methods
-    shared = [line for line in first[key] if all(line in one[key] for one in others)]
-    return shared if others or key == "caveats" else []
 
 
 def _finding(method: str, found: Mapping[str, Any], shared: Iterable[str]) -> Finding:

@@ -29,7 +29,7 @@ def ladder(source: Source, method: str) -> Picture:
         figure,
         f"similarity_{slug(method)}",
         f"{method_name(method)}: mean similarity by kind of pair: {values}.",
-        "Mean similarity by kind of pair, with 95 % intervals over patients. The grey line is 0.",
+        f"{method_name(method)}: mean similarity by kind of pair, with 95 % intervals over patients.",
     )
 
 
