@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from pneumo_batch import provenance, terminal
 from pneumo_batch.config import Job
 from pneumo_batch.core import audit as auditing
@@ -28,38 +26,44 @@ def audit(roots: Sequence[str], manifest_file: str | None) -> Audit:
     if manifest_file:
         from pneumo_batch.stages import index
 
-        listing, _ = index.read_manifest(manifest_file, images, None)
+        found = index.read_manifest(manifest_file, images, None)
     else:
-        listing, _ = manifest.discover(images, None)
-    return auditing.audit(*manifest.inspect_batch(listing, images))
+        found = manifest.inventory(images, None)
+    inspected = manifest.inspect_batch(found.listing, images)
+    return auditing.audit(*inspected, found.listing, passed_over=found.passed_over)
 
 
 def show(found: Audit, root: str) -> None:
     """The audit as tables on stdout."""
     console = terminal.console()
-    console.print(f"{root}: {found.images} images, {sum(found.quarantined.values())} unreadable", markup=False)
-    counts = Table("split", "class", "subtype", "images", box=None, pad_edge=False)
+    console.print(f"{root}: {found.images} images, {sum(found.quarantined.values())} unreadable")
+    counts = terminal.table("split", "class", "subtype", "images")
     for split, by_class in found.counts.items():
         for name, by_subtype in by_class.items():
             for subtype, images in by_subtype.items():
                 counts.add_row(split, name, subtype, str(images))
-    sizes = Table("class", "", "least", "median", "most", box=None, pad_edge=False)
+    sizes = terminal.table("class", "", "least", "median", "most")
     for name, by_quantity in found.sizes.items():
         for quantity, values in by_quantity.items():
             sizes.add_row(name, quantity, *(f"{value:g}" for value in values.values()))
-    modes = Table("class", "mode", "images", box=None, pad_edge=False)
+    modes = terminal.table("class", "mode", "images")
     for name, by_mode in found.modes.items():
         for mode, images in by_mode.items():
             modes.add_row(name, mode, str(images))
     patients = ", ".join(f"{split} {count}" for split, count in found.patients.items())
     duplicates = ", ".join(f"{name} {count}" for name, count in found.duplicates.items())
     console.print("", counts, "", sizes, "", modes, "", sep="\n")
+    rules = ", ".join(f"{rule} {count}" for rule, count in found.patient_rules.items())
     console.print(f"patients: {patients}; in train or val and in test too: {found.patient_overlap}")
+    console.print(f"patients told by: {rules}")
     console.print(f"byte-identical: {duplicates}")
+    for counted, what in ((found.quarantined, "rejected"), (found.passed_over, "passed over")):
+        for kind, images in counted.items():
+            console.print(f"{what}: {images} x {kind}", markup=False)
     for line in found.errors:
-        console.print(f"error: {line}", markup=False)
+        console.print(f"error: {line}")
     for line in found.warnings:
-        console.print(f"warning: {line}", markup=False)
+        console.print(f"warning: {line}")
     if not found.errors and not found.warnings:
         console.print("nothing to complain about")
 
@@ -78,9 +82,8 @@ def machine(job: Job | None) -> list[dict[str, Any]]:
 def show_machine(checks: list[dict[str, Any]]) -> None:
     console = terminal.console()
     for item in checks:
-        mark = "[green]ok[/green]  " if item["ok"] else "[red]fail[/red]"
-        console.print(f"{mark} {item['check']:<10}", end="")
-        console.print(item["found"], markup=False)
+        console.print("ok  " if item["ok"] else "fail", style="green" if item["ok"] else "red", end="")
+        console.print(f" {item['check']:<10}{item['found']}")
 
 
 def _check(name: str, ok: bool, found: str) -> dict[str, Any]:
@@ -139,9 +142,11 @@ def _writable(folder: Path) -> dict[str, Any]:
 
 
 def _home() -> dict[str, Any]:
-    """Ray writes its token there."""
-    home = Path.home()
-    return _check("home", os.access(home, os.W_OK), f"home is {'' if os.access(home, os.W_OK) else 'not '}writable")
+    """Ray keeps its token there where it can."""
+    home = os.path.expanduser("~")  # noqa: PTH111 - which does not fail for a user without a home
+    lacking = "is not writable: a Ray that starts here gets a token of its own"
+    found = "is writable" if os.access(home, os.W_OK) else lacking
+    return _check("home", True, f"{home} {found}")
 
 
 def _data(job: Job) -> dict[str, Any]:

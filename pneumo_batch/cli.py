@@ -1,5 +1,6 @@
 """The `pneumo-batch` command: parse, load, call one function, print. Data on stdout, everything else on stderr."""
 
+import logging
 import os
 import signal
 import sys
@@ -7,7 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
-from pneumo_batch import __version__
+from pneumo_batch import __version__, terminal
 from pneumo_batch.commands import datasets, exchange, job_files, machine, runs, submission
 from pneumo_batch.options import (
     EXIT_BUSY,
@@ -26,6 +27,9 @@ class Terminated(BaseException):
 
 def main() -> None:
     """Entry point: every user error is one line on stderr and an exit code."""
+    terminal.keep_names()
+    # without a HOME it makes a folder for its fonts, and says so at length
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = cli.main(standalone_mode=False)
@@ -61,6 +65,7 @@ def _explain(error: Exception) -> int:
     """One line for what the user can change; the traceback for what only we can."""
     from pneumo_batch.config import JobError
     from pneumo_batch.core.folders import DataError
+    from pneumo_batch.integrity import DamagedError
     from pneumo_batch.ledger import RunBusyError, RunError
 
     cause = _root_cause(error)
@@ -72,6 +77,8 @@ def _explain(error: Exception) -> int:
     ):
         if isinstance(cause, kind):
             return complain(str(cause), code)
+    if isinstance(cause, DamagedError):
+        return complain(f"{cause}; pneumo-batch verify --reopen lets the next run compute it again", EXIT_DATA)
     if isinstance(cause, OSError) and cause.errno is not None:  # full or read-only disks, lost mounts
         place = f"{cause.filename}: " if cause.filename is not None else ""
         return complain(place + (cause.strerror or os.strerror(cause.errno)).splitlines()[0], EXIT_ERROR)
@@ -112,6 +119,7 @@ for command in (
     runs.status,
     runs.list_runs,
     runs.report,
+    runs.verify,
     runs.clean,
     exchange.export,
     exchange.track,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 # Raised when the same job on the same data gives other numbers than before: old runs are then not resumed.
-RESULTS_VERSION = 1
+RESULTS_VERSION = 2
 PHANTOM = "phantom"
 
 Metric = Literal["spearman", "pearson", "ssim", "hog", "top10"]
@@ -232,12 +232,22 @@ class Compare(Section):
     """Cells a side of the region scale."""
     primary: Primary = Primary()
     """What the verdict is read from."""
-    margin: float = result(0.05, ge=0)
-    """Differences of the mean similarity within this count as none."""
+    threshold: float = result(0.5, gt=0, lt=1)
+    """Label share that divides sensitive from insensitive: the part of what true models agree on that labels own."""
     partner_seed: int = result(0, ge=0)
     """Seed of the rule that pairs an image with another one for the cross-image controls."""
     resamples: int = result(2000, ge=100)
-    """Bootstrap resamples."""
+    """Bootstrap resamples of the patients."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_margin(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "margin" in values:
+            raise ValueError(
+                "margin is gone: a verdict no longer compares TT - TN with a margin, but the label share with"
+                " compare.threshold (default 0.5); leave margin out"
+            )
+        return values
 
     @model_validator(mode="after")
     def _primary_is_measured(self) -> "Compare":

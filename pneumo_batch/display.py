@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from pneumo_batch import terminal
-from pneumo_batch.layout import RECORD, REPORT, SUMMARY, VERDICT
+from pneumo_batch.core import wording
+from pneumo_batch.core.outcomes import Requirement
+from pneumo_batch.layout import FORMAT, RECORD, REPORT, SUMMARY, VERDICT
 from pneumo_batch.ledger import RunError
 from pneumo_batch.pipeline import STAGES, Outcome
 from pneumo_batch.run import Run
@@ -15,14 +16,15 @@ from pneumo_batch.run import Run
 EXIT_DONE, EXIT_NOT_MET = 0, 4
 
 
-def exit_code(outcome: Outcome, require: str | None) -> int:
+def exit_code(outcome: Outcome, required: list[Requirement]) -> int:
     """0, or 4 when a verdict was required and a method has another."""
-    if require is None:
+    if not required:
         return EXIT_DONE
     if not outcome.run.store.exists(VERDICT):
         return EXIT_NOT_MET
-    methods = outcome.run.verdict["methods"]
-    return EXIT_DONE if all(found["verdict"] == require for found in methods.values()) else EXIT_NOT_MET
+    found = {method: one["verdict"] for method, one in outcome.run.verdict["methods"].items()}
+    met = all(found[method] == one.verdict for one in required for method in ([one.method] if one.method else found))
+    return EXIT_DONE if met else EXIT_NOT_MET
 
 
 def show(outcome: Outcome) -> None:
@@ -43,10 +45,14 @@ def show(outcome: Outcome) -> None:
 
 
 def _show_verdict(console: Console, run: Run) -> None:
+    if run.record["format"] == FORMAT:
+        verdict = run.verdict
+        console.print(wording.headline(verdict["methods"], len(verdict["variants"])), style="bold")
     for method, found in run.verdict["methods"].items():
-        console.print(f"[bold]{method}: {found['verdict']}[/bold]")
-        for reason in found["reasons"]:
-            console.print(f"  {reason}")
+        console.print(f"{method}: {found['verdict']}", style="bold")
+        for line in [*found["reasons"], found.get("on_every_film"), found.get("read")]:
+            if line:
+                console.print(f"  {line}")
 
 
 def show_status(run: Run) -> None:
@@ -60,7 +66,7 @@ def show_status(run: Run) -> None:
         counts = "  ".join(f"{key} {value}" for key, value in stage.get("counts", {}).items())
         console.print(f"  {name:<10} {stage['status']:<12}{seconds}  {counts}".rstrip())
     if record["error"]:
-        console.print(f"error: {record['error']['type']}: {record['error']['message']}", markup=False)
+        console.print(f"error: {record['error']['type']}: {record['error']['message']}")
 
 
 def state(run: Run) -> str:
@@ -79,9 +85,10 @@ def rows(folder: str) -> list[dict[str, Any]]:
         if (path / RECORD).exists():
             run = Run(path)
             record = run.record
-            verdicts = {}
+            verdicts, shares = {}, {}
             if run.store.exists(VERDICT):
                 verdicts = {method: row["verdict"] for method, row in run.verdict["methods"].items()}
+                shares = {method: _share(row) for method, row in run.verdict["methods"].items()}
             found.append(
                 {
                     "run_dir": str(path),
@@ -90,9 +97,15 @@ def rows(folder: str) -> list[dict[str, Any]]:
                     "updated": record["updated"],
                     "counts": record["counts"],
                     "verdicts": verdicts,
+                    "shares": shares,
                 }
             )
     return found
+
+
+def _share(method: dict[str, Any]) -> float | None:
+    """The label share of a method, None where there is none: an older run has none."""
+    return (method["numbers"].get("share") or {}).get("value")
 
 
 def show_rows(found: list[dict[str, Any]], folder: str) -> None:
@@ -100,8 +113,11 @@ def show_rows(found: list[dict[str, Any]], folder: str) -> None:
     if not found:
         console.print(f"no runs in {folder}")
         return
-    table = Table("run", "status", "updated", "attributed", "verdicts", box=None, pad_edge=False)
+    table = terminal.table("run", "status", "updated", "attributed", "verdicts")
     for row in found:
-        verdicts = ", ".join(f"{method}: {verdict}" for method, verdict in row["verdicts"].items())
+        verdicts = ", ".join(
+            f"{method}: {verdict}" + ("" if row["shares"][method] is None else f" (L {row['shares'][method]:.2f})")
+            for method, verdict in row["verdicts"].items()
+        )
         table.add_row(row["run_dir"], row["status"], row["updated"], str(row["counts"].get("attributed", "")), verdicts)
     console.print(table)

@@ -24,7 +24,7 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Job:
     """
     path = Path(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows editors put a byte order mark first
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise JobError(f"{path}: cannot read the job file: {reason}") from error

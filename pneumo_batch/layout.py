@@ -1,13 +1,16 @@
 """Names of a run's stages, and of the files and folders of its directory."""
 
 STAGES = ("index", "train", "attribute", "compare", "cascade", "conclude", "report")  # in their order
-FORMAT = 1
+FORMAT = 2  # 1: no random_random_cross, and verdicts by another rule
 RECORD = "run.json"
+SUMS = "SHA256SUMS"
+BACKUP = ".backup"  # a second copy of the record and of the list of checksums
 JOB = "job.toml"
 EVENTS = "events.jsonl"
 VERDICT = "verdict.json"
 MANIFEST = "manifest"
 QUARANTINE = "quarantine.parquet"
+MODELS = "models"
 MAPS = "maps"
 SCORES = "scores"
 CASCADES = "cascades"

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from pneumo_batch.core.outcomes import OUTCOMES, Requirement
+
 EXIT_ERROR, EXIT_USAGE, EXIT_DATA, EXIT_VERDICT, EXIT_BUSY, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 2, 3, 4, 75, 130, 143
 
 
@@ -36,3 +38,33 @@ def complain(message: str, code: int) -> int:
 
     terminal.say(f"pneumo-batch: {message}", level="error", exit_code=code)
     return code
+
+
+def require_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--require",
+        "required",
+        multiple=True,
+        metavar="[METHOD=]VERDICT",
+        callback=_requirements,
+        help="Exit with 4 unless every method, or METHOD, has this verdict; may be repeated.",
+    )(function)
+
+
+def _requirements(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> list[Requirement]:
+    found = []
+    for text in texts:
+        method, _, verdict = text.rpartition("=")
+        if verdict not in OUTCOMES:
+            raise click.BadParameter(f"{text!r}: the verdict is one of {', '.join(OUTCOMES)}")
+        found.append(Requirement(method or None, verdict))
+    return found
+
+
+def check_requirements(required: list[Requirement], methods: list[str]) -> None:
+    """Raises UsageError for a method that the job does not attribute by."""
+    for one in required:
+        if one.method is not None and one.method not in methods:
+            raise click.UsageError(
+                f"--require {one.text}: the job has no method {one.method!r}; there are: {', '.join(methods)}"
+            )

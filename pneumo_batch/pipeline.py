@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pneumo_batch import metrics
+from pneumo_batch import checksums, metrics, verification
 from pneumo_batch.config import Job
 from pneumo_batch.layout import STAGES, VERDICT
 from pneumo_batch.ledger import RunError
@@ -53,6 +53,7 @@ def execute(job: Job, run_dir: str | None = None, until: str = STAGES[-1], *, ha
             from pneumo_batch.stages import growth
 
             if growth.begin(job, run):
+                _reopen_damaged(job, run)  # the new pass builds on those before it
                 worked = _advance(job, run, found, until)
         return Outcome(run, worked=worked, complete=run.record["status"] == "complete")
 
@@ -111,23 +112,36 @@ def _run_stage(name: str, job: Job, run: Run, resources: Any) -> None:
 
     started = time.monotonic()
     run.stage(name, status="running")
+    if name not in checksums.FOLDERS:  # it writes all of its files anew
+        run.checksums.drop([name])
     counts = _stage_function(name)(job, run, resources)
     balance.check(name, job, run)
+    run.checksums.seal(name)
     run.stage(name, status="complete", seconds=round(time.monotonic() - started, 1), counts=counts)
 
 
 def _reopen_damaged(job: Job, run: Run) -> None:
-    """Of a run to be resumed, let the first stage whose files no longer add up begin again, and those after it."""
-    done = [name for name in STAGES if _is_done(run, name)]
-    if run.record["status"] == "complete" or not done:
+    """Of a run to be resumed, let the first stage whose files are not what it wrote begin again, and those after it."""
+    if run.record["status"] == "complete":
         return
+    if not run.checksums.exist:
+        _reopen_unbalanced(job, run)
+        run.checksums.begin()
+        return
+    verification.discard_staged(run)
+    verification.reopen(run, verification.verify(run).findings, grows=job.data.grows)
+
+
+def _reopen_unbalanced(job: Job, run: Run) -> None:
+    """The same for a run of an older version, by what can be known without checksums: whether its files add up."""
     from pneumo_batch.stages import balance
 
+    done = [name for name in STAGES if _is_done(run, name)]
     for position, name in enumerate(done):
         try:
             balance.check(name, job, run)
         except RunError as error:
-            run.event("warning", stage=name, message=f"begins again: {error}")
+            run.warn(f"{name} begins again: {error}", stage=name)
             run.reopen(done[position:])
             if name == "train":
                 balance.discard_damaged_models(job, run)

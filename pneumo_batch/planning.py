@@ -3,12 +3,11 @@
 import math
 from typing import Any
 
-from rich.table import Table
-
 from pneumo_batch import pipeline, terminal
 from pneumo_batch.config import Job
 from pneumo_batch.core import comparison, costs, curves
 from pneumo_batch.stages import cluster, preflight, train, train_worker
+from pneumo_batch.storage import Store
 
 _AUTO_STEPS = 100  # docs/performance.md
 _INTEGRATED = "integrated_gradients"
@@ -17,21 +16,24 @@ _SCORE_BYTES = 3  # measured: a row of the scores table after compression
 
 
 def plan(job: Job, run_dir: str | None) -> dict[str, Any]:
-    """Numbers of every stage. Raises JobError or DataError as the run itself would."""
+    """Numbers of every stage. Raises JobError or DataError as the run itself would before it reads an image."""
     found = preflight.survey(job)
     splits, attributed = found.images, found.attributed(job)
     models = [(variant.name, variant.is_true) for variant in train.planned(job)]
     models += [(spec.name, spec.kind == "true") for spec in job.variant]
-    shapes = preflight.map_shapes(job, found.classes)
+    shapes = preflight.check_parts(job, found.classes)
+    path = run_dir or str(pipeline.default_run_dir(job, found.fingerprint))
+    preflight.check_room(job, Store(path), found, shapes)
     rows = _score_rows(job, models)
     derived = len(preflight.derived(job, found.classes))
     cascaded = min(attributed, job.cascade.images)
     per_network = len(curves.cells(_comparison(job, models)))
     return {
         "name": job.name,
-        "run_dir": run_dir or str(pipeline.default_run_dir(job, found.fingerprint)),
+        "run_dir": path,
         "fingerprint": found.fingerprint,
         "classes": found.classes,
+        "positive": found.classes[1] if len(found.classes) == 2 else None,
         "network": job.network.name,
         "estimate": _estimate(job, attributed, len(models)) | _training_estimate(job, splits),
         "stages": {
@@ -102,7 +104,7 @@ def _comparison(job: Job, models: list[tuple[str, bool]]) -> comparison.Comparis
 def show(found: dict[str, Any]) -> None:
     console = terminal.console()
     stages = found["stages"]
-    table = Table("stage", "would do", box=None, pad_edge=False)
+    table = terminal.table("stage", "would do")
     splits = ", ".join(f"{name} {count}" for name, count in stages["index"].items() if name != "images")
     table.add_row("index", f"{stages['index']['images']} images ({splits})")
     epochs = ", ".join(f"{name} (up to {count} epochs)" for name, count in stages["train"]["epochs"].items())
@@ -125,7 +127,14 @@ def show(found: dict[str, Any]) -> None:
     if epochs:
         console.print(f"training       at most {about['training_core_hours_at_most']:.2g} core-hours{other}")
     console.print(f"attribution    {hours}, {nodes}")
+    console.print(f"classes        {_classes(found)}")
     console.print(f"run directory  {found['run_dir']}")
+
+
+def _classes(found: dict[str, Any]) -> str:
+    """The classes in label order, and which of two the logit is of: nothing else shows that they are swapped."""
+    listed = ", ".join(f"{label} {name}" for label, name in enumerate(found["classes"]))
+    return f"{listed}; the logit is of {found['positive']}" if found["positive"] else listed
 
 
 def _size(count: float) -> str:

@@ -11,8 +11,9 @@ import pyarrow as pa
 import tomli_w
 
 from pneumo_batch import config, jobfile, provenance
-from pneumo_batch.core import tables
+from pneumo_batch.core import answers, tables
 from pneumo_batch.core.roots import Roots
+from pneumo_batch.integrity import DamagedError, reading, sha256
 from pneumo_batch.layout import (
     CASCADE_SUMMARY,
     CASCADES,
@@ -21,6 +22,7 @@ from pneumo_batch.layout import (
     JOB,
     MANIFEST,
     MAPS,
+    MODELS,
     PASSES,
     PHANTOM,
     PROGRAM,
@@ -62,8 +64,23 @@ class Run(Ledger):
         """The resolved job of the run."""
         import tomllib
 
-        text = self.store.read_bytes(self._need(JOB, "index")).decode()
-        return jobfile.parse(tomllib.loads(text), source=f"{self.path}/{JOB}")
+        data = self.store.read_bytes(self._need(JOB, "index"))
+        try:
+            values = tomllib.loads(data.decode())
+        except ValueError as error:
+            raise DamagedError(f"{self.path}/{JOB}: damaged: {error}") from error
+        if self.record["format"] < FORMAT:
+            values.get("compare", {}).pop("margin", None)  # of the first rule; it decides nothing any more
+        return jobfile.parse(values, source=f"{self.path}/{JOB}")
+
+    def check_format(self, wanted: str) -> None:
+        """Raises RunError where an older version wrote the run and it lacks what a `wanted` thing is made of."""
+        found = self.record["format"]
+        if found < FORMAT:
+            raise RunError(
+                f"{self.path}: no {wanted}: an earlier pneumo-batch wrote this run (format {found}), without"
+                " random_random_cross scores and label shares; run its job again in another directory"
+            )
 
     def manifest(self) -> pd.DataFrame:
         """One row per image, sorted by `image_id`."""
@@ -101,17 +118,14 @@ class Run(Ledger):
     ) -> pa.Table:
         """Columns of the maps table and the identity columns, in file order; of some images only, if named."""
         self._need(folder, "attribute" if folder == MAPS else "cascade")
-        dataset = pa.dataset.dataset(
-            [self.store.path(name) for name in self.store.files(folder, ".parquet")],
-            filesystem=self.store.fs,
-            format="parquet",
-        )
+        dataset = self.store.dataset(folder)
         missing = [name for name in columns if name not in dataset.schema.names]
         if missing:
             known = [name for name in dataset.schema.names if "__" in name]
             raise KeyError(f"{self.path}: no column {missing[0]!r} in {folder}; there are: {', '.join(known)}")
         wanted = None if image_ids is None else pa.dataset.field("image_id").isin(list(image_ids))
-        return dataset.to_table(columns=[field.name for field in tables.IDENTITY] + list(columns), filter=wanted)
+        with reading(f"{self.path}/{folder}"):
+            return dataset.to_table(columns=[field.name for field in tables.IDENTITY] + list(columns), filter=wanted)
 
     def scores(self) -> pd.DataFrame:
         """One row per similarity of two maps."""
@@ -153,13 +167,28 @@ class Run(Ledger):
         """The content of model.json."""
         return self.store.read_json(self._need(f"models/{variant}/model.json", "train"))
 
+    def unanswered(self) -> dict[str, str]:
+        """The images that some variant has no finite number for, and why: no predictions table has them."""
+        return {
+            image_id: answers.no_answer(name, value)
+            for name in self.variants()
+            for image_id, value in self.model_record(name).get("unanswered", {}).items()
+        }
+
     def model(self, variant: str) -> "torch.nn.Module":
-        """The trained network in eval mode on the CPU."""
+        """The trained network in eval mode on the CPU. Raises DamagedError for weights that are not those written."""
         from pneumo_batch.core import checkpoints
 
         model = self.untrained(variant)
-        checkpoints.load_state(model, self.store.read_bytes(f"models/{variant}/model.safetensors"))
+        checkpoints.load_state(model, self._checked(f"{MODELS}/{variant}", "model.safetensors"))
         return model.eval()
+
+    def _checked(self, model: str, name: str) -> bytes:
+        """The content of a file of a model, if it is what the model's list says."""
+        data, wanted = self.store.read_bytes(f"{model}/{name}"), self.checksums.list_of_model(model)
+        if wanted.get(f"{model}/{name}", sha256(data)) != sha256(data):
+            raise DamagedError(f"{self.path}/{model}/{name}: damaged: not what was written")
+        return data
 
     def untrained(self, variant: str) -> "torch.nn.Module":
         """The network of a variant with fresh weights, from torch's current random state (a file's with its own)."""
@@ -168,9 +197,9 @@ class Run(Ledger):
         record = self.model_record(variant)
         preprocess = record["preprocess"]
         shape = {"image_size": preprocess["size"], "channels": preprocess["channels"], "outputs": record["outputs"]}
-        program = f"models/{variant}/{PROGRAM}"
-        if self.store.exists(program):
-            return networks.program(record["network"], self.store.read_bytes(program), **shape)
+        if self.store.exists(f"{MODELS}/{variant}/{PROGRAM}"):
+            program = self._checked(f"{MODELS}/{variant}", PROGRAM)
+            return networks.program(record["network"], program, **shape)
         return networks.build(record["network"], **shape)
 
     def inputs(self, ids: Sequence[str], variant: str | None = None) -> "torch.Tensor":
@@ -226,6 +255,7 @@ class Run(Ledger):
         if hash_paths:
             run._hidden = {**jobfile.hidden_paths(job), run.store.root: "RUN"}
         if run.store.exists(RECORD):
+            run.heal()
             if run.record["fingerprint"] != fingerprint:
                 raise RunError(
                     f"{run.path}: holds the run of another job (fingerprint {run.record['fingerprint'][:12]}, this one "
@@ -233,6 +263,7 @@ class Run(Ledger):
                 )
             run._keep(job)
             return run
+        run.checksums.begin()
         run._keep(job)
         run.write_record(
             {
@@ -256,4 +287,5 @@ class Run(Ledger):
         values = jobfile.without(job.model_dump(mode="json", exclude_none=True), self._hidden)
         content = tomli_w.dumps(values).encode()
         if not self.store.exists(JOB) or self.store.read_bytes(JOB) != content:
-            self.store.write_bytes(JOB, content)
+            self.checksums.replace(JOB, content)
+        self.checksums.seal("job")

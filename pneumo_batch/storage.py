@@ -1,22 +1,27 @@
 """Files below one place, local or any URI that pyarrow opens, written so that no reader ever sees half a file."""
 
+import hashlib
 import json
 import os
 import shutil
 import urllib.parse
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.fs
-import pyarrow.parquet as pq
 
 from pneumo_batch.config import JobError
 from pneumo_batch.core.roots import DataError, Root, Roots
+from pneumo_batch.integrity import PARQUET, DamagedError, parquet_bytes, reading, sealed_name, sha256
+from pneumo_batch.layout import BACKUP
 
+_T = TypeVar("_T")
+_CHUNK_BYTES = 4 * 2**20
 WHOLE = "_whole"  # in the folder of a table on an object store, where a folder does not appear at once
 
 
@@ -66,11 +71,9 @@ def absolute(location: str) -> str:
     return location if "://" in location else str(Path(location).expanduser().absolute())
 
 
-def parquet_bytes(table: pa.Table) -> bytes:
-    """A table as the content of one Parquet file."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue().to_pybytes()
+def json_bytes(value: Any) -> bytes:
+    """A value as the content of a JSON file. Raises ValueError for numbers that JSON has not."""
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
 
 
 class Store:
@@ -79,6 +82,7 @@ class Store:
     def __init__(self, location: str | os.PathLike[str]):
         self.location = os.fspath(location)
         self.fs, self.root = open_filesystem(location)
+        self._digests: dict[str, str] = {}  # of what this process has written
 
     @property
     def is_local(self) -> bool:
@@ -107,15 +111,56 @@ class Store:
         names = sorted(info.base_name for info in infos if info.base_name.endswith(suffix))
         return [f"{folder}/{name}" for name in names if not name.startswith((".", "_"))]
 
+    def walk(self, name: str) -> list[str]:
+        """Names of all visible files below a folder, sorted; of a file, its own."""
+        if self.fs.get_file_info(self.path(name)).is_file:
+            return [name]
+        selector = pa.fs.FileSelector(self.path(name), recursive=True, allow_not_found=True)
+        infos = [info for info in self.fs.get_file_info(selector) if info.is_file]
+        return sorted(
+            info.path.removeprefix(f"{self.root}/") for info in infos if not info.base_name.startswith((".", "_"))
+        )
+
     def read_bytes(self, name: str) -> bytes:
-        with self.fs.open_input_stream(self.path(name)) as stream:
+        # as it is, whatever its suffix says
+        with self.fs.open_input_stream(self.path(name), compression=None) as stream:
             return stream.read()
 
     def read_json(self, name: str) -> Any:
-        return json.loads(self.read_bytes(name))
+        """Raises DamagedError for what is no JSON."""
+        try:
+            return json.loads(self.read_bytes(name))
+        except ValueError as error:
+            raise DamagedError(f"{self.location}/{name}: damaged: not JSON: {error}") from error
+
+    def digests(self, names: Iterable[str]) -> dict[str, str]:
+        """SHA-256 of files, read piece by piece; those that are not there are left out."""
+        names = list(names)
+        with ThreadPoolExecutor() as pool:
+            found = zip(names, pool.map(self._digest, names), strict=True)
+            return {name: digest for name, digest in found if digest is not None}
+
+    def _digest(self, name: str) -> str | None:
+        found = hashlib.sha256()
+        try:
+            with self.fs.open_input_stream(self.path(name), compression=None) as stream:
+                while piece := stream.read(_CHUNK_BYTES):
+                    found.update(piece)
+        except FileNotFoundError:
+            return None
+        return found.hexdigest()
+
+    def take_digests(self) -> dict[str, str]:
+        """SHA-256 by name of what this process has written since it was last asked."""
+        taken, self._digests = self._digests, {}
+        return taken
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write a whole file or nothing: readers see the old content or the new."""
+        self._write(name, data)
+        self._digests[name] = sha256(data)
+
+    def _write(self, name: str, data: bytes) -> None:
         path = self.path(name)
         folder, _, base = path.rpartition("/")
         if not self.is_object_store:
@@ -135,18 +180,54 @@ class Store:
             partial.unlink(missing_ok=True)
 
     def write_json(self, name: str, value: Any) -> None:
-        self.write_bytes(name, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+        self.write_bytes(name, json_bytes(value))
+
+    def write_twice(self, name: str, data: bytes) -> None:
+        """A file that nothing else could tell again, and before it its copy."""
+        self.write_bytes(f"{BACKUP}/{name}", data)
+        self.write_bytes(name, data)
+
+    def read_twice(self, name: str, parse: Callable[[bytes], _T]) -> _T:
+        """What `parse` makes of a file, or of its copy where it raises DamagedError, as this does where both do."""
+        try:
+            return parse(self.read_bytes(name))
+        except DamagedError:
+            if not self.exists(f"{BACKUP}/{name}"):
+                raise
+            return parse(self.read_bytes(f"{BACKUP}/{name}"))
+
+    def heal(self, name: str, parse: Callable[[bytes], Any]) -> bool:
+        """Put its copy in the place of a damaged file; whether that was needed. Raises DamagedError where both are."""
+        try:
+            parse(self.read_bytes(name))
+        except DamagedError:
+            self.read_twice(name, parse)
+            self.write_bytes(name, self.read_bytes(f"{BACKUP}/{name}"))
+            return True
+        return False
 
     def write_table(self, name: str, table: pa.Table) -> None:
         """One Parquet file, whole or not at all."""
         self.write_bytes(name, parquet_bytes(table))
 
-    def read_table(self, name: str, columns: list[str] | None = None, schema: pa.Schema | None = None) -> pa.Table:
-        """A Parquet file, or every file of a folder."""
+    def write_sealed(self, stem: str, table: pa.Table, dictionary: Sequence[str] | None = None) -> None:
+        """One Parquet file whose name ends with its SHA-256."""
+        data = parquet_bytes(table, True if dictionary is None else dictionary)
+        self.write_bytes(sealed_name(stem, data), data)
+
+    def dataset(self, name: str, schema: pa.Schema | None = None) -> pa.dataset.Dataset:
+        """A Parquet file, or every file of a folder, whose checksums are verified where it is read."""
         parts = [name] if name.endswith(".parquet") else self.files(name, ".parquet")
-        paths = [self.path(part) for part in parts]
-        dataset = pa.dataset.dataset(paths, filesystem=self.fs, format="parquet", schema=schema)
-        return dataset.to_table(columns=columns)
+        with reading(f"{self.location}/{name}"):
+            paths = [self.path(part) for part in parts]
+            return pa.dataset.dataset(paths, filesystem=self.fs, format=PARQUET, schema=schema)
+
+    def read_table(
+        self, name: str, columns: list[str] | None = None, schema: pa.Schema | None = None, filter: Any = None
+    ) -> pa.Table:
+        """A Parquet file, or every file of a folder. Raises DamagedError."""
+        with reading(f"{self.location}/{name}"):
+            return self.dataset(name, schema).to_table(columns=columns, filter=filter)
 
     def move(self, source: str, target: str, last: str = "") -> None:
         """Rename a folder, replacing what is there. At once on a local disk; elsewhere file by file, `last` at last."""
@@ -169,31 +250,32 @@ class Store:
             return self.exists(name)
         return self.exists(f"{name}/{WHOLE}")
 
-    def extend(self, table: str, source: str, prefix: str, replaced: Mapping[str, pa.Table]) -> None:
+    def extend(self, table: str, source: str, prefix: str, replaced: Mapping[str, bytes]) -> None:
         """Make the files below `source` part of a table, and put others in place of some that it has.
 
         Their names get `prefix`. On a local disk the new table takes the place of the old one as a folder, and
         `recover` ends what a crash left undone. Elsewhere `has` says no while files move; call it again after a crash.
         """
+        arriving = {name: f"{table}/{prefix}{name.rpartition('/')[2]}" for name in self.files(source)}
+        self._digests |= {target: self._digests[name] for name, target in arriving.items() if name in self._digests}
         if not self.is_local:
             self.remove(f"{table}/{WHOLE}")
             for name, content in replaced.items():
-                self.write_table(name, content)
-            for name in self.files(source):
-                self.fs.move(self.path(name), self.path(f"{table}/{prefix}{name.rpartition('/')[2]}"))
+                self.write_bytes(name, content)
+            for name, target in arriving.items():
+                self.fs.move(self.path(name), self.path(target))
             self.write_bytes(f"{table}/{WHOLE}", b"")
             self.remove(source)
             return
         begun, ready = (Path(self.path(f"{source}.{word}")) for word in ("begun", "ready"))
         shutil.rmtree(begun, ignore_errors=True)
         begun.mkdir(parents=True)
-        arriving = {f"{table}/{prefix}{name.rpartition('/')[2]}" for name in self.files(source)}
-        for name in set(self.files(table)) - set(replaced) - arriving:
+        for name in set(self.files(table)) - set(replaced) - set(arriving.values()):
             _link(Path(self.path(name)), begun / Path(name).name)
-        for name in self.files(source):
-            _link(Path(self.path(name)), begun / f"{prefix}{Path(name).name}")
+        for name, target in arriving.items():
+            _link(Path(self.path(name)), begun / Path(target).name)
         for name, content in replaced.items():
-            (begun / Path(name).name).write_bytes(parquet_bytes(content))
+            (begun / Path(name).name).write_bytes(content)
         begun.rename(ready)
         self.recover(table, source)
 

@@ -36,9 +36,12 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS = 5
 _LOST_SECONDS = 60  # without an answer before following gives up: a head may be busy
+_READY_SECONDS = 60  # that a head is given to start its agents: it answers before they do
+_AGAIN_SECONDS = 2
 _STOP_SECONDS = 30  # that a stopped run is given to note where it is; Ray gives 3
 _STOPPED_CODE = 143
 _UNKNOWN_CODE = 1
+_ENTRY = "pneumo_batch/entry.sh"
 
 
 @dataclass(frozen=True)
@@ -94,11 +97,13 @@ def submit(
     """Start the job, or find it running there already. Relative paths are seen from this machine's working folder.
 
     `options` are more words for the `pneumo-batch run` it becomes there; a job found running keeps those it has. Raises
-    JobError when it runs into another directory than the one asked for.
+    JobError when it runs into another directory than the one asked for, or the cluster has no agent to take it within
+    a minute.
     """
     fingerprint = identity(job)
     name = f"{job.name}-{fingerprint[:12]}"
     place = absolute(run_dir or f"runs/{name}")
+    deadline = time.monotonic() + _READY_SECONDS
     with _explained(address):
         while True:
             newest = _newest(client, name)
@@ -109,7 +114,9 @@ def submit(
             try:
                 return Submission(_start(client, wanted, job, place, options), place, attached=False)
             except RuntimeError as error:
-                if "already exists" not in str(error):  # else another client was quicker: attach to what it started
+                if "No available agent" in str(error) and time.monotonic() < deadline:
+                    time.sleep(_AGAIN_SECONDS)
+                elif "already exists" not in str(error):  # else another client was quicker: attach to what it started
                     raise
 
 
@@ -156,7 +163,7 @@ def _attempt(submission_id: str | None, name: str) -> int:
 
 
 def _start(client: "JobSubmissionClient", submission_id: str, job: Job, place: str, options: Sequence[str]) -> str:
-    words = ["python", "-m", "pneumo_batch.cli", "run", JOB, "--run-dir", place, "--address", "auto", *options]
+    words = ["sh", _ENTRY, "run", JOB, "--run-dir", place, "--address", "auto", *options]
     with tempfile.TemporaryDirectory(prefix="pneumo-batch-") as folder:
         pack(Path(folder), job)
         return client.submit_job(

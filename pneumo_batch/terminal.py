@@ -1,19 +1,49 @@
-"""How we print: to stdout, in colour on a terminal only, never wrapped where a script reads it."""
+"""How we print: to stdout, in colour on a terminal only, names as they are: no markup, no wrapping of lines."""
 
+import codecs
 import datetime
+import io
 import json
 import sys
 from typing import Any
 
 from rich.console import Console
+from rich.table import Column, Table
 
 _UNWRAPPED = 10_000
+_AS_IT_IS: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
 _formats = {"log": "text"}
 
 
 def console() -> Console:
     """A console for results. It follows NO_COLOR, and the width of the terminal if there is one."""
-    return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _UNWRAPPED)
+    width = None if sys.stdout.isatty() else _UNWRAPPED
+    return Console(file=sys.stdout, width=width, soft_wrap=True, **_AS_IT_IS)
+
+
+def progress_console() -> Console:
+    """A console for bars, on stderr."""
+    return Console(stderr=True, **_AS_IT_IS)
+
+
+def table(*headers: str) -> Table:
+    """A table whose long words go on in the next line, on a terminal too narrow for them."""
+    return Table(*(Column(header, overflow="fold") for header in headers), box=None, pad_edge=False)
+
+
+def keep_names() -> None:
+    """From now on any name of a file can be printed: bytes that are no text as they are, other signs as escapes."""
+    codecs.register_error("names", _encode_name)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="names")
+
+
+def _encode_name(error: UnicodeError) -> tuple[str | bytes, int]:
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
 
 
 def use_json() -> None:

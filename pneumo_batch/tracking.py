@@ -3,8 +3,10 @@
 import math
 import os
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from pneumo_batch import __version__
 from pneumo_batch.layout import REPORT, VERDICT
@@ -14,14 +16,20 @@ from pneumo_batch.run import Run
 FINGERPRINT = "pneumo_batch.fingerprint"
 _PARAMETERS_A_CALL = 100  # MLflow's limit
 _LONGEST_VALUE = 500
-_PER_METHOD = ("difference", "headroom", "sensitivity_index", "means", "images", "patients", "holm_p", "permutation")
+_CONNECT_SECONDS = 5
+# MLflow's own: seven tries, each after a longer wait and of up to two minutes.
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+_PER_METHOD = (
+    *("share", "headroom", "remainder", "difference", "everywhere", "image_specific"),
+    *("means", "images", "patients", "permutation"),
+)
 
 
 def track(run: Run, experiment: str) -> str:
     """Log a concluded run to whatever MLFLOW_TRACKING_URI says and return MLflow's id of it.
 
     A run that is there already, by its fingerprint, is left as it is. Raises RunError for a run without a verdict,
-    where mlflow is missing, and in MLflow's own words for what the tracking server refuses.
+    where mlflow is missing, within seconds where no server answers, and in MLflow's own words for what one refuses.
     """
     verdict = run.verdict
     client, failure = _client()
@@ -34,14 +42,34 @@ def track(run: Run, experiment: str) -> str:
 def _client() -> tuple[Any, type[Exception]]:
     if "MLFLOW_TRACKING_URI" not in os.environ:
         raise RunError("set MLFLOW_TRACKING_URI to the tracking server, e.g. http://host:5000")
+    for name, value in _PATIENCE.items():  # read when mlflow asks for them
+        os.environ.setdefault(name, value)
     try:
         import mlflow
     except ImportError as error:
         raise RunError("tracking needs mlflow: pip install 'pneumo-batch[mlflow]'") from error
+    _knock(os.environ["MLFLOW_TRACKING_URI"])
     try:
         return mlflow.MlflowClient(), mlflow.MlflowException
     except mlflow.MlflowException as error:
         raise RunError(f"MLflow: {str(error).strip().splitlines()[0]}") from error
+
+
+def _knock(uri: str) -> None:
+    """Raise RunError when nothing answers at a server's address; proxies and other stores are MLflow's affair."""
+    from requests.utils import get_environ_proxies, select_proxy
+
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https") or not parts.hostname or select_proxy(uri, get_environ_proxies(uri)):
+        return
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        socket.create_connection((parts.hostname, port), timeout=_CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:  # without what the address may hold of names and passwords
+        place = parts.netloc.rpartition("@")[2]
+        raise RunError(
+            f"MLflow: no server answers at MLFLOW_TRACKING_URI ({parts.scheme}://{place}): {error}"
+        ) from error
 
 
 def _experiment(client: Any, name: str) -> str:

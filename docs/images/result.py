@@ -14,8 +14,8 @@ from PIL import Image
 
 from pneumo_batch import Run
 from pneumo_batch.core import similarity
+from pneumo_batch.core.wording import method_name
 from pneumo_batch.report import figures
-from pneumo_batch.report.parts import method_name
 from pneumo_batch.report.source import Source
 
 _KINDS = ("true_true", "true_random", "true_true_cross")

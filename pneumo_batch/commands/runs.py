@@ -7,8 +7,16 @@ from typing import Any
 import click
 
 from pneumo_batch import terminal
-from pneumo_batch.layout import REPORT, STAGES
-from pneumo_batch.options import json_option, load, print_json, set_option
+from pneumo_batch.layout import JOB, REPORT, STAGES
+from pneumo_batch.options import (
+    EXIT_DATA,
+    check_requirements,
+    json_option,
+    load,
+    print_json,
+    require_option,
+    set_option,
+)
 
 
 @click.command()
@@ -18,7 +26,7 @@ from pneumo_batch.options import json_option, load, print_json, set_option
 @click.option("--limit", type=click.IntRange(min=1), help="Attribute at most N test images.")
 @click.option("--until", type=click.Choice(STAGES), default=STAGES[-1], help="Stop after this stage.")
 @click.option("--address", help="Ray cluster to join, e.g. auto or ray://head:10001.")
-@click.option("--require", type=click.Choice(["sensitive"]), help="Exit with 4 unless every method has this verdict.")
+@require_option
 @click.option("--hash-paths", is_flag=True, help="Write digests instead of absolute paths into the run's records.")
 @click.option("--dry-run", is_flag=True, help="Print what each stage would do, and do nothing.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="Of progress on stderr.")
@@ -33,6 +41,7 @@ def run(job_file: str, overrides: tuple[str, ...], **options: Any) -> int:
     if options["log_format"] == "json":
         terminal.use_json()
     job = load(job_file, overrides, options["limit"], options["address"])
+    check_requirements(options["required"], job.attribution.methods)
     if options["dry_run"]:
         return _dry_run(job, options["run_dir"], options["as_json"])
     from pneumo_batch import display, pipeline
@@ -42,7 +51,7 @@ def run(job_file: str, overrides: tuple[str, ...], **options: Any) -> int:
         print_json(outcome.as_dict())
     else:
         display.show(outcome)
-    return display.exit_code(outcome, options["require"])
+    return display.exit_code(outcome, options["required"])
 
 
 def _dry_run(job: Any, run_dir: str | None, as_json: bool) -> int:
@@ -110,14 +119,50 @@ def report(run_dir: str, browse: bool) -> None:
     from pneumo_batch.run import Run
 
     opened = Run(run_dir)
+    opened.check_format("report")
     job = opened.job  # before the lock, which would make the directory
     with opened.lock():
+        opened.checksums.drop(["report"])
         reporting.run(job, opened, None)
+        opened.checksums.seal("report")
     click.echo(f"{run_dir}/{REPORT}")
     if browse:
         if not opened.store.is_local:
             raise RunError(f"{run_dir}: a browser opens local files only; copy {REPORT} to this machine")
         webbrowser.open(Path(opened.store.path(REPORT)).as_uri())
+
+
+@click.command()
+@click.argument("run_dir", metavar="RUN")
+@click.option("--reopen", is_flag=True, help="Let the next `run` of the job compute again what is damaged or missing.")
+@json_option
+def verify(run_dir: str, reopen: bool, as_json: bool) -> int:
+    """Read every file of a run and compare it with the SHA-256 it was written with.
+
+    One line a file that is damaged, missing or not the run's own, and exit code 3; else 0.
+
+    \b
+    Example:
+      pneumo-batch verify runs/demo-1a2b3c4d5e6f
+    """
+    from pneumo_batch import verification
+    from pneumo_batch.run import Run
+
+    opened = Run(run_dir)
+    found = verification.verify_unheld(opened)
+    if as_json:
+        print_json({"run_dir": run_dir, **found.as_dict()})
+    else:
+        for finding in found.findings:
+            click.echo(f"{finding.name}: {finding.problem}")
+        if not found.findings:
+            click.echo(f"{found.files} files, each as it was written")
+    if reopen and found.findings:
+        unreadable = any(finding.name == JOB for finding in found.findings)  # the next run writes it again
+        with opened.lock():
+            opened.heal()
+            verification.reopen(opened, found.findings, grows=unreadable or opened.job.data.grows)
+    return EXIT_DATA if found.findings else 0
 
 
 @click.command()

@@ -5,7 +5,17 @@ from typing import Any
 
 import click
 
-from pneumo_batch.options import EXIT_ERROR, EXIT_INTERRUPTED, complain, json_option, load, print_json, set_option
+from pneumo_batch.options import (
+    EXIT_ERROR,
+    EXIT_INTERRUPTED,
+    check_requirements,
+    complain,
+    json_option,
+    load,
+    print_json,
+    require_option,
+    set_option,
+)
 
 
 def _address_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -24,7 +34,7 @@ def _address_option(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--run-dir", metavar="DIR", help="Run directory or URI that every node sees.")
 @set_option
 @click.option("--limit", type=click.IntRange(min=1), help="Attribute at most N test images.")
-@click.option("--require", type=click.Choice(["sensitive"]), help="Exit with 4 unless every method has this verdict.")
+@require_option
 @click.option("--hash-paths", is_flag=True, help="Write digests instead of absolute paths into the run's records.")
 @click.option("--no-wait", is_flag=True, help="Return as soon as the cluster has the job.")
 @json_option
@@ -38,10 +48,11 @@ def submit(job_file: str, address: str, overrides: tuple[str, ...], as_json: boo
       pneumo-batch submit jobs/kaggle.toml --address http://head:8265 --run-dir s3://bucket/runs/kaggle
     """
     job = load(job_file, overrides, options["limit"])
+    check_requirements(options["required"], job.attribution.methods)
     from pneumo_batch import submit as submitting
 
     client = submitting.connect(address)
-    words = ["--require", options["require"]] if options["require"] else []
+    words = [word for one in options["required"] for word in ("--require", one.text)]
     words += ["--hash-paths"] if options["hash_paths"] else []
     found = submitting.submit(client, address, job, options["run_dir"], words)
     click.echo(f"{'attached to' if found.attached else 'submitted'} {found.id}, run {found.run_dir}", err=True)

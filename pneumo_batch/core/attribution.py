@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import nn
 
-from pneumo_batch.core import programs
+from pneumo_batch.core import programs, rules, soundness
 from pneumo_batch.core.baselines import CONSTANT, baseline_input, baseline_of
 from pneumo_batch.core.grad_cam import Activation, GradCam
 from pneumo_batch.core.hoist import Cut
@@ -54,7 +54,8 @@ class Explainer:
     `methods` maps names (of `METHODS`, or "module:function") to their options; `preprocess` tells the input's shape and
     what black is. `pass_size` overrides the number of path points that run at once, which has no influence beyond
     rounding; the default follows from the network's activations, never from the clock, so a job gives the same maps
-    twice. Raises ValueError for unknown methods, options and layers; a method that cannot work on this network says so
+    twice. Raises ValueError for unknown methods, options and layers, and for networks without one map of an image
+    (soundness.py); a method that cannot work on this network says so
     when it first runs, and `map_shapes` runs each.
     """
 
@@ -76,6 +77,7 @@ class Explainer:
         self._example_1CHW = example_1CHW.to(next(model.parameters()))
         self._model = _frozen(model)
         with exact_arithmetic(allow_tf32):
+            soundness.check(self._model, self._example_1CHW)
             self._cut = Cut(self._model, self._example_1CHW)
             self._prepare_grad_cam(methods)
             self._prepare_path(methods, pass_size)
@@ -91,6 +93,8 @@ class Explainer:
         with torch.no_grad(), exact_arithmetic(self._allow_tf32):
             end, grad_cam_hw = self._forward(inputs_1CHW, 0)
             maps = {name: method(inputs_1CHW, 0) for name, method in self._others.items()}
+            if "deep_lift" in maps:
+                rules.check_deep_lift(self._model, self._example_1CHW)
             if grad_cam_hw is not None:
                 maps["grad_cam"] = grad_cam_hw
             if self._path is not None:
@@ -129,8 +133,7 @@ class Explainer:
         self._others: dict[str, Callable[[torch.Tensor, int], torch.Tensor]] = {}
         for name, options in methods.items():
             if name not in OWN:
-                layer = self._model.get_submodule(self._layer) if name == "guided_grad_cam" else None
-                self._others[name] = further_method(name, self._model, layer, self._preprocess, options)
+                self._others[name] = further_method(name, self._model, self._layer, self._preprocess, options)
 
     @torch.no_grad()
     def __call__(self, inputs_BCHW: torch.Tensor, targets_B: torch.Tensor) -> Explanation:

@@ -1,6 +1,7 @@
 """What can be learnt of a data set before training on it: its composition, and what would spoil a result."""
 
 import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,9 +9,12 @@ import pandas as pd
 import pyarrow as pa
 from scipy.stats import mannwhitneyu
 
+from pneumo_batch.core import looks, patients
+
 # From here on a plain accuracy misleads, and the report says so.
 IMBALANCE = 2.0
 LEAK = "lie in both"  # an error that data.allow_leaks lets pass has these words
+_NAMED = 5  # rejected images, in one line
 # Shape alone should hardly tell the class; the maps of a network that uses it point at the padding.
 SHAPE_AUROC = 0.7
 
@@ -22,7 +26,9 @@ class Audit:
     `counts[split][class][subtype]` are images (subtype "-" where the name carries none); `sizes[class]` has minimum,
     median and maximum of `width`, `height`, `aspect` (width / height); `modes[class][mode]` are images; `duplicates`
     counts groups of byte-identical images and the images in them; `patients[split]` counts patients and
-    `patient_overlap` those of train or val who are also in test; `quarantined[reason]` are images.
+    `patient_overlap` those of train or val who are also in test; `patient_rules[rule]` counts patients by what told
+    them, where the listing is known; `quarantined[reason]` are images, `passed_over[kind]` files that were not taken
+    for images of the set.
     """
 
     errors: list[str]
@@ -34,15 +40,25 @@ class Audit:
     duplicates: dict[str, int]
     patients: dict[str, int]
     patient_overlap: int
+    patient_rules: dict[str, int]
     quarantined: dict[str, int]
+    passed_over: dict[str, int]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return dataclasses.asdict(self)
 
 
-def audit(manifest: pa.Table, quarantine: pa.Table) -> Audit:
+def audit(
+    manifest: pa.Table,
+    quarantine: pa.Table,
+    listing: pa.Table | None = None,
+    *,
+    passed_over: Mapping[str, int] | None = None,
+) -> Audit:
     """Audits manifest rows (schema MANIFEST), before or after a validation split was carved, and what was rejected.
+
+    `listing` (schema manifest.LISTING) tells by which rules the patients were found.
 
     Byte-identical images of two classes, or of train and test, are errors: one file cannot have two labels, and a test
     image that was trained on tests nothing.
@@ -56,10 +72,14 @@ def audit(manifest: pa.Table, quarantine: pa.Table) -> Audit:
     warnings = [
         *_duplicate_warnings(duplicates),
         *_overlap_warning(overlap),
+        *_nobody_warning(images),
+        *_one_patient_warnings(images),
         *_mode_warnings(images),
         *_shape_warning(images),
         *_imbalance_warning(images),
+        *looks.warnings(images),
         *_quarantine_warning(rejected, len(images)),
+        *_passed_over_warning(passed_over or {}),
     ]
     return Audit(
         errors=errors,
@@ -71,8 +91,15 @@ def audit(manifest: pa.Table, quarantine: pa.Table) -> Audit:
         duplicates={"groups": duplicates["sha256"].nunique(), "images": len(duplicates)},
         patients={str(split): int(rows["patient_id"].nunique()) for split, rows in images.groupby("split")},
         patient_overlap=len(overlap),
+        patient_rules=_patient_rules(images, listing),
         quarantined=_tally(rejected["reason"]),
+        passed_over=dict(sorted((passed_over or {}).items())),
     )
+
+
+def without_patient(image_ids: Iterable[str], patient_ids: Iterable[str]) -> int:
+    """How many images count as a patient each because nothing tells whose they are."""
+    return sum(map(patients.is_nobody, image_ids, patient_ids))
 
 
 def _counts(images: pd.DataFrame) -> dict[str, dict[str, dict[str, int]]]:
@@ -156,6 +183,33 @@ def _overlap_warning(overlap: list[str]) -> list[str]:
     ]
 
 
+def _nobody_warning(images: pd.DataFrame) -> list[str]:
+    if not (unknown := without_patient(images["image_id"], images["patient_id"])):
+        return []
+    verb = "image has" if unknown == 1 else "images have"
+    return [f"{unknown} {verb} no patient: each counts as one; data.manifest can name them"]
+
+
+def _one_patient_warnings(images: pd.DataFrame) -> list[str]:
+    """A word that stands for every patient makes one of them."""
+    return [
+        f"all {len(rows)} images of {split} are of one patient ({rows['patient_id'].iloc[0]}): name the patients in"
+        " data.manifest if they are several"
+        for split, rows in images.groupby("split")
+        if len(rows) > 1 and rows["patient_id"].nunique() == 1
+    ]
+
+
+def _patient_rules(images: pd.DataFrame, listing: pa.Table | None) -> dict[str, int]:
+    if listing is None:
+        return {}
+    listed = listing.select(["image_id", "patient_id", "patient_given", "patient_rule"]).to_pandas()
+    both = images.merge(listed, on="image_id", suffixes=("", "_listed"))
+    both.loc[both["patient_given"], "patient_rule"] = "the list"
+    both.loc[both["patient_id"] != both["patient_id_listed"], "patient_rule"] = "DICOM headers"
+    return {str(rule): int(count) for rule, count in both.groupby("patient_rule")["patient_id"].nunique().items()}
+
+
 def _mode_warnings(images: pd.DataFrame) -> list[str]:
     """A mode that only one class has tells that class without a look at the film."""
     if images["mode"].nunique() < 2:
@@ -196,6 +250,19 @@ def _imbalance_warning(images: pd.DataFrame) -> list[str]:
 def _quarantine_warning(rejected: pd.DataFrame, usable: int) -> list[str]:
     if rejected.empty:
         return []
-    first = rejected.sort_values("image_id").iloc[0]
-    total = usable + len(rejected)
-    return [f"{len(rejected)} of {total} images rejected, such as {first['image_id']}: {first['reason']}"]
+    films = named(list(rejected[["image_id", "reason"]].itertuples(index=False, name=None)))
+    return [f"{len(rejected)} of {usable + len(rejected)} images rejected: {films}"]
+
+
+def named(rejected: Sequence[tuple[str, str]]) -> str:
+    """Images that are left out, (id, reason) each, in a line: the first few by name."""
+    films = "; ".join(f"{image_id}: {reason}" for image_id, reason in sorted(rejected)[:_NAMED])
+    return f"{films}; and {len(rejected) - _NAMED} more" if len(rejected) > _NAMED else films
+
+
+def _passed_over_warning(passed_over: Mapping[str, int]) -> list[str]:
+    if not passed_over:
+        return []
+    total = sum(passed_over.values())
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(passed_over.items()))
+    return [f"{total} {'file was' if total == 1 else 'files were'} passed over: {kinds}"]

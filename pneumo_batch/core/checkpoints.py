@@ -4,7 +4,7 @@ import io
 import pathlib
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import safetensors
@@ -15,6 +15,7 @@ from torch import nn
 from pneumo_batch.core import programs
 
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
+_COUNTER = "num_batches_tracked"
 
 
 def state_bytes(model: nn.Module) -> bytes:
@@ -29,13 +30,16 @@ def load_state(model: nn.Module, source: str | pathlib.Path | bytes) -> nn.Modul
 
     `source` is a file or its bytes; its content, not its name, tells the format: safetensors, or what `torch.save`
     wrote of a state dict, alone or under "state_dict" (Lightning) or "model", with a prefix such as "module."
-    stripped. Nothing in it is executed, unless `model` is itself a program: then the weights of one are taken too.
-    Raises ValueError, in one line, for what cannot be read, does not fit or is not finite.
+    stripped. Counters of batch norm (`num_batches_tracked`), which older files lack, may be missing. Nothing in it is
+    executed, unless `model` is itself a program: then the weights of one are taken too.
+    Raises ValueError, in one line, for what cannot be read, does not fit, is not finite, or is there twice.
     """
     name, data = ("checkpoint", source) if isinstance(source, bytes) else (str(source), _read(source))
-    state = _strip_prefix(_state(name, data, programs.kind(model) is not None), model.state_dict())
-    check(name, state, model.state_dict())
-    model.load_state_dict(state, strict=True)
+    loaded, expected = _loaded(name, data, programs.kind(model) is not None), model.state_dict()
+    _refuse_two(name, loaded, {key: tuple(value.shape) for key, value in model.named_parameters()})
+    state = _strip_prefix(_unwrap(name, loaded), expected)
+    check(name, state, expected)
+    model.load_state_dict({**_counters(expected), **state}, strict=True)
     return model
 
 
@@ -44,13 +48,16 @@ def read_state(name: str, data: bytes) -> dict[str, torch.Tensor]:
 
     Raises ValueError for what is no state dict.
     """
-    return _state(name, data, run_programs=False)
+    loaded = _loaded(name, data, run_programs=False)
+    state = _unwrap(name, loaded)
+    _refuse_two(name, loaded, {key: tuple(value.shape) for key, value in state.items()})
+    return state
 
 
-def _state(name: str, data: bytes, run_programs: bool) -> dict[str, torch.Tensor]:
+def _loaded(name: str, data: bytes, run_programs: bool) -> Any:
     program = programs.kind_of(data)
     if program is None:
-        return _unwrap(name, _decode(name, data))
+        return _decode(name, data)
     if run_programs:
         return dict(programs.load(name, data).state_dict())
     raise ValueError(
@@ -61,7 +68,7 @@ def _state(name: str, data: bytes, run_programs: bool) -> dict[str, torch.Tensor
 
 def _read(path: str | pathlib.Path) -> bytes:
     try:
-        return pathlib.Path(path).read_bytes()
+        return pathlib.Path(path).expanduser().read_bytes()
     except OSError as error:
         raise ValueError(f"{path}: cannot read the checkpoint: {error.strerror}") from error
 
@@ -93,6 +100,45 @@ def _unwrap(name: str, loaded: Any) -> dict[str, torch.Tensor]:
     return dict(state)
 
 
+def _refuse_two(name: str, loaded: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise ValueError where different weights have these names and shapes: raw and averaged, student and teacher."""
+    sets: dict[str, dict[str, torch.Tensor]] = {}
+    for where, state in _states(loaded):
+        sets |= {where + prefix: weights for prefix, weights in _fitting(state, shapes)}
+    first, *others = sets.values() if sets else [{}]
+    if any(not torch.equal(weights[key], first[key]) for weights in others for key in shapes):
+        found = ", ".join(repr(where) for where in sorted(sets))
+        raise ValueError(f"{name}: {len(sets)} sets of weights fit the network, under {found}: save the one you mean")
+
+
+def _states(loaded: Any, where: str = "") -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
+    """Every group of tensors in what was loaded, by its place; optimizers and the like have groups too."""
+    if not isinstance(loaded, Mapping):
+        return
+    tensors = {str(key): value for key, value in loaded.items() if isinstance(value, torch.Tensor)}
+    if tensors:
+        yield where, tensors
+    for key, value in loaded.items():
+        yield from _states(value, f"{where}{key}.")
+
+
+def _fitting(
+    state: Mapping[str, torch.Tensor], shapes: Mapping[str, tuple[int, ...]]
+) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
+    """Each prefix under which a state has all of these names in these shapes, and what it has there."""
+    first = next(iter(shapes), None)
+    if first is None:
+        return
+    for prefix in [key.removesuffix(first) for key in state if key == first or key.endswith("." + first)]:
+        weights = {key: state[prefix + key] for key in shapes if prefix + key in state}
+        if all(key in weights and tuple(weights[key].shape) == shape for key, shape in shapes.items()):
+            yield prefix, weights
+
+
+def _counters(expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {key: value for key, value in expected.items() if key.endswith(_COUNTER)}
+
+
 def _strip_prefix(state: dict[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     if not expected or any(key in expected for key in state):
         return state
@@ -107,6 +153,8 @@ def _strip_prefix(state: dict[str, torch.Tensor], expected: Mapping[str, torch.T
 def check(name: str, state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> None:
     """Raise ValueError, naming the first, for an entry that lacks, has another shape, is not finite or not expected."""
     for key, wanted in expected.items():
+        if key not in state and key.endswith(_COUNTER):
+            continue  # only training with momentum=None reads it
         if key not in state:
             raise ValueError(f"{name}: does not fit the network: no {key!r} (shape {tuple(wanted.shape)})")
         found = tuple(state[key].shape)

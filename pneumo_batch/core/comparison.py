@@ -3,7 +3,7 @@
 Shapes: V variants, h x w a map's own resolution, S the input size, R rows an image.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,8 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from pneumo_batch.core import pairs, similarity, tables
+from pneumo_batch.core.per_image import row_means
 
 _SELF_TOLERANCE = 1e-6
+
+RegionsOf = Mapping[tuple[str, str], similarity.Regions]  # by method and view
 
 
 @dataclass(frozen=True)
@@ -55,35 +58,40 @@ class Comparison:
             for kind in self.pairs
         ]
 
-    def features(self, maps: Mapping[str, np.ndarray]) -> "ImageFeatures":
-        """Features of one image's maps, given per method as (V, h, w)."""
-        return ImageFeatures(self, maps)
+    def regions(self, maps: Mapping[str, np.ndarray]) -> RegionsOf:
+        """What the region scale needs of one image's maps, given per method as (V, h, w)."""
+        prepared = {key: similarity.prepare(maps[key[0]], *key, self.size) for key in self._views}
+        return {key: similarity.Regions.of(similarity.pool(found, self.region_grid)) for key, found in prepared.items()}
 
-    def score(
-        self, image_id: str, image_SS: np.ndarray | None, own: "ImageFeatures", partner: "ImageFeatures"
-    ) -> np.ndarray:
+    def features(self, maps: Mapping[str, np.ndarray], regions: RegionsOf | None = None) -> "ImageFeatures":
+        """Features of one image's maps, given per method as (V, h, w), and its `regions` where they are there."""
+        return ImageFeatures(self, maps, self.regions(maps) if regions is None else regions)
+
+    def score(self, image_id: str, image_SS: np.ndarray | None, own: "ImageFeatures", others: "Others") -> np.ndarray:
         """Scores (R,) float32 of one image, in the order of `cells` and their pairs; NaN where undefined.
 
-        `image_SS` are the pixels uint8 the network saw, needed only where maps are compared with its edges; `partner`
-        the features of the image it is crossed with.
+        `image_SS` are the pixels uint8 the network saw, needed only where maps are compared with its edges; `others`
+        are the images it is crossed with.
         """
-        references = References(self, image_id, image_SS, own)
+        references, floors = References(self, image_id, image_SS, own), Floors(self, own, others)
         scores = []
         for cell in self.cells:
-            left = own.of(cell.method, cell.view)
-            right = self._right(cell, own, partner, references)
             index_P2 = self._index[cell.kind]
-            scores.append(similarity.scores(left, right, index_P2, cell.metric, cell.scale))
+            if cell.kind in pairs.CROSS_KINDS:
+                scores.append(floors.scores(cell, index_P2))
+            else:
+                left, right = own.of(cell.method, cell.view), self._right(cell, own, references)
+                scores.append(similarity.scores(left, right, index_P2, cell.metric, cell.scale))
         return np.concatenate(scores).astype(np.float32)
 
-    def _right(
-        self, cell: Cell, own: "ImageFeatures", partner: "ImageFeatures", references: "References"
-    ) -> similarity.Features:
-        if cell.kind in pairs.CROSS_KINDS:
-            return partner.of(cell.method, cell.view)
+    def _right(self, cell: Cell, own: "ImageFeatures", references: "References") -> similarity.Features:
         if cell.kind in pairs.WITHIN_KINDS:
             return own.of(cell.method, cell.view)
         return references.edge(cell.view) if cell.kind == pairs.EDGE else references.random(cell.method, cell.view)
+
+    @property
+    def _views(self) -> list[tuple[str, str]]:
+        return [(method, view) for method in self.methods for view in similarity.VIEWS]
 
     @cached_property
     def _index(self) -> dict[str, np.ndarray]:
@@ -142,17 +150,58 @@ class Comparison:
 class ImageFeatures:
     """The features of one image's maps, computed when first asked for: an image serves as itself and as a partner."""
 
-    def __init__(self, comparison: Comparison, maps: Mapping[str, np.ndarray]):
+    def __init__(self, comparison: Comparison, maps: Mapping[str, np.ndarray], regions: RegionsOf):
         self.comparison = comparison
         self.maps = maps
+        self.regions = regions
         self._features: dict[tuple[str, str], similarity.Features] = {}
 
     def of(self, method: str, view: str) -> similarity.Features:
         key = (method, view)
         if key not in self._features:
             maps_VSS = similarity.prepare(self.maps[method], method, view, self.comparison.size)
-            self._features[key] = similarity.Features(maps_VSS, view, self.comparison.region_grid)
+            grid = self.comparison.region_grid
+            self._features[key] = similarity.Features(maps_VSS, view, grid, self.regions[key])
         return self._features[key]
+
+
+@dataclass(frozen=True)
+class Others:
+    """The images of other patients that an image is crossed with: the first whole, of all what regions need."""
+
+    first: ImageFeatures
+    regions: Sequence[RegionsOf]
+
+
+class Floors:
+    """Similarities of an image's maps with those of other patients' images, both ways."""
+
+    def __init__(self, comparison: Comparison, own: ImageFeatures, others: Others):
+        self.comparison = comparison
+        self.own = own
+        self.others = others
+        self._tables: dict[tuple[str, str, str, str], np.ndarray] = {}
+
+    def scores(self, cell: Cell, index_P2: np.ndarray) -> np.ndarray:
+        """(P,) float64 for the pairs of models at these positions, NaN where undefined."""
+        if cell.metric != "ssim":
+            return self._table(cell)[index_P2[:, 0], index_P2[:, 1]]
+        own, first = self.own.of(cell.method, cell.view), self.others.first.of(cell.method, cell.view)
+        both_P2 = [similarity.scores(own, first, index_P2[:, way], cell.metric, cell.scale) for way in ([0, 1], [1, 0])]
+        return row_means(np.stack(both_P2, axis=1))
+
+    def _table(self, cell: Cell) -> np.ndarray:
+        """(V, V), one for all kinds."""
+        key = (cell.method, cell.view, cell.scale, cell.metric)
+        if key not in self._tables:
+            place = key[:2]
+            if cell.scale == "region":
+                joined = similarity.Regions.joined([regions[place] for regions in self.others.regions])
+                self._tables[key] = similarity.floor(self.own.regions[place], joined, cell.metric)
+            else:
+                once_VV = similarity.table(self.own.of(*place), self.others.first.of(*place), cell.metric, cell.scale)
+                self._tables[key] = similarity.both_ways(once_VV)
+        return self._tables[key]
 
 
 class References:

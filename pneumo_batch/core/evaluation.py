@@ -13,9 +13,13 @@ from pneumo_batch.core import classification, tables
 def measure(logits: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Metrics of each split from its logits (N, K) and the labels (N,) it is judged by; empty splits are left out.
 
+    So are images whose logits are not finite.
     The threshold is the one with the best F1 on the validation split, 0.5 without one. The training split is judged at
     0.5: a random variant's validation labels are not those it learned, so no threshold chosen there says what it knows.
     """
+    answered = {split: np.isfinite(logits_NK).all(axis=1) for split, logits_NK in logits.items()}
+    logits = {split: logits_NK[answered[split]] for split, logits_NK in logits.items()}
+    labels = {split: labels[split][answered_N] for split, answered_N in answered.items()}
     threshold = classification.best_threshold(logits["val"], labels["val"])
     thresholds = dict.fromkeys(logits, threshold) | {"train": classification.NEUTRAL_THRESHOLD}
     metrics = {
@@ -27,12 +31,16 @@ def measure(logits: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) 
 
 
 def predictions(rows: pa.Table, logits: Mapping[str, np.ndarray]) -> pa.Table:
-    """The predictions table: `rows` is the manifest, `logits` (N, K) of each split in the order of its sorted ids."""
+    """The predictions table: `rows` is the manifest, `logits` (N, K) of each split in the order of its sorted ids.
+
+    Images whose logits are not finite are left out (answers.py).
+    """
     parts = []
     for split, logits_NK in logits.items():
         chosen = rows.filter(pc.equal(rows["split"], split)).sort_by("image_id")
-        columns = [chosen[name] for name in ("image_id", "split", "label")]
-        lists = pa.array(list(logits_NK.astype(np.float32)), pa.list_(pa.float32()))
+        answered_N = np.isfinite(logits_NK).all(axis=1)
+        columns = [chosen[name].filter(pa.array(answered_N)) for name in ("image_id", "split", "label")]
+        lists = pa.array(list(logits_NK[answered_N].astype(np.float32)), pa.list_(pa.float32()))
         parts.append(pa.table([*columns, lists], schema=tables.PREDICTIONS))
     return pa.concat_tables(parts)
 

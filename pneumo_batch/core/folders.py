@@ -2,7 +2,9 @@
 
 import errno
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -11,7 +13,17 @@ from pyarrow import fs as pafs
 from pneumo_batch.core.roots import DataError, Root, Roots, leaves
 
 SPLITS = ("train", "val", "test")
+_SPLIT_OF = {name: name for name in SPLITS}
+# Other names of a split, where the folder lies beside one that is called as above or nothing is.
+_ALIASES = {"validation": "val", "valid": "val", "dev": "val"}
+MASKS = "masks"  # beside the splits of generated films: no films
 EXTENSIONS = frozenset({".bmp", ".dcm", ".dicom", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".tif", ".tiff", ".webp"})
+
+UNNAMED = -2  # as a size: what has a name that no table can hold
+_LINK = -1  # as a size: a folder that lies elsewhere
+_HEAD = 132  # bytes that tell what a file is
+_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*", b"GIF8", b"BM", b"\0\0\0\x0cjP  ")
+_READERS = 16  # a question to an object store takes long and costs nothing meanwhile
 
 Parts = tuple[str, ...]  # of a path below the root
 
@@ -19,7 +31,8 @@ Parts = tuple[str, ...]  # of a path below the root
 class ImageFile(NamedTuple):
     """An image as listed: `image_id` is its path below the root, `folder` its class, `size` in bytes.
 
-    `patient` and `subtype` are None unless something other than the file's name tells them.
+    `patient` and `subtype` are None unless something other than its path tells them; `between` are the folders from the
+    one of its class down to the file.
     """
 
     image_id: str
@@ -28,66 +41,137 @@ class ImageFile(NamedTuple):
     size: int
     patient: str | None = None
     subtype: str | None = None
+    between: Parts = ()
 
 
-def list_datasets(roots: Roots, splits: Sequence[str]) -> tuple[list[ImageFile], set[tuple[str, str]]]:
-    """The images of every root, sorted, and all (split, class) folders. Raises DataError."""
-    files: list[ImageFile] = []
-    folders: set[tuple[str, str]] = set()
-    for name, root in roots.by_name.items():
-        found, pairs = list_dataset(root, splits)
-        files += [file._replace(image_id=f"{name}/{file.image_id}") for file in found] if name else found
-        folders |= pairs
-    return sorted(files), folders
+class Listed(NamedTuple):
+    """The images of a data set, sorted, its (split, class) folders, empty ones included, and the files passed over.
 
-
-def list_dataset(root: Root, splits: Sequence[str]) -> tuple[list[ImageFile], set[tuple[str, str]]]:
-    """The images of the data set nearest to `root`, sorted, and its (split, class) folders, empty ones included.
-
-    Hidden files, `__MACOSX` and files without a known image extension are passed over. Raises DataError.
+    `passed_over` counts them by kind: the ending of their name, or why they are left out.
     """
-    sizes, folders, ignored = _walk(root)
-    prefixes = {prefix for prefix in map(_prefix, sizes) if prefix is not None}
-    if not prefixes:
+
+    files: list[ImageFile]
+    folders: set[tuple[str, str]]
+    passed_over: Counter[str]
+
+
+def list_datasets(roots: Roots, splits: Sequence[str]) -> Listed:
+    """The images of every root. Raises DataError."""
+    every = Listed([], set(), Counter())
+    for name, root in roots.by_name.items():
+        found = list_dataset(root, splits)
+        renamed = [file._replace(image_id=f"{name}/{file.image_id}") for file in found.files] if name else found.files
+        every.files.extend(renamed)
+        every.folders.update(found.folders)
+        every.passed_over.update(found.passed_over)
+    return every._replace(files=sorted(every.files))
+
+
+def list_dataset(root: Root, splits: Sequence[str]) -> Listed:
+    """The images of the data set nearest to `root`. Raises DataError.
+
+    A file is an image by its ending, a DICOM film by its content too. Hidden files and `__MACOSX` are nothing.
+    """
+    sizes, folders, others = _walk(root)
+    kinds = _kinds(root, [parts for parts in others if _prefix(parts, _SPLIT_OF | _ALIASES) is not None])
+    sizes |= {parts: others[parts] for parts, kind in kinds.items() if kind == _DICOM}
+    prefix = _nearest(root, sizes, len(others))
+    place = {parts: _below(prefix, parts) for parts in [*sizes, *folders, *kinds]}
+    files = [
+        ImageFile("/".join(parts), found.split, found.folder, size, between=parts[len(prefix) + 2 : -1])
+        for parts, size in sizes.items()
+        if (found := place[parts]) and found.split in splits and found.inside
+    ]
+    pairs = {
+        (found.split, found.folder)
+        for parts in folders
+        if (found := place[parts]) and found.split in splits and not found.inside
+    }
+    passed_over = Counter(kind for parts, kind in kinds.items() if kind != _DICOM and place[parts])
+    passed_over.update(_elsewhere(prefix, [parts for parts in sizes if not ((found := place[parts]) and found.inside)]))
+    return Listed(sorted(files), pairs, passed_over)
+
+
+class _Place(NamedTuple):
+    """Where something lies in a data set: in or below the folder of a class, or, not `inside`, as that folder."""
+
+    split: str
+    folder: str
+    inside: bool
+
+
+def _below(prefix: Parts, parts: Parts) -> _Place | None:
+    """None where it is neither a class folder nor below one."""
+    depth = len(prefix)
+    if parts[:depth] != prefix or len(parts) < depth + 2 or (split := _split_of(parts[depth])) is None:
+        return None
+    return _Place(split, parts[depth + 1], len(parts) > depth + 2)
+
+
+def _elsewhere(prefix: Parts, images: Iterable[Parts]) -> Iterator[str]:
+    """Why images are not of the data set. The masks of generated films are none."""
+    for parts in images:
+        if parts[: len(prefix) + 1] != (*prefix, MASKS):
+            copied = _prefix(parts, _SPLIT_OF) not in (None, prefix)
+            yield "image in another data set" if copied else "image outside of <split>/<class>/"
+
+
+def _nearest(root: Root, images: Iterable[Parts], others: int) -> Parts:
+    """What comes before <split>/ in the data set nearest to the root. Raises DataError unless there is one."""
+    images = list(images)
+    for names in (_SPLIT_OF, _ALIASES):
+        prefixes = {prefix for parts in images if (prefix := _prefix(parts, names)) is not None}
+        if prefixes:
+            break
+    else:
         raise DataError(
             f"{root.path}: no images found under train/<class>/, val/<class>/ or test/<class>/"
-            f" ({len(sizes)} images elsewhere, {ignored} files of other types)"
+            f" ({len(images)} images elsewhere, {others} files of other types)"
         )
-    nearest = min(len(prefix) for prefix in prefixes)
-    prefix, *others = sorted(prefix for prefix in prefixes if len(prefix) == nearest)
-    if others:
+    nearest = min(map(len, prefixes))
+    prefix, *more = sorted(prefix for prefix in prefixes if len(prefix) == nearest)
+    if more:
         raise DataError(
-            f"{root.path} holds several data sets ({_join('/'.join(p) for p in [prefix, *others])}):"
+            f"{root.path} holds several data sets ({_join('/'.join(p) for p in [prefix, *more])}):"
             " name one as data.root"
         )
-    files = [
-        ImageFile("/".join(parts), parts[nearest], parts[nearest + 1], size)
-        for parts, size in sizes.items()
-        if _prefix(parts) == prefix and parts[nearest] in splits
-    ]
-    pairs = {(p[-2], p[-1]) for p in folders if p[:-2] == prefix and p[-2:-1] and p[-2] in splits}
-    return sorted(files), pairs
+    return prefix
 
 
-def _walk(root: Root) -> tuple[dict[Parts, int], list[Parts], int]:
-    """Path parts below `root`: images with their sizes, folders, and how many other files there are."""
+_DICOM = "DICOM"
+
+
+def _kinds(root: Root, others: Sequence[Parts]) -> dict[Parts, str]:
+    """What files without the ending of an image are."""
+    with ThreadPoolExecutor(_READERS) as pool:
+        heads = pool.map(lambda parts: root.head("/".join(parts), _HEAD), others)
+        return {parts: _kind(parts[-1], head) for parts, head in zip(others, heads, strict=True)}
+
+
+def _kind(name: str, head: bytes) -> str:
+    if head[128:] == b"DICM":
+        return _DICOM
+    suffix = PurePosixPath(name).suffix.lower()
+    ending = suffix if any(map(str.isalpha, suffix)) else "without an ending"  # the numbers of a UID are none
+    return f"{ending} (an image by its content: rename it)" if head.startswith(_BEGINNINGS) else ending
+
+
+def _walk(root: Root) -> tuple[dict[Parts, int], list[Parts], dict[Parts, int]]:
+    """Path parts below `root`: images with their sizes, folders, and other files with theirs."""
     if root.fs.get_file_info(root.path).type != pafs.FileType.Directory:
         raise DataError(f"{root.path}: no such folder; set data.root to the folder that holds train/ and test/")
     local = root.local()
-    sizes: dict[Parts, int] = {}
+    images: dict[Parts, int] = {}
+    others: dict[Parts, int] = {}
     folders = []
-    ignored = 0
     for parts, size in _local_entries(local) if local else _entries(root):
         if size is None:
             folders.append(parts)
-        elif PurePosixPath(parts[-1]).suffix.lower() in EXTENSIONS or size == _LINK:
-            sizes[parts] = size
+        elif PurePosixPath(parts[-1]).suffix.lower() in EXTENSIONS or size < 0:
+            images[parts] = size
         else:
-            ignored += 1
-    return sizes, folders, ignored
-
-
-_LINK = -1  # as a size: a folder that lies elsewhere
+            others[parts] = size
+    return images, folders, others
 
 
 def _entries(root: Root) -> Iterator[tuple[Parts, int | None]]:
@@ -104,8 +188,8 @@ def _local_entries(
 ) -> Iterator[tuple[Parts, int | None]]:
     """As `_entries`. Links are followed but for those to a folder above, which would never end, and out of the root.
 
-    A link to a folder outside is listed as one image, whose reading is refused. Raises DataError where it should have
-    been a whole split or class.
+    A link to a folder outside is listed as one image, whose reading is refused, and so is a name that is not UTF-8.
+    Raises DataError where either should have been a whole split or class.
     """
     folder = root.joinpath(*parts)
     above = above | {os.path.realpath(folder)}
@@ -113,21 +197,32 @@ def _local_entries(
         visible = (entry for entry in entries if not _is_clutter(entry.name) and not _leads_nowhere(entry))
         found = sorted(visible, key=lambda entry: entry.name)
     for entry in found:
-        inner = (*parts, entry.name)
-        if entry.is_file():
+        inner = (*parts, _utf8(entry.name))
+        if inner[-1] != entry.name:
+            if entry.is_dir():
+                _refuse_split_or_class(root, inner, "has a name that is not UTF-8: rename it")
+            yield inner, UNNAMED
+        elif entry.is_file():
             yield inner, entry.stat().st_size
         elif entry.is_dir() and not (entry.is_symlink() and os.path.realpath(entry.path) in above):
             if entry.is_symlink() and leaves(root, "/".join(inner)):
-                _refuse_split_or_class(root, inner)
+                _refuse_split_or_class(
+                    root, inner, "is a link that leaves the data root: put the images below the root"
+                )
                 yield inner, _LINK
             else:
                 yield inner, None
                 yield from _local_entries(root, inner, above)
 
 
-def _refuse_split_or_class(root: Path, parts: Parts) -> None:
-    if parts[-1] in SPLITS or (parts[-2:-1] and parts[-2] in SPLITS):
-        raise DataError(f"{root}: {'/'.join(parts)} is a link that leaves the data root: put the images below the root")
+def _refuse_split_or_class(root: Path, parts: Parts, why: str) -> None:
+    if _split_of(parts[-1]) or (parts[-2:-1] and _split_of(parts[-2])):
+        raise DataError(f"{root}: {'/'.join(parts)} {why}")
+
+
+def _utf8(name: str) -> str:
+    """The name, with bytes that are no UTF-8 written out: as ids in tables have to be."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _leads_nowhere(entry: "os.DirEntry[str]") -> bool:
@@ -148,12 +243,17 @@ def _parts(path: str) -> Parts:
     return PurePosixPath(path.lstrip("/")).parts
 
 
-def _prefix(parts: Parts) -> Parts | None:
+def _prefix(parts: Parts, names: Iterable[str]) -> Parts | None:
     """What comes before <split>/<class>/.../<file>; None if an image lies elsewhere."""
     for k, part in enumerate(parts[:-2]):
-        if part in SPLITS:
+        if part.lower() in names:
             return parts[:k]
     return None
+
+
+def _split_of(folder: str) -> str | None:
+    """The split that a folder's name means, in any case."""
+    return (_SPLIT_OF | _ALIASES).get(folder.lower())
 
 
 def resolve_classes(

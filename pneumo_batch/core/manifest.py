@@ -2,9 +2,9 @@
 
 import hashlib
 import os
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,55 +12,57 @@ import pyarrow.compute as pc
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from pneumo_batch.core import images
-from pneumo_batch.core.folders import SPLITS, ImageFile, check_roots, list_datasets, resolve_classes
+from pneumo_batch.core import images, patients
+from pneumo_batch.core.folders import SPLITS, UNNAMED, ImageFile, check_roots, list_datasets, resolve_classes
+from pneumo_batch.core.patients import parse_name
 from pneumo_batch.core.roots import DataError, Roots
 from pneumo_batch.core.tables import MANIFEST, QUARANTINE
 
 BY_SUBTYPE = "subtype"  # as `classes`: a class folder whose names carry subtypes is split into them
 
-# What is known of an image before its file is read. A patient who was given stands against what the file says.
+_FROM_FILE = ("width", "height", "mode", "sha256", "gray_low", "gray_high", "cells")
+# What is known of an image before its file is read. A patient who was given stands against what the file says; the rule
+# is the one of patients.py that told who it is else.
 LISTING = pa.schema(
     [
-        *(field for field in MANIFEST if field.name not in ("width", "height", "mode", "sha256")),
+        *(field for field in MANIFEST if field.name not in _FROM_FILE),
         pa.field("patient_given", pa.bool_(), nullable=False),
+        pa.field("patient_rule", pa.string(), nullable=False),
     ]
 )
 
-_PERSON = re.compile(r"(person\d+)_(bacteria|virus)_")
-_SERIES = re.compile(r"((?:NORMAL2-)?IM-\d+)-")
 
+class Inventory(NamedTuple):
+    """The images of a data set: the table (schema LISTING, sorted by `image_id`) and the classes in label order.
 
-def parse_name(filename: str) -> tuple[str, str | None]:
-    """(patient, subtype) of a file name in the style of the Kaggle set; (stem, None) of any other.
-
-    A patient is (number, subtype) for `person1000_bacteria_2931.jpeg` and the series for `IM-0115-0001.jpeg`: by
-    number alone most test patients would also be in train, though they are other people.
+    `passed_over` counts the files that are not among them, by kind.
     """
-    if match := _PERSON.match(filename):
-        return f"{match[1]}_{match[2]}", match[2]
-    if match := _SERIES.match(filename):
-        return match[1], None
-    return PurePosixPath(filename).stem, None
+
+    listing: pa.Table
+    classes: list[str]
+    passed_over: Mapping[str, int]
 
 
 def discover(roots: Roots, classes: Sequence[str] | None, splits: Sequence[str] = SPLITS) -> tuple[pa.Table, list[str]]:
+    """The listing and the classes of `inventory`."""
+    found = inventory(roots, classes, splits)
+    return found.listing, found.classes
+
+
+def inventory(roots: Roots, classes: Sequence[str] | None, splits: Sequence[str] = SPLITS) -> Inventory:
     """Lists the images under <root>/<split>/<class>/ without reading them.
 
     Of several data sets under a root (the published Kaggle archive holds a second copy of itself) the one nearest to
     it is taken. `classes` selects and orders class folders; None takes all, sorted; "subtype" splits the folders
     whose names carry a subtype (BACTERIA, NORMAL, VIRUS). Which splits exist is for the caller to check
-    (`require_splits`).
-
-    Returns the table (schema LISTING, sorted by `image_id`) and the classes; the label is the index into them. Raises
-    DataError.
+    (`require_splits`). Raises DataError.
     """
-    files, folders = list_datasets(roots, splits)
+    files, folders, passed_over = list_datasets(roots, splits)
     if classes == BY_SUBTYPE:
         files, folders, classes = _by_subtype(files), set(), None
     names = resolve_classes(files, folders, classes)
     check_roots(files, roots.by_name, names)
-    return listing(files, names), names
+    return Inventory(listing(files, names), names, passed_over)
 
 
 def listing(files: Iterable[ImageFile], names: Sequence[str]) -> pa.Table:
@@ -122,8 +124,7 @@ def inspect_batch(
         else:
             sha256 = hashlib.sha256(data).hexdigest()
             patient = row["patient_id"] if row["patient_given"] else info.patient or row["patient_id"]
-            found = {"width": info.width, "height": info.height, "mode": info.mode, "sha256": sha256}
-            good.append(row | found | {"patient_id": patient})
+            good.append(row | _found(info) | {"sha256": sha256, "patient_id": patient})
     return pa.Table.from_pylist(good, schema=MANIFEST), pa.Table.from_pylist(bad, schema=QUARANTINE)
 
 
@@ -189,19 +190,30 @@ def _by_subtype(files: Iterable[ImageFile]) -> list[ImageFile]:
 
 
 def _listing_row(file: ImageFile, label: int) -> dict[str, object]:
-    name = PurePosixPath(file.image_id)
-    patient, subtype = parse_name(name.name)
-    if patient == name.stem:  # nothing known of the patient: alike names in two folders are two people
-        patient = str(name.with_suffix(""))
+    patient = patients.of_image(file.image_id, file.folder, file.between)
+    subtype = parse_name(PurePosixPath(file.image_id).name)[1]
     return {
         "image_id": file.image_id,
         "split": file.split,
         "class_name": file.folder,
         "label": label,
-        "patient_id": file.patient or patient,
+        "patient_id": file.patient or patient.id,
         "subtype": file.subtype or subtype,
         "bytes": file.size,
         "patient_given": file.patient is not None,
+        "patient_rule": patient.rule,
+    }
+
+
+def _found(info: images.ImageInfo) -> dict[str, object]:
+    assert info.look is not None
+    return {
+        "width": info.width,
+        "height": info.height,
+        "mode": info.mode,
+        "gray_low": info.look.low,
+        "gray_high": info.look.high,
+        "cells": info.look.cells,
     }
 
 
@@ -211,6 +223,8 @@ def _quarantine_key(row: dict[str, str]) -> dict[str, str]:
 
 def _read(roots: Roots, image_id: str, size: int) -> bytes:
     """The bytes of one image, as long as it is the file that was listed and lies within its root."""
+    if size == UNNAMED:
+        raise images.RejectedImage("name is not UTF-8: rename it")
     try:
         data = roots.read_bytes(image_id)
     except OSError as error:

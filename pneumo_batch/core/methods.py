@@ -1,4 +1,4 @@
-"""Further attribution methods, by name, through captum. All are signed: captum's own absolute values are off.
+"""Further attribution methods, by name: through captum, or rules.py. All are signed: captum's absolute values are off.
 
 Each takes (model, inputs_1CHW, target, context) and the job's options, and returns attributions (1, C, H, W) of one
 image; channels are summed by the caller. One image at a time, noise seeded anew for each: a map does not depend on its
@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
+from pneumo_batch.core import rules
 from pneumo_batch.core.baselines import baseline_of
+from pneumo_batch.core.grad_cam import Activation
 from pneumo_batch.core.networks import user_callable
 
 if TYPE_CHECKING:
@@ -28,10 +31,10 @@ _NOISY_COPIES = 4  # in a pass of SmoothGrad
 
 @dataclass(frozen=True)
 class Context:
-    """What a method may need beside the image: its baseline (1, C, H, W) and, if guided, the Grad-CAM layer."""
+    """What a method may need beside the image: its baseline (1, C, H, W) and the path of the Grad-CAM layer."""
 
     baseline_1CHW: torch.Tensor
-    layer: nn.Module | None = None
+    layer: str
 
 
 Method = Callable[..., torch.Tensor]
@@ -55,24 +58,21 @@ def input_x_gradient(model: nn.Module, inputs_1CHW: torch.Tensor, target: int, _
 
 
 def deep_lift(model: nn.Module, inputs_1CHW: torch.Tensor, target: int, context: Context) -> torch.Tensor:
-    """DeepLIFT, rescale rule (Shrikumar et al. 2017). Raises ValueError where one ReLU module is used twice."""
-    try:
-        return _captum().DeepLift(model).attribute(inputs_1CHW, context.baseline_1CHW, target=target)
-    except (RuntimeError, AttributeError) as error:
-        raise ValueError(
-            "deep_lift needs a network whose activations are modules used once each: choose another method"
-        ) from error
+    """DeepLIFT, rescale rule (Shrikumar et al. 2017)."""
+    return rules.deep_lift(model, inputs_1CHW, context.baseline_1CHW, target)
 
 
 def guided_backprop(model: nn.Module, inputs_1CHW: torch.Tensor, target: int, _context: Context) -> torch.Tensor:
     """Guided Backpropagation (Springenberg et al. 2015)."""
-    return _captum().GuidedBackprop(model).attribute(inputs_1CHW, target=target)
+    return rules.guided_gradient(model, inputs_1CHW, target)
 
 
 def guided_grad_cam(model: nn.Module, inputs_1CHW: torch.Tensor, target: int, context: Context) -> torch.Tensor:
     """Guided Backpropagation times the upsampled Grad-CAM (Selvaraju et al. 2017)."""
-    method = _captum().GuidedGradCam(model, context.layer)
-    return method.attribute(inputs_1CHW, target=target, interpolate_mode="bilinear")
+    with Activation(model, context.layer) as activation:
+        cam_hw = activation.map_hw(model(inputs_1CHW)[0, target])
+    cam_11HW = functional.interpolate(cam_hw.clamp_min(0)[None, None], size=inputs_1CHW.shape[2:], mode="bilinear")
+    return rules.guided_gradient(model, inputs_1CHW, target) * cam_11HW
 
 
 def smooth_grad(
@@ -178,7 +178,7 @@ def users_method(reference: str) -> Method:
 
 
 def further_method(
-    name: str, model: nn.Module, layer: nn.Module | None, preprocess: "Preprocess", options: Mapping[str, Any]
+    name: str, model: nn.Module, layer: str, preprocess: "Preprocess", options: Mapping[str, Any]
 ) -> Callable[[torch.Tensor, int], torch.Tensor]:
     """The method `name` of `CAPTUM`, or "module:function", as (inputs_1CHW, target) -> map (h, w), channels summed.
 

@@ -8,8 +8,13 @@ import numpy as np
 EDGE = "edge"  # kinds, and the name of the reference map in the `variant_b` column
 RANDOM_MAP = "random_map"
 WITHIN_KINDS = ("true_true", "true_random", "random_random")
-CROSS_KINDS = ("true_true_cross", "true_random_cross")
+CROSS_KINDS = ("true_true_cross", "true_random_cross", "random_random_cross")
 KINDS = (*WITHIN_KINDS, *CROSS_KINDS, EDGE, RANDOM_MAP)
+
+# Images of other patients that each is crossed with. At region scale they cost next to nothing, and 16 give intervals
+# of the label share that are within 6 % of those from all images (docs/statistics.md); at pixel scale each costs as
+# much as the image itself.
+PARTNERS = {"region": 16, "pixel": 1}
 
 Pair = tuple[str, str]
 
@@ -17,19 +22,20 @@ Pair = tuple[str, str]
 def plan(variants: Sequence[tuple[str, bool]]) -> dict[str, list[Pair]]:
     """The pairs (variant_a, variant_b) of each kind, for variants given as (name, trained on true labels).
 
-    `variant_a` is explained on the image itself; `variant_b` too, except in the cross kinds, where it is explained on
-    the image's partner. With a single true variant `true_true_cross` pairs that model with itself (`same_model_floor`).
+    Both are explained on the image itself, except in the cross kinds: there one is explained on the image and the other
+    on images of other patients (`partners`), both ways. With a single true variant `true_true_cross` pairs that model
+    with itself (`same_model_floor`).
     """
     true = [name for name, is_true in variants if is_true]
     random = [name for name, is_true in variants if not is_true]
     true_random = [(a, b) for a in true for b in random]
-    ordered = [(a, b) for a in true for b in true if a != b]
     return {
         "true_true": _unordered(true),
         "true_random": true_random,
         "random_random": _unordered(random),
-        "true_true_cross": ordered if len(true) != 1 else [(true[0], true[0])],
+        "true_true_cross": _unordered(true) if len(true) != 1 else [(true[0], true[0])],
         "true_random_cross": true_random,
+        "random_random_cross": _unordered(random),
         EDGE: [(a, EDGE) for a in true],
         RANDOM_MAP: [(a, RANDOM_MAP) for a in true],
     }
@@ -50,26 +56,30 @@ def hash_order(image_ids: Sequence[str], seed: int) -> np.ndarray:
     return np.lexsort(words_N4.T[::-1])
 
 
-def partners(image_ids: Sequence[str], patient_ids: Sequence[str], seed: int) -> np.ndarray:
-    """(N,) int64: for each image the position of the one it is crossed with.
+def partners(image_ids: Sequence[str], patient_ids: Sequence[str], seed: int, count: int = 1) -> np.ndarray:
+    """(N, count) int64: for each image the positions of those it is crossed with, -1 where there are fewer.
 
-    It is the next image in the cyclic `hash_order` that shows another patient, or the next image where all show one.
-    A single image has no other and is its own partner.
+    They are the next images in the cyclic `hash_order` that show other patients; where all show one patient, the next
+    image. A single image has no other and is its own partner.
     """
     order_N = hash_order(image_ids, seed)
-    if len(order_N) == 0:
-        return order_N
-    patients_N = np.unique(np.asarray(patient_ids), return_inverse=True)[1][order_N]
-    # Between an image and the next change of patient all images are of its patient, so that change is its partner.
-    changes = np.flatnonzero(patients_N != np.roll(patients_N, 1))
-    here_N = np.arange(len(order_N))
-    if len(changes) == 0:
-        next_N = (here_N + 1) % len(order_N)
-    else:
-        next_N = changes[np.searchsorted(changes, here_N, side="right") % len(changes)]
-    partners_N = np.empty_like(order_N)
-    partners_N[order_N] = order_N[next_N]
-    return partners_N
+    images = len(order_N)
+    patients_N = np.unique(np.asarray(patient_ids), return_inverse=True)[1][order_N] if images else order_N
+    there_N = images - np.bincount(patients_N, minlength=1)[patients_N]  # images of other patients
+    found_NC, filled_N = np.full((images, count), -1), np.zeros(images, dtype=np.int64)
+    if images and not there_N.any():
+        found_NC[:, 0] = (np.arange(images) + 1) % images
+    for step in range(1, images):
+        open_M = np.flatnonzero(filled_N < np.minimum(there_N, count))
+        if not len(open_M):
+            break
+        next_M = (open_M + step) % images
+        other_M = patients_N[next_M] != patients_N[open_M]
+        found_NC[open_M[other_M], filled_N[open_M[other_M]]] = next_M[other_M]
+        filled_N[open_M[other_M]] += 1
+    partners_NC = np.empty_like(found_NC)
+    partners_NC[order_N] = np.where(found_NC < 0, -1, order_N[found_NC])
+    return partners_NC
 
 
 def image_rng(image_id: str, seed: int) -> np.random.Generator:

@@ -1,9 +1,9 @@
-"""The scores table reduced to one number per image: what every statistic starts from.
+"""The scores table as one column of images per scored pair: what every statistic starts from.
 
-Shapes: R rows of a batch, N images, V variants.
+Shapes: R rows of a batch, N images, P pairs, V variants.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from pneumo_batch.core import pairs
 
 _ROWS = 1 << 18  # rows taken at a time
 _CELL = ("method", "view", "scale", "metric")
+_PAIR = ("kind", "variant_a", "variant_b")
 
 
 class Cell(NamedTuple):
@@ -26,46 +27,84 @@ class Cell(NamedTuple):
     metric: str
 
 
-@dataclass(frozen=True)
-class Tally:
-    """Scores of one group, per image: the sum of those defined, how many those are, and how many there are."""
+class ScoredPair(NamedTuple):
+    """Two models whose maps are compared, and how: `pairs.KINDS`."""
 
-    sum_N: np.ndarray
-    defined_N: np.ndarray
-    rows_N: np.ndarray
+    kind: str
+    variant_a: str
+    variant_b: str
 
-    @cached_property
-    def means(self) -> np.ndarray:
-        """Mean of the defined scores, NaN for an image without any."""
-        return np.divide(self.sum_N, self.defined_N, out=np.full(len(self.sum_N), np.nan), where=self.defined_N > 0)
+    @property
+    def on_this_image(self) -> tuple[str, ...]:
+        """The variants whose maps of the image itself are compared; others are of another image, or of no model."""
+        return (self.variant_a, self.variant_b) if self.kind in pairs.WITHIN_KINDS else (self.variant_a,)
 
 
 @dataclass(frozen=True)
 class PerImage:
-    """Everything the statistics need of a scores table, whose size no longer matters."""
+    """The scores of N images, float32 as they are stored, NaN where a pair has no similarity."""
 
     labels_N: np.ndarray
     patients_N: np.ndarray  # codes
-    kinds: dict[tuple[Cell, str], Tally]  # (cell, kind)
-    models: dict[tuple[Cell, str, str], float]  # (cell, variant, variant) -> mean over images, both on the same image
-    degenerate: dict[tuple[Cell, str], int]  # (cell, variant) -> images on which the variant's map has no similarity
+    scores: Mapping[Cell, Mapping[ScoredPair, np.ndarray]]  # (N,) each
 
     @cached_property
     def cells(self) -> list[Cell]:
-        return sorted({cell for cell, _ in self.kinds})
+        return sorted(self.scores)
+
+    def kinds(self, cell: Cell) -> list[str]:
+        return sorted({pair.kind for pair in self.scores[cell]})
+
+    def pairs_of(self, cell: Cell, kind: str) -> list[ScoredPair]:
+        """The pairs of a kind, in the order of the columns of `table`."""
+        return sorted(pair for pair in self.scores[cell] if pair.kind == kind)
+
+    def table(self, cell: Cell, kind: str) -> np.ndarray:
+        """(N, P) float64: the scores of one kind."""
+        columns = [self.scores[cell][pair] for pair in self.pairs_of(cell, kind)]
+        if not columns:
+            return np.empty((len(self.labels_N), 0))
+        return np.stack(columns, axis=1).astype(np.float64)
 
     def means(self, cell: Cell, kind: str) -> np.ndarray:
-        """Per-image means (N,), NaN where the kind has no defined pair on the image, or none at all."""
-        found = self.kinds.get((cell, kind))
-        return np.full(len(self.labels_N), np.nan) if found is None else found.means
+        """Means (N,) over the pairs of a kind, NaN where it has no defined pair on the image, or none at all."""
+        return row_means(self.table(cell, kind))
 
-    def matrix(self, cell: Cell, variants: Sequence[str]) -> np.ndarray:
-        """Model-by-model similarity (V, V), means over images; NaN on the diagonal and where no image has a value."""
-        table_VV = np.full((len(variants), len(variants)), np.nan)
-        for i, a in enumerate(variants):
-            for j, b in enumerate(variants):
-                table_VV[i, j] = self.models.get((cell, a, b), self.models.get((cell, b, a), np.nan))
-        return table_VV
+    def means_without(self, cell: Cell, kind: str, variants: Sequence[str]) -> np.ndarray:
+        """(N, V): `means` over the pairs in which a variant takes no part, for each of V variants."""
+        kept_PV = np.array(
+            [[one not in (pair.variant_a, pair.variant_b) for one in variants] for pair in self.pairs_of(cell, kind)]
+        ).reshape(-1, len(variants))
+        table_NP = self.table(cell, kind)
+        defined_NP = ~np.isnan(table_NP)
+        counts_NV = defined_NP.astype(np.float64) @ kept_PV
+        sums_NV = np.where(defined_NP, table_NP, 0) @ kept_PV.astype(np.float64)
+        return np.divide(sums_NV, counts_NV, out=np.full(sums_NV.shape, np.nan), where=counts_NV > 0)
+
+    def matrix(self, cell: Cell, kinds: Sequence[str], variants: Sequence[str], images_N: np.ndarray) -> np.ndarray:
+        """Symmetric model-by-model similarity (V, V): means over the chosen images, then over both orders of a pair.
+
+        NaN on the diagonal and where no image has a value.
+        """
+        place = {name: position for position, name in enumerate(variants)}
+        sums_VV, counts_VV = np.zeros((2, len(variants), len(variants)))
+        for kind in kinds:
+            means_P = row_means(self.table(cell, kind)[images_N].T)
+            for pair, value in zip(self.pairs_of(cell, kind), means_P, strict=True):
+                if pair.variant_a != pair.variant_b and {pair.variant_a, pair.variant_b} <= place.keys():
+                    at = place[pair.variant_a], place[pair.variant_b]
+                    for i, j in (at, at[::-1]):
+                        sums_VV[i, j] += value
+                        counts_VV[i, j] += 1
+        return np.divide(sums_VV, counts_VV, out=np.full(sums_VV.shape, np.nan), where=counts_VV > 0)
+
+    def degenerate(self, cell: Cell) -> dict[str, int]:
+        """By variant the number of images on which its own map has no similarity to anything."""
+        alive: dict[str, np.ndarray] = {}
+        for pair, scores_N in self.scores[cell].items():
+            for variant in pair.on_this_image:
+                alive[variant] = alive.get(variant, False) | ~np.isnan(scores_N)
+        return {variant: int((~alive_N).sum()) for variant, alive_N in sorted(alive.items())}
 
 
 def gather(scores: pa.Table | Iterable[pa.RecordBatch], images: pa.Table) -> PerImage:
@@ -74,80 +113,47 @@ def gather(scores: pa.Table | Iterable[pa.RecordBatch], images: pa.Table) -> Per
     `images` has `image_id`, `label` and `patient_id` of every image the scores may name, one row each.
     """
     place = {image_id: position for position, image_id in enumerate(images["image_id"].to_pylist())}
-    kinds, models, variants = _Groups(len(place)), _Groups(1), _Groups(len(place))
+    found: dict[Cell, dict[ScoredPair, np.ndarray]] = {}
     batches = scores.to_batches(max_chunksize=_ROWS) if isinstance(scores, pa.Table) else scores
     for batch in batches:
-        columns = _Columns(batch, place)
-        kinds.add(columns, (*_CELL, "kind"))
-        variants.add(columns, (*_CELL, "variant_a"))
-        # In these kinds the second variant is explained on the same image, and is no reference map.
-        paired = columns.where("kind", lambda kind: kind not in (*pairs.CROSS_KINDS, pairs.EDGE, pairs.RANDOM_MAP))
-        variants.add(paired, (*_CELL, "variant_b"))
-        within = columns.where("kind", lambda kind: kind in pairs.WITHIN_KINDS)
-        models.add(within.on_one_image(), (*_CELL, "variant_a", "variant_b"))
+        for cell, pair, images_R, scores_R in _columns(batch, place):
+            columns = found.setdefault(cell, {})
+            if pair not in columns:
+                columns[pair] = np.full(len(place), np.nan, dtype=np.float32)
+            columns[pair][images_R] = scores_R
     return PerImage(
         labels_N=images["label"].to_numpy(),
         patients_N=np.unique(images["patient_id"].to_numpy(), return_inverse=True)[1],
-        kinds={(Cell(*key[:4]), key[4]): tally for key, tally in kinds.tallies.items()},
-        models={(Cell(*key[:4]), key[4], key[5]): tally.means[0] for key, tally in models.tallies.items()},
-        degenerate={
-            (Cell(*key[:4]), key[4]): int(((tally.rows_N > 0) & (tally.defined_N == 0)).sum())
-            for key, tally in variants.tallies.items()
-        },
+        scores=found,
     )
 
 
-class _Columns:
-    """A batch as integer codes: `codes[name]` (R,) into `values[name]`, and the images it holds."""
-
-    def __init__(self, batch: pa.RecordBatch, place: dict[str, int]):
-        self.values: dict[str, list[str]] = {}
-        self.codes: dict[str, np.ndarray] = {}
-        for name in (*_CELL, "kind", "variant_a", "variant_b", "image_id"):
-            self.values[name], self.codes[name] = _encoded(batch.column(name))
-        self.images = np.array([place[image_id] for image_id in self.values["image_id"]], dtype=np.int64)
-        self.scores_R = batch.column("score").to_numpy(zero_copy_only=False).astype(np.float64)
-
-    def where(self, name: str, holds: Callable[[str], bool]) -> "_Columns":
-        keep_R = np.array([holds(value) for value in self.values[name]], dtype=bool)[self.codes[name]]
-        kept = object.__new__(_Columns)
-        kept.values, kept.images, kept.scores_R = self.values, self.images, self.scores_R[keep_R]
-        kept.codes = {key: codes_R[keep_R] for key, codes_R in self.codes.items()}
-        return kept
-
-    def on_one_image(self) -> "_Columns":
-        pooled = self.where("kind", lambda _: True)
-        pooled.images = np.zeros(1, dtype=np.int64)
-        pooled.codes["image_id"] = np.zeros(len(self.scores_R), dtype=np.int64)
-        return pooled
+def row_means(table_NP: np.ndarray) -> np.ndarray:
+    """Means (N,) of the values that are there, NaN for a row without any."""
+    defined_NP = ~np.isnan(table_NP)
+    counts_N = defined_NP.sum(axis=1)
+    sums_N = np.where(defined_NP, table_NP, 0).sum(axis=1)
+    return np.divide(sums_N, counts_N, out=np.full(len(table_NP), np.nan), where=counts_N > 0)
 
 
-class _Groups:
-    """Tallies of the groups met so far, each over `length` images."""
-
-    def __init__(self, length: int):
-        self.length = length
-        self.tallies: dict[tuple[str, ...], Tally] = {}
-
-    def add(self, columns: _Columns, keys: tuple[str, ...]) -> None:
-        sizes = tuple(max(1, len(columns.values[name])) for name in keys)
-        found, group_R = np.unique(np.ravel_multi_index([columns.codes[n] for n in keys], sizes), return_inverse=True)
-        shape = len(found), len(columns.images)
-        index_R = group_R * shape[1] + columns.codes["image_id"]
-        defined_R = ~np.isnan(columns.scores_R)
-        weights = (np.where(defined_R, columns.scores_R, 0), defined_R, np.ones(len(index_R)))
-        sums = [np.bincount(index_R, weights=w, minlength=shape[0] * shape[1]).reshape(shape) for w in weights]
-        for group, code in enumerate(found):
-            position = np.unravel_index(code, sizes)
-            tally = self._tally(tuple(columns.values[n][int(p)] for n, p in zip(keys, position, strict=True)))
-            for total_N, part in zip((tally.sum_N, tally.defined_N, tally.rows_N), sums, strict=True):
-                total_N[columns.images] += part[group].astype(total_N.dtype)
-
-    def _tally(self, key: tuple[str, ...]) -> Tally:
-        if key not in self.tallies:
-            dtypes = (np.float64, np.int64, np.int64) if self.length == 1 else (np.float64, np.int32, np.int32)
-            self.tallies[key] = Tally(*(np.zeros(self.length, dtype=dtype) for dtype in dtypes))
-        return self.tallies[key]
+def _columns(
+    batch: pa.RecordBatch, place: Mapping[str, int]
+) -> Iterator[tuple[Cell, ScoredPair, np.ndarray, np.ndarray]]:
+    """A batch by cell and pair: positions of its images, and their scores."""
+    encoded = {name: _encoded(batch.column(name)) for name in (*_CELL, *_PAIR)}
+    if not batch.num_rows:
+        return
+    names, codes_R = _encoded(batch.column("image_id"))
+    images_R = np.array([place[name] for name in names], dtype=np.int64)[codes_R]
+    scores_R = batch.column("score").to_numpy(zero_copy_only=False)
+    sizes = tuple(max(1, len(values)) for values, _ in encoded.values())
+    group_R = np.ravel_multi_index([codes for _, codes in encoded.values()], sizes)
+    order_R = np.argsort(group_R, kind="stable")
+    groups, starts = np.unique(group_R[order_R], return_index=True)
+    for group, rows in zip(groups, np.split(order_R, starts[1:]), strict=True):
+        position = np.unravel_index(group, sizes)
+        values = [values[int(at)] for (values, _), at in zip(encoded.values(), position, strict=True)]
+        yield Cell(*values[:4]), ScoredPair(*values[4:]), images_R[rows], scores_R[rows]
 
 
 def _encoded(column: pa.Array) -> tuple[list[str], np.ndarray]:

@@ -23,9 +23,10 @@ def place(network: str, weights: str) -> Path | None:
     if weights == NONE:
         return None
     if weights != IMAGENET:
-        if not Path(weights).is_file():
+        file = Path(weights).expanduser()
+        if not file.is_file():
             raise ValueError(f"network.weights: no file {weights}; give a file, {IMAGENET!r} or {NONE!r}")
-        return Path(weights)
+        return file
     url = _imagenet_url(network)
     cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     if not cached.is_file():

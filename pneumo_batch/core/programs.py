@@ -82,7 +82,7 @@ def _unflattened(data: bytes) -> nn.Module:
 def read(path: str) -> bytes:
     """The content of a program's file. Raises ValueError."""
     try:
-        return pathlib.Path(path).read_bytes()
+        return pathlib.Path(path).expanduser().read_bytes()
     except OSError as error:
         raise ValueError(f"network.name = {path!r}: cannot read the file: {error.strerror}") from error
 
@@ -94,6 +94,17 @@ def frozen_copy(model: nn.Module) -> nn.Module:
     for parameter in frozen.parameters():
         parameter.requires_grad = False
     return frozen
+
+
+def shaken_copy(model: nn.Module) -> nn.Module:
+    """A frozen copy to try a network's code with: parameters that are all zero, which hide what is before them, are
+    noise (the last layer of a block or of the network often begins so).
+    """
+    shaken, generator = frozen_copy(model), torch.Generator().manual_seed(0)
+    for parameter in shaken.parameters():
+        if not parameter.any():
+            parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
+    return shaken
 
 
 def check_batches(name: str, model: nn.Module, shape: tuple[int, ...]) -> None:

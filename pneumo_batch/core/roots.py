@@ -4,6 +4,7 @@ An image id is a POSIX path below the root; with several roots it begins with th
 root is read: neither through `..` nor through links.
 """
 
+import functools
 import itertools
 import os
 import posixpath
@@ -33,6 +34,17 @@ class Root(NamedTuple):
         while isinstance(fs, pafs.SubTreeFileSystem):
             path, fs = fs.base_path + path, fs.base_fs
         return Path(path) if isinstance(fs, pafs.LocalFileSystem) else None
+
+    def head(self, name: str, size: int) -> bytes:
+        """The first bytes of a file below the folder; none where it cannot be read, or is a link out of it."""
+        folder = self.local()
+        try:
+            if folder is not None and leaves(folder, name):
+                return b""
+            with self.fs.open_input_file(str(PurePosixPath(self.path) / name)) as file:
+                return file.read(size)
+        except OSError:
+            return b""
 
 
 @dataclass(frozen=True)
@@ -106,4 +118,9 @@ class Roots:
 
 def leaves(folder: Path, name: str) -> bool:
     """Whether a path below a local folder passes through links to somewhere outside of it."""
-    return not Path(os.path.realpath(folder / name)).is_relative_to(os.path.realpath(folder))
+    return not os.path.realpath(folder / name).startswith(_with_slash(folder))
+
+
+@functools.lru_cache  # asked for every image
+def _with_slash(folder: Path) -> str:
+    return os.path.join(os.path.realpath(folder), "")  # noqa: PTH118 - a path without it would take its neighbour's name

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from pneumo_batch.core import bootstrap, pairs, similarity, tables
-from pneumo_batch.core.statistics import number
+from pneumo_batch.core.numbers import number
+from pneumo_batch.core.per_image import row_means
 
 GRIDS = (2, 4, 8, 16, 32, 64)  # cells a side
 METRIC = "spearman"
@@ -34,7 +35,7 @@ def sample(image_ids: Sequence[str], patient_ids: Sequence[str], seed: int, coun
     chosen = pairs.hash_order(image_ids, seed)[:count]
     ids, patients = [image_ids[i] for i in chosen], [patient_ids[i] for i in chosen]
     codes_N = np.unique(np.array(patients, dtype=str), return_inverse=True)[1]
-    return Sample(ids, codes_N, pairs.partners(ids, patients, seed))
+    return Sample(ids, codes_N, pairs.partners(ids, patients, seed)[:, 0])
 
 
 def grids_within(size: int) -> list[int]:
@@ -95,12 +96,17 @@ class Curve:
         for n, partner in enumerate(images.partners_N):
             for q, (own, other) in enumerate(zip(features(n), features(int(partner)), strict=True)):
                 for k, kind in enumerate(KINDS):
-                    crossed = other if kind in pairs.CROSS_KINDS else own
-                    scores_P = similarity.scores(own, crossed, self._index[kind], METRIC, "region")
-                    means_QNK[q, n, k] = (
-                        scores_P[~np.isnan(scores_P)].mean() if not np.isnan(scores_P).all() else np.nan
-                    )
+                    means_QNK[q, n, k] = row_means(self._scores(own, other, kind)[None])[0]
         return means_QNK
+
+    def _scores(self, own: similarity.Features, other: similarity.Features, kind: str) -> np.ndarray:
+        """(P,) of one image and grid; of a crossed kind both ways."""
+        index_P2 = self._index[kind]
+        if kind not in pairs.CROSS_KINDS:
+            return similarity.scores(own, own, index_P2, METRIC, "region")
+        return np.concatenate(
+            [similarity.scores(own, other, index_P2[:, way], METRIC, "region") for way in ([0, 1], [1, 0])]
+        )
 
     def _features(self, maps_Vhw: np.ndarray) -> list[similarity.Features]:
         views = {view: similarity.prepare(maps_Vhw, self.method, view, self.size) for view in similarity.VIEWS}

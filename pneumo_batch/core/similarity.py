@@ -4,9 +4,9 @@ Shapes: V maps (variants) of one image, H x W pixels, h x w a layer's own resolu
 D features of a map, P pairs. Arithmetic is float64, whatever the maps are.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import scipy.fft
@@ -61,43 +61,96 @@ def sobel_edges(image_HW: np.ndarray) -> np.ndarray:
     return skimage.filters.sobel(image_HW).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class Regions:
+    """What the region metrics need of V maps in one view: a few kilobytes, so that many images' can be held."""
+
+    degenerate_V: np.ndarray  # bool
+    vectors: Mapping[str, tuple[np.ndarray, np.ndarray]]  # by metric (V, D) centred, and their lengths (V,)
+    marks_VD: np.ndarray  # float32, 1 at the k highest cells
+    k: int
+
+    @classmethod
+    def of(cls, pooled_VGG: np.ndarray) -> "Regions":
+        """Of maps pooled to G x G cells (`pool`)."""
+        flat_VD = pooled_VGG.reshape(len(pooled_VGG), -1)
+        ranks_VD = 2 * scipy.stats.rankdata(flat_VD, axis=1) - (flat_VD.shape[1] + 1)
+        marks_VD, k = kernels.mark(np.argsort(-flat_VD, axis=1, kind="stable"))
+        vectors = {"spearman": kernels.with_lengths(ranks_VD), "pearson": kernels.with_lengths(kernels.centre(flat_VD))}
+        return cls(np.ptp(flat_VD, axis=1) == 0, vectors, marks_VD, k)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Regions"]) -> "Regions":
+        """Those of several images one after the other."""
+        vectors = {
+            metric: (
+                np.concatenate([part.vectors[metric][0] for part in parts]),
+                np.concatenate([part.vectors[metric][1] for part in parts]),
+            )
+            for metric in parts[0].vectors
+        }
+        degenerate_V = np.concatenate([part.degenerate_V for part in parts])
+        return cls(degenerate_V, vectors, np.concatenate([part.marks_VD for part in parts]), parts[0].k)
+
+
+def pool(maps_VHW: np.ndarray, grid: int) -> np.ndarray:
+    """Means of grid x grid cells (V, G, G) float64, drawn as torch's adaptive_avg_pool2d does where they do not divide.
+
+    Maps that are not finite become zeros: they are degenerate, and must not spoil a product with others.
+    """
+    rows_GH = kernels.cells(maps_VHW.shape[1], grid)
+    cols_GW = kernels.cells(maps_VHW.shape[2], grid)
+    # Sums before the division: sums of equal float32 values are exact in float64, so equal cells stay tied.
+    sums_VGG = rows_GH @ finite(maps_VHW) @ cols_GW.T
+    return sums_VGG / (rows_GH.sum(axis=1)[:, None] * cols_GW.sum(axis=1))
+
+
+def finite(maps_VHW: np.ndarray) -> np.ndarray:
+    """Float64, maps that are not finite as zeros."""
+    maps_VHW = maps_VHW.astype(np.float64)
+    maps_VHW[~np.isfinite(maps_VHW).all(axis=(1, 2))] = 0
+    return maps_VHW
+
+
 class Features:
     """What every metric needs of V maps in one view, each part computed once, when first asked for.
 
     `maps_VHW` float32 at input resolution, the view already applied (`prepare`); `region_grid` cells a side.
+    `regions`, where somebody has them already, are not computed again.
     """
 
-    def __init__(self, maps_VHW: np.ndarray, view: str, region_grid: int) -> None:
+    def __init__(self, maps_VHW: np.ndarray, view: str, region_grid: int, regions: Regions | None = None) -> None:
         assert maps_VHW.ndim == 3, maps_VHW.shape
         assert maps_VHW.dtype == np.float32, maps_VHW.dtype
         self.maps_VHW, self.view, self.region_grid = maps_VHW, view, region_grid
+        self._regions = regions
 
     def degenerate(self, scale: str) -> np.ndarray:
         """(V,) bool: constant, or not finite, at this scale: such a map has no similarity to anything."""
-        return self._degenerate_pixel if scale == "pixel" else self._degenerate_region
+        return self._degenerate_pixel if scale == "pixel" else self.regions.degenerate_V
 
     def centred(self, metric: str, scale: str) -> tuple[np.ndarray, np.ndarray]:
         """Feature vectors (V, D) whose normalised inner product is the metric, and their lengths (V,)."""
-        return getattr(self, f"_{metric}_{scale}")
+        if scale == "region":
+            return self.regions.vectors[metric]
+        match metric:
+            case "spearman":
+                return self._spearman_pixel
+            case "pearson":
+                return self._pearson_pixel
+            case _:
+                return self._hog_pixel
 
     def top(self, scale: str) -> tuple[np.ndarray, int]:
         """(V, N) float32, 1 at the k highest values, ties going to the first in row-major order; and k = ceil(N/10).
 
         With that k the set is the values above the 90th percentile where there are no ties.
         """
-        if scale == "pixel":
-            return self._pixel_order[1]
-        values_VN = self.pooled.reshape(len(self.maps_VHW), -1)
-        return kernels.mark(np.argsort(-values_VN, axis=1, kind="stable"))
+        return self._pixel_order[1] if scale == "pixel" else (self.regions.marks_VD, self.regions.k)
 
     @cached_property
-    def pooled(self) -> np.ndarray:
-        """Means of the cells, float64, as torch's adaptive_avg_pool2d draws the cells when they do not divide."""
-        rows_GH = kernels.cells(self.maps_VHW.shape[1], self.region_grid)
-        cols_GW = kernels.cells(self.maps_VHW.shape[2], self.region_grid)
-        # Sums before the division: sums of equal float32 values are exact in float64, so equal cells stay tied.
-        sums_VGG = rows_GH @ self._finite @ cols_GW.T
-        return sums_VGG / (rows_GH.sum(axis=1)[:, None] * cols_GW.sum(axis=1))
+    def regions(self) -> Regions:
+        return self._regions or Regions.of(pool(self.maps_VHW, self.region_grid))
 
     @cached_property
     def moments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -117,18 +170,11 @@ class Features:
 
     @cached_property
     def _finite(self) -> np.ndarray:
-        """Float64, maps that are not finite as zeros: they are degenerate, and must not spoil a product with others."""
-        maps_VHW = self.maps_VHW.astype(np.float64)
-        maps_VHW[~np.isfinite(maps_VHW).all(axis=(1, 2))] = 0
-        return maps_VHW
+        return finite(self.maps_VHW)
 
     @cached_property
     def _degenerate_pixel(self) -> np.ndarray:
         return np.ptp(self._finite, axis=(1, 2)) == 0
-
-    @cached_property
-    def _degenerate_region(self) -> np.ndarray:
-        return np.ptp(self.pooled, axis=(1, 2)) == 0
 
     @cached_property
     def _pixel_order(self) -> tuple[np.ndarray, tuple[np.ndarray, int]]:
@@ -145,17 +191,8 @@ class Features:
         return kernels.with_lengths(self._pixel_order[0])
 
     @cached_property
-    def _spearman_region(self) -> tuple[np.ndarray, np.ndarray]:
-        flat_VN = self.pooled.reshape(len(self.maps_VHW), -1)
-        return kernels.with_lengths(2 * scipy.stats.rankdata(flat_VN, axis=1) - (flat_VN.shape[1] + 1))
-
-    @cached_property
     def _pearson_pixel(self) -> tuple[np.ndarray, np.ndarray]:
         return kernels.with_lengths(kernels.centre(self._finite))
-
-    @cached_property
-    def _pearson_region(self) -> tuple[np.ndarray, np.ndarray]:
-        return kernels.with_lengths(kernels.centre(self.pooled))
 
     @cached_property
     def _hog_pixel(self) -> tuple[np.ndarray, np.ndarray]:
@@ -173,12 +210,56 @@ def scores(a: Features, b: Features, pairs_P2: np.ndarray, metric: str, scale: s
     use_sample_covariance=False), and skimage hog; `top10` is the intersection over union of the two `Features.top`.
     """
     assert metric in (METRICS if scale == "pixel" else REGION_METRICS), (metric, scale)
+    if metric != "ssim":
+        return table(a, b, metric, scale)[pairs_P2[:, 0], pairs_P2[:, 1]]
     if min(a.maps_VHW.shape[1:]) < SMALLEST_SIDE[metric]:
         return np.full(len(pairs_P2), np.nan)
-    function: Callable[..., np.ndarray] = {"ssim": _ssim, "top10": _overlap}.get(metric, _correlation)
-    scores_P = function(a, b, pairs_P2, metric, scale)
     undefined_P = a.degenerate(scale)[pairs_P2[:, 0]] | b.degenerate(scale)[pairs_P2[:, 1]]
-    return np.where(undefined_P, np.nan, scores_P)
+    return np.where(undefined_P, np.nan, _ssim(a, b, pairs_P2))
+
+
+def floor(own: Regions, others: Regions, metric: str) -> np.ndarray:
+    """The metric between maps of an image and those of J others, both ways: (V, V) float64, symmetric.
+
+    `others` holds V maps an image, one image after the other (`Regions.joined`). Entry (a, b) is the mean over the
+    other images j of the metric of a(i) with b(j) and of b(i) with a(j), those without a value left out; NaN without
+    any.
+    """
+    table_VJ = (
+        _overlaps(own.marks_VD, own.k, others.marks_VD)
+        if metric == "top10"
+        else _products(*own.vectors[metric], *others.vectors[metric])
+    )
+    table_VJ[own.degenerate_V] = np.nan
+    table_VJ[:, others.degenerate_V] = np.nan
+    return both_ways(table_VJ)
+
+
+def table(a: Features, b: Features, metric: str, scale: str) -> np.ndarray:
+    """(V, V) float64: the metric, any but SSIM, between every map of `a` and every one of `b`; NaN where undefined."""
+    if min(a.maps_VHW.shape[1:]) < SMALLEST_SIDE[metric]:
+        return np.full((len(a.maps_VHW), len(b.maps_VHW)), np.nan)
+    table_VV = (
+        _overlaps(*a.top(scale), b.top(scale)[0])
+        if metric == "top10"
+        else _products(*a.centred(metric, scale), *b.centred(metric, scale))
+    )
+    table_VV[a.degenerate(scale)] = np.nan
+    table_VV[:, b.degenerate(scale)] = np.nan
+    return table_VV
+
+
+def both_ways(table_VJ: np.ndarray) -> np.ndarray:
+    """(V, V): of V maps here and V of each other image, one image after the other, the mean over images and ways.
+
+    Entry (a, b) is the mean of a here with b there and of b here with a there, those without a value left out.
+    """
+    models = len(table_VJ)
+    each_VJV = table_VJ.reshape(models, -1, models)
+    both_V2JV = np.concatenate([each_VJV, each_VJV.transpose(2, 1, 0)], axis=1)
+    defined_V2JV = ~np.isnan(both_V2JV)
+    sums_VV, counts_VV = np.where(defined_V2JV, both_V2JV, 0).sum(axis=1), defined_V2JV.sum(axis=1)
+    return np.divide(sums_VV, counts_VV, out=np.full(sums_VV.shape, np.nan), where=counts_VV > 0)
 
 
 def self_pair_error(features: Features, metric: str, scale: str) -> float:
@@ -215,20 +296,20 @@ def random_map(reference_HW: np.ndarray, rng: np.random.Generator) -> np.ndarray
     return surrogate_N.reshape(height, width)
 
 
-def _correlation(a: Features, b: Features, pairs_P2: np.ndarray, metric: str, scale: str) -> np.ndarray:
-    (a_VD, a_V), (b_VD, b_V) = a.centred(metric, scale), b.centred(metric, scale)
+def _products(a_VD: np.ndarray, a_V: np.ndarray, b_VD: np.ndarray, b_V: np.ndarray) -> np.ndarray:
+    """(V, V) normalised inner products, NaN where a vector has no length."""
     products_VV, lengths_VV = a_VD @ b_VD.T, a_V[:, None] * b_V
     table_VV = np.divide(products_VV, lengths_VV, out=np.full(products_VV.shape, np.nan), where=lengths_VV > 0)
-    return np.clip(table_VV, -1, 1)[pairs_P2[:, 0], pairs_P2[:, 1]]
+    return np.clip(table_VV, -1, 1)
 
 
-def _overlap(a: Features, b: Features, pairs_P2: np.ndarray, _metric: str, scale: str) -> np.ndarray:
-    (a_VN, k), (b_VN, _) = a.top(scale), b.top(scale)
-    shared_P = (a_VN @ b_VN.T).astype(np.float64)[pairs_P2[:, 0], pairs_P2[:, 1]]
-    return shared_P / (2 * k - shared_P)
+def _overlaps(a_VN: np.ndarray, k: int, b_VN: np.ndarray) -> np.ndarray:
+    """(V, V): intersection over union of sets of k marks."""
+    shared_VV = (a_VN @ b_VN.T).astype(np.float64)
+    return shared_VV / (2 * k - shared_VV)
 
 
-def _ssim(a: Features, b: Features, pairs_P2: np.ndarray, *_: Any) -> np.ndarray:
+def _ssim(a: Features, b: Features, pairs_P2: np.ndarray) -> np.ndarray:
     """Wang et al. 2004, equation 13, with K1 = 0.01 and K2 = 0.03; only the cross moment belongs to the pair."""
     (a_maps, a_mean, a_square, a_var), (b_maps, b_mean, b_square, b_var) = a.moments, b.moments
     c1, c2 = (0.01 * _DATA_RANGE[a.view]) ** 2, (0.03 * _DATA_RANGE[a.view]) ** 2

@@ -1,199 +1,203 @@
-"""The numbers of the calibrated test, from per-image similarities.
+"""The randomization test: what the labels change about maps, in two parts, and how sure one can be of it.
 
-Shapes: N images, V models, Q quantities, B resamples. Numbers that are undefined are None, ready for JSON.
+    d = TT - TN = (TTx - TNx) + [(TT - TTx) - (TN - TNx)]
+                =  everywhere +      image-specific
+
+TT and TN are the mean similarities of the maps of two true models, and of a true and a random one, on the same film;
+TTx and TNx those of the same pairs on films of two patients. h = TT - TTx is what two true models share about a film,
+k = TN - TNx what is left of it with random labels, and L = 1 - k / h the label share. docs/statistics.md derives it.
+
+Shapes: N images, V models, R true and K random ones, P patients, B resamples, Q quantities.
 """
 
-import itertools
-import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-import pyarrow as pa
-import scipy.stats
+import scipy.special
 
-from pneumo_batch.core import bootstrap, tables
-from pneumo_batch.core.per_image import Cell, PerImage
+from pneumo_batch.core import bootstrap, permutation
+from pneumo_batch.core.numbers import number
+from pneumo_batch.core.pairs import CROSS_KINDS, WITHIN_KINDS
+from pneumo_batch.core.per_image import Cell, PerImage, row_means
 
-_CHUNK = 65_536  # relabelings evaluated at once
-_TIE = 1e-12  # two relabelings of equal statistic must not differ by rounding
+KINDS = ("true_true", "true_random", "true_true_cross", "true_random_cross")  # what the quantities are made of
+QUANTITIES = ("difference", "everywhere", "image_specific", "headroom", "remainder", "share")
+FEWEST_MODELS = 3  # of a kind, for an interval that speaks of other models
+FEWEST_PATIENTS = 5  # for an interval at all
+_MOST_MISSING = 0.025  # of the resamples
 
-Numbers = dict[str, Any]
+
+@dataclass(frozen=True)
+class Interval:
+    """Both ends of a 95 % interval; None where none can be drawn."""
+
+    ci_low: float | None = None
+    ci_high: float | None = None
 
 
-def calibrated_test(
+@dataclass(frozen=True)
+class Deviations:
+    """Standard errors owed to which true models, which random models and which patients there happened to be."""
+
+    true: float | None = None
+    random: float | None = None
+    patients: float | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A quantity with its interval over patients and models, and beside it the one that resamples patients alone.
+
+    `df` are Satterthwaite's degrees of freedom. The interval is None with fewer than three models of a kind.
+    """
+
+    value: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    patients: Interval = Interval()
+    df: float | None = None
+    sd: Deviations = Deviations()
+
+    @property
+    def for_these_models(self) -> "Estimate":
+        """The same quantity with the interval that resamples patients alone."""
+        return Estimate(self.value, self.patients.ci_low, self.patients.ci_high, self.patients, None, self.sd)
+
+
+@dataclass(frozen=True)
+class Permutations:
+    """Exact tests over relabelings of the models, on M = S - C (same film less its floor) and on S alone."""
+
+    image_specific: permutation.Permutation | None = None
+    same_film: permutation.Permutation | None = None
+
+
+@dataclass(frozen=True)
+class CellTest:
+    """Every number of the test for one method, view, scale and metric.
+
+    `images` are those with a similarity of all four kinds; `means` are over them, by kind.
+    """
+
+    images: int
+    patients: int
+    means: dict[str, float | None]
+    difference: Estimate = Estimate()
+    everywhere: Estimate = Estimate()
+    image_specific: Estimate = Estimate()
+    headroom: Estimate = Estimate()
+    remainder: Estimate = Estimate()
+    share: Estimate = Estimate()
+    permutation: Permutations = field(default_factory=Permutations)
+
+
+def randomization_test(
     data: PerImage, true: Sequence[str], random: Sequence[str], *, resamples: int = 2000, seed: int = 0
-) -> dict[Cell, Numbers]:
-    """Every number of the test for every cell.
+) -> dict[Cell, CellTest]:
+    """The test of every cell of a run's scores; `true` and `random` name the models of each kind."""
+    return {cell: _test(data, cell, (true, random), resamples, seed) for cell in data.cells}
 
-    `means` are over the images with a value, by kind.
-    `difference` is the mean over images of d = TT - TN and `headroom` that of TT - TTx, both with 95 % intervals from
-    the same resampled patients, as has `sensitivity_index`, their ratio: only where the interval of `headroom` is
-    above 0. `wilcoxon_p` (one-sided) and `rank_biserial` take the patients' mean d as their unit; `holm_p` is
-    corrected over all cells. `permutation` is exact over relabelings of the models.
+
+def quantities(kinds_4: np.ndarray) -> np.ndarray:
+    """(..., 4) means of `KINDS` -> (..., 6) `QUANTITIES`; the share is NaN where h is not above 0."""
+    tt, tn, ttx, tnx = np.moveaxis(np.asarray(kinds_4, dtype=np.float64), -1, 0)
+    h, k = tt - ttx, tn - tnx
+    share = 1 - np.divide(k, h, out=np.full(np.shape(h), np.nan), where=h > 0)
+    return np.stack([tt - tn, ttx - tnx, h - k, h, k, share], axis=-1)
+
+
+def projected(values_N: np.ndarray, kind: str) -> np.ndarray:
+    """What each film contributes to the mean of a kind, for resampling films.
+
+    A floor is a mean over pairs of films, and a film takes part in it both as the first and as the second: resampled as
+    it stands, half of what it contributes would be held fixed. Its projection (Hoeffding 1948) is 2 f_i - mean f, where
+    f_i is the mean over the film's own pairs, both ways.
     """
-    cells = data.cells
-    columns = [column for cell in cells for column in _differences(data, cell)]
-    values_NQ = np.stack(columns, axis=1) if columns else np.empty((len(data.labels_N), 0))
-    drawn_BQ = bootstrap.means(values_NQ, data.patients_N, resamples, seed)
-    tests = {}
-    for position, cell in enumerate(cells):
-        pair = slice(2 * position, 2 * position + 2)
-        numbers = {"means": _kind_means(data, cell), **_effect(values_NQ[:, pair], drawn_BQ[:, pair])}
-        numbers |= signed_rank(patient_means(values_NQ[:, 2 * position], data.patients_N))
-        numbers["permutation"] = model_permutation(data.matrix(cell, [*true, *random]), len(true))
-        tests[cell] = numbers
-    corrected = holm([numbers["wilcoxon_p"] for numbers in tests.values()])
-    for numbers, p in zip(tests.values(), corrected, strict=True):
-        numbers["holm_p"] = p
-    return tests
+    return 2 * values_N - np.nanmean(values_N) if kind in CROSS_KINDS and not np.isnan(values_N).all() else values_N
 
 
-def summarise(data: PerImage, classes: Sequence[str], *, resamples: int = 2000, seed: int = 0) -> pa.Table:
-    """`tables.SUMMARY`: per cell and kind the mean, spread, median and interval of the per-image means.
+def combine(
+    value: float, true_R: np.ndarray, random_K: np.ndarray, drawn_B: np.ndarray, patients: int, *, level: float = 0.95
+) -> Estimate:
+    """A quantity's interval over models and patients.
 
-    First over all images (`class_name` "all"), then over those of each class; the label is the index into `classes`.
-    `images` have a defined score, `pairs` counts all scores and `degenerate` those that are NaN.
+    `true_R` and `random_K` are its values without each model, `drawn_B` those of resampled patients. The variances of
+    the delete-one jackknife over true and over random models (Efron and Stein 1981) and of the patient bootstrap add
+    up, since the three are drawn independently; Student's t with Satterthwaite's (1946) degrees of freedom.
     """
-    groups = [("all", np.ones(len(data.labels_N), dtype=bool))]
-    groups += [(name, data.labels_N == label) for label, name in enumerate(classes)]
-    keys = sorted(data.kinds)
-    rows = [row for name, of_N in groups for row in _summary_rows(data, keys, name, of_N, resamples, seed)]
-    return pa.Table.from_pylist(rows, schema=tables.SUMMARY)
+    missing = np.isnan(drawn_B).mean()  # ratios to a headroom that was not above 0: with many, nothing can be said
+    drawn_B = drawn_B if missing <= _MOST_MISSING else np.full(1, np.nan)
+    low, high = bootstrap.interval(drawn_B[:, None])[:, 0]
+    of_patients = Interval(number(low), number(high))
+    variance_P = np.nan if np.isnan(drawn_B).all() else np.nanvar(drawn_B, ddof=1)
+    parts = np.array([_jackknife(true_R), _jackknife(random_K), variance_P])
+    freedom = np.array([len(true_R) - 1, len(random_K) - 1, patients - 1])
+    sd = Deviations(*(number(np.sqrt(part)) for part in parts))
+    total = parts.sum()
+    if np.isnan(total) or min(len(true_R), len(random_K)) < FEWEST_MODELS:
+        return Estimate(number(value), patients=of_patients, sd=sd)
+    if total == 0:
+        return Estimate(float(value), float(value), float(value), of_patients, None, sd)
+    df = total**2 / (parts**2 / freedom).sum()
+    reach = scipy.special.stdtrit(df, (1 + level) / 2) * np.sqrt(total)
+    return Estimate(float(value), float(value - reach), float(value + reach), of_patients, float(df), sd)
 
 
-def _summary_rows(
-    data: PerImage, keys: list[tuple[Cell, str]], class_name: str, of_N: np.ndarray, resamples: int, seed: int
-) -> Iterator[Numbers]:
-    values_NQ = np.stack([data.kinds[key].means[of_N] for key in keys], axis=1) if keys else np.empty((of_N.sum(), 0))
-    limits_2Q = bootstrap.interval(bootstrap.means(values_NQ, data.patients_N[of_N], resamples, seed))
-    for (cell, kind), values_N, limits in zip(keys, values_NQ.T, limits_2Q.T, strict=True):
-        tally, there = data.kinds[cell, kind], values_N[~np.isnan(values_N)]
-        pairs = int(tally.rows_N[of_N].sum())
-        yield {
-            "class_name": class_name,
-            **cell._asdict(),
-            "kind": kind,
-            "images": len(there),
-            "pairs": pairs,
-            "degenerate": pairs - int(tally.defined_N[of_N].sum()),
-            "mean": number(there.mean()) if len(there) else None,
-            "std": number(there.std(ddof=1)) if len(there) > 1 else None,
-            "median": number(np.median(there)) if len(there) else None,
-            "ci_low": number(limits[0]),
-            "ci_high": number(limits[1]),
-        }
+def _jackknife(without_V: np.ndarray) -> float:
+    """Variance from a quantity's values without each of V models; NaN where too few models leave none."""
+    if len(without_V) < 2:
+        return np.nan
+    return (len(without_V) - 1) / len(without_V) * ((without_V - without_V.mean()) ** 2).sum()
 
 
-def _kind_means(data: PerImage, cell: Cell) -> dict[str, float | None]:
-    by_kind = {kind: data.means(cell, kind) for found, kind in sorted(data.kinds) if found == cell}
-    return {
-        kind: number(means_N[~np.isnan(means_N)].mean()) if (~np.isnan(means_N)).any() else None
-        for kind, means_N in by_kind.items()
-    }
-
-
-def _differences(data: PerImage, cell: Cell) -> tuple[np.ndarray, np.ndarray]:
-    """Of each image d = TT - TN and TT - TTx, NaN where either side has no value."""
-    ceiling_N = data.means(cell, "true_true")
-    return ceiling_N - data.means(cell, "true_random"), ceiling_N - data.means(cell, "true_true_cross")
-
-
-def _effect(values_N2: np.ndarray, drawn_B2: np.ndarray) -> Numbers:
-    there_N2 = ~np.isnan(values_N2)
-    difference, headroom = (
-        {
-            "mean": number(values_N2[there_N2[:, q], q].mean()) if there_N2[:, q].any() else None,
-            "ci_low": number(low),
-            "ci_high": number(high),
-        }
-        for q, (low, high) in enumerate(bootstrap.interval(drawn_B2).T)
+def _test(
+    data: PerImage, cell: Cell, models: tuple[Sequence[str], Sequence[str]], resamples: int, seed: int
+) -> CellTest:
+    kinds_N4 = np.stack([data.means(cell, kind) for kind in KINDS], axis=1)
+    complete_N = ~np.isnan(kinds_N4).any(axis=1)
+    patients = len(np.unique(data.patients_N[complete_N]))
+    means = _means(data, cell, complete_N if patients else np.ones_like(complete_N))
+    if not patients:
+        return CellTest(images=0, patients=0, means=means)
+    values_Q = quantities(kinds_N4[complete_N].mean(axis=0))
+    if patients < FEWEST_PATIENTS:
+        found = [Estimate(number(value)) for value in values_Q]
+    else:
+        projected_N4 = np.stack([projected(kinds_N4[complete_N, k], kind) for k, kind in enumerate(KINDS)], axis=1)
+        drawn_B4 = bootstrap.means(projected_N4, data.patients_N[complete_N], resamples, seed)
+        drawn_BQ = quantities(drawn_B4)
+        true_QR, random_QK = (_without_each(data, cell, names) for names in models)
+        found = [combine(*parts, patients) for parts in zip(values_Q, true_QR, random_QK, drawn_BQ.T, strict=True)]
+    return CellTest(
+        images=int(complete_N.sum()),
+        patients=patients,
+        means=means,
+        **dict(zip(QUANTITIES, found, strict=True)),
+        permutation=_permutations(data, cell, models, complete_N),
     )
-    return {
-        "images": int(there_N2[:, 0].sum()),
-        "difference": difference,
-        "headroom": headroom,
-        "sensitivity_index": _index(difference, headroom, drawn_B2),
-    }
 
 
-def _index(difference: Numbers, headroom: Numbers, drawn_B2: np.ndarray) -> Numbers | None:
-    if difference["mean"] is None or headroom["ci_low"] is None or headroom["ci_low"] <= 0:
-        return None
-    # At most one resample in forty has a denominator that is not positive: a ratio to it would mean nothing.
-    ratio_B = np.full(len(drawn_B2), np.nan)
-    np.divide(drawn_B2[:, 0], drawn_B2[:, 1], out=ratio_B, where=drawn_B2[:, 1] > 0)
-    low, high = bootstrap.interval(ratio_B[:, None])[:, 0]
-    return {"value": difference["mean"] / headroom["mean"], "ci_low": number(low), "ci_high": number(high)}
+def _without_each(data: PerImage, cell: Cell, variants: Sequence[str]) -> np.ndarray:
+    """The quantities (6, V) from the scores in which one of V models takes no part, for each of them."""
+    kinds_NV4 = np.stack([data.means_without(cell, kind, variants) for kind in KINDS], axis=-1)
+    found_VQ = np.full((len(variants), len(QUANTITIES)), np.nan)
+    for position in range(len(variants)):
+        kinds_N4 = kinds_NV4[:, position]
+        complete_N = ~np.isnan(kinds_N4).any(axis=1)
+        if complete_N.any():
+            found_VQ[position] = quantities(kinds_N4[complete_N].mean(axis=0))
+    return found_VQ.T
 
 
-def patient_means(values_N: np.ndarray, patients_N: np.ndarray) -> np.ndarray:
-    """Mean of each patient's images, NaN left out, patients without any value too: independent units for a test."""
-    there_N = ~np.isnan(values_N)
-    counts = np.bincount(patients_N[there_N])
-    sums = np.bincount(patients_N[there_N], weights=values_N[there_N])
-    return sums[counts > 0] / counts[counts > 0]
+def _means(data: PerImage, cell: Cell, images_N: np.ndarray) -> dict[str, float | None]:
+    return {kind: number(row_means(data.means(cell, kind)[images_N][None])[0]) for kind in data.kinds(cell)}
 
 
-def signed_rank(differences_C: np.ndarray) -> Numbers:
-    """Wilcoxon's one-sided p that differences (C,) of independent patients are above 0, and the effect size.
-
-    Zeros are left out. `rank_biserial` is the matched-pairs one of Kerby (2014): the share of the rank sum in favour
-    less the share against, from -1 to 1. Without a difference other than 0 there is no effect: p is 1.
-    """
-    numbers: Numbers = {"patients": len(differences_C), "wilcoxon_p": None, "rank_biserial": None}
-    if len(differences_C):
-        changed = differences_C[differences_C != 0]
-        numbers |= {"wilcoxon_p": 1.0, "rank_biserial": 0.0}
-        if len(changed):
-            result = scipy.stats.wilcoxon(changed, alternative="greater")
-            total = len(changed) * (len(changed) + 1) / 2
-            numbers |= {"wilcoxon_p": float(result.pvalue), "rank_biserial": float(2 * result.statistic / total - 1)}
-    return numbers
-
-
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm's step-down correction over those that are not None, in the order given."""
-    known = [(p, position) for position, p in enumerate(p_values) if p is not None]
-    corrected: list[float | None] = [None] * len(p_values)
-    highest = 0.0
-    for rank, (p, position) in enumerate(sorted(known)):
-        highest = max(highest, min(1.0, (len(known) - rank) * p))
-        corrected[position] = highest
-    return corrected
-
-
-def model_permutation(matrix_VV: np.ndarray, true_count: int) -> Numbers | None:
-    """Exact test over all relabelings of V models as `true_count` true ones and the rest random.
-
-    The statistic is mean TT - mean TN of the symmetric similarity matrix whose first `true_count` models are the
-    true ones; p is the share of relabelings that reach it. `smallest_p` is what complete separation would give.
-    None without two true models and a random one, or where a pair of models has no similarity.
-    """
-    models = len(matrix_VV)
-    filled_VV = np.where(np.eye(models, dtype=bool), 0.0, matrix_VV)
-    if true_count < 2 or models <= true_count or np.isnan(filled_VV).any():
-        return None
-    reached, count = 0, math.comb(models, true_count)
-    observed = _separation(filled_VV, np.arange(true_count)[None])[0]
-    relabelings = itertools.combinations(range(models), true_count)
-    while chosen := list(itertools.islice(relabelings, _CHUNK)):
-        reached += int((_separation(filled_VV, np.array(chosen)) >= observed - _TIE).sum())
-    return {"statistic": float(observed), "p": reached / count, "smallest_p": 1 / count, "relabelings": count}
-
-
-def _separation(matrix_VV: np.ndarray, chosen_LR: np.ndarray) -> np.ndarray:
-    """Mean TT - mean TN (L,) of L choices of R true models."""
-    relabelings, true_count = chosen_LR.shape
-    is_true_LV = np.zeros((relabelings, len(matrix_VV)))
-    np.put_along_axis(is_true_LV, chosen_LR, 1.0, axis=1)
-    toward_LV = is_true_LV @ matrix_VV
-    twice_true_L = (toward_LV * is_true_LV).sum(axis=1)  # the matrix is symmetric: every pair is met twice
-    mixed_L = (toward_LV * (1 - is_true_LV)).sum(axis=1)
-    random_count = len(matrix_VV) - true_count
-    return twice_true_L / (true_count * (true_count - 1)) - mixed_L / (true_count * random_count)
-
-
-def number(value: float) -> float | None:
-    """A plain float, None for NaN."""
-    return None if np.isnan(value) else float(value)
+def _permutations(
+    data: PerImage, cell: Cell, models: tuple[Sequence[str], Sequence[str]], images_N: np.ndarray
+) -> Permutations:
+    true, random = models
+    same_VV = data.matrix(cell, WITHIN_KINDS, [*true, *random], images_N)
+    floor_VV = data.matrix(cell, CROSS_KINDS, [*true, *random], images_N)
+    return Permutations(permutation.exact(same_VV - floor_VV, len(true)), permutation.exact(same_VV, len(true)))

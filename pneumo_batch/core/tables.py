@@ -18,6 +18,9 @@ MANIFEST = pa.schema(
         pa.field("mode", pa.string(), nullable=False),
         pa.field("bytes", pa.int64(), nullable=False),
         pa.field("sha256", pa.string(), nullable=False),
+        pa.field("gray_low", pa.int16()),  # percentiles 1 and 99 of the gray values, 0 to 255
+        pa.field("gray_high", pa.int16()),
+        pa.field("cells", pa.binary(64)),  # means of 8 x 8 cells of the film, one byte each, row by row
     ]
 )
 
@@ -156,6 +159,13 @@ PASSES = pa.schema(  # one row per method and pass over the data; means are thos
         pa.field("mean_tt", pa.float64()),
         pa.field("mean_tn", pa.float64()),
         pa.field("mean_ttx", pa.float64()),  # the floor: true models on different images
+        pa.field("mean_tnx", pa.float64()),
+        pa.field("headroom", pa.float64()),  # what true models share about a film beyond the floor
+        pa.field("share", pa.float64()),  # of it, owed to the labels
+        pa.field(
+            "share_low", pa.float64()
+        ),  # 95 % interval over patients and models; null with fewer than three a kind
+        pa.field("share_high", pa.float64()),
         pa.field("accuracy", pa.float64()),  # of the true variants on test, mean
         pa.field("degenerate", pa.float64()),  # share of maps without a similarity, in the primary view
         pa.field("verdict", pa.string(), nullable=False),

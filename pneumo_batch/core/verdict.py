@@ -2,15 +2,22 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
+from pneumo_batch.core import reading
+from pneumo_batch.core.outcomes import Outcome
 from pneumo_batch.core.pairs import same_model_floor
 from pneumo_batch.core.per_image import Cell
+from pneumo_batch.core.statistics import FEWEST_MODELS, FEWEST_PATIENTS, CellTest, Deviations, Estimate
 
-Outcome = Literal["sensitive", "insensitive", "inconclusive", "invalid"]
 ALPHA = 0.05
 CHANCE = 0.5
 _ROUNDING = 1e-9  # 3 + 3 models reach exactly 1/20
+_SOURCES = {
+    "true": "which true models were trained",
+    "random": "which random models were trained",
+    "patients": "the patients",
+}
 
 
 @dataclass(frozen=True)
@@ -19,84 +26,186 @@ class VariantFacts:
 
     name: str
     is_true: bool
-    memorised: float | None = None  # accuracy on the training labels it was given, in eval mode
+    memorised: float | None = None  # of a random variant: accuracy on the training labels it was given, in eval mode
     required: float = 0.95  # of a random variant
     majority: float | None = None  # what always naming the most frequent label would score
     auroc: float | None = None  # on test
     auroc_low: float | None = None  # lower end of its 95 % interval
+    training_accuracy: float | None = None  # of either kind, on the labels it was given, in eval mode
+    epochs: int | None = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """`reasons` decide. `for_these_models` is the verdict that resampling patients alone would give, where there are
+    fewer than three models of a kind.
+    """
+
+    verdict: Outcome
+    reasons: list[str]
+    for_these_models: Outcome | None = None
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`reasons` decide; `caveats` limit what the verdict means; `numbers` are those of `statistics.calibrated_test`."""
+    """The verdict of a method in its primary view, scale and metric, and what the others say.
+
+    `on_every_film` is what happens everywhere, `read` where views or scales disagree what to look at, `caveats` limit
+    what the verdict means, and `cells` hold verdict, reasons and numbers under "view/scale/metric".
+    """
 
     verdict: Outcome
     reasons: list[str]
-    caveats: list[str] = field(default_factory=list)
-    numbers: dict[str, Any] = field(default_factory=dict)
+    on_every_film: str | None
+    read: str | None
+    for_these_models: Outcome | None
+    caveats: list[str]
+    disagreements: list[str]
+    primary: dict[str, str]
+    threshold: float
+    numbers: CellTest
+    cells: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
         return asdict(self)
-
-
-def decide(variants: Sequence[VariantFacts], numbers: Mapping[str, Any], margin: float) -> Verdict:
-    """The verdict of one cell.
-
-    `invalid` if a random variant did not memorise, a true variant is no better than chance on test, or TT does not
-    exceed TTx (the interval of their difference reaches 0); `inconclusive` without two true variants and a random
-    one; `sensitive` if the interval of the mean difference lies above `margin`, the corrected p is below 0.05 and,
-    where the models are enough to reach it, the permutation p over models is at most 0.05;
-    `insensitive` if the interval lies within `margin` of 0; `inconclusive` otherwise.
-    """
-    broken = [*_model_problems(variants), *_ceiling_problem(numbers)]
-    missing = _missing(variants, numbers)
-    outcome: Outcome
-    if broken:
-        outcome, reasons = "invalid", broken
-    elif missing:
-        outcome, reasons = "inconclusive", missing
-    else:
-        outcome, reasons = _effect(numbers, margin)
-    return Verdict(
-        outcome, reasons, [*_unknowns(variants), *_everywhere(numbers), *_replication(variants, numbers)], dict(numbers)
-    )
 
 
 def conclude(
     variants: Sequence[VariantFacts],
-    tests: Mapping[Cell, Mapping[str, Any]],
+    tests: Mapping[Cell, CellTest],
     primary: tuple[str, str, str],
-    margin: float,
-) -> dict[str, dict[str, Any]]:
-    """The verdict of every method in `tests`, from its primary (view, scale, metric), as plain JSON values.
+    threshold: float,
+) -> dict[str, Verdict]:
+    """The verdict of every method in `tests`, from its primary (view, scale, metric)."""
+    return {
+        method: _of_method(
+            variants, {cell: test for cell, test in tests.items() if cell.method == method}, primary, threshold
+        )
+        for method in sorted({cell.method for cell in tests})
+    }
 
-    `disagreements` say where another view, scale or metric would have led to another verdict, and
-    `cells` hold verdict, reasons and numbers of all of them under "view/scale/metric".
+
+def _of_method(
+    variants: Sequence[VariantFacts], tests: Mapping[Cell, CellTest], primary: tuple[str, str, str], threshold: float
+) -> Verdict:
+    decisions = {cell: decide(variants, test, threshold) for cell, test in tests.items()}
+    chosen = Cell(next(iter(tests)).method, *primary)
+    decided, test = decisions[chosen], tests[chosen]
+    outcomes = {cell: decision.verdict for cell, decision in decisions.items()}
+    return Verdict(
+        verdict=decided.verdict,
+        reasons=decided.reasons,
+        on_every_film=reading.on_every_film(test),
+        read=reading.read(chosen, outcomes, tests),
+        for_these_models=decided.for_these_models,
+        caveats=[*_unknowns(variants), *_training(variants), *_floor(variants)],
+        disagreements=reading.disagreements(chosen, outcomes),
+        primary={"view": chosen.view, "scale": chosen.scale, "metric": chosen.metric},
+        threshold=threshold,
+        numbers=test,
+        cells={f"{c.view}/{c.scale}/{c.metric}": {**asdict(decisions[c]), **asdict(tests[c])} for c in decisions},
+    )
+
+
+def decide(variants: Sequence[VariantFacts], test: CellTest, threshold: float) -> Decision:
+    """The verdict of one cell.
+
+    In this order: `inconclusive` with fewer than five patients; `invalid` if a random variant did not memorise, a true
+    one is no better than chance on test, or h is not above 0; `inconclusive` without a second true model or a random
+    one, and with fewer than three models of a kind; `sensitive` if the interval of the label share lies above
+    `threshold` and the permutation p is at most 0.05; `insensitive` if the interval lies below; else `inconclusive`.
     """
-    found = {}
-    for method in sorted({cell.method for cell in tests}):
-        verdicts = {cell: decide(variants, tests[cell], margin) for cell in tests if cell.method == method}
-        chosen = Cell(method, *primary)
-        found[method] = {
-            **verdicts[chosen].as_dict(),
-            "primary": {"view": chosen.view, "scale": chosen.scale, "metric": chosen.metric},
-            "margin": margin,
-            "disagreements": disagreements(chosen, {cell: v.verdict for cell, v in verdicts.items()}),
-            "cells": {f"{c.view}/{c.scale}/{c.metric}": _cell(v) for c, v in verdicts.items()},
-        }
-    return found
+    if alone := _few_patients(test):
+        return Decision("inconclusive", [alone])
+    if broken := _model_problems(variants):
+        return Decision("invalid", broken)
+    if missing := _missing(variants, test):
+        return Decision("inconclusive", missing)
+    if few := _few(variants):
+        outcome, reasons = _by_share(test.headroom.for_these_models, test.share.for_these_models, threshold, "patients")
+        return Decision(
+            "inconclusive",
+            [few, f"For these {len(variants)} models it would be {outcome}: {_lower(reasons[0])}"],
+            outcome,
+        )
+    outcome, reasons = _by_share(test.headroom, test.share, threshold, "patients and models")
+    return Decision(*_by_models(outcome, reasons, test))
 
 
-def disagreements(primary: Cell, outcomes: Mapping[Cell, Outcome]) -> list[str]:
-    """One sentence for each view and scale where some metric leads to another verdict than the primary cell."""
-    sentences = []
-    for view, scale in sorted({(cell.view, cell.scale) for cell in outcomes}):
-        here = {cell.metric: outcome for cell, outcome in outcomes.items() if (cell.view, cell.scale) == (view, scale)}
-        other = sorted({outcome for outcome in here.values() if outcome != outcomes[primary]})
-        if other:
-            parts = [f"{outcome} by {_list(m for m, o in here.items() if o == outcome)}" for outcome in other]
-            sentences.append(f"In the {view} view at {scale} scale the method would be {', '.join(parts)}.")
-    return sentences
+def _by_share(headroom: Estimate, share: Estimate, threshold: float, over: str) -> tuple[Outcome, list[str]]:
+    if headroom.ci_low is None:
+        return "inconclusive", ["Without one of the models no film has every similarity: no interval can be drawn."]
+    if headroom.ci_low <= 0:
+        return "invalid", [
+            "Two true models agree on a film no more than on films of different patients: h ="
+            f" {reading.with_interval(headroom, over)}. There is no reproducible map to test."
+        ]
+    measured = f"Label share L = {reading.with_interval(share, over)}"
+    if share.ci_low is None or share.ci_high is None:
+        return "inconclusive", [f"{measured}: what two true models agree on about a film is too little to divide."]
+    if share.ci_low > threshold:
+        owed = "most of what true models agree on about a film is owed to the labels"
+        return "sensitive", [f"{measured}, above the threshold of {threshold:g}: {owed}."]
+    if share.ci_high < threshold:
+        owed = "most of what true models agree on about a film is there without the labels"
+        return "insensitive", [f"{measured}, below the threshold of {threshold:g}: {owed}."]
+    return "inconclusive", [f"{measured}: the interval holds the threshold of {threshold:g}.", *_widest(share.sd)]
+
+
+def _by_models(outcome: Outcome, reasons: list[str], test: CellTest) -> tuple[Outcome, list[str]]:
+    """The exact permutation, which `sensitive` needs: an effect that relabeling the models often reaches is theirs."""
+    found = test.permutation.image_specific
+    if outcome != "sensitive":
+        return outcome, reasons
+    if found is None:
+        return "inconclusive", [*reasons, "The permutation over models cannot be made: a pair of models has no value."]
+    p = f"Exact permutation over models, on what they agree on about a film: p = {found.p:.4f}"
+    if found.p <= ALPHA + _ROUNDING:
+        return outcome, [*reasons, f"{p} (smallest possible {found.smallest_p:.4f})."]
+    why = f"{p}, above {ALPHA:g}: the models differ too much among themselves."
+    return "inconclusive", [why, *reasons]
+
+
+def _widest(sd: Deviations) -> list[str]:
+    known = {name: value for name, value in asdict(sd).items() if value is not None}
+    if not known or not max(known.values()):
+        return []
+    name = max(known, key=lambda one: known[one])
+    more = "more of them" if name == "patients" else f"more {name} seeds"
+    return [f"Most of its width comes from {_SOURCES[name]}: {more} would narrow it."]
+
+
+# ----------------------------------------------------------------------------------------------------- the conditions
+
+
+def _missing(variants: Sequence[VariantFacts], test: CellTest) -> list[str]:
+    true = sum(v.is_true for v in variants)
+    reasons = []
+    if true < 2:
+        reasons.append(f"{'One' if true else 'No'} true variant: no reproducibility ceiling to compare with.")
+    if true == len(variants):
+        reasons.append("No random variant: nothing to compare with.")
+    if not reasons and not test.images:
+        reasons.append("No image has a defined similarity of every kind: its maps are constant, or it is too small.")
+    return reasons
+
+
+def _few_patients(test: CellTest) -> str | None:
+    if not 0 < test.patients < FEWEST_PATIENTS:
+        return None
+    people = "One patient" if test.patients == 1 else f"{test.patients} patients"
+    return f"{people} only: no interval can be drawn, which takes {FEWEST_PATIENTS}."
+
+
+def _few(variants: Sequence[VariantFacts]) -> str | None:
+    true = sum(v.is_true for v in variants)
+    if min(true, len(variants) - true) >= FEWEST_MODELS:
+        return None
+    return (
+        f"{true} true and {len(variants) - true} random models: nothing can be said beyond them, which takes"
+        f" {FEWEST_MODELS} of each kind."
+    )
 
 
 def _model_problems(variants: Sequence[VariantFacts]) -> list[str]:
@@ -117,97 +226,24 @@ def _model_problems(variants: Sequence[VariantFacts]) -> list[str]:
     return problems
 
 
-def _ceiling_problem(numbers: Mapping[str, Any]) -> list[str]:
-    headroom = numbers["headroom"]
-    if headroom["mean"] is None or headroom["ci_low"] > 0:
-        return []
-    return [
-        "Two models trained on true labels agree on an image no more than on different images: mean difference"
-        f" {_interval(headroom)}. There is no reproducible map to test."
-    ]
-
-
-def _missing(variants: Sequence[VariantFacts], numbers: Mapping[str, Any]) -> list[str]:
-    true = sum(v.is_true for v in variants)
-    reasons = []
-    if true < 2:
-        reasons.append(f"{'One' if true else 'No'} true variant: no reproducibility ceiling to compare with.")
-    if true == len(variants):
-        reasons.append("No random variant: nothing to compare with.")
-    if not reasons and (numbers["difference"]["mean"] is None or numbers["headroom"]["mean"] is None):
-        reasons.append("No image has a defined similarity of every kind: its maps are constant, or it is too small.")
-    return reasons
-
-
-def _effect(numbers: Mapping[str, Any], margin: float) -> tuple[Outcome, list[str]]:
-    difference, p = numbers["difference"], numbers["holm_p"]
-    measured = (
-        f"Maps of two models trained on true labels are more alike than maps of a true and a random one by"
-        f" {_interval(difference)}, over {numbers['images']} images of {numbers['patients']} patients"
-    )
-    corrected = f"corrected p {'below 0.0001' if p < 0.0001 else f'= {p:.4f}'}"
-    if difference["ci_low"] > margin and p < ALPHA and _models_agree(numbers):
-        return "sensitive", [f"{measured}: above the margin of {margin:g}; {corrected}.", *_size(numbers)]
-    if -margin < difference["ci_low"] and difference["ci_high"] < margin:
-        inside = f"{measured}: within the margin of {margin:g} around 0."
-        return "insensitive", [inside, "Training on random labels leaves these maps as they were.", *_size(numbers)]
-    if difference["ci_low"] > margin and p < ALPHA:
-        why = (
-            f"above the margin of {margin:g}, but over models the exact permutation p ="
-            f" {numbers['permutation']['p']:.4f} is above {ALPHA:g}: the models differ too much among themselves"
-        )
-    elif difference["ci_low"] > margin:
-        why = f"above the margin of {margin:g}, but {corrected} is not below {ALPHA:g}"
-    elif difference["ci_high"] < -margin:
-        why = f"below the margin of -{margin:g}: random labels make maps more alike, which the test does not explain"
-    else:
-        why = f"the interval is neither above the margin of {margin:g} nor within it around 0"
-    return "inconclusive", [f"{measured}: {why}.", *_size(numbers)]
-
-
-def _models_agree(numbers: Mapping[str, Any]) -> bool:
-    """Whether the models, the unit of replication, bear the effect out; True where they are too few to tell.
-
-    Intervals over patients hold for the models at hand: between models that differ by chance alone (standard deviation
-    0.1 of the similarity) they would call 16 % of label-blind methods sensitive.
-    """
-    test = numbers["permutation"]
-    return test is None or test["smallest_p"] > ALPHA + _ROUNDING or test["p"] <= ALPHA + _ROUNDING
-
-
-def _size(numbers: Mapping[str, Any]) -> list[str]:
-    index = numbers["sensitivity_index"]
-    if index is None:
-        return []
-    span = f"{index['value']:.2f} (95 % interval {index['ci_low']:.2f} to {index['ci_high']:.2f})"
-    return [f"Sensitivity index {span}: the part of what two correct models share that is owed to the labels."]
-
-
-def _everywhere(numbers: Mapping[str, Any]) -> list[str]:
-    """Whether the difference is one of images at all: models can also differ by what they show on every image."""
-    kinds = ("true_true", "true_random", "true_true_cross", "true_random_cross")
-    alike, mixed, floor, mixed_floor = (numbers["means"].get(kind) for kind in kinds)
-    if None in (alike, mixed, floor, mixed_floor) or mixed >= floor:
-        return []
-    return [
-        f"A true and a random model agree on an image ({mixed:.3f}) less than two true ones on different images"
-        f" ({floor:.3f}): models differ by what they show on every image. Beyond that the difference is"
-        f" {(alike - floor) - (mixed - mixed_floor):.3f}."
-    ]
-
-
-def _replication(variants: Sequence[VariantFacts], numbers: Mapping[str, Any]) -> list[str]:
-    caveats = []
+def _floor(variants: Sequence[VariantFacts]) -> list[str]:
     if same_model_floor([(v.name, v.is_true) for v in variants]):
-        caveats.append("The cross-image floor compares one model with itself, which makes it too high.")
-    test = numbers["permutation"]
-    if test is not None:
-        true = sum(v.is_true for v in variants)
-        caveats.append(
-            f"Over models, exact permutation p = {test['p']:.4f}; {true} true and {len(variants) - true} random"
-            f" models can reach {test['smallest_p']:.4f} at best. Intervals and p above hold for these models."
-        )
-    return caveats
+        return ["The cross-image floor compares one model with itself, which makes it too high."]
+    return []
+
+
+def _training(variants: Sequence[VariantFacts]) -> list[str]:
+    """How far each kind was trained: a difference of the two shows in maps beside that of the labels."""
+    parts = []
+    for is_true, name in ((True, "true"), (False, "random")):
+        mine = [
+            v for v in variants if v.is_true == is_true and v.training_accuracy is not None and v.epochs is not None
+        ]
+        if not mine:
+            return []
+        accuracy = _span([v.training_accuracy for v in mine], "{:.3f}")
+        parts.append(f"{name} models {accuracy} after {_span([v.epochs for v in mine], '{}')} epochs")
+    return [f"Accuracy on the training labels they were given: {parts[0]}, {parts[1]}."]
 
 
 def _unknowns(variants: Sequence[VariantFacts]) -> list[str]:
@@ -216,21 +252,22 @@ def _unknowns(variants: Sequence[VariantFacts]) -> list[str]:
     caveats = []
     if memory:
         caveats.append(
-            f"Nobody measured whether {_list(memory)} memorised the random labels: a model that did not is no reference"
-            " for them."
+            f"Nobody measured whether {reading.listed(memory)} memorised the random labels: a model that did not is no"
+            " reference for them."
         )
     if skill:
-        caveats.append(f"Nobody measured whether {_list(skill)} is better than chance on test.")
+        caveats.append(f"Nobody measured whether {reading.listed(skill)} is better than chance on test.")
     return caveats
 
 
-def _cell(verdict: Verdict) -> dict[str, Any]:
-    return {"verdict": verdict.verdict, "reasons": verdict.reasons, **verdict.numbers}
+# -------------------------------------------------------------------------------------------------------------- words
 
 
-def _interval(numbers: Mapping[str, Any]) -> str:
-    return f"{numbers['mean']:.3f} (95 % interval {numbers['ci_low']:.3f} to {numbers['ci_high']:.3f})"
+def _span(values: Iterable[Any], form: str) -> str:
+    known = list(values)
+    low, high = form.format(min(known)), form.format(max(known))
+    return low if low == high else f"{low} to {high}"
 
 
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(names)
+def _lower(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:]

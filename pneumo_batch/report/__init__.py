@@ -6,7 +6,7 @@ import matplotlib
 
 from pneumo_batch.config import Job
 from pneumo_batch.layout import REPORT
-from pneumo_batch.report import exploration, figures, gallery, page, parts, passes, record, training, verdict
+from pneumo_batch.report import exploration, figures, gallery, page, parts, record, training, verdict
 from pneumo_batch.report.source import Source
 from pneumo_batch.run import Run
 
@@ -23,7 +23,6 @@ def run(_job: Job, run: Run, _resources: Any) -> dict[str, int]:
     source = Source(run)
     with matplotlib.rc_context(figures.STYLE):
         sections = [module.build(source) for module in (verdict, training, exploration, record)]
-        sections[0] = passes.add(sections[0], source)
     shown = gallery.build(source)
     blocks = [block for section in sections for block in parts.walk(section.blocks)]
     pictures = [block for block in blocks if isinstance(block, parts.Picture)]

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 
 from pneumo_batch.core import pairs
 from pneumo_batch.core.per_image import Cell
-from pneumo_batch.report.figures import GREY, KINDS, RANDOM, TRUE, canvas, mosaic, picture
-from pneumo_batch.report.parts import Picture, method_name, number, slug
+from pneumo_batch.core.wording import method_name
+from pneumo_batch.report.figures import GREY, KINDS, RANDOM, TRUE, canvas, columns_of, picture
+from pneumo_batch.report.parts import Picture, number, slug
 from pneumo_batch.report.source import Source
 
 _SCALES = (("mean_tt", "true_true"), ("mean_ttx", "true_true_cross"), ("mean_tn", "true_random"))
@@ -60,28 +61,45 @@ def _draw_scales(ax: Axes, rows: pd.DataFrame) -> None:
     ax.minorticks_off()
 
 
+def entropy(rows: pd.DataFrame) -> Picture:
+    """Entropy of the network's output by depth: the same for every method, since no map enters it."""
+    figure, axes = canvas(5.4, 2.9)
+    ax = axes[0, 0]
+    for mode, of_mode in rows.groupby("mode", observed=True):
+        points = of_mode.groupby("depth")["entropy"].first()
+        words, colour, dash, marker = _MODES[str(mode)]
+        ax.plot(points.index, points, color=colour, ls=dash, marker=marker, ms=4, label=words)
+    ax.set_ylabel("output entropy, bits")
+    ax.set_ylim(bottom=0)
+    ax.legend(loc="best")
+    _name_layers([ax], rows)
+    curve = rows[rows["mode"] == "cascade"].groupby("depth")["entropy"].first()
+    values = "; ".join(f"{number(float(value), 2)} with {depth} layers new" for depth, value in curve.items())
+    return picture(
+        figure,
+        "randomization_entropy",
+        f"Entropy of the output by layers re-initialised: {values}.",
+        "What the network still says of a film while it forgets, for all methods: a map that stays while this changes"
+        " does not explain the output.",
+    )
+
+
 def randomization(source: Source, method: str, metric: str, rows: pd.DataFrame) -> Picture:
-    """Similarity to the original by depth in every view and scale, and the entropy of the output beside it."""
+    """Similarity to the original by depth, a panel for each view and scale."""
     cells = sorted({(str(view), str(scale)) for view, scale in zip(rows["view"], rows["scale"], strict=True)})
-    names = [f"{view}, {scale}" for view, scale in cells]
-    width = 3.4 * len(cells[:2]) + 3.6
-    figure, axes = mosaic(width, 3.3 * -(-len(names) // 2), _layout(names), sharex=True)
-    for name, (view, scale) in zip(names, cells, strict=True):
-        ax = axes[name]
+    lines, across = columns_of(len(cells), 4)
+    figure, axes = canvas(2.75 * max(across, 2), 3.3 * lines, lines, across, sharex=True, sharey=True)
+    for ax, (view, scale) in zip(axes.flat, cells, strict=False):
         for mode, of_mode in rows[(rows["view"] == view) & (rows["scale"] == scale)].groupby("mode", observed=True):
             _draw_curve(ax, str(mode), of_mode.sort_values("depth"))
         _draw_floors(ax, source.means_of(Cell(method, view, scale, metric)))
         ax.axhline(0, color="#8a9099", lw=0.8)
-        ax.set_title(f"{name} scale", fontsize=8.5)
-        ax.set_ylabel(f"mean {metric} to the original", fontsize=8)
-    for mode, of_mode in rows.groupby("mode", observed=True):
-        points = of_mode.groupby("depth")["entropy"].first()
-        words, colour, dash, marker = _MODES[str(mode)]
-        axes["entropy"].plot(points.index, points, color=colour, ls=dash, marker=marker, ms=4, label=words)
-    axes["entropy"].set_title("output entropy, bits", fontsize=8.5)
-    axes["entropy"].set_ylim(bottom=0)
-    _name_layers(list(axes.values()), rows)
-    handles = [line for line in axes[names[0]].get_legend_handles_labels()[0] if line.get_label()]
+        ax.set_title(f"{view}, {scale} scale", fontsize=8.5)
+    for ax in axes.flat[len(cells) :]:
+        ax.set_axis_off()
+    axes[0, 0].set_ylabel(f"mean {metric} to the original", fontsize=8)
+    _name_layers(list(axes.flat[: len(cells)]), rows)
+    handles = [line for line in axes[0, 0].get_legend_handles_labels()[0] if line.get_label()]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
     return picture(
         figure,
@@ -93,12 +111,6 @@ def randomization(source: Source, method: str, metric: str, rows: pd.DataFrame) 
         " Compare with the dotted floors: smooth maps are never at 0.",
         wide=True,
     )
-
-
-def _layout(names: Sequence[str]) -> list[list[str]]:
-    """Two panels a row, and the entropy beside them over the whole height."""
-    rows = [list(names[i : i + 2]) for i in range(0, len(names), 2)]
-    return [[*(row * 2)[: len(rows[0])], "entropy"] for row in rows]
 
 
 def _draw_curve(ax: Axes, mode: str, rows: pd.DataFrame) -> None:

@@ -1,6 +1,7 @@
 """How figures look, and the way from a matplotlib figure to a picture of the page."""
 
 import io
+import re
 from typing import Any
 
 import matplotlib
@@ -11,7 +12,9 @@ from matplotlib.figure import Figure
 from pneumo_batch.report.parts import Picture
 
 # Okabe and Ito's colours: told apart with any colour vision.
-TRUE, RANDOM, GREY = "#0072B2", "#D55E00", "#5f6670"
+TRUE, RANDOM, GREY, INK = "#0072B2", "#D55E00", "#5f6670", "#1c1f23"
+FILM, EVERYWHERE = "#b4bac3", "#E69F00"  # what the film alone owns of a map, and what happens on every film
+VERDICTS = {"sensitive": "#0b6e4f", "insensitive": "#a83f00", "inconclusive": "#555c66", "invalid": INK}
 CLASSES = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2", "#D55E00")
 MARKERS = ("o", "^", "s", "D", "v", "P")
 DASHES = ("-", "--", ":", "-.")
@@ -21,9 +24,14 @@ KINDS = {
     "random_random": ("NN", "random – random", "#CC79A7"),
     "true_true_cross": ("TTx", "true – true, other image", "#56B4E9"),
     "true_random_cross": ("TNx", "true – random, other image", "#E69F00"),
+    "random_random_cross": ("NNx", "random – random, other image", "#e3b5ce"),
     "edge": ("edge", "true – edges", GREY),
     "random_map": ("noise", "true – smooth map", "#9aa0a8"),
 }
+
+_DRAWN = re.compile(rb"<(?:path|use)\b[^>]*>")  # and no text, whose digits are somebody's number
+_DECIMALS = re.compile(rb"(?<=\.\d\d)\d+")
+_INDENTED = re.compile(rb"\s*\n\s*")
 
 STYLE: dict[Any, Any] = {
     "savefig.dpi": 160,  # of what is drawn as pixels inside an SVG
@@ -60,17 +68,16 @@ def canvas(width: float, height: float, rows: int = 1, columns: int = 1, **optio
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def mosaic(width: float, height: float, layout: Any, **options: Any) -> tuple[Figure, dict[str, Axes]]:
-    """A figure in inches and its axes by the names in `layout`; a name in several places spans them."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplot_mosaic(layout, **options)
-
-
-def picture(figure: Figure, name: str, alt: str, caption: str = "", wide: bool = False) -> Picture:
-    """The figure as SVG."""
+def svg(figure: Figure) -> bytes:
+    """The figure as SVG, the same bytes every time; coordinates to a hundredth of a point, which nobody can see."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": "pneumo-batch"})
-    return Picture(name, buffer.getvalue(), alt, caption, wide=wide)
+    return _DRAWN.sub(lambda tag: _DECIMALS.sub(b"", tag[0]), _INDENTED.sub(b"\n", buffer.getvalue()))
+
+
+def picture(figure: Figure, name: str, alt: str, caption: str = "", **options: Any) -> Picture:
+    """The figure as SVG, with its words; `options` are further fields of the picture."""
+    return Picture(name, svg(figure), alt, caption, **options)
 
 
 def shades(names: list[str], is_true: bool) -> dict[str, tuple[str, str]]:

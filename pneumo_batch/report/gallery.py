@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from pneumo_batch.core import pairs, similarity, tables
-from pneumo_batch.report import overlays, selection
-from pneumo_batch.report.parts import listed, method_name, number
+from pneumo_batch.core.wording import listed, method_name
+from pneumo_batch.report import kept, overlays, selection
+from pneumo_batch.report.parts import number
 from pneumo_batch.report.source import Source
 
-_FILM_SIDE = 224
 _BYTES = 7_000_000  # of maps, of the 15 MB that a page may weigh
 _BYTES_PER_PIXEL = 1.0  # of a palette PNG of noise, written in base64: measured 0.7 to 1.0
 _SIDES = (48, 192)
@@ -66,7 +66,7 @@ def build(source: Source) -> Gallery:
     chosen = selection.choose(source)
     true, random = source.true[:_MOST_VARIANTS], source.random[:_MOST_VARIANTS]
     maps = _Maps(source, list(chosen), true, random)
-    films = source.films.read(list(chosen), _FILM_SIDE)
+    films, problem = kept.films(source, list(chosen))
     facts = _Facts(source, list(chosen))
     about = source.manifest.set_index("image_id")
     cases = [
@@ -84,7 +84,7 @@ def build(source: Source) -> Gallery:
     rules = list(dict.fromkeys(rule for case in cases for rule in case.rules))
     classes = [name for name in source.classes if any(case.class_name == name for case in cases)]
     gradients = {name: overlays.gradient(name) for name in (overlays.DIVERGING, overlays.SEQUENTIAL)}
-    return Gallery(cases, rules, classes, _notes(source, maps), gradients)
+    return Gallery(cases, rules, classes, _notes(source, maps, problem), gradients)
 
 
 def _about(row: pd.Series) -> str:
@@ -92,7 +92,7 @@ def _about(row: pd.Series) -> str:
     return f"{row['class_name']}{subtype}; patient {row['patient_id']}; {row['width']} × {row['height']} pixels"
 
 
-def _notes(source: Source, maps: "_Maps") -> list[str]:
+def _notes(source: Source, maps: "_Maps", problem: str | None) -> list[str]:
     notes = [
         f"Within a row all maps share one scale, clipped at the {overlays.PERCENTILE}th percentile of their absolute"
         " values; the ends of the colour bar give it. Difference: the mean of the true maps less the mean of the random"
@@ -105,7 +105,7 @@ def _notes(source: Source, maps: "_Maps") -> list[str]:
     hidden = [name for name in source.variants if name not in (*maps.true, *maps.random)]
     if hidden:
         notes.append(f"Not shown for want of room: {listed(hidden)}.")
-    return [*notes, source.films.problem] if source.films.problem else notes
+    return [*notes, problem] if problem else notes
 
 
 class _Maps:

@@ -30,7 +30,7 @@ def layer(map_HW: np.ndarray, clip: float, palette: str, side: int) -> str:
     indices_HW = np.rint(share_HW * _STEPS).astype(np.uint8) + np.uint8(offset)
     image = Image.fromarray(indices_HW)
     image.putpalette(_colours(palette, offset + _STEPS + 1).tobytes())
-    return _data_uri(image, "PNG")
+    return _data_uri(_file(image, "PNG"), "PNG")
 
 
 def limit(maps_VHW: np.ndarray) -> float:
@@ -48,15 +48,24 @@ def blend(film_HW: np.ndarray, map_HW: np.ndarray, clip: float) -> Image.Image:
     return Image.fromarray(np.rint(blended_HW3).astype(np.uint8))
 
 
-def film(film_HW: np.ndarray) -> str:
-    """Data URI of an image."""
-    return _data_uri(Image.fromarray(film_HW), "JPEG")
+def jpeg(film_HW: np.ndarray) -> bytes:
+    """A film as a file."""
+    return _file(Image.fromarray(film_HW), "JPEG")
 
 
-def _data_uri(image: Image.Image, form: str) -> str:
+def film(file: bytes) -> str:
+    """Data URI of a film's file."""
+    return _data_uri(file, "JPEG")
+
+
+def _file(image: Image.Image, form: str) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, form, optimize=True, **({"quality": 85} if form == "JPEG" else {}))
-    return f"data:image/{form.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return buffer.getvalue()
+
+
+def _data_uri(file: bytes, form: str) -> str:
+    return f"data:image/{form.lower()};base64,{base64.b64encode(file).decode()}"
 
 
 def gradient(palette: str) -> str:

@@ -22,6 +22,11 @@ for (const box of document.querySelectorAll(".table")) {
   if (selects.length) apply();
 }
 
+// What is folded belongs to the paper copy too.
+addEventListener("beforeprint", () => {
+  for (const fold of document.querySelectorAll("details")) fold.open = true;
+});
+
 // ------------------------------------------------------------------------------------------------------------ gallery
 const gallery = document.getElementById("gallery");
 const cases = [...gallery.querySelectorAll(".case")];

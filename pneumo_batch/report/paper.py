@@ -1,8 +1,12 @@
 """A methods paragraph with the exact parameters of the run, ready to paste, and its references."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pneumo_batch.report.parts import Code, Heading, Items, Text, listed, method_name, numbers
+from pneumo_batch.core.statistics import FEWEST_MODELS, FEWEST_PATIENTS
+from pneumo_batch.core.verdict import ALPHA
+from pneumo_batch.core.wording import listed, method_name
+from pneumo_batch.report.parts import Code, Items, Text, numbers
 from pneumo_batch.report.source import Source
 
 _REFERENCES = {
@@ -22,6 +26,11 @@ _REFERENCES = {
         "Arun N, Gaw N, Singh P, Chang K, Aggarwal M, Chen B, et al. Assessing the trustworthiness of saliency maps for"
         " localizing abnormalities in medical imaging. Radiology: Artificial Intelligence 3(6):e200267, 2021."
     ),
+    "efron": "Efron B, Stein C. The jackknife estimate of variance. The Annals of Statistics 9(3):586–596, 1981.",
+    "satterthwaite": (
+        "Satterthwaite FE. An approximate distribution of estimates of variance components. Biometrics Bulletin"
+        " 2(6):110–114, 1946."
+    ),
 }
 _MARKS = {name: f"[{place}]" for place, name in enumerate(_REFERENCES, start=1)}
 _METRICS = {
@@ -35,7 +44,6 @@ _METRICS = {
 
 def blocks(source: Source) -> list[Any]:
     return [
-        Heading("Methods paragraph"),
         Text(
             "Ready to paste; every number is a parameter or a count of this run. Cite your image data beside it.",
             "note",
@@ -76,18 +84,23 @@ def _training(source: Source) -> str:
     )
     if job.variant:
         return (
-            f"{shape} {len(source.true)} models ({job.network.name}) had been trained on the true labels and"
+            f"{shape} {_models(len(source.true))} ({job.network.name}) had been trained on the true labels and"
             f" {len(source.random)} on random ones, outside of this run."
         )
     train = job.train
     drawn = "drawn equally often from each class" if train.sampler == "weighted" else "shuffled"
+    were = "was" if len(source.true) == 1 else "were"
     return (
-        f"{shape} {len(source.true)} networks ({job.network.name}) were trained on the true labels"
+        f"{shape} {_models(len(source.true))} ({job.network.name}) {were} trained on the true labels"
         f" ({_seeds(train.true_seeds)}) for at most {train.epochs} epochs and {len(source.random)} on labels permuted"
         f" once over the training split ({_seeds(train.random_seeds)}) until they reproduced {train.memorise:.0%} of"
         f" them or for {train.max_epochs} epochs, with the same recipe: Adam, learning rate {train.learning_rate:g}"
         f"{_plateau(train)}, batches of {train.batch_size} images {drawn}. No two networks shared a seed."
     )
+
+
+def _models(count: int) -> str:
+    return f"{count} network{'s' * (count != 1)}"
 
 
 def _plateau(train: Any) -> str:
@@ -130,18 +143,60 @@ def _options(source: Source, method: str) -> str:
 
 def _comparison(source: Source) -> str:
     compare, chosen = source.job.compare, source.verdict["primary"]
-    cells = sum(len(one["cells"]) for one in source.verdict["methods"].values())
     grid = compare.region_grid
     pooled = f", averaged over {grid} × {grid} cells" if chosen["scale"] == "region" else " at full resolution"
     return (
-        f"The primary measure of two maps of an image is {_METRICS[chosen['metric']]} of their {chosen['view']} view"
-        f"{pooled}. Following the finding that maps of correct models need not agree {_MARKS['arun']}, the similarity"
-        f" of a true and a random network (TN) is compared with that of two true networks (TT), and TT with that of"
-        f" two true networks on different images. We report the mean of TT − TN with a 95 % percentile interval from"
-        f" {compare.resamples} bootstrap resamples of patients, a one-sided Wilcoxon signed-rank test over patients"
-        f" corrected by Holm's method over {cells} combinations of method, view, scale and metric, and an exact"
-        f" permutation test over the networks' labels. Maps are called sensitive when the interval lies above"
-        f" {compare.margin:g} and the corrected p is below 0.05, insensitive when it lies within ±{compare.margin:g}."
+        f"The primary measure of two maps is {_METRICS[chosen['metric']]} of their {chosen['view']} view{pooled}. As"
+        f" maps of correct models need not agree {_MARKS['arun']}, the similarity of two true networks (TT) and that of"
+        " a true and a random one (TN) on an image were each compared with their floor: that of the same pairs of"
+        " networks, the second map being that of an image of another patient (TTx, TNx). h = TT − TTx is what two true"
+        " networks agree on about an image, k = TN − TNx what is left of it with random labels, and L = 1 − k / h the"
+        f" label share; TTx − TNx, what random labels change on every image alike, stands beside it."
+        f" {_intervals(source)} {_rule(source)}"
+    )
+
+
+def _intervals(source: Source) -> str:
+    resamples = source.job.compare.resamples
+    tests = [source.verdict["methods"][method]["numbers"] for method in source.methods]
+    patients = max(one["patients"] for one in tests)
+    if not patients:
+        return "No image had all four similarities, so neither h nor L could be measured."
+    if patients < FEWEST_PATIENTS:
+        return f"With fewer than {FEWEST_PATIENTS} patients no intervals were drawn."
+    if min(len(source.true), len(source.random)) < FEWEST_MODELS:
+        return (
+            f"With fewer than {FEWEST_MODELS} networks of a kind the 95 % intervals are percentile intervals from"
+            f" {resamples} bootstrap resamples of patients: they hold for these networks only."
+        )
+    return (
+        "The variance of each quantity is the sum of the delete-one jackknife variances over the true and over the"
+        f" random networks {_MARKS['efron']} and of the variance over {resamples} bootstrap resamples of patients; 95 %"
+        " intervals use Student's t with Satterthwaite's degrees of freedom"
+        f" {_MARKS['satterthwaite']}.{_permutation(tests)}"
+    )
+
+
+def _permutation(tests: Sequence[Mapping[str, Any]]) -> str:
+    found = [test for one in tests if (test := one["permutation"]["image_specific"])]
+    if not found:
+        return ""
+    return (
+        f" An exact permutation test over all {found[0]['relabelings']} labelings of the networks as true and random"
+        " compared the agreement of two true networks beyond its floor with that of a true and a random one (smallest"
+        f" possible p {found[0]['smallest_p']:.4f})."
+    )
+
+
+def _rule(source: Source) -> str:
+    threshold = source.verdict["threshold"]
+    few = min(len(source.true), len(source.random)) < FEWEST_MODELS
+    return (
+        "Maps are called sensitive when the interval of L lies above"
+        f" {threshold:g} and the permutation p is at most {ALPHA:g}, and insensitive when it lies below {threshold:g};"
+        " invalid when the interval of h reaches 0, a random network did not memorise its labels or a true one was no"
+        " better than chance on the test images; and inconclusive otherwise"
+        + (f", which fewer than {FEWEST_MODELS} networks of a kind always are." if few else ".")
     )
 
 

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 MISSING = "–"
 _TYPES = {"svg": "image/svg+xml", "png": "image/png", "jpg": "image/jpeg"}
-_METHODS = {"grad_cam": "Grad-CAM", "guided_grad_cam": "Guided Grad-CAM", "deep_lift": "DeepLIFT"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,10 @@ class Code:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image of the page and of `report/figures/`; `name` is its file's, `alt` says what it shows."""
+    """An image of the page and of `report/figures/`; `name` is its file's, `alt` says what it shows.
+
+    `narrow` is the same as SVG for a small window, where a `wide` one has to be panned.
+    """
 
     block: ClassVar[str] = "picture"
     name: str
@@ -57,10 +59,15 @@ class Picture:
     caption: str = ""
     suffix: str = "svg"
     wide: bool = False
+    narrow: bytes = b""
 
     @property
     def uri(self) -> str:
         return f"data:{_TYPES[self.suffix]};base64,{base64.b64encode(self.data).decode()}"
+
+    @property
+    def narrow_uri(self) -> str:
+        return f"data:{_TYPES['svg']};base64,{base64.b64encode(self.narrow).decode()}"
 
 
 @dataclass(frozen=True)
@@ -94,11 +101,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Side:
-    """Blocks beside each other where there is room: two, or `columns`."""
+    """Blocks beside each other where there is room: two, or `columns`; `uneven` where the first is the wider one."""
 
     block: ClassVar[str] = "side"
     blocks: Sequence[Any]
     columns: int = 2
+    uneven: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,15 +120,23 @@ class Fold:
 
 @dataclass(frozen=True)
 class Finding:
-    """The verdict of one method."""
+    """The verdict of one method: why, what to read where views and scales disagree, and what happens on every film."""
 
     block: ClassVar[str] = "finding"
     method: str
     verdict: str
-    sentence: str
+    for_these_models: str | None
     reasons: Sequence[str]
-    caveats: Sequence[str]
-    disagreements: Sequence[str]
+    read: str | None
+    on_every_film: str | None
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Blocks under one another, as one of several beside each other."""
+
+    block: ClassVar[str] = "stack"
+    blocks: Sequence[Any]
 
 
 @dataclass(frozen=True)
@@ -161,11 +177,7 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
 
 
-def method_name(method: str) -> str:
-    """A method as papers write it; a function of the user's keeps its name."""
-    return method if ":" in method else _METHODS.get(method, method.replace("_", " ").title())
-
-
-def listed(names: Sequence[str], last: str = "and") -> str:
-    """`a, b and c`."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}" if names else "none"
+def shortened(text: str, most: int) -> str:
+    """At most so many characters, the middle left out: of `module:function` both ends tell."""
+    half = (most - 1) // 2
+    return text if len(text) <= most else f"{text[: most - 1 - half]}…{text[-half:]}"

@@ -1,40 +1,44 @@
-"""Passes over data that grow, side by side: whether similarity, accuracy and empty maps drift from night to night."""
+"""Passes over data that grow, side by side: do label share, similarity, accuracy and empty maps drift?"""
 
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 
+from pneumo_batch.core.wording import listed, method_name
 from pneumo_batch.layout import PASSES
 from pneumo_batch.report import figures
-from pneumo_batch.report.parts import Heading, Picture, Section, Table, Text, listed, method_name, number
+from pneumo_batch.report.parts import Fold, Heading, Picture, Table, Text, interval, number, shortened
 from pneumo_batch.report.source import Source
 
 _MEASURES = (
+    ("share", "L"),
     ("mean_tt", "TT"),
     ("mean_tn", "TN"),
     ("mean_ttx", "TTx"),
+    ("mean_tnx", "TNx"),
     ("accuracy", "accuracy"),
     ("degenerate", "empty"),
 )
 
 
-def add(section: Section, source: Source) -> Section:
-    """The section with what its passes show at its end; as it is where there was one pass."""
+def blocks(source: Source) -> list[Any]:
+    """What a run's passes show; nothing where there was one."""
     if not source.run.store.exists(PASSES):
-        return section
+        return []
     frame = source.run.passes()
     if frame["pass"].nunique() < 2:
-        return section
+        return []
     lines = [Text(_sentence(rows)) for _, rows in frame.groupby("method")]
-    blocks = [Heading("From pass to pass"), *lines, _picture(frame), _table(frame)]
-    return Section(section.anchor, section.title, [*section.blocks, *blocks])
+    drawn = _picture(frame, source.verdict["threshold"])
+    return [Heading("From pass to pass"), *lines, drawn, Fold("Every pass", [_table(frame)])]
 
 
 def _sentence(rows: pd.DataFrame) -> str:
     """How far a method's last pass is from its first."""
     first, last = rows.iloc[0], rows.iloc[-1]
     moved = [
-        f"{name} {number(float(first[column]))} to {number(float(last[column]))}"
+        f"{name} {_value(first, column)} to {_value(last, column)}"
         for column, name in _MEASURES
         if pd.notna(first[column]) and pd.notna(last[column])
     ]
@@ -44,17 +48,42 @@ def _sentence(rows: pd.DataFrame) -> str:
     return f"{method}, pass {first['pass']} to {last['pass']}, {images}: {listed(moved)}; {changed} {last['verdict']}."
 
 
-def _picture(frame: pd.DataFrame) -> Picture:
+def _value(row: pd.Series, column: str) -> str:
+    value = number(float(row[column]))
+    if column != "share" or pd.isna(row["share_low"]) or pd.isna(row["share_high"]):
+        return value
+    return f"{value} ({interval(float(row['share_low']), float(row['share_high']))})"
+
+
+def _picture(frame: pd.DataFrame, threshold: float) -> Picture:
+    """Above, the label share and its interval by pass; below, what it is made of; a column for each method."""
     methods = sorted(frame["method"].unique())
-    figure, axes = figures.canvas(3.4 * len(methods), 2.4, 1, len(methods), sharey=True)
-    for ax, method in zip(axes[0], methods, strict=True):
+    figure, axes = figures.canvas(3.4 * len(methods), 4.2, 2, len(methods), sharey="row", sharex=True)
+    for (above, below), method in zip(axes.T, methods, strict=True):
         rows = frame[frame["method"] == method]
-        for (column, name), colour, marker in zip(_MEASURES, figures.CLASSES, figures.MARKERS, strict=False):
-            ax.plot(rows["pass"], rows[column].astype(float), color=colour, marker=marker, markersize=4, label=name)
-        ax.set(title=method_name(method), xlabel="pass", xticks=sorted(rows["pass"]))
-    axes[0][0].legend()
-    alt = "Mean similarities, accuracy and share of empty maps by pass."
-    return figures.picture(figure, "passes", alt, "Primary measure; accuracy of the true models on test.", wide=True)
+        _draw_share(above, rows, threshold)
+        for (column, name), colour, marker in zip(_MEASURES[1:], figures.CLASSES, figures.MARKERS, strict=False):
+            below.plot(rows["pass"], rows[column].astype(float), color=colour, marker=marker, markersize=4, label=name)
+        above.set_title(shortened(method_name(method), 30))
+        below.set(xlabel="pass", xticks=sorted(rows["pass"]))
+    axes[0, 0].set_ylabel("label share L")
+    figure.legend(handles=axes[1, 0].get_legend_handles_labels()[0], loc="outside right lower", fontsize=7.5)
+    values = "; ".join(
+        f"{method_name(row['method'])}, pass {row['pass']}: {_value(row, 'share')}" for _, row in frame.iterrows()
+    )
+    alt = f"Label share by pass, above mean similarities, accuracy and share of empty maps. {values}."
+    caption = (
+        "Primary measure. Bars are 95 % intervals over patients and models, dashed the threshold; accuracy is that of"
+        " the true models on test."
+    )
+    return figures.picture(figure, "passes", alt, caption, wide=True)
+
+
+def _draw_share(ax: Axes, rows: pd.DataFrame, threshold: float) -> None:
+    found = rows[["pass", "share", "share_low", "share_high"]].astype(float).to_numpy()
+    ax.axhline(threshold, color=figures.INK, lw=1, ls=(0, (3, 2)))
+    ax.plot(found[:, 0], found[:, 1], color=figures.TRUE, marker="o", markersize=4)
+    ax.vlines(found[:, 0], found[:, 2], found[:, 3], color=figures.TRUE, lw=2, alpha=0.4)
 
 
 def _table(frame: pd.DataFrame) -> Table:

@@ -4,6 +4,7 @@ import html
 from typing import Any
 
 from pneumo_batch.core.folders import SPLITS
+from pneumo_batch.core.wording import listed
 from pneumo_batch.layout import JOB
 from pneumo_batch.report import training
 from pneumo_batch.report.parts import (
@@ -16,7 +17,6 @@ from pneumo_batch.report.parts import (
     Table,
     Text,
     interval,
-    listed,
     number,
     numbers,
 )

@@ -128,6 +128,15 @@ class Source:
         return audit.audit(self.manifest_table, self.quarantine_table)
 
     @cached_property
+    def majority(self) -> float | None:
+        """What always naming the most frequent training label would score; None without training images.
+
+        Permuting labels keeps their counts, so that it holds for every variant trained here.
+        """
+        labels = self.manifest.loc[self.manifest["split"] == "train", "label"]
+        return float(labels.value_counts(normalize=True).max()) if len(labels) else None
+
+    @cached_property
     def cascade_summary(self) -> pd.DataFrame | None:
         """The curves of parameter randomization; None of a run without it."""
         return self.run.cascade_summary() if self.run.store.exists(CASCADE_SUMMARY) else None

@@ -7,17 +7,17 @@ import numpy as np
 
 from pneumo_batch.core import tables
 from pneumo_batch.report import training_figures
-from pneumo_batch.report.parts import Fold, Heading, Section, Side, Table, Text, interval
+from pneumo_batch.report.parts import Fold, Section, Side, Table, Text, interval
 from pneumo_batch.report.source import Source
 
 _METRICS = ("images", "accuracy", "balanced_accuracy", "auroc", "auprc", "precision", "recall", "f1")
 
 
 def build(source: Source) -> Section:
-    blocks: list[Any] = [_metrics_table(source), Heading("Learning curves"), *_curves(source)]
-    blocks += [Heading("Memorisation"), Side([training_figures.memorisation(source), _memory_table(source)])]
-    blocks += [Heading("Classification of the test split"), *_classification(source)]
-    blocks += [Heading("Accuracy by subtype"), *_by_subtype(source)]
+    blocks: list[Any] = [Side([training_figures.memorisation(source), _memory_table(source)]), _metrics_table(source)]
+    blocks += [Fold("Learning curves", list(_curves(source)))]
+    blocks += [Fold("Classification of the test split: curves and confusion", list(_classification(source)))]
+    blocks += [Fold("Accuracy by class and subtype", _by_subtype(source))]
     return Section("training", "Training", blocks)
 
 
@@ -68,7 +68,7 @@ def _memory_table(source: Source) -> Table:
             one["epochs"],
             one["chosen_epoch"],
             one["training_accuracy"] if one["memorised"] is None else one["memorised"],
-            _majority(source),
+            source.majority,
             one["label_agreement"],
         ]
         for name, one in source.verdict["variants"].items()
@@ -79,11 +79,6 @@ def _memory_table(source: Source) -> Table:
         " would score. “Labels kept” is the share of training labels that equal the true ones."
     )
     return Table("memorisation", caption, header, rows)
-
-
-def _majority(source: Source) -> float | None:
-    """Permuting labels keeps their counts, so that one number holds for every variant trained here."""
-    return training_figures.majority(source)
 
 
 def _classification(source: Source) -> Iterator[Any]:

@@ -41,8 +41,7 @@ def curves(source: Source, histories: dict[str, pd.DataFrame]) -> Picture:
     required = source.job.train.memorise
     axes[3, 1].axhline(required, color="#8a9099", lw=0.8, dashes=(4, 3), label=f"required {required:g}")
     axes[3, 1].legend(loc="best")
-    if not axes[3, 0].lines:
-        axes[3, 0].text(0.5, 0.5, "not measured while training", transform=axes[3, 0].transAxes, ha="center")
+    _mark_kept(source, axes[3], histories)
     handles = [handle for ax in axes[0] for handle in ax.get_legend_handles_labels()[0]]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
     last = {name: history.iloc[-1] for name, history in histories.items()}
@@ -54,9 +53,18 @@ def curves(source: Source, histories: dict[str, pd.DataFrame]) -> Picture:
         "curves",
         f"Learning curves of every variant, true labels left and random labels right. Final training loss: {values}.",
         "Solid: training; dotted: validation, whose labels are always the true ones. A random variant learns its own"
-        " labels and should not get better on validation.",
+        " labels and should not get better on validation. Diamonds: the weights that were kept.",
         wide=True,
     )
+
+
+def _mark_kept(source: Source, axes: Sequence[Axes], histories: dict[str, pd.DataFrame]) -> None:
+    """The accuracy of the weights that were kept, at their epoch: true variants are measured then and not before."""
+    for ax, names, colour in zip(axes, (source.true, source.random), (TRUE, RANDOM), strict=True):
+        for name, tint in zip(names, _tints(len(names), colour), strict=True):
+            one = source.verdict["variants"][name]
+            if name in histories and one["training_accuracy"] is not None and one["chosen_epoch"] is not None:
+                ax.plot(one["chosen_epoch"], one["training_accuracy"], "D", color=tint, ms=5, clip_on=False)
 
 
 def _draw_series(
@@ -80,16 +88,10 @@ def _tints(count: int, colour: str) -> list[Any]:
     return [tuple(base + (1 - base) * 0.6 * i / max(1, count)) for i in range(count)]
 
 
-def majority(source: Source) -> float | None:
-    """What always naming the most frequent training label would score; None without training images."""
-    labels = source.manifest.loc[source.manifest["split"] == "train", "label"]
-    return float(labels.value_counts(normalize=True).max()) if len(labels) else None
-
-
 def memorisation(source: Source) -> Picture:
     """Accuracy on the labels given, against a majority guess."""
     figure, axes = canvas(5.4, 1.1 + 0.3 * len(source.variants))
-    ax, guess, required = axes[0, 0], majority(source), source.job.train.memorise
+    ax, guess, required = axes[0, 0], source.majority, source.job.train.memorise
     texts = []
     for place, (name, one) in enumerate(source.verdict["variants"].items()):
         value = one["training_accuracy"] if one["memorised"] is None else one["memorised"]

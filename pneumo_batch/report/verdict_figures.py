@@ -10,9 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from pneumo_batch.core import pairs
 from pneumo_batch.core.per_image import Cell
-from pneumo_batch.report.figures import GREY, KINDS, MARKERS, RANDOM, TRUE, annotated, canvas, class_colour, picture
-from pneumo_batch.report.parts import Picture, method_name, number, slug
+from pneumo_batch.core.wording import method_name
+from pneumo_batch.report.figures import KINDS, MARKERS, RANDOM, TRUE, annotated, canvas, class_colour, picture
+from pneumo_batch.report.parts import Picture, number, slug
 from pneumo_batch.report.source import Source
 
 
@@ -27,7 +29,7 @@ def ladder(source: Source, method: str) -> Picture:
         figure,
         f"similarity_{slug(method)}",
         f"{method_name(method)}: mean similarity by kind of pair: {values}.",
-        "Mean similarity by kind of pair, with 95 % intervals over patients. The grey line is 0.",
+        f"{method_name(method)}: mean similarity by kind of pair, with 95 % intervals over patients.",
     )
 
 
@@ -39,7 +41,7 @@ def every_ladder(source: Source, method: str) -> Picture:
     figure, axes = canvas(10.5, 1.0 + 0.95 * len(metrics), 1, len(groups), sharey=True)
     for ax, (view, scale) in zip(axes.flat, groups, strict=True):
         means = [source.means_of(Cell(method, view, scale, metric)) for metric in metrics]
-        _draw_means(ax, means, [(i - 3) / 9 for i in range(len(KINDS))])
+        _draw_means(ax, means, [(i - (len(KINDS) - 1) / 2) / (len(KINDS) + 2) for i in range(len(KINDS))])
         ax.set_title(f"{view}, {scale}")
         ax.axvline(0, color="#8a9099", lw=0.8)
         ax.grid(False, axis="y")
@@ -83,49 +85,6 @@ def _draw_ladder(ax: Axes, source: Source, cell: Cell) -> dict[str, Any]:
     ax.grid(False, axis="y")
     ax.axvline(0, color="#8a9099", lw=0.8, zorder=0)
     return found
-
-
-def forest(source: Source, method: str) -> Picture | None:
-    """TT - TN in every cell against the margin: where the verdict would be another."""
-    found = source.verdict["methods"][method]
-    cells = {name: one for name, one in found["cells"].items() if one["difference"]["mean"] is not None}
-    if not cells:
-        return None
-    margin = found["margin"]
-    primary = "/".join(found["primary"][key] for key in ("view", "scale", "metric"))
-    figure, axes = canvas(10.5, 0.9 + 0.2 * len(cells))
-    ax = axes[0, 0]
-    ax.axvspan(-margin, margin, color="#eef0f3", zorder=0, label=f"margin ±{margin:g}")
-    for place, (name, one) in enumerate(cells.items()):
-        difference = one["difference"]
-        is_primary = name == primary
-        error = [[difference["mean"] - difference["ci_low"]], [difference["ci_high"] - difference["mean"]]]
-        colour = TRUE if is_primary else GREY
-        ax.errorbar(
-            difference["mean"],
-            place,
-            xerr=np.maximum(error, 0),
-            fmt="D" if is_primary else "o",
-            color=colour,
-            ms=6 if is_primary else 4,
-            capsize=2.5,
-        )
-    names = [name.replace("/", ", ") + (" (primary)" if name == primary else "") for name in cells]
-    ax.set_yticks(range(len(cells)), names, fontsize=8)
-    ax.set_ylim(len(cells) - 0.4, -0.6)
-    ax.grid(False, axis="y")
-    ax.axvline(0, color="#8a9099", lw=0.8)
-    ax.set_xlabel("TT − TN, mean over images")
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    return picture(
-        figure,
-        f"difference_{slug(method)}",
-        f"{method_name(method)}: TT minus TN in every view, scale and metric; the primary cell is {primary} at"
-        f" {number(cells[primary]['difference']['mean']) if primary in cells else 'no value'}.",
-        "What the labels add to the agreement of two maps, by every way to measure it. An interval right of the shaded"
-        " margin is sensitive, one inside it insensitive.",
-        wide=True,
-    )
 
 
 def scatter(source: Source, method: str) -> Picture | None:
@@ -186,7 +145,8 @@ def models(source: Source, method: str) -> Picture:
     """Similarity of every two models on the same images."""
     cell = source.primary(method)
     names = [*source.true, *source.random]
-    table_VV = source.similarities.matrix(cell, names)
+    images_N = np.ones(len(source.similarities.labels_N), dtype=bool)
+    table_VV = source.similarities.matrix(cell, pairs.WITHIN_KINDS, names, images_N)
     side = 1.6 + 0.55 * len(names)
     figure, axes = canvas(max(side, 3.6) + 0.8, max(side, 3.6) - 0.4)
     ax = axes[0, 0]
@@ -198,7 +158,7 @@ def models(source: Source, method: str) -> Picture:
     ax.axvline(split, color="white", lw=3)
     ax.axhline(split, color="white", lw=3)
     figure.colorbar(image, ax=ax, shrink=0.8, label=f"mean {cell.metric}")
-    pairs = [
+    said = [
         f"{names[i]} and {names[j]} {number(float(table_VV[i, j]), 2)}"
         for i in range(len(names))
         for j in range(i + 1, len(names))
@@ -206,7 +166,7 @@ def models(source: Source, method: str) -> Picture:
     return picture(
         figure,
         f"models_{slug(method)}",
-        f"{method_name(method)}: similarity of every two models on the same images: {'; '.join(pairs[:15])}.",
+        f"{method_name(method)}: similarity of every two models on the same images: {'; '.join(said[:15])}.",
         "Similarity of every two different models on the same images. True models that agree among themselves and not"
         " with the random ones stand out as a bright square.",
     )

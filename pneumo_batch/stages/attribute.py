@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import ray.data
 
 from pneumo_batch.config import Attribution, Job
-from pneumo_batch.core import manifest, pairs, tables
+from pneumo_batch.core import audit, manifest, pairs, tables
+from pneumo_batch.integrity import parquet_bytes
 from pneumo_batch.layout import MAPS, QUARANTINE
 from pneumo_batch.run import Run
 from pneumo_batch.stages import decode, guard, predict, preflight, progress, staging
@@ -40,6 +41,7 @@ def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
         bad = [row for row in decode.rejected(run.store) if row["image_id"] not in done]  # a retry may have read it
         staging.check_balance(chosen["image_id"].to_pylist(), done, [row["image_id"] for row in bad], MAPS)
         _check(every.num_rows, bad, job.data.max_bad)
+        _warn(run, every.num_rows, bad)
         _add_to_quarantine(run, bad)
         run.commit_table(MAPS)
     attributed = run.maps_table([]).num_rows
@@ -75,17 +77,24 @@ def _rows_per_file(total: int, pool: Pool) -> int:
 
 
 def _check(chosen: int, bad: list[dict[str, str]], max_bad: float) -> None:
-    """Not too many of the chosen images were rejected."""
-    if len(bad) > max_bad * chosen:
+    """Not too many of the chosen images were rejected, and not all."""
+    if bad and (len(bad) > max_bad * chosen or len(bad) == chosen):
         first = min(bad, key=lambda row: row["image_id"])
+        allowed = "none is left" if len(bad) == chosen else f"more than data.max_bad = {max_bad:g} allows"
         raise manifest.DataError(
-            f"{len(bad)} of {chosen} images could not be read any more, more than data.max_bad = {max_bad:g} "
-            f"allows; the first is {first['image_id']}: {first['reason']}"
+            f"{len(bad)} of {chosen} images could not be read any more or explained, {allowed}; the first is "
+            f"{first['image_id']}: {first['reason']}"
         )
+
+
+def _warn(run: Run, chosen: int, bad: list[dict[str, str]]) -> None:
+    if bad:
+        line = audit.named([(row["image_id"], row["reason"]) for row in bad])
+        progress.warn(run, "attribute", f"{len(bad)} of {chosen} images are left out: {line}")
 
 
 def _add_to_quarantine(run: Run, bad: list[dict[str, str]]) -> None:
     known = run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)
     known = known.filter(pc.not_equal(known["stage"], "attribute"))
     added = pa.Table.from_pylist(bad, schema=tables.QUARANTINE)
-    run.store.write_table(QUARANTINE, pa.concat_tables([known, added]).sort_by("image_id"))
+    run.checksums.replace(QUARANTINE, parquet_bytes(pa.concat_tables([known, added]).sort_by("image_id")))

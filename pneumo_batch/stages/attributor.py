@@ -7,7 +7,7 @@ import pyarrow as pa
 import torch
 
 from pneumo_batch.config import Attribution
-from pneumo_batch.core import attribution, runtime, tables, targets
+from pneumo_batch.core import answers, attribution, runtime, tables, targets
 from pneumo_batch.core.images import Preprocess, RejectedImage
 from pneumo_batch.stages import decode, guard
 from pneumo_batch.stages.pool import Pool
@@ -56,10 +56,11 @@ class Attributor:
             for i, row in enumerate(rows):
                 try:
                     guarded.begin(row["image_id"])
+                    found = self._explain(pixels_BHW[i : i + 1], targets_B[i : i + 1])
                 except RejectedImage as error:
                     decode.reject(self.pool.run.store, row, str(error))
                     continue
-                for name, values_1 in self._explain(pixels_BHW[i : i + 1], targets_B[i : i + 1]).items():
+                for name, values_1 in found.items():
                     columns.setdefault(name, []).append(values_1)
                 kept.append(i)
                 self.board.add.remote("attributions", 1)
@@ -69,11 +70,14 @@ class Attributor:
         return self._table(batch.take(pa.array(kept)), joined)
 
     def _explain(self, pixels_BHW: np.ndarray, targets_B: np.ndarray) -> dict[str, np.ndarray]:
+        """Columns of the maps table. Raises RejectedImage for a film that a network has no number for."""
         columns = {}
         for variant, explain in self.explainers.items():
             inputs_BCHW = self.preprocess[variant].inputs(torch.from_numpy(pixels_BHW).to(self.device))
             found = explain(inputs_BCHW, torch.from_numpy(targets_B).to(self.device))
-            columns[f"logit__{variant}"] = found.logits_B.cpu().numpy()
+            columns[f"logit__{variant}"] = logits_B = found.logits_B.cpu().numpy()
+            if not np.isfinite(logits_B).all():
+                raise RejectedImage(answers.no_answer(variant, answers.not_finite(logits_B)))
             for method, maps_BHW in found.maps.items():
                 columns[f"{method}__{variant}"] = maps_BHW.cpu().numpy()
             for method, delta_B in found.deltas.items():

@@ -1,18 +1,20 @@
 """Does what a stage left behind account for every image? Read from the files themselves, not from its counts."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from pneumo_batch.config import Job
 from pneumo_batch.core import tables
+from pneumo_batch.integrity import DamagedError
 from pneumo_batch.layout import CASCADES, MANIFEST, MAPS, QUARANTINE, REPORT, SCORES, SETTLED, SUMMARY, VERDICT
 from pneumo_batch.ledger import RunError
 from pneumo_batch.run import Run
 from pneumo_batch.stages import preflight, staging
+from pneumo_batch.stages.staging import ImbalanceError
+
+_DAMAGE = (DamagedError, ImbalanceError, FileNotFoundError)  # whatever else is raised is a mistake of ours
 
 
 class UnbalancedError(RunError):
@@ -25,10 +27,8 @@ def check(stage: str, job: Job, run: Run) -> None:
         return  # by the first pass over the data, for the images it had
     try:
         _CHECKS[stage](job, run)
-    except (pa.ArrowInvalid, FileNotFoundError, json.JSONDecodeError) as error:
-        raise UnbalancedError(f"{run.path}: what the stage {stage!r} wrote is damaged: {_line(error)}") from error
-    except RuntimeError as error:
-        raise UnbalancedError(f"{run.path}: {_line(error)}") from error
+    except _DAMAGE as error:
+        raise UnbalancedError(f"{run.path}: what the stage {stage!r} wrote is not whole: {_line(error)}") from error
 
 
 def discard_damaged_models(job: Job, run: Run) -> None:
@@ -37,7 +37,7 @@ def discard_damaged_models(job: Job, run: Run) -> None:
     for name in preflight.variant_names(job):
         try:
             check_model(name, wanted, run)
-        except (RuntimeError, pa.ArrowInvalid, FileNotFoundError, json.JSONDecodeError):
+        except _DAMAGE:
             run.store.remove(f"models/{name}")
 
 
@@ -49,10 +49,7 @@ def _tally(run: Run, folder: str) -> Counter[str]:
     """Rows of each image in a table."""
     found: Counter[str] = Counter()
     for name in run.store.files(folder, ".parquet"):
-        try:
-            found += staging.rows_by_image(run.store, name)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise UnbalancedError(f"{run.path}/{name}: damaged: {_line(error)}") from error
+        found += staging.rows_by_image(run.store, name)
     return found
 
 
@@ -65,10 +62,10 @@ def _index(_job: Job, run: Run) -> None:
     indexed, rejected = _tally(run, MANIFEST), _quarantined(run, "index")
     staging.check_balance(indexed, indexed, [], MANIFEST)
     if not indexed or indexed.keys() & set(rejected):
-        raise RuntimeError("the manifest is empty, or an image stands in it and in the quarantine")
+        raise ImbalanceError("the manifest is empty, or an image stands in it and in the quarantine")
     listed = run.record["stages"]["index"].get("counts", {}).get("images")
     if listed is not None and listed != len(indexed) + len(rejected):
-        raise RuntimeError(f"{listed} images were found, {len(indexed)} indexed and {len(rejected)} quarantined")
+        raise ImbalanceError(f"{listed} images were found, {len(indexed)} indexed and {len(rejected)} quarantined")
 
 
 def _train(job: Job, run: Run) -> None:
@@ -78,16 +75,16 @@ def _train(job: Job, run: Run) -> None:
 
 
 def check_model(name: str, wanted: Iterable[str], run: Run) -> None:
-    """Weights that open, and a prediction for every image; raises RuntimeError, ArrowInvalid or FileNotFoundError."""
+    """Weights that open, and a prediction for every image. Raises DamagedError, ImbalanceError or FileNotFoundError."""
     from safetensors import SafetensorError, deserialize
 
     run.store.read_json(f"models/{name}/model.json")
     try:
         deserialize(run.store.read_bytes(f"models/{name}/model.safetensors"))
     except SafetensorError as error:
-        raise RuntimeError(f"models/{name}/model.safetensors is damaged: {error}") from error
+        raise DamagedError(f"models/{name}/model.safetensors: damaged: {error}") from error
     predicted = staging.rows_by_image(run.store, f"models/{name}/predictions.parquet")
-    staging.check_balance(wanted, predicted, [], f"predictions of {name}")
+    staging.check_balance(wanted, predicted, run.unanswered(), f"predictions of {name}")
 
 
 def _attribute(job: Job, run: Run) -> None:
@@ -115,15 +112,15 @@ def _conclude(job: Job, run: Run) -> None:
     summary = run.store.read_table(SUMMARY, schema=tables.SUMMARY)
     concluded = set(summary["method"].to_pylist()) & run.store.read_json(VERDICT)["methods"].keys()
     if lost := set(job.attribution.methods) - concluded:
-        raise RuntimeError(f"summary or verdict lack {', '.join(sorted(lost))}")
+        raise ImbalanceError(f"summary or verdict lack {', '.join(sorted(lost))}")
     most, attributed = max(summary["images"].to_pylist()), len(_tally(run, MAPS))
     if most > attributed:
-        raise RuntimeError(f"the summary speaks of {most} images, {attributed} were attributed")
+        raise ImbalanceError(f"the summary speaks of {most} images, {attributed} were attributed")
 
 
 def _report(_job: Job, run: Run) -> None:
     if not run.store.read_bytes(REPORT).rstrip().endswith(b"</html>"):
-        raise RuntimeError(f"{REPORT} is cut off")
+        raise DamagedError(f"{REPORT}: damaged: it is cut off")
 
 
 _CHECKS: dict[str, Callable[[Job, Run], None]] = {

@@ -10,13 +10,16 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from pneumo_batch import checksums, terminal
 from pneumo_batch.config import Job, JobError, VariantSpec
-from pneumo_batch.core import checkpoints, evaluation, networks, pretrained, programs
+from pneumo_batch.core import answers, checkpoints, evaluation, networks, pretrained, programs
 from pneumo_batch.core.images import Preprocess, Split, named_normalisation
-from pneumo_batch.layout import PROGRAM, STAGING
+from pneumo_batch.integrity import parquet_bytes
+from pneumo_batch.layout import PROGRAM
 from pneumo_batch.run import Run
 from pneumo_batch.stages import judge
 from pneumo_batch.stages.cluster import Resources
+from pneumo_batch.storage import json_bytes
 
 
 def digests(job: Job) -> dict[str, str]:
@@ -58,7 +61,7 @@ def _digest(data: bytes) -> str:
 
 def _read(spec: VariantSpec) -> bytes:
     try:
-        return Path(spec.checkpoint).read_bytes()
+        return Path(spec.checkpoint).expanduser().read_bytes()
     except OSError as error:
         raise JobError(f"variant.{spec.name}: cannot read checkpoint {spec.checkpoint}: {error.strerror}") from error
 
@@ -92,7 +95,22 @@ def load(specs: list[VariantSpec], job: Job, run: Run, images: Images, resources
         weights, outputs = checkpoints.state_bytes(model), networks.outputs_for(images.classes)
         models.append(judge.Model(spec.name, job.network.name, program, weights, outputs, preprocess))
     for spec, brought, logits in zip(specs, models, judge.logits(models, images.splits, resources), strict=True):
+        _warn_of_probabilities(spec, run, logits)
         _write(spec, run, images, brought, logits)
+
+
+def _warn_of_probabilities(spec: VariantSpec, run: Run, logits: dict[str, np.ndarray]) -> None:
+    """Gradients of a probability vanish where the model is sure, and its threshold is not that of a logit."""
+    values = np.concatenate([values_NK.ravel() for values_NK in logits.values()])
+    values = values[np.isfinite(values)]
+    if not len(values) or values.min() < 0 or values.max() > 1 or values.min() == values.max():
+        return
+    line = (
+        f"variant.{spec.name}: all {len(values)} outputs lie in 0 to 1: if the network ends in a sigmoid or softmax, "
+        "take it off: its maps and its accuracy are meant to be those of logits"
+    )
+    run.event("warning", stage="train", message=line)
+    terminal.say(f"warning: {line}", level="warning")
 
 
 def _write(spec: VariantSpec, run: Run, images: Images, model: judge.Model, logits: dict[str, np.ndarray]) -> None:
@@ -108,14 +126,16 @@ def _write(spec: VariantSpec, run: Run, images: Images, model: judge.Model, logi
         "checkpoint": Path(spec.checkpoint).name,
         **evaluation.measure(logits, labels),
         "memorised": None,  # a random variant's labels stayed where it was trained
+        "unanswered": answers.unanswered(images.rows, logits),
     }
-    folder = f"{STAGING}/models/{spec.name}"
-    run.store.write_bytes(f"{folder}/model.safetensors", model.weights)
+    files = {
+        "model.safetensors": model.weights,
+        "predictions.parquet": parquet_bytes(evaluation.predictions(images.rows, logits)),
+        "model.json": json_bytes(record),
+    }
     if model.program is not None:  # readers and workers need not have the file
-        run.store.write_bytes(f"{folder}/{PROGRAM}", model.program)
-    run.store.write_table(f"{folder}/predictions.parquet", evaluation.predictions(images.rows, logits))
-    run.store.write_json(f"{folder}/model.json", record)
-    run.store.move(folder, f"models/{spec.name}", last="model.json")
+        files[PROGRAM] = model.program
+    checksums.write_model(run.store, spec.name, files)
 
 
 def network(spec: VariantSpec, job: Job, common: Preprocess, classes: list[str]) -> tuple[torch.nn.Module, Preprocess]:

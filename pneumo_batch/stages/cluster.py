@@ -16,6 +16,7 @@ import psutil
 from pneumo_batch import config, terminal
 from pneumo_batch.layout import RECORD
 from pneumo_batch.run import Run
+from pneumo_batch.stages import places, quiet
 
 # Read by Ray when it is imported or starts its workers.
 _ENVIRONMENT = {
@@ -93,22 +94,30 @@ def session(cluster: config.Cluster) -> Iterator[Resources]:
         os.environ.setdefault(name, value)
     import ray
 
-    started = not ray.is_initialized()
-    if started:
+    with contextlib.nullcontext() if ray.is_initialized() else _connection(cluster.address):
+        _quiet()
+        try:
+            yield resources(local)
+        except ray.exceptions.OutOfMemoryError as error:
+            raise OSError(errno.ENOMEM, f"{_TOO_LITTLE_MEMORY}: {str(error).splitlines()[0]}") from error
+
+
+@contextlib.contextmanager
+def _connection(address: str) -> Iterator[None]:
+    import ray
+
+    with quiet.filtered():
         with _own_signals(), _deadline(_START_SECONDS):
-            _connect(cluster.address)
-    _quiet()
-    interrupted = False
-    try:
-        yield resources(local)
-    except ray.exceptions.OutOfMemoryError as error:
-        raise OSError(errno.ENOMEM, f"{_TOO_LITTLE_MEMORY}: {str(error).splitlines()[0]}") from error
-    except BaseException as error:
-        interrupted = not isinstance(error, Exception)
-        raise
-    finally:
-        if started and not interrupted:
-            ray.shutdown()
+            _connect(address)
+        interrupted = False
+        try:
+            yield
+        except BaseException as error:
+            interrupted = not isinstance(error, Exception)
+            raise
+        finally:
+            if not interrupted:
+                ray.shutdown()
 
 
 @contextlib.contextmanager
@@ -159,10 +168,14 @@ def _start(quiet: dict[str, Any]) -> None:
     """Start Ray here; once more where the machine was too busy to start its processes in the time Ray gives them."""
     import ray
 
+    folder = places.temporary_folder()
+    if secret := places.token():
+        os.environ["RAY_AUTH_TOKEN"] = secret
     for last in (False, True):
         try:
             ray.init(
                 address="local",
+                _temp_dir=folder,
                 num_cpus=usable_cpus() + SPARE_CPUS,
                 include_dashboard=False,
                 object_store_memory=_object_store_bytes(),

@@ -1,7 +1,7 @@
 """Compare: every pair of maps of every attributed image -> the scores table.
 
-A task scores images that lie together in one file of maps. The image each of them is crossed with is its neighbour in
-that file, but for the last ones, whose partners are read from another.
+A task scores images that lie together in one file of maps. The images each of them is crossed with are its neighbours
+in that file, but for the last ones, whose partners are read from another.
 """
 
 import dataclasses
@@ -71,9 +71,13 @@ def _crossed_anew(images: pa.Table, earlier: set[str], job: Job) -> pa.Table:
         return before.slice(0, 0)
     then = _with_partners(before, job)
     now = _with_partners(images, job)
-    partner = dict(zip(now["image_id"].to_pylist(), now["partner_image_id"].to_pylist(), strict=True))
-    pairs_then = zip(then["image_id"].to_pylist(), then["partner_image_id"].to_pylist(), strict=True)
-    return before.filter(pa.array([partner[image_id] != other for image_id, other in pairs_then]))
+    partners = dict(zip(now["image_id"].to_pylist(), now["partners"].to_pylist(), strict=True))
+    pairs_then = zip(then["image_id"].to_pylist(), then["partners"].to_pylist(), strict=True)
+    return before.filter(pa.array([_ids(partners[image_id]) != _ids(others) for image_id, others in pairs_then]))
+
+
+def _ids(partners: list[dict[str, Any]]) -> list[str]:
+    return [partner["image_id"] for partner in partners]
 
 
 def _without_cross_kinds(run: Run, image_ids: list[str]) -> dict[str, pa.Table]:
@@ -113,13 +117,18 @@ def locate(run: Run) -> pa.Table:
 
 
 def _with_partners(images: pa.Table, job: Job) -> pa.Table:
-    position_N = pairs.partners(
-        images["image_id"].to_pylist(), images["patient_id"].to_pylist(), job.compare.partner_seed
+    """Each image with a column `partners`: id, file and row of those it is crossed with, in their order."""
+    count = max(pairs.PARTNERS.values())
+    position_NC = pairs.partners(
+        images["image_id"].to_pylist(), images["patient_id"].to_pylist(), job.compare.partner_seed, count
     )
-    partner = images.take(pa.array(position_N))
-    for name in ("image_id", "file", "row"):
-        images = images.append_column(f"partner_{name}", partner[name])
-    return images
+    there_NC = position_NC >= 0
+    chosen = images.select(["image_id", "file", "row"]).take(pa.array(position_NC[there_NC]))
+    structs = pa.StructArray.from_arrays(
+        [chosen[name].combine_chunks() for name in chosen.column_names], names=chosen.column_names
+    )
+    offsets = pa.array(np.concatenate([[0], there_NC.sum(axis=1).cumsum()]), pa.int32())
+    return images.append_column("partners", pa.ListArray.from_arrays(offsets, structs))
 
 
 def _compare(images: pa.Table, todo: pa.Table, scorer: "Scorer", resources: Resources) -> None:
@@ -157,18 +166,23 @@ class Scorer:
         plan = plan_of(self.job, self.run, self.kinds)
         read = _reader(self.run, plan, batch)
 
-        @functools.lru_cache(maxsize=4)  # a partner is most often the next image: its features serve twice
+        @functools.lru_cache(maxsize=2 * max(pairs.PARTNERS.values()))  # partners are most often the next images
+        def regions(file: str, row: int) -> comparison.RegionsOf:
+            return plan.regions(read(file, row))
+
+        @functools.lru_cache(maxsize=4)
         def features(file: str, row: int) -> comparison.ImageFeatures:
-            return plan.features(read(file, row))
+            return plan.features(read(file, row), regions(file, row))
 
         found = []
         for position, row in enumerate(batch.to_pylist()):
             own = features(row["file"], row["row"])
             if position == 0:
                 plan.check_self_pairs(own)
-            partner = features(row["partner_file"], row["partner_row"])
+            places = [(partner["file"], partner["row"]) for partner in row["partners"]]
+            others = comparison.Others(features(*places[0]), [regions(*place) for place in places])
             pixels_HW = self._pixels(row["image_id"]) if pairs.EDGE in plan.pairs else None
-            found.append(plan.score(row["image_id"], pixels_HW, own, partner))
+            found.append(plan.score(row["image_id"], pixels_HW, own, others))
             self.board.add.remote("comparisons", 1)
         return plan.table(batch, np.stack(found))
 
@@ -180,10 +194,9 @@ def _reader(run: Run, plan: comparison.Comparison, batch: pa.Table) -> Callable[
     """Maps (V, h, w) of each method for the rows this batch needs; each file is read once."""
     columns = [f"{method}__{name}" for method in plan.methods for name, _ in plan.variants]
     needed: dict[str, set[int]] = {}
-    for prefix in ("", "partner_"):
-        places = zip(batch[f"{prefix}file"].to_pylist(), batch[f"{prefix}row"].to_pylist(), strict=True)
-        for file, row in places:
-            needed.setdefault(file, set()).add(row)
+    for image in batch.select(["file", "row", "partners"]).to_pylist():
+        for place in (image, *image["partners"]):
+            needed.setdefault(place["file"], set()).add(place["row"])
     held = {}
     for file, rows in needed.items():
         order = sorted(rows)

@@ -19,6 +19,7 @@ from pneumo_batch.core import (
     scales,
     similarity,
     statistics,
+    summaries,
     tables,
     verdict,
 )
@@ -45,20 +46,17 @@ def run(job: Job, run: Run, _resources: Resources) -> dict[str, int]:
     data = per_image.gather(_score_batches(run), images)
     names = {kind: [v for v in run.variants() if run.model_record(v)["kind"] == kind] for kind in ("true", "random")}
     settings = job.compare
-    tests = statistics.calibrated_test(data, names["true"], names["random"], resamples=settings.resamples)
+    tests = statistics.randomization_test(data, names["true"], names["random"], resamples=settings.resamples)
     classes = run.model_record(run.variants()[0])["classes"]
-    run.store.write_table(SUMMARY, statistics.summarise(data, classes, resamples=settings.resamples))
+    run.store.write_table(SUMMARY, summaries.summarise(data, classes, resamples=settings.resamples))
     primary = settings.primary
     measured = {name: _test_metrics(name, run) for name in run.variants()}
+    facts = [_facts(name, job, run, test) for name, test in measured.items()]
+    concluded = verdict.conclude(facts, tests, (primary.view, primary.scale, primary.metric), settings.threshold)
     found: dict[str, Any] = {
         "primary": primary.model_dump(),
-        "margin": settings.margin,
-        "methods": verdict.conclude(
-            [_facts(name, job, run, test) for name, test in measured.items()],
-            tests,
-            (primary.view, primary.scale, primary.metric),
-            settings.margin,
-        ),
+        "threshold": settings.threshold,
+        "methods": {method: one.as_dict() for method, one in concluded.items()},
         "variants": {name: _variant(name, run, test) for name, test in measured.items()},
         "degenerate": _degenerate(data),
     }
@@ -74,8 +72,7 @@ def _note_pass(run: Run, found: dict[str, Any]) -> None:
     """Give `history.parquet` a row a method; they replace those of an attempt that ended before it could say so."""
     number = run.number
     counts = {"images": run.manifest_table().num_rows, "attributed": run.maps_table([]).num_rows}
-    summary = run.store.read_table(SUMMARY, schema=tables.SUMMARY)
-    rows = passes.rows(found, summary, {"pass": number, "time": provenance.now(), **counts})
+    rows = passes.rows(found, {"pass": number, "time": provenance.now(), **counts})
     if run.store.exists(PASSES):
         before = run.store.read_table(PASSES, schema=tables.PASSES)
         rows = pa.concat_tables([before.filter(pc.not_equal(before["pass"], number)), rows])
@@ -123,7 +120,17 @@ def _facts(name: str, job: Job, run: Run, test: dict[str, Any]) -> verdict.Varia
         majority=record.get("majority"),
         auroc=test["auroc"],
         auroc_low=test["auroc_interval"][0],
+        training_accuracy=_training_accuracy(record),
+        epochs=record.get("epochs"),
     )
+
+
+def _training_accuracy(record: dict[str, Any]) -> float | None:
+    """In eval mode, on the labels the model was given; None for a brought random one: its labels stayed elsewhere."""
+    if record["kind"] == "random" and record["memorised"] is None:
+        return None
+    trained = record["metrics"].get("train")
+    return trained["accuracy"] if trained else None
 
 
 def _test_metrics(name: str, run: Run) -> dict[str, Any]:
@@ -142,21 +149,20 @@ def _test_metrics(name: str, run: Run) -> dict[str, Any]:
 
 def _variant(name: str, run: Run, test: dict[str, Any]) -> dict[str, Any]:
     record = run.model_record(name)
-    trained = record["metrics"].get("train")
     return {
         **{key: record.get(key) for key in _FROM_MODEL},
-        "training_accuracy": trained["accuracy"] if trained else None,
+        "training_accuracy": _training_accuracy(record),
         "test": test,
     }
 
 
 def _degenerate(data: per_image.PerImage) -> dict[str, dict[str, int]]:
     """Images whose map is constant, by method and view and then variant, at pixel scale."""
-    found: dict[str, dict[str, int]] = {}
-    for (cell, variant), count in data.degenerate.items():
-        if cell.scale == "pixel" and cell.metric == "pearson":
-            found.setdefault(f"{cell.method}/{cell.view}", {})[variant] = count
-    return found
+    return {
+        f"{cell.method}/{cell.view}": data.degenerate(cell)
+        for cell in data.cells
+        if cell.scale == "pixel" and cell.metric == "pearson"
+    }
 
 
 # --------------------------------------------------------------------------------------------------------- localisation

@@ -11,7 +11,7 @@ import ray.data
 
 from pneumo_batch.config import Job
 from pneumo_batch.core import tables
-from pneumo_batch.core.images import Preprocess, Split
+from pneumo_batch.core.images import Preprocess, RejectedImage, Split
 from pneumo_batch.core.roots import DataError, Roots
 from pneumo_batch.layout import STAGING
 from pneumo_batch.run import Run
@@ -40,14 +40,14 @@ def _decode(chosen: pa.Table, preprocess: Preprocess, run: Run, pixels_NHW: np.n
 
     def decode(batch: pa.Table) -> dict[str, np.ndarray]:
         arrays = []
-        for image_id in batch["image_id"].to_pylist():
+        for row in batch.select(["image_id", "sha256"]).to_pylist():
             try:
-                arrays.append(preprocess.pixels(images.read_bytes(image_id)))
+                arrays.append(read_pixels(images, row, preprocess))
             except (OSError, ValueError) as error:
-                raise DataError(f"{image_id}: no longer readable since the index: {error}") from error
+                raise DataError(f"{row['image_id']}: no longer readable since the index: {error}") from error
         return {"position": batch["position"].to_numpy(), "pixels": np.stack(arrays)}
 
-    table = chosen.select(["image_id"]).append_column("position", pa.array(np.arange(chosen.num_rows)))
+    table = chosen.select(["image_id", "sha256"]).append_column("position", pa.array(np.arange(chosen.num_rows)))
     tasks = [table.slice(start, _ROWS_PER_TASK) for start in range(0, table.num_rows, _ROWS_PER_TASK)]
     dataset = ray.data.from_arrow(tasks).map_batches(decode, batch_format="pyarrow", batch_size=None)
     for batch in dataset.iter_batches(batch_size=None, batch_format="numpy"):
@@ -67,27 +67,51 @@ def moments(pixels_NHW: np.ndarray) -> tuple[float, float]:
 def decoder(run: Run, variant: str, board: Any) -> Callable[[pa.Table], pa.Table]:
     """A function that adds the column `pixels` to manifest rows, as a variant's network takes them.
 
-    An image that cannot be read leaves the batch and a note why (`rejected`).
+    An image that cannot be read, or that a variant has no number for, leaves the batch and a note why (`rejected`).
     """
-    store, images, preprocess = run.store, run.images, run.preprocess(variant)
+    store, images, preprocess, unanswered = run.store, run.images, run.preprocess(variant), run.unanswered()
 
     def decode(batch: pa.Table) -> pa.Table:
-        kept, arrays = [], []
         with guard.batch(board, batch["image_id"].to_pylist()) as guarded:
-            for position, row in enumerate(batch.to_pylist()):
-                try:
-                    guarded.begin(row["image_id"])
-                    arrays.append(read_pixels(images, row, preprocess))
-                    kept.append(position)
-                except (OSError, ValueError) as error:
-                    reject(store, row, str(error))
-        side = preprocess.size
-        pixels_BHW = np.stack(arrays) if arrays else np.empty((0, side, side), np.uint8)
-        column = pa.FixedShapeTensorArray.from_numpy_ndarray(pixels_BHW)
-        names = [field.name for field in tables.IDENTITY] + ["split"]
-        return batch.take(pa.array(kept, pa.int64())).select(names).append_column("pixels", column)
+
+            def begin(image_id: str) -> None:
+                guarded.begin(image_id)
+                if image_id in unanswered:
+                    raise RejectedImage(unanswered[image_id])
+
+            return decode_task(batch, images, preprocess, store, begin)
 
     return decode
+
+
+def decode_task(
+    batch: pa.Table,
+    images: Roots,
+    preprocess: Preprocess,
+    store: Store,
+    before: Callable[[str], None] = lambda _image_id: None,
+) -> pa.Table:
+    """One batch of `decoder`; `before` is called with each id and may raise RejectedImage."""
+    kept, arrays = [], []
+    for position, row in enumerate(batch.to_pylist()):
+        try:
+            before(row["image_id"])
+            arrays.append(read_pixels(images, row, preprocess))
+            kept.append(position)
+        except (OSError, ValueError) as error:
+            reject(store, row, str(error))
+    names = [field.name for field in tables.IDENTITY] + ["split"]
+    return (
+        batch.take(pa.array(kept, pa.int64())).select(names).append_column("pixels", _column(arrays, preprocess.size))
+    )
+
+
+def _column(arrays: list[np.ndarray], side: int) -> pa.FixedShapeTensorArray:
+    """Pixels (side, side) of each image; Arrow makes no such column of an empty array."""
+    if arrays:
+        return pa.FixedShapeTensorArray.from_numpy_ndarray(np.stack(arrays))
+    kind = pa.fixed_shape_tensor(pa.uint8(), (side, side))
+    return pa.ExtensionArray.from_storage(kind, pa.array([], kind.storage_type))
 
 
 def read_pixels(images: Roots, row: dict[str, Any], preprocess: Preprocess) -> np.ndarray:
@@ -106,5 +130,5 @@ def reject(store: Store, row: dict[str, Any], reason: str) -> None:
 
 
 def rejected(store: Store) -> list[dict[str, str]]:
-    """Quarantine rows of the images that could not be read while attributing."""
+    """Quarantine rows of the images that could not be read or explained while attributing."""
     return [store.read_json(name) for name in store.files(REJECTED, ".json")]

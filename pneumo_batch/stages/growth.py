@@ -18,7 +18,7 @@ def begin(job: Job, run: Run) -> bool:
 
     Raises DataError when the classes are no longer those the models were trained for.
     """
-    listing, classes = index.discover(job, run.images)
+    listing, classes, _ = index.discover(job, run.images)
     known = run.manifest_table()
     expected = manifest.class_names(known)
     if classes != expected:

@@ -12,6 +12,7 @@ import ray.data
 from pneumo_batch.config import Job, JobError
 from pneumo_batch.core import audit, manifest, manifest_file, tables
 from pneumo_batch.core.roots import Roots
+from pneumo_batch.integrity import parquet_bytes
 from pneumo_batch.layout import MANIFEST, PHANTOM, QUARANTINE, STAGING
 from pneumo_batch.run import Run
 from pneumo_batch.stages import guard, progress
@@ -29,7 +30,7 @@ def run(job: Job, run: Run, _resources: Resources) -> dict[str, int]:
     if not run.is_committed(MANIFEST):
         rows, rejected = _index_new(job, run) if run.number > 1 else _index(job, run)
         run.store.write_table(f"{STAGING}/{MANIFEST}/part-0.parquet", rows)
-        run.store.write_table(QUARANTINE, rejected)
+        run.checksums.replace(QUARANTINE, parquet_bytes(rejected))
         run.commit_table(MANIFEST)
     indexed = run.manifest_table().num_rows
     rejected = run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)
@@ -38,13 +39,13 @@ def run(job: Job, run: Run, _resources: Resources) -> dict[str, int]:
 
 
 def _index(job: Job, run: Run) -> tuple[pa.Table, pa.Table]:
-    listing, _ = discover(job, run.images)
+    listing, _, passed_over = discover(job, run.images)
     with progress.shown({"images": listing.num_rows}) as board, guard.watch(board, job.cluster.stall_seconds):
         rows, rejected = inspect(listing, run.images, board)
     check_rejected(rejected, listing.num_rows, job.data.max_bad)
-    own_words = _manifest_warnings(job, listing)
+    own_words = _manifest_warnings(job, listing, rows)
     rows = manifest.carve_validation(rows, job.data.val_fraction, job.data.split_seed)
-    _audit(job, run, rows, rejected, own_words)
+    _audit(job, run, audit.audit(rows, rejected, passed_over=passed_over), own_words)
     return rows, rejected
 
 
@@ -52,13 +53,14 @@ def _index_new(job: Job, run: Run) -> tuple[pa.Table, pa.Table]:
     """Rows of the images that joined the splits to attribute, and the whole quarantine; its images are tried again."""
     known = run.manifest_table()
     before = run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)
-    fresh = joined(discover(job, run.images)[0], known, job)
+    found = discover(job, run.images)
+    fresh = joined(found.listing, known, job)
     with progress.shown({"images": fresh.num_rows}) as board, guard.watch(board, job.cluster.stall_seconds):
         rows, rejected = inspect(fresh, run.images, board)
     before = before.filter(pc.invert(pc.is_in(before["image_id"], fresh["image_id"].combine_chunks())))
     rejected = pa.concat_tables([before, rejected]).sort_by("image_id")
     check_rejected(rejected, known.num_rows + fresh.num_rows, job.data.max_bad)
-    _audit(job, run, pa.concat_tables([known, rows]), rejected)
+    _audit(job, run, audit.audit(pa.concat_tables([known, rows]), rejected, passed_over=found.passed_over))
     return rows, rejected
 
 
@@ -68,41 +70,39 @@ def joined(listing: pa.Table, known: pa.Table, job: Job) -> pa.Table:
     return listing.filter(pc.and_(fresh, pc.is_in(listing["split"], pa.array(job.attribution.splits))))
 
 
-def _audit(job: Job, run: Run, rows: pa.Table, rejected: pa.Table, own_words: Iterable[str] = ()) -> None:
-    findings = audit.audit(rows, rejected)
+def _audit(job: Job, run: Run, findings: audit.Audit, own_words: Iterable[str] = ()) -> None:
     errors = [line for line in findings.errors if not (job.data.allow_leaks and audit.LEAK in line)]
     if errors:
         raise manifest.DataError(f"{job.data.manifest or ', '.join(job.data.roots)}: {errors[0]}")
     for line in [*own_words, *findings.warnings]:
-        run.event("warning", stage="index", message=line)
+        progress.warn(run, "index", line)
 
 
-def discover(job: Job, images: Roots) -> tuple[pa.Table, list[str]]:
+def discover(job: Job, images: Roots) -> manifest.Inventory:
     """The listing of a job's images and the classes; raises DataError when a split that the job needs is missing."""
     places = ", ".join(job.data.roots)
     try:
-        listing, classes = _listing(job, images)
+        return _listing(job, images)
     except OSError as error:
         raise manifest.DataError(f"{places}: cannot be listed: {reason(error)}") from error
     except manifest.DataError as error:
         named = any(place in str(error) for place in [*job.data.roots, *filter(None, [job.data.manifest])])
         raise error if named else manifest.DataError(f"{places}: {error}") from error
-    return listing, classes
 
 
-def _listing(job: Job, images: Roots) -> tuple[pa.Table, list[str]]:
+def _listing(job: Job, images: Roots) -> manifest.Inventory:
     if gone := images.missing():
         raise manifest.DataError(f"{gone[0]}: no such folder; set data.root to the folder of the images")
     if job.data.manifest:
-        listing, classes = read_manifest(job.data.manifest, images, job.data.classes)
+        found = read_manifest(job.data.manifest, images, job.data.classes)
     else:
-        listing, classes = manifest.discover(images, job.data.classes)
+        found = manifest.inventory(images, job.data.classes)
     trains = len(job.train.true_seeds) + len(job.train.random_seeds) > 0
-    manifest.require_splits(listing, [*(["train"] if trains else []), *job.attribution.splits])
-    return listing, classes
+    manifest.require_splits(found.listing, [*(["train"] if trains else []), *job.attribution.splits])
+    return found
 
 
-def read_manifest(location: str, images: Roots, classes: Sequence[str] | None) -> tuple[pa.Table, list[str]]:
+def read_manifest(location: str, images: Roots, classes: Sequence[str] | None) -> manifest.Inventory:
     """As `manifest_file.read`, of a file or URI. Raises JobError where it cannot be read."""
     try:
         data = read_location(location)
@@ -110,19 +110,19 @@ def read_manifest(location: str, images: Roots, classes: Sequence[str] | None) -
         number = getattr(error, "errno", None)  # pyarrow's own words say it twice
         reason = os.strerror(number) if number else str(error).splitlines()[0]
         raise JobError(f"data.manifest: cannot read {location}: {reason}") from error
-    return manifest_file.read(data, location, images, classes)
+    return manifest.Inventory(*manifest_file.read(data, location, images, classes), passed_over={})
 
 
-def _manifest_warnings(job: Job, listing: pa.Table) -> list[str]:
-    """What a manifest leaves to rules of ours."""
+def _manifest_warnings(job: Job, listing: pa.Table, rows: pa.Table) -> list[str]:
+    """What a manifest leaves to rules of ours; the audit counts the images whose patient these do not find either."""
     if not job.data.manifest:
         return []
     lines = []
     unknown = pc.sum(pc.invert(listing["patient_given"])).as_py()
-    if unknown:
+    if unknown > audit.without_patient(rows["image_id"].to_pylist(), rows["patient_id"].to_pylist()):
         lines.append(
             f"{unknown} of {listing.num_rows} images have no patient_id in the manifest: it is taken from the DICOM"
-            " header or the file's name, else each counts as a patient of its own"
+            " header or the file's path where these tell it"
         )
     shipped = pc.sum(pc.equal(listing["split"], "val")).as_py()
     if shipped and job.data.val_fraction:
@@ -163,16 +163,25 @@ def _call(make: Callable[[list[int]], None], numbers: list[int]) -> None:
     make(numbers)
 
 
+def inspect_task(batch: pa.Table, images: Roots, before: Callable[[str], None] = lambda _image_id: None) -> pa.Table:
+    """Open the images of one block of a listing: its manifest rows and its quarantine rows in one table (_INSPECTED).
+
+    `before` is called with each id and may raise RejectedImage.
+    """
+    good, bad = manifest.inspect_batch(batch, images, before)
+    bad = bad.append_column("rejected", pa.array([True] * bad.num_rows, pa.bool_()))
+    # one schema whatever a block holds: blocks of different schemas cannot be put together
+    return pa.concat_tables([_INSPECTED.empty_table(), good, bad], promote_options="default")
+
+
 def inspect(listing: pa.Table, images: Roots, board: object) -> tuple[pa.Table, pa.Table]:
     """Open every listed image on the cluster: (manifest rows, quarantine rows), each sorted by id."""
 
     def inspect_batch(batch: pa.Table) -> pa.Table:
         with guard.batch(board, batch["image_id"].to_pylist()) as guarded:
-            good, bad = manifest.inspect_batch(batch, images, guarded.begin)
+            inspected = inspect_task(batch, images, guarded.begin)
         board.add.remote("images", batch.num_rows)  # type: ignore[attr-defined]
-        bad = bad.append_column("rejected", pa.array([True] * bad.num_rows, pa.bool_()))
-        # one schema whatever a block holds: blocks of different schemas cannot be put together
-        return pa.concat_tables([_INSPECTED.empty_table(), good, bad], promote_options="default")
+        return inspected
 
     blocks = math.ceil(listing.num_rows / _ROWS_PER_TASK)
     tasks = [listing.slice(i * _ROWS_PER_TASK, _ROWS_PER_TASK) for i in range(blocks)]

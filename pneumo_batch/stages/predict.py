@@ -6,6 +6,7 @@ import pyarrow.compute as pc
 
 from pneumo_batch.core import evaluation, tables, training
 from pneumo_batch.core.images import Preprocess
+from pneumo_batch.integrity import parquet_bytes
 from pneumo_batch.run import Run
 from pneumo_batch.stages import decode, staging
 
@@ -22,7 +23,8 @@ def extend(run: Run) -> None:
         known = run.store.read_table(name, schema=tables.PREDICTIONS)
         missing = staging.without(rows, known["image_id"].to_pylist())
         if missing.num_rows:
-            run.store.write_table(name, pa.concat_tables([known, *_predictions(run, variant, missing)]))
+            table = pa.concat_tables([known, *_predictions(run, variant, missing)])
+            run.checksums.replace(name, parquet_bytes(table))
 
 
 def _predictions(run: Run, variant: str, rows: pa.Table) -> list[pa.Table]:

@@ -12,13 +12,13 @@ import psutil
 
 from pneumo_batch import jobfile
 from pneumo_batch.config import Job, JobError
-from pneumo_batch.core import attribution, cascade, manifest, networks, pretrained, programs, targets
+from pneumo_batch.core import attribution, cascade, manifest, networks, pretrained, programs, soundness, targets
 from pneumo_batch.core.images import Preprocess
 from pneumo_batch.core.phantom import NORMAL, PNEUMONIA
 from pneumo_batch.run import Run
 from pneumo_batch.stages import bring, index, shares
 from pneumo_batch.stages.cluster import Resources
-from pneumo_batch.storage import open_roots
+from pneumo_batch.storage import Store, open_roots
 
 _SPARE = 1.2  # beside the maps: models, scores, the report, tables in the making
 _MODEL_BYTES = 50e6
@@ -50,7 +50,7 @@ def survey(job: Job) -> Survey:
         images = {"train": job.phantom.train, "test": job.phantom.test}
         classes = ["BACTERIA", NORMAL, "VIRUS"] if job.data.classes == manifest.BY_SUBTYPE else [NORMAL, PNEUMONIA]
         return Survey(jobfile.fingerprint(job, contents), classes, images)
-    listing, classes = index.discover(job, open_roots(job.data.root))
+    listing, classes, _ = index.discover(job, open_roots(job.data.root))
     if not job.data.grows:  # else images may join a run
         contents["data"] = manifest.listing_digest(listing)
         if job.data.manifest:
@@ -67,15 +67,28 @@ def variant_names(job: Job) -> list[str]:
 def map_shapes(job: Job, classes: list[str]) -> dict[str, tuple[int, int]]:
     """(height, width) of each method's maps, from a network that knows nothing yet.
 
-    Raises JobError when network, methods, layer and target do not fit together.
+    Raises JobError when network, methods, layer and target do not fit together, or a map would be one number.
     """
-    preprocess = Preprocess(size=job.data.image_size, channels=job.data.channels)
     try:
         targets.check_target(job.attribution.target, classes)
         model = _network(job, classes)
-        return attribution.Explainer(model.eval(), job.attribution.options_by_method(), preprocess).map_shapes
+        explainer = attribution.Explainer(model.eval(), job.attribution.options_by_method(), _preprocess(job))
+        shapes = explainer.map_shapes
     except ValueError as error:
         raise JobError(str(error)) from error
+    for name, shape in shapes.items():
+        if shape == (1, 1):
+            layer = "grad_cam.layer before it, " if name == "grad_cam" else ""
+            raise JobError(
+                f"{name}: maps are 1 x 1 at data.image_size = {job.data.image_size}, nothing can be compared: take a "
+                f"{layer}larger data.image_size, or leave {name} out of attribution.methods"
+            )
+    return shapes
+
+
+def _preprocess(job: Job) -> Preprocess:
+    """Of what is known before the images are: their shape."""
+    return Preprocess(size=job.data.image_size, channels=job.data.channels)
 
 
 def _network(job: Job, classes: list[str]) -> Any:
@@ -99,7 +112,7 @@ def derived(job: Job, classes: list[str]) -> list[cascade.Derived]:
         cascade.initial_state(functools.partial(_network, job, classes), settings.seeds[0])
     except ValueError as error:
         raise JobError(f"cascade: {error}") from error
-    example_1CHW = attribution.baseline_input("mean", Preprocess(size=job.data.image_size, channels=job.data.channels))
+    example_1CHW = attribution.baseline_input("mean", _preprocess(job))
     return cascade.plan(cascade.layers(_network(job, classes), example_1CHW), settings.seeds, settings.independent)
 
 
@@ -130,17 +143,33 @@ def fits(job: Job, found: Survey, resources: Resources) -> None:
 
 def check(job: Job, run: Run, found: Survey) -> None:
     """Raise JobError when the job cannot end well: its parts do not fit, or the disk has no room for its maps."""
-    shapes = map_shapes(job, found.classes)
-    _check_start(job, found.classes)
-    for spec in job.variant:
-        bring.network(spec, job, Preprocess(size=job.data.image_size, channels=job.data.channels), found.classes)
+    shapes = check_parts(job, found.classes)
     derived(job, found.classes)
-    if not run.store.is_local:
+    check_room(job, run.store, found, shapes)
+
+
+def check_parts(job: Job, classes: list[str]) -> dict[str, tuple[int, int]]:
+    """The shapes of `map_shapes`. Raises JobError also for weights and checkpoints that do not fit the network."""
+    shapes = map_shapes(job, classes)
+    _check_start(job, classes)
+    for spec in job.variant:
+        model, preprocess = bring.network(spec, job, _preprocess(job), classes)
+        try:
+            soundness.check(model, attribution.baseline_input("mean", preprocess))
+        except ValueError as error:
+            raise JobError(f"variant.{spec.name}: {error}") from error
+    return shapes
+
+
+def check_room(job: Job, store: Store, found: Survey, shapes: dict[str, tuple[int, int]]) -> None:
+    """Raise JobError when the disk of a run directory, which need not be there yet, has no room for its maps."""
+    if not store.is_local:
         return
+    root = Path(store.root)
     needed = _SPARE * found.attributed(job) * map_bytes(job, shapes) + _MODEL_BYTES * len(variant_names(job))
-    free = shutil.disk_usage(Path(run.store.root)).free
+    free = shutil.disk_usage(next(place for place in (root, *root.parents) if place.is_dir())).free
     if free < needed:
         raise JobError(
-            f"{run.path}: {free / 1e9:.1f} GB free, the run needs about {needed / 1e9:.1f} GB for "
+            f"{store.location}: {free / 1e9:.1f} GB free, the run needs about {needed / 1e9:.1f} GB for "
             f"{found.attributed(job)} images and {len(variant_names(job))} variants; free some, or another --run-dir"
         )

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import ray
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pneumo_batch import terminal
+from pneumo_batch.run import Run
 from pneumo_batch.stages.desk import Desk
 
 _POLL_SECONDS = 0.5
@@ -50,6 +50,13 @@ class Board:
         return getattr(self._desk, method)(*arguments)
 
 
+def warn(run: Run, stage: str, line: str) -> None:
+    """Tell the user and the record what weakens a result."""
+    if not terminal.logs_json():  # which shows every event
+        terminal.say(f"warning: {line}")
+    run.event("warning", stage=stage, message=line)
+
+
 @contextlib.contextmanager
 def shown(totals: dict[str, int]) -> Iterator[Any]:
     """Show the tasks of a stage while the block runs; yields the board that workers report to."""
@@ -75,14 +82,14 @@ def _read(board: Any) -> dict[str, dict[str, Any]]:
 
 def _show_bars(board: Any, totals: dict[str, int], stop: threading.Event) -> None:
     columns = (
-        TextColumn("  {task.description:<24}"),
+        TextColumn("  {task.description:<24}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=terminal.progress_console()) as bars:
         ids = {task: bars.add_task(task, total=total, note="") for task, total in totals.items()}
         last = False
         while not last:

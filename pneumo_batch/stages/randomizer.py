@@ -80,4 +80,4 @@ class Randomizer:
             for method, maps_Dhw in maps.items():
                 columns[f"{method}__{one.name}"] = tables.tensor_column(maps_Dhw[position : position + 1])
         name = hashlib.sha256(row["image_id"].encode()).hexdigest()[:32]
-        self.run.store.write_table(f"{STAGING}/{DERIVED}/{name}.parquet", pa.table(columns))
+        self.run.store.write_sealed(f"{STAGING}/{DERIVED}/{name}", pa.table(columns))

@@ -1,28 +1,37 @@
 """Tables in the making: Ray writes files below `staging/`, and the folder becomes the table once it is whole.
 
-Ray's Parquet writer is not atomic and a killed run leaves torn files: a file counts only if its footer can be read.
+A file is there when it is whole, and its name ends with the SHA-256 of its content: Ray's own Parquet writer leaves
+torn files, and nothing to tell a damaged one by.
 """
 
+import uuid
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import ray.data
+from ray.data.block import Block, BlockAccessor
+from ray.data.datasource import Datasink
 
+from pneumo_batch.integrity import DamagedError
 from pneumo_batch.layout import STAGING
 from pneumo_batch.run import Run
 from pneumo_batch.storage import Store
 
 
+class ImbalanceError(RuntimeError):
+    """Tables that do not account for every image."""
+
+
 def tally(run: Run, table: str) -> Counter[str]:
-    """Rows of each image in the complete files of this pass, staged or in the table. Torn files are removed."""
+    """Rows of each image in the whole files of this pass, staged or in the table. Damaged ones are removed."""
     found: Counter[str] = Counter()
-    for name in [*run.store.files(f"{STAGING}/{table}", ".parquet"), *run.files_of_pass(table)]:
+    for name in [*run.staged(table), *run.files_of_pass(table)]:
         try:
             found += rows_by_image(run.store, name)
-        except (pa.ArrowInvalid, OSError):
+        except DamagedError:
             run.store.remove(name)
     return found
 
@@ -33,8 +42,8 @@ def earlier_ids(run: Run, table: str) -> set[str]:
 
 
 def rows_by_image(store: Store, name: str) -> Counter[str]:
-    """Rows of each image in one file; raises ArrowInvalid or OSError where it is not whole."""
-    ids = pq.read_table(store.path(name), columns=["image_id"], filesystem=store.fs)["image_id"]
+    """Rows of each image in one file. Raises DamagedError."""
+    ids = store.read_table(name, columns=["image_id"])["image_id"]
     return Counter({item["values"]: item["counts"] for item in pc.value_counts(ids).to_pylist()})
 
 
@@ -45,22 +54,31 @@ def without(rows: pa.Table, ids: Iterable[str]) -> pa.Table:
 
 def write(dataset: ray.data.Dataset, run: Run, table: str, dictionary: list[str]) -> None:
     """Write a data set as files of a staged table; `dictionary` names the columns that repeat their values."""
-    folder = run.store.path(f"{STAGING}/{table}")
-    if not run.store.is_object_store:
-        run.store.fs.create_dir(folder, recursive=True)
-    dataset.write_parquet(folder, filesystem=run.store.fs, compression="zstd", use_dictionary=dictionary)
+    dataset.write_datasink(_SealedParquet(run.store, f"{STAGING}/{table}/{uuid.uuid4().hex[:12]}", dictionary))
+
+
+class _SealedParquet(Datasink[None]):
+    """What one task of Ray Data holds becomes one file; a task that is repeated writes it again."""
+
+    def __init__(self, store: Store, stem: str, dictionary: Sequence[str]):
+        self.store, self.stem, self.dictionary = store, stem, dictionary
+
+    def write(self, blocks: Iterable[Block], ctx: Any) -> None:
+        parts = [part for block in blocks if (part := BlockAccessor.for_block(block).to_arrow()).num_rows]
+        if parts:
+            self.store.write_sealed(f"{self.stem}-{ctx.task_idx:06}", pa.concat_tables(parts), self.dictionary)
 
 
 def check_balance(
     wanted: Iterable[str], found: Counter[str], excused: Iterable[str], table: str, rows: int = 1
 ) -> None:
-    """Every wanted image has its `rows` rows in the table, or is excused. Raises RuntimeError."""
+    """Every wanted image has its `rows` rows in the table, or is excused. Raises ImbalanceError."""
     wanted, excused = set(wanted), set(excused)
     lost = sum(found[image_id] < rows for image_id in wanted - excused)
     doubled = sum(count > rows for count in found.values())
     strange = len(found.keys() - wanted)
     if lost or doubled or strange:
-        raise RuntimeError(
+        raise ImbalanceError(
             f"the {table} table does not balance with the manifest: {lost} images missing, {doubled} too often, "
             f"{strange} unknown"
         )

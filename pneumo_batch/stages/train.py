@@ -8,11 +8,11 @@ import pyarrow as pa
 import ray
 
 from pneumo_batch.config import Job, JobError
-from pneumo_batch.core import images, manifest, variants
+from pneumo_batch.core import audit, images, manifest, tables, variants
 from pneumo_batch.core.images import Preprocess, Split
 from pneumo_batch.layout import STAGING
 from pneumo_batch.run import Run
-from pneumo_batch.stages import bring, decode, progress, shares, train_worker
+from pneumo_batch.stages import bring, decode, progress, shares, staging, train_worker
 from pneumo_batch.stages.cluster import Resources
 
 
@@ -31,7 +31,23 @@ def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
         if missing:
             _check_classes(splits["train"], manifest.class_names(rows))
             _train(missing, job, run, (rows, shared, preprocess), resources)
+    _leave_out_unanswered(run)
     return {"variants": len(planned(job)) + len(job.variant), "trained": len(planned(job))}
+
+
+def _leave_out_unanswered(run: Run) -> None:
+    """Take the images that a variant has no number for from the predictions of all: what is compared is of one set."""
+    unanswered = run.unanswered()
+    if not unanswered:
+        return
+    line = audit.named(list(unanswered.items()))
+    progress.warn(run, "train", f"{len(unanswered)} images are left out of predictions and maps: {line}")
+    for variant in run.variants():
+        name = f"models/{variant}/predictions.parquet"
+        known = run.store.read_table(name, schema=tables.PREDICTIONS)
+        kept = staging.without(known, unanswered)
+        if kept.num_rows < known.num_rows:
+            run.store.write_table(name, kept)
 
 
 def _is_there(run: Run, variant: str) -> bool:

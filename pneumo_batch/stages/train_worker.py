@@ -16,8 +16,10 @@ import ray
 import ray.train
 import ray.train.torch
 
+from pneumo_batch import checksums, integrity
 from pneumo_batch.config import Job
 from pneumo_batch.core import (
+    answers,
     checkpoints,
     evaluation,
     manifest,
@@ -29,9 +31,10 @@ from pneumo_batch.core import (
     variants,
 )
 from pneumo_batch.core.images import Preprocess, Split
+from pneumo_batch.integrity import DamagedError, parquet_bytes
 from pneumo_batch.layout import STAGING
 from pneumo_batch.run import Run
-from pneumo_batch.storage import Store
+from pneumo_batch.storage import Store, json_bytes
 
 
 @dataclass(frozen=True)
@@ -149,13 +152,17 @@ def _state_name(variant: variants.Variant) -> str:
 
 
 def _saved_state(variant: variants.Variant, store: Store, device: Any) -> dict[str, Any] | None:
-    """The state a training of this variant has saved, if any."""
+    """The state a training of this variant has saved, if any; a damaged one is as good as none."""
     import torch
 
     name = _state_name(variant)
     if not store.exists(name):
         return None
-    return torch.load(io.BytesIO(store.read_bytes(name)), weights_only=True, map_location=device)
+    try:
+        content = integrity.without_digest(name, store.read_bytes(name))
+    except DamagedError:
+        return None
+    return torch.load(io.BytesIO(content), weights_only=True, map_location=device)
 
 
 class _Reporter:
@@ -191,6 +198,7 @@ class _Reporter:
             "memorised": self.trainer.memorised,
             "label_agreement": agreement,
             "majority": float(np.bincount(splits["train"].labels_N).max() / len(splits["train"])),
+            "unanswered": answers.unanswered(self.common.rows, logits),
         }
         if self._first:
             self._commit(logits, measured)
@@ -199,13 +207,15 @@ class _Reporter:
 
     def _commit(self, logits: dict[str, np.ndarray], measured: dict[str, Any]) -> None:
         """Write the variant under `staging/`, then move it into `models/`."""
-        store, folder = self.common.run.store, f"{STAGING}/models/{self.variant.name}"
+        store = self.common.run.store
         rows = [{"variant": self.variant.name, **row} for row in self.trainer.history]
-        store.write_bytes(f"{folder}/model.safetensors", checkpoints.state_bytes(self.trainer.network))
-        store.write_table(f"{folder}/history.parquet", pa.Table.from_pylist(rows, schema=tables.HISTORY))
-        store.write_table(f"{folder}/predictions.parquet", evaluation.predictions(self.common.rows, logits))
-        store.write_json(f"{folder}/model.json", _model_record(self.variant, self.common, measured))
-        store.move(folder, f"models/{self.variant.name}", last="model.json")
+        files = {
+            "model.safetensors": checkpoints.state_bytes(self.trainer.network),
+            "history.parquet": parquet_bytes(pa.Table.from_pylist(rows, schema=tables.HISTORY)),
+            "predictions.parquet": parquet_bytes(evaluation.predictions(self.common.rows, logits)),
+            "model.json": json_bytes(_model_record(self.variant, self.common, measured)),
+        }
+        checksums.write_model(store, self.variant.name, files)
         store.remove(_state_name(self.variant))
 
     def _save(self) -> None:
@@ -213,7 +223,7 @@ class _Reporter:
 
         sink = io.BytesIO()
         torch.save(self.trainer.state(), sink)
-        self.common.run.store.write_bytes(_state_name(self.variant), sink.getvalue())
+        self.common.run.store.write_bytes(_state_name(self.variant), integrity.with_digest(sink.getvalue()))
         self.saved = time.monotonic()
 
 

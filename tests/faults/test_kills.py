@@ -1,5 +1,6 @@
 """Processes that are killed: the run itself, or one of its workers."""
 
+import re
 import signal
 
 import pytest
@@ -9,6 +10,7 @@ from .conftest import Process, assert_ended, assert_same_results, completed, has
 
 pytestmark = pytest.mark.faults
 
+PROGRESS = re.compile(r"  [\w ]+: \d+/\d+  \d+ s")
 MOMENTS = {
     "before the index": lambda run: lambda: run.store.exists("run.json"),
     "indexing": lambda run: stage_is(run, "index", "running"),
@@ -65,6 +67,8 @@ def test_a_killed_attribution_actor_costs_nothing(brought, untouched, tmp_path):
     process.until(has_file(process.run, "staging/maps", ".parquet"))
     process.survive_losing("Attributor")
     assert_same_results(process.run, untouched)
+    # not a word of Ray's about an actor that it started again
+    assert not [line for line in process.log.splitlines() if not PROGRESS.fullmatch(line)]
 
 
 def test_a_killed_training_worker_goes_on_from_its_last_state(trained, untouched_trained, tmp_path):

@@ -4,10 +4,13 @@ Nothing here starts a cluster of its own; what can be known early has to be know
 """
 
 import io
+import json
 import os
 import pickle
 import shutil
 import sys
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,10 +18,11 @@ import tomli_w
 import torch
 from PIL import Image
 
-from pneumo_batch import checking, cli, pipeline
+from pneumo_batch import checking, cli, jobfile, pipeline
 from pneumo_batch.core import networks, phantom
 from pneumo_batch.core.folders import DataError
 
+from . import probes
 from .conftest import TINY, tiny_job
 
 GRAY = np.linspace(0, 255, 64 * 64).reshape(64, 64)
@@ -202,7 +206,8 @@ JOBS = {
     "text for a number": ("name = 'j'\n[train]\nepochs = 'ten'", "train.epochs"),
     "a negative number": ("name = 'j'\n[train]\nlearning_rate = -1", "train.learning_rate"),
     "not a number": ("name = 'j'\n[train]\nlearning_rate = nan", "train.learning_rate"),
-    "infinite": ("name = 'j'\n[compare]\nmargin = inf", "compare.margin"),
+    "infinite": ("name = 'j'\n[compare]\nthreshold = inf", "compare.threshold"),
+    "the margin of the first rule": ("name = 'j'\n[compare]\nmargin = 0.05", "compare: margin is gone: a verdict no"),
     "a size the network cannot take": ("name = 'j'\n[data]\nimage_size = 100", "data.image_size"),
     "a seed twice": ("name = 'j'\n[train]\ntrue_seeds = [1]\nrandom_seeds = [1]", "share or repeat a seed"),
     "a method twice": ("name = 'j'\n[attribution]\nmethods = ['grad_cam', 'grad_cam']", "attribution.methods"),
@@ -258,25 +263,94 @@ CHECKPOINTS = {
 }
 
 
-@pytest.mark.parametrize("case", CHECKPOINTS)
-def test_a_wrong_checkpoint_is_one_line_before_anything_starts(case, films, monkeypatch, capsys, tmp_path):
-    make, expected = CHECKPOINTS[case]
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.pth").write_bytes(make())
+def brought(films, **sections):
     values = {
         **TINY,
         "data": {"root": str(films), "image_size": 64, "normalise": [0.4, 0.3]},
         "train": {"true_seeds": [], "random_seeds": []},
         "variant": [{"name": "mine", "kind": "true", "checkpoint": "mine.pth"}],
     }
-    (tmp_path / "job.toml").write_text(tomli_w.dumps(values))
-    code, message = call(monkeypatch, capsys, "run", "job.toml", "--run-dir", "run")
+    return tomli_w.dumps(values | sections)
+
+
+@pytest.mark.parametrize("words", [("--run-dir", "run"), ("--dry-run",)], ids=["run", "dry run"])
+@pytest.mark.parametrize("case", CHECKPOINTS)
+def test_a_wrong_checkpoint_is_one_line_before_anything_starts(case, words, films, monkeypatch, capsys, tmp_path):
+    make, expected = CHECKPOINTS[case]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.pth").write_bytes(make())
+    (tmp_path / "job.toml").write_text(brought(films))
+    code, message = call(monkeypatch, capsys, "run", "job.toml", *words)
     assert code == 2, message
     assert expected in message
     assert "mine.pth" in message
     assert "\n" not in message
     assert not (tmp_path / "owned").exists()
     assert not (tmp_path / "run" / "manifest").exists()
+
+
+PARTS = {
+    "dropout that never stops": ({"network": {"name": "probes:Noisy"}}, "draws random numbers in eval mode"),
+    "batch statistics": ({"network": {"name": "probes:of_the_batch"}}, "depends on the images beside it"),
+    "a map of one number": (
+        {
+            "network": {"name": "resnet18"},
+            "data": {"root": "phantom", "image_size": 32},
+            "compare": {"metrics": ["pearson"], "primary": {"metric": "pearson"}},
+        },
+        "grad_cam: maps are 1 x 1 at data.image_size = 32, nothing can be compared",
+    ),
+    "no rule for its layers": (
+        {"network": {"name": "efficientnet_b0"}, "attribution": {"methods": ["deep_lift"]}},
+        "deep_lift is not defined for this network",
+    ),
+    "no rule for its activations": (
+        {"network": {"name": "mobilenet_v2"}, "attribution": {"methods": ["guided_backprop"]}},
+        "this network has hardtanh",
+    ),
+}
+
+
+@pytest.mark.parametrize("words", [("--run-dir", "run"), ("--dry-run",)], ids=["run", "dry run"])
+@pytest.mark.parametrize("case", PARTS)
+def test_parts_that_do_not_fit_are_one_line_before_anything_starts(case, words, monkeypatch, capsys, tmp_path):
+    sections, expected = PARTS[case]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "job.toml").write_text(tomli_w.dumps(TINY | sections))
+    code, message = call(monkeypatch, capsys, "run", "job.toml", *words)
+    assert code == 2, message
+    assert expected in message
+    assert "\n" not in message
+
+
+def test_a_network_that_gives_probabilities_is_warned_of(films, ray_cluster, tmp_path):
+    torch.manual_seed(0)
+    variants = []
+    for name, network in (("certain", probes.Probability), ("logits", probes.Witness)):
+        path = tmp_path / f"{name}.pth"
+        path.write_bytes(torch_bytes(network(image_size=64, channels=1, outputs=1).state_dict()))
+        variants.append((f"probes:{network.__name__}", {"name": name, "kind": "true", "checkpoint": str(path)}))
+    warnings = {}
+    for network, variant in variants:
+        values = tomllib.loads(brought(films, network={"name": network}, variant=[variant]))
+        run = pipeline.execute(jobfile.parse(values, "test"), str(tmp_path / variant["name"]), until="train").run
+        warnings[variant["name"]] = [
+            event["message"]
+            for event in map(json.loads, (Path(run.path) / "events.jsonl").read_text().splitlines())
+            if event["event"] == "warning" and event["stage"] == "train"
+        ]
+    assert warnings["logits"] == []
+    assert len(warnings["certain"]) == 1
+    assert warnings["certain"][0].startswith("variant.certain: all 20 outputs lie in 0 to 1: if the network ends in a")
+
+
+def test_a_checkpoint_in_ones_home_is_found(films, monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.pth").write_bytes(torch_bytes(state()))
+    path = tmp_path / "job.toml"
+    path.write_text(brought(films, variant=[{"name": "mine", "kind": "true", "checkpoint": "~/mine.pth"}]))
+    code, message = call(monkeypatch, capsys, "run", path, "--dry-run")
+    assert (code, message) == (0, "")
 
 
 def test_a_constant_model_is_an_invalid_test_and_not_a_crash(films, ray_cluster, tmp_path):
@@ -297,3 +371,40 @@ def test_a_constant_model_is_an_invalid_test_and_not_a_crash(films, ray_cluster,
     assert of_models["degenerate"].all()
     found = outcome.run.verdict["methods"]
     assert {method["verdict"] for method in found.values()} == {"invalid"}
+
+
+def test_a_film_that_no_network_answers_is_named_and_left_out(root, ray_cluster, tmp_path, capsys):
+    """Flat films, one to train on and one to test on: networks that standardise each film give NaN."""
+    odd = ["test/NORMAL/black.png", "train/NORMAL/white.png"]
+    for image_id, value in zip(odd, (0, 255), strict=True):
+        Image.new("L", (64, 64), value).save(root / image_id)
+    variants = []
+    for seed, (name, kind) in enumerate((("a", "true"), ("b", "true"), ("n", "random"))):
+        torch.manual_seed(seed)
+        network = probes.standardising(image_size=64, channels=1, outputs=1)
+        (tmp_path / f"{name}.pth").write_bytes(torch_bytes(network.state_dict()))
+        variants.append({"name": name, "kind": kind, "checkpoint": str(tmp_path / f"{name}.pth")})
+    values = {
+        "data": {"root": str(root), "image_size": 64, "normalise": [0.4, 0.3], "max_bad": 0.2},
+        "network": {"name": "probes:standardising"},
+        "train": {"true_seeds": [], "random_seeds": []},
+        "attribution": {"rows_per_file": 1, "integrated_gradients": {"steps": 4}, "grad_cam": {"layer": "1"}},
+        "variant": variants,
+    }
+    outcome = pipeline.execute(tiny_job(**values), str(tmp_path / "run"))
+    assert outcome.complete
+    run = outcome.run
+    rejected = run.quarantine()
+    assert rejected[["image_id", "stage"]].to_numpy().tolist() == [[odd[0], "attribute"]]
+    assert rejected["reason"].item() == "the network n gives nan for it"
+    assert run.record["counts"] == {"images": 22, "quarantined": 1, "attributed": 8}
+    for variant in "abn":
+        predicted = run.store.read_table(f"models/{variant}/predictions.parquet")["image_id"].to_pylist()
+        assert sorted([*predicted, *odd]) == run.manifest()["image_id"].tolist()
+        assert run.verdict["variants"][variant]["test"]["images"] == 8
+    said = capsys.readouterr().err
+    assert "1 of 9 images are left out: test/NORMAL/black.png: the network n gives nan for it" in said
+    assert (
+        "2 images are left out of predictions and maps: test/NORMAL/black.png: the network n gives nan for it" in said
+    )
+    assert "nearly constant: 2 of 22 images" in said

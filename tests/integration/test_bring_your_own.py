@@ -280,8 +280,8 @@ def test_a_run_is_tracked_once_in_a_local_store(tiny_run, tmp_path, monkeypatch,
     verdict = tiny_run.verdict
     assert found.data.metrics["true_1.test.auroc"] == verdict["variants"]["true_1"]["test"]["auroc"]
     assert found.data.tags["verdict.grad_cam"] == verdict["methods"]["grad_cam"]["verdict"]
-    wanted = verdict["methods"]["grad_cam"]["numbers"]["difference"]["mean"]
-    assert found.data.metrics["grad_cam.difference.mean"] == wanted
+    wanted = verdict["methods"]["grad_cam"]["numbers"]["difference"]["value"]
+    assert found.data.metrics["grad_cam.difference.value"] == wanted
     assert [item.path for item in client.list_artifacts(run_id)] == ["report", "verdict.json"]
     page = Path(client.download_artifacts(run_id, "report/index.html", str(tmp_path)))
     assert page.read_bytes() == (Path(tiny_run.path) / "report" / "index.html").read_bytes()

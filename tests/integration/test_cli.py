@@ -175,6 +175,11 @@ def test_dry_run_changes_nothing_and_tells_the_numbers(tmp_path, job_file):
     result = call("run", str(job_file), "--dry-run", "--json", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     plan = json.loads(result.stdout)
+    assert (plan["classes"], plan["positive"]) == (["NORMAL", "PNEUMONIA"], "PNEUMONIA")
+    assert (
+        "classes        0 NORMAL, 1 PNEUMONIA; the logit is of PNEUMONIA"
+        in call("run", str(job_file), "--dry-run", cwd=tmp_path).stdout
+    )
     assert plan["stages"]["attribute"] == {
         "images": 8,
         "maps": 8 * 2 * 2,

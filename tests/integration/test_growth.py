@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pneumo_batch import config, jobfile, pipeline
+from pneumo_batch import config, jobfile, pipeline, verification
 from pneumo_batch.core import phantom, tables
 from pneumo_batch.run import Run
 
@@ -95,6 +95,55 @@ def test_three_nights_are_one_run_over_all_of_the_data(nights, at_once):
     for name, variant in once["variants"].items():
         for measure, value in variant["test"].items():
             np.testing.assert_allclose(verdict["variants"][name]["test"][measure], value, atol=1e-6, err_msg=measure)
+
+
+@pytest.fixture(scope="module")
+def first_night(ray_cluster, films, tmp_path_factory):
+    """A run of the first test images, and the folder it has seen."""
+    folder = tmp_path_factory.mktemp("first")
+    shutil.copytree(films / "train", folder / "films" / "train")
+    arrive(arrivals(films)[: -NIGHTS[-1]], films, folder / "films")
+    assert pipeline.execute(growing_job(folder / "films"), str(folder / "run")).complete
+    return folder
+
+
+def arrive(names, films, root):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(films / name, root / name)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "maps/*.parquet",
+        "scores/*.parquet",
+        "models/true_0/model.safetensors",
+        "models/true_0/predictions.parquet",
+        "manifest/*.parquet",
+    ],
+)
+def test_a_bit_that_flipped_between_two_nights_is_in_no_later_result(
+    kind, first_night, films, at_once, tmp_path, capfd
+):
+    folder = shutil.copytree(first_night, tmp_path / "second")
+    damaged = sorted((folder / "run").glob(kind))[0]
+    data = bytearray(damaged.read_bytes())
+    data[-1 if damaged.suffix == ".safetensors" else 20] ^= 1
+    damaged.write_bytes(data)
+    arrive(arrivals(films), films, folder / "films")
+    if kind.startswith("manifest"):  # what joined the data cannot be told without it
+        found = verification.verify(Run(folder / "run")).findings
+        verification.reopen(Run(folder / "run"), found, grows=True)
+    run = pipeline.execute(growing_job(folder / "films"), str(folder / "run")).run
+    assert f"{damaged.relative_to(folder / 'run')}: damaged; it is computed again" in capfd.readouterr().err
+    assert run.record["status"] == "complete"
+    for variant in at_once.variants():
+        (ids, maps_NHW), (expected_ids, expected_NHW) = (r.maps("grad_cam", variant) for r in (run, at_once))
+        assert ids == expected_ids
+        np.testing.assert_array_equal(maps_NHW, expected_NHW)
+    assert run.verdict["methods"] == at_once.verdict["methods"]
+    assert verification.verify(run).findings == []
 
 
 def test_images_crossed_with_a_newcomer_are_scored_anew(nights):

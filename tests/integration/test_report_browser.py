@@ -72,15 +72,37 @@ def test_axe_finds_no_barrier(visit, width):
     assert {"color-contrast", "image-alt", "heading-order"} <= {one["id"] for one in found["passes"]}
 
 
+def test_the_answer_fits_the_first_screen(visit):
+    page = visit(1400)
+    answers = page.locator(".lead, [alt^='What two true models agree on'], [data-table='arms'], .finding")
+    assert answers.count() == 5
+    assert all(box["y"] + box["height"] <= 900 for box in (one.bounding_box() for one in answers.all()))
+    assert page.evaluate("[...document.querySelectorAll('details')].some((fold) => fold.open)") is False
+
+
+def test_a_phone_gets_the_first_figure_in_its_own_width(visit):
+    drawn = "document.querySelector('picture img').currentSrc.length"
+    scale = "((one) => one.getBoundingClientRect().width / one.naturalWidth)(document.querySelector('picture img'))"
+    assert visit(NARROW).evaluate(drawn) != visit(WIDE).evaluate(drawn)
+    assert visit(NARROW).evaluate(scale) > 0.9  # not shrunk: its words can be read
+
+
+def test_paper_gets_what_is_folded(visit):
+    page = visit()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("[...document.querySelectorAll('details')].every((fold) => fold.open)") is True
+
+
 def test_tables_are_narrowed_down_and_opened_again(visit):
     page = visit()
+    page.get_by_text("All similarities, and the test of every method").click()
     table = page.locator('[data-table="summary"]')
     shown = table.locator("tbody tr:visible")
     total = table.locator("tbody tr").count()
-    assert shown.count() == 2 * 7  # methods x kinds, over all images, of the primary measure
-    assert table.locator(".count").inner_text() == f"14 of {total} rows"
+    assert shown.count() == 2 * 8  # methods x kinds, over all images, of the primary measure
+    assert table.locator(".count").inner_text() == f"16 of {total} rows"
     table.get_by_label("method").select_option("grad_cam")
-    assert shown.count() == 7
+    assert shown.count() == 8
     for name in ("class name", "method", "view", "scale", "metric"):
         table.get_by_label(name).select_option("all rows")
     assert shown.count() == total

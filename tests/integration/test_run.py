@@ -137,26 +137,29 @@ def test_every_image_has_every_score_once(tiny_run):
 
 
 def test_cross_pairs_compare_with_another_patient(tiny_run):
-    """The partner follows from the ids alone, so the score of a cross pair can be computed from the maps."""
-    from pneumo_batch.core import pairs
+    """Partners follow from the ids alone, so the score of a cross pair can be computed from the maps, both ways."""
+    from pneumo_batch.core import pairs, similarity
 
     ids, a_NHW = tiny_run.maps("integrated_gradients", "true_0")
     b_NHW = tiny_run.maps("integrated_gradients", "true_1")[1]
     patients = tiny_run.manifest().set_index("image_id").loc[ids, "patient_id"].tolist()
-    partner_N = pairs.partners(ids, patients, seed=0)
-    assert all(patients[i] != patients[j] for i, j in enumerate(partner_N))
+    partners_NC = pairs.partners(ids, patients, 0, 16)
     scores = tiny_run.scores()
-    chosen = scores[
+    scores = scores[
         (scores["method"] == "integrated_gradients")
         & (scores["view"] == "signed")
-        & (scores["scale"] == "pixel")
         & (scores["metric"] == "spearman")
         & (scores["kind"] == "true_true_cross")
         & (scores["variant_a"] == "true_0")
-    ].set_index("image_id")["score"]
-    for i, j in enumerate(partner_N):
-        expected = scipy.stats.spearmanr(a_NHW[i].ravel(), b_NHW[j].ravel()).statistic
-        assert chosen[ids[i]] == pytest.approx(expected, abs=1e-6)
+    ].set_index("image_id")
+    for scale, count in (("pixel", 1), ("region", 16)):
+        a, b = (part if scale == "pixel" else similarity.pool(part, 8) for part in (a_NHW, b_NHW))
+        for i, others in enumerate(partners_NC):
+            chosen = [j for j in others[:count] if j >= 0]
+            assert all(patients[i] != patients[j] for j in chosen)
+            ways = [(a[i], b[j]) for j in chosen] + [(b[i], a[j]) for j in chosen]
+            expected = np.mean([scipy.stats.spearmanr(x.ravel(), y.ravel()).statistic for x, y in ways])
+            assert scores[scores["scale"] == scale].loc[ids[i], "score"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_summary_is_the_mean_of_the_scores(tiny_run):

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.fs
 import pytest
 
-from pneumo_batch import jobfile, lease, pipeline
+from pneumo_batch import jobfile, lease, pipeline, verification
 from pneumo_batch.config import JobError
 from pneumo_batch.core import phantom
+from pneumo_batch.integrity import parquet_bytes
 from pneumo_batch.run import Run
 from pneumo_batch.stages import cluster
 from pneumo_batch.storage import Store
@@ -99,6 +100,7 @@ def test_a_run_on_an_object_store_is_the_local_one(ray_cluster, bucket, tmp_path
     assert far.run.verdict["methods"] == near.run.verdict["methods"]
     assert far.run.inputs(ids[:1]).shape == (1, 1, 64, 64)
     assert not far.run.is_held()
+    assert verification.verify(far.run).findings == []
     assert not pipeline.execute(small_job(bucket("films")), bucket("runs/far")).worked
     # A commit that was cut short: half of the table's files have moved, and readers are not shown them.
     run = far.run
@@ -113,6 +115,10 @@ def test_a_run_on_an_object_store_is_the_local_one(ray_cluster, bucket, tmp_path
     assert again.complete
     assert run.store.files("maps", ".parquet") == moved  # none computed again
     np.testing.assert_array_equal(run.maps("grad_cam", "true_0")[1], near.run.maps("grad_cam", "true_0")[1])
+    damaged = bytearray(run.store.read_bytes(moved[0]))
+    damaged[100] ^= 1
+    run.store.write_bytes(moved[0], bytes(damaged))
+    assert [finding.name for finding in verification.verify(run).findings] == [moved[0]]
 
 
 KILLED = """
@@ -177,6 +183,7 @@ def test_a_table_that_is_being_extended_is_not_there_until_it_is_whole(bucket):
     for name, value in (("t/old", 1), ("staging/t/a", 2), ("staging/t/b", 3), ("staging/t/c", 4)):
         store.write_table(f"{name}.parquet", pa.table({"x": [value]}))
     store.write_bytes("t/_whole", b"")
+    replaced = parquet_bytes(pa.table({"x": [0]}))
     assert store.has("t")
     moved = []
 
@@ -192,10 +199,10 @@ def test_a_table_that_is_being_extended_is_not_there_until_it_is_whole(bucket):
 
     real, store.fs = store.fs, Dying()
     with pytest.raises(OSError, match="went away"):
-        store.extend("t", "staging/t", "p0002-", {"t/old.parquet": pa.table({"x": [0]})})
+        store.extend("t", "staging/t", "p0002-", {"t/old.parquet": replaced})
     store.fs = real
     assert not store.has("t")
-    store.extend("t", "staging/t", "p0002-", {"t/old.parquet": pa.table({"x": [0]})})
+    store.extend("t", "staging/t", "p0002-", {"t/old.parquet": replaced})
     assert store.has("t")
     assert store.files("t") == ["t/old.parquet", *(f"t/p0002-{name}.parquet" for name in "abc")]
     assert sorted(store.read_table("t")["x"].to_pylist()) == [0, 2, 3, 4]

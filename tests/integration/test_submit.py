@@ -1,5 +1,6 @@
 """Jobs on a real cluster head, its dashboard included, that the tests start and end."""
 
+import http.server
 import json
 import os
 import re
@@ -9,12 +10,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
+import ray
 
 from pneumo_batch import config, submit
 from pneumo_batch.config import JobError
@@ -41,12 +44,15 @@ def head():
     arguments = [f"--{name}={free_port()}" for name in ports]
     arguments += [f"--dashboard-port={port}", f"--temp-dir={place}", "--num-cpus=4"]
     arguments += ["--object-store-memory=150000000", "--disable-usage-stats", "--include-dashboard=true"]
-    ray = [shutil.which("ray") or "ray", "start", "--head", "--block", *arguments]
+    start = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", *arguments]
     secret = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
-    environment = {**os.environ, **secret, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    # as `/opt/venv/bin/ray start`: the Python that Ray runs in is not the one on PATH
+    ours = str(Path(sys.executable).parent)
+    path = os.pathsep.join(folder for folder in os.environ["PATH"].split(os.pathsep) if folder != ours)
+    environment = {**os.environ, **secret, "PATH": path}
     environment.pop("RAY_ADDRESS", None)
     with (Path(place) / "head.log").open("w") as log:
-        process = subprocess.Popen(ray, env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen(start, env=environment, stdout=log, stderr=log)
     try:
         wait_for(lambda: answers(port), process)
         yield f"http://127.0.0.1:{port}", environment
@@ -188,6 +194,110 @@ def test_what_is_wrong_here_is_said_here(tmp_path):
         result = call("submit", *arguments)
         assert result.returncode == 2
         assert message in one_line(result)
+
+
+class Starting(http.server.BaseHTTPRequestHandler):
+    """What a head answers whose agents are still starting: it takes a job at the time `ready_after`."""
+
+    ready_after = 2
+    asked = 0
+
+    def do_GET(self):
+        if self.path.startswith("/api/packages"):
+            self.answer(200, "")
+        else:
+            version = {"version": "4", "ray_version": ray.__version__, "ray_commit": "", "session_name": ""}
+            self.answer(200, json.dumps([] if self.path.startswith("/api/jobs") else version))
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        type(self).asked += 1
+        if self.asked <= self.ready_after:
+            self.answer(500, "No available agent to submit job, please try again later.")
+        else:
+            name = body["submission_id"]
+            self.answer(200, json.dumps({"job_id": name, "submission_id": name}))
+
+    def answer(self, status, text):
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def starting(monkeypatch):
+    """The class that answers, and a client of it."""
+    monkeypatch.setattr(submit, "_AGAIN_SECONDS", 0.05)
+    handler = type("Handler", (Starting,), {})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        yield handler, submit.connect(address), address
+        server.shutdown()
+
+
+def test_a_head_whose_agents_are_still_starting_is_asked_again(starting, tmp_path):
+    handler, client, address = starting
+    found = submit.submit(client, address, config.Job(name="x"), str(tmp_path / "run"))
+    assert (handler.asked, found.attached) == (3, False)
+    assert found.id == f"x-{submit.identity(config.Job(name='x'))[:12]}"
+
+
+def test_a_head_without_agents_is_one_line_in_the_end(starting, tmp_path, monkeypatch):
+    handler, client, address = starting
+    handler.ready_after = 10**9
+    monkeypatch.setattr(submit, "_READY_SECONDS", 0.3)
+    with pytest.raises(JobError) as error:
+        submit.submit(client, address, config.Job(name="x"), str(tmp_path / "run"))
+    assert str(error.value).startswith(f"--address {address}: Request failed with status code 500: No available agent")
+
+
+def python(place, body):
+    """A program that passes for an interpreter."""
+    place.mkdir()
+    path = place / "python"
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def packed(tmp_path):
+    place = tmp_path / "package"
+    place.mkdir()
+    submit.pack(place, config.Job(name="x"))
+    return place
+
+
+def test_a_job_runs_in_the_python_that_its_raylet_names(packed, tmp_path):
+    rays = python(tmp_path / "ray", f'[ "$1" = -c ] && exec {sys.executable} "$@"; echo "$0 $*"')
+    on_path = python(tmp_path / "path", "exit 9")
+    supervisor = (
+        "import subprocess, sys; sys.exit(subprocess.call(['/bin/sh', '-c', 'exec sh pneumo_batch/entry.sh run x']))"
+    )
+    raylet = f"import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', {supervisor!r}]))"
+    named = f"--python_worker_command={rays} /x/setup_worker.py --node"
+    environment = {**os.environ, "PATH": f"{on_path.parent}:{os.environ['PATH']}"}
+    line = [sys.executable, "-c", raylet, named]
+    found = subprocess.run(line, cwd=packed, env=environment, capture_output=True, text=True, check=False)
+    assert (found.stdout, found.stderr, found.returncode) == (f"{rays} -m pneumo_batch.cli run x\n", "", 0)
+
+
+def test_a_python_without_ray_is_one_line(packed, tmp_path):
+    bare = python(tmp_path / "path", f'exec {sys.executable} -S "$@"')  # which sees no installed package
+    environment = {"PATH": f"{bare.parent}:{os.environ['PATH']}"}
+    found = subprocess.run(
+        ["sh", "pneumo_batch/entry.sh", "run"], cwd=packed, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (found.stdout, found.returncode) == ("", 2)
+    assert re.fullmatch(
+        r"pneumo-batch: \S+ on the head of the cluster has no ray: put the folder of the Python in which Ray and the"
+        r" dependencies of pneumo-batch are installed on PATH where ray start is called\n",
+        found.stderr,
+    )
 
 
 def test_what_travels_is_the_package_its_version_and_the_job_with_absolute_paths(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ def rows(*specification):
     table = []
     for image_id, name, *fields in specification:
         row = {"image_id": image_id, "split": image_id.split("/")[0], "class_name": name, "label": int(name == "B")}
-        row |= {"patient_id": image_id, "subtype": None, "width": 20, "height": 10, "mode": "L", "bytes": 5}
+        row |= {"patient_id": f"of {image_id}", "subtype": None, "width": 20, "height": 10, "mode": "L", "bytes": 5}
         table.append(row | {"sha256": image_id} | (fields[0] if fields else {}))
     return pa.Table.from_pylist(table, schema=tables.MANIFEST)
 
@@ -39,7 +39,9 @@ def test_a_clean_data_set():
         "duplicates": {"groups": 0, "images": 0},
         "patients": {"test": 2, "train": 2},
         "patient_overlap": 0,
+        "patient_rules": {},
         "quarantined": {},
+        "passed_over": {},
     }
 
 
@@ -120,7 +122,20 @@ def test_quarantined_images_are_counted_by_reason():
     bad = [{"image_id": f"train/{k}", "stage": "index", "reason": "empty file"} for k in (2, 1)]
     result = audit(rows(*CLEAN), pa.Table.from_pylist(bad, schema=tables.QUARANTINE))
     assert result.quarantined == {"empty file": 2}
-    assert result.warnings == ["2 of 6 images rejected, such as train/1: empty file"]
+    assert result.warnings == ["2 of 6 images rejected: train/1: empty file; train/2: empty file"]
+
+
+def test_the_first_five_rejected_images_are_named():
+    bad = [{"image_id": f"train/{k}", "stage": "index", "reason": "empty file"} for k in range(7)]
+    (warning,) = audit(rows(*CLEAN), pa.Table.from_pylist(bad, schema=tables.QUARANTINE)).warnings
+    assert warning.startswith("7 of 11 images rejected: train/0: empty file; train/1: empty file; ")
+    assert warning.endswith("train/4: empty file; and 2 more")
+
+
+def test_files_passed_over_are_counted_by_kind():
+    result = audit(rows(*CLEAN), NOTHING, passed_over={"without an ending": 1, ".csv": 3})
+    assert result.passed_over == {".csv": 3, "without an ending": 1}
+    assert result.warnings == ["4 files were passed over: 3 .csv, 1 without an ending"]
 
 
 def test_a_split_that_lost_a_class_is_an_error():

@@ -53,6 +53,76 @@ def test_files_are_read_whatever_their_name(suffix, tmp_path):
     assert_same(networks.load_state(model, path).state_dict(), wanted)
 
 
+def test_counters_of_batch_norm_that_older_files_lack_are_not_missed():
+    """As torch's own strict load does it."""
+    older = {key: value for key, value in network().state_dict().items() if not key.endswith("num_batches_tracked")}
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(3, 1))
+    model.load_state_dict(older, strict=True)
+    found = networks.load_state(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(3, 1)), saved(older))
+    assert_same(found.state_dict(), model.state_dict())
+    assert_same(found.state_dict(), network().state_dict())
+
+
+def under(prefix, state):
+    return {prefix + key: value for key, value in state.items()}
+
+
+def other():
+    return {key: value + 1 for key, value in network().state_dict().items()}
+
+
+RAW = network().state_dict()
+TWICE = {
+    "lightning": (
+        {"state_dict": under("model.", RAW) | under("ema_model.", other())},
+        "ema_model.', 'state_dict.model.",
+    ),
+    "student": (under("student.", RAW) | under("teacher.", other()), "'student.', 'teacher.'"),
+    "beside": (RAW | under("ema.", other()), "'', 'ema.'"),
+    "wrapped": ({"model": RAW, "model_ema": other(), "epoch": 3}, "'model.', 'model_ema.'"),
+    "unlike": ({"state_dict": under("net.", RAW), "ema": other()}, "'ema.', 'state_dict.net.'"),
+    "deep": (
+        {"state_dict": RAW, "callbacks": {"EMA": {"weights": other()}}},
+        "'callbacks.EMA.weights.', 'state_dict.'",
+    ),
+    "no buffers": (
+        under("net.", RAW) | {f"ema.{key}": value + 1 for key, value in network().named_parameters()},
+        "'ema.', 'net.'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TWICE)
+def test_two_sets_of_weights_in_one_file_are_named_and_refused(case):
+    content, names = TWICE[case]
+    content = {key: value.detach() if isinstance(value, torch.Tensor) else value for key, value in content.items()}
+    with pytest.raises(ValueError, match=r"2 sets of weights fit .*: save the one you mean") as error:
+        networks.load_state(network(), saved(content))
+    assert names in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_one_set_of_weights_that_is_there_twice_is_one():
+    wanted = other()
+    model = networks.load_state(network(), saved({"state_dict": under("model.", wanted), "model": wanted}))
+    assert_same(model.state_dict(), wanted)
+
+
+def test_what_an_optimizer_keeps_is_no_second_set():
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters())
+    sum(parameter.sum() for parameter in model.parameters()).backward()
+    optimizer.step()
+    content = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "head": {"weight": torch.ones(3)}}
+    assert_same(networks.load_state(network(), saved(content)).state_dict(), model.state_dict())
+
+
+def test_a_place_in_ones_home_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.pth").write_bytes(saved(other()))
+    assert_same(networks.load_state(network(), "~/mine.pth").state_dict(), other())
+
+
 def changed(**entries):
     state = {**network().state_dict(), **{key.replace("__", "."): value for key, value in entries.items()}}
     return saved({key: value for key, value in state.items() if value is not None})

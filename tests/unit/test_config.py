@@ -66,7 +66,7 @@ CHANGED = [
     ("attribution.store_derived=true", False),
     ("cascade.seeds=[0]", True),
     ("cascade.images=8", False),  # while no seeds switch the stage on
-    ("compare.margin=0.1", True),
+    ("compare.threshold=0.4", True),
     ("cluster.actors=3", False),
     ("cluster.actors=[2, 8]", False),
     ("data.grows=true", True),
@@ -146,6 +146,11 @@ def test_unreadable_job_files_say_why(tmp_path):
     broken.write_text("name = \n")
     with pytest.raises(config.JobError, match="cannot read the job file: Invalid value"):
         jobfile.load(broken)
+
+
+def test_a_byte_order_mark_before_the_job_is_none_of_it(tmp_path):
+    (tmp_path / "job.toml").write_bytes(b'\xef\xbb\xbfname = "mine"\n[data]\nroot = "films"\n')
+    assert jobfile.load(tmp_path / "job.toml").name == "mine"
 
 
 def test_overrides_take_toml_values_and_bare_words(tmp_path):

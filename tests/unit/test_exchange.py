@@ -7,6 +7,7 @@ import pytest
 
 from pneumo_batch import exporting, fetching, tracking
 from pneumo_batch.core.manifest import DataError
+from pneumo_batch.ledger import RunError
 from pneumo_batch.report import overlays
 
 
@@ -50,10 +51,9 @@ VERDICT = {
         "users:map": {
             "verdict": "sensitive",
             "numbers": {
-                "difference": {"mean": 0.25, "ci_low": None},
+                "share": {"value": 0.25, "ci_low": None, "ci_high": float("nan"), "sd": {"true": 0.5}},
                 "images": 7,
                 "secret": 1.0,
-                "holm_p": float("nan"),
             },
         }
     },
@@ -63,10 +63,34 @@ VERDICT = {
 def test_what_mlflow_is_told_of_a_verdict():
     assert tracking.metrics(VERDICT) == {
         "true_0.test.auroc": 0.75,
-        "users_map.difference.mean": 0.25,
+        "users_map.share.value": 0.25,
+        "users_map.share.sd.true": 0.5,
         "users_map.images": 7.0,
     }
     assert tracking.verdicts(VERDICT) == {"verdict.users_map": "sensitive"}
+
+
+@pytest.mark.parametrize(
+    ("uri", "line"),
+    [
+        ("http://127.0.0.1:9", "no server answers at MLFLOW_TRACKING_URI (http://127.0.0.1:9): [Errno 111]"),
+        ("https://me:secret@127.0.0.1:9/mlflow", "(https://127.0.0.1:9): [Errno 111]"),
+        ("http://no-such-host.invalid", "(http://no-such-host.invalid): [Errno -"),
+        ("http://127.0.0.1:99999", "(http://127.0.0.1:99999): Port out of range"),
+    ],
+)
+def test_a_tracking_server_that_is_away_is_one_line(uri, line, monkeypatch):
+    """MLflow itself tries for minutes."""
+    pytest.importorskip("mlflow", reason="the extra pneumo-batch[mlflow] is not installed")
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(RunError) as caught:
+        tracking._client()
+    assert line in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.fixture

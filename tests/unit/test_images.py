@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pneumo_batch.core import images
 from pneumo_batch.core.images import ImageInfo, Preprocess, RejectedImage
@@ -292,3 +292,74 @@ def test_numbers_for_each_channel_survive_json():
     assert Preprocess.from_dict(json.loads(json.dumps(preprocess.as_dict()))) == preprocess
     older = {"size": 64, "channels": 1, "pad": "black", "mean": 0.3, "std": 0.2}  # as written before there was `resize`
     assert Preprocess.from_dict(older) == Preprocess(64, mean=0.3, std=0.2)
+
+
+# ------------------------------------------------------------------------------------------------- what a TIFF declares
+
+
+def tiff(values_HW, *, photometric=1, order="<", sample_format=None, bits=None):
+    """The bytes of an uncompressed TIFF with the tags it says, by TIFF 6.0; Pillow writes no WhiteIsZero of 16 bits."""
+    height, width = values_HW.shape
+    bits = bits or 8 * values_HW.itemsize
+    form = sample_format or {"u": 1, "i": 2, "f": 3}[values_HW.dtype.kind]
+    pixels = values_HW.astype(values_HW.dtype.newbyteorder(order)).tobytes()
+    tags = [(256, width), (257, height), (258, bits), (259, 1), (262, photometric), (273, 8), (277, 1)]
+    tags += [(278, height), (279, len(pixels)), (339, form)]
+    entries = b"".join(struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in tags)
+    head = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}I", 8 + len(pixels))
+    return head + pixels + struct.pack(f"{order}H", len(tags)) + entries + struct.pack(f"{order}I", 0)
+
+
+WIDE = {
+    "8": NOISE_HW,
+    "16": NOISE_HW.astype(np.uint16) * 257,
+    "signed 16": np.rint(NOISE_HW * (32767 / 255)).astype(np.int16),
+    "32": NOISE_HW.astype(np.uint32) * (2**32 // 255),
+    "signed 32": NOISE_HW.astype(np.int32) * ((2**31 - 1) // 255),
+    "float": (NOISE_HW / 255).astype(np.float32),
+}
+
+
+# What Pillow does not open, and we refuse.
+UNREAD = {(depth, order, 0) for depth in ("signed 16", "32", "signed 32") for order in "<>"}
+UNREAD |= {("16", ">", 0), ("32", ">", 1)}
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("depth", WIDE)
+def test_white_is_zero_is_the_negative_at_every_depth(depth, order):
+    """BlackIsZero gives the film, WhiteIsZero its negative: one film stored in either way."""
+    for photometric, expected_HW in ((1, NOISE_HW), (0, 255 - NOISE_HW)):
+        data = tiff(WIDE[depth], photometric=photometric, order=order)
+        if (depth, order, photometric) in UNREAD:
+            with pytest.raises(RejectedImage, match=r"^TIFF that is damaged, or of a kind that is not read: save it"):
+                images.inspect(data)
+        else:
+            np.testing.assert_array_equal(np.asarray(images._decode(data)[1]), expected_HW)
+
+
+def test_white_is_zero_by_hand():
+    """38 at the first pixel and 210 at the last, stored as 65535 - 257 v."""
+    values_HW = np.array([[38, 210]], np.uint16)
+    found_HW = np.asarray(images._decode(tiff(65535 - 257 * values_HW, photometric=0))[1])
+    np.testing.assert_array_equal(found_HW, values_HW)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_film_is_turned_whatever_else_its_exif_data_hold(orientation):
+    """A resolution of -1 / -1 by unsigned numbers cannot be written again, as turning by Pillow's own function does."""
+    values_HW = NOISE_HW[:3, :2]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    plain = encode(gray(values_HW), "PNG", exif=exif)
+    expected_HW = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(plain))))
+    odd = encode(gray(values_HW), "PNG", exif=odd_exif(orientation))
+    np.testing.assert_array_equal(np.asarray(images._decode(odd)[1]), expected_HW)
+    assert images.inspect(odd).height == expected_HW.shape[0]
+
+
+def odd_exif(orientation):
+    entries = struct.pack("<HHIHH", 0x0112, 3, 1, orientation, 0) + struct.pack("<HHII", 0x011A, 10, 1, 38)
+    return (
+        b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + entries + struct.pack("<I", 0) + struct.pack("<ii", -1, 0)
+    )

@@ -76,6 +76,7 @@ def test_discover_lists_sorted_rows(tmp_path):
         "subtype": "virus",
         "bytes": len(png(1)),
         "patient_given": False,
+        "patient_rule": "Kermany names",
     }
     assert listing["image_id"].to_pylist() == sorted(SMALL)
 
@@ -115,6 +116,96 @@ def test_clutter_is_passed_over(tmp_path):
     write(tmp_path, "train/NORMAL/._IM-0001-0001.jpeg", "train/NORMAL/.DS_Store", "__MACOSX/train/OTHER/a.jpeg")
     write(tmp_path, "train/NORMAL/Thumbs.db", "train/NORMAL/notes.txt", "masks/train/PNEUMONIA/a.png")
     assert discover(LOCAL, str(tmp_path), None)[0]["image_id"].to_pylist() == sorted(SMALL)
+
+
+def passed_over(tmp_path):
+    return dict(manifest.inventory(Roots.one(LOCAL, str(tmp_path)), None).passed_over)
+
+
+def test_what_is_passed_over_is_counted_by_kind(tmp_path):
+    write(tmp_path, *SMALL, "train/loose.png", "loose.png", "masks/train/PNEUMONIA/a.png", ".hidden/train/NORMAL/a.png")
+    write(tmp_path, "train/NORMAL/a.jfif", data=jpeg())
+    write(tmp_path, "train/NORMAL/Thumbs.db", "test/NORMAL/a.txt", "test/NORMAL/b.TXT", data=b"text")
+    write(tmp_path, "test/NORMAL/1.2.840.113", "test/NORMAL/IM0001", data=b"neither film nor picture")
+    write(tmp_path, "README.md", data=b"# beside the images, where nobody looks for any")
+    assert discover(LOCAL, str(tmp_path), None)[0]["image_id"].to_pylist() == sorted(SMALL)
+    assert passed_over(tmp_path) == {
+        ".jfif (an image by its content: rename it)": 1,
+        ".db": 1,
+        ".txt": 2,
+        "without an ending": 2,
+        "image outside of <split>/<class>/": 2,
+    }
+
+
+def jpeg():
+    stream = io.BytesIO()
+    Image.new("L", (4, 3)).save(stream, "JPEG")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("name", ["IM000001", "x.IMA", "1.2.840.113619.2.5", "x.dcm.bak", "x.jfif"])
+def test_dicom_is_known_by_its_content(name, tmp_path):
+    write(tmp_path, *SMALL)
+    write(tmp_path, f"test/NORMAL/{name}", data=b"\0" * 128 + b"DICM and whatever follows")
+    listed = discover(LOCAL, str(tmp_path), None)[0]["image_id"].to_pylist()
+    assert listed == sorted([*SMALL, f"test/NORMAL/{name}"])
+    assert passed_over(tmp_path) == {}
+
+
+def test_a_link_out_of_the_root_is_not_looked_into(tmp_path):
+    write(tmp_path / "outside", "film", data=b"\0" * 128 + b"DICM")
+    root = write(tmp_path / "root", *SMALL)
+    (tmp_path / "root/test/NORMAL/film").symlink_to(tmp_path / "outside/film")
+    assert discover(LOCAL, root, None)[0]["image_id"].to_pylist() == sorted(SMALL)
+    assert passed_over(tmp_path / "root") == {"without an ending": 1}
+
+
+@pytest.mark.parametrize("name", ["validation", "valid", "dev", "Validation", "VAL"])
+def test_the_validation_split_has_many_names(name, tmp_path):
+    root = write(tmp_path, *SMALL, f"{name}/NORMAL/a.png", f"{name}/PNEUMONIA/b.png")
+    listing, classes = discover(LOCAL, root, None)
+    assert classes == ["NORMAL", "PNEUMONIA"]
+    found = {row["image_id"]: row["split"] for row in listing.to_pylist()}
+    assert (found[f"{name}/NORMAL/a.png"], found[f"{name}/PNEUMONIA/b.png"]) == ("val", "val")
+    assert passed_over(tmp_path) == {}
+
+
+def test_splits_in_any_case(tmp_path):
+    listing, _ = discover(
+        LOCAL, write(tmp_path, "Train/A/1.png", "Train/B/1.png", "TEST/A/1.png", "TEST/B/1.png"), None
+    )
+    assert listing["split"].to_pylist() == ["test", "test", "train", "train"]
+
+
+def test_a_folder_above_the_splits_may_have_such_a_name(tmp_path):
+    """`dev` is the val split beside `train` only; here it holds the whole data set."""
+    root = write(tmp_path, *(f"dev/{path}" for path in SMALL))
+    listing, classes = discover(LOCAL, root, None)
+    assert classes == ["NORMAL", "PNEUMONIA"]
+    assert set(listing["split"].to_pylist()) == {"train", "test"}
+    alone, _ = discover(LOCAL, write(tmp_path / "only", "valid/A/1.png", "valid/B/1.png"), None)
+    assert alone["split"].to_pylist() == ["val", "val"]
+
+
+def test_a_name_that_is_not_utf8_is_quarantined_under_an_escaped_one(tmp_path):
+    root = write(tmp_path, *SMALL)
+    (tmp_path / os.fsdecode(b"test/NORMAL/r\xf6ntgen.jpeg")).write_bytes(png())
+    folder = tmp_path / os.fsdecode(b"test/NORMAL/stra\xdfe")
+    folder.mkdir()
+    (folder / "a.jpeg").write_bytes(png())
+    listing, _ = discover(LOCAL, root, None)
+    good, bad = inspect(listing, LOCAL, root)
+    assert good["image_id"].to_pylist() == sorted(SMALL)
+    assert bad["image_id"].to_pylist() == ["test/NORMAL/r\\xf6ntgen.jpeg", "test/NORMAL/stra\\xdfe"]
+    assert bad["reason"].unique().to_pylist() == ["name is not UTF-8: rename it"]
+
+
+def test_a_class_whose_name_is_not_utf8_is_one_clear_line(tmp_path):
+    root = write(tmp_path, *SMALL)
+    (tmp_path / os.fsdecode(b"train/stra\xdfe")).mkdir()
+    with pytest.raises(DataError, match=r"train/stra\\xdfe has a name that is not UTF-8: rename it$"):
+        discover(LOCAL, root, None)
 
 
 def test_extensions_in_any_case(tmp_path):

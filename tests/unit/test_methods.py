@@ -108,13 +108,6 @@ def test_the_seed_changes_the_noise():
     assert not torch.equal(first, second)
 
 
-def test_deep_lift_says_where_it_cannot_be_used():
-    torch.manual_seed(0)
-    resnet = networks.build("resnet18", image_size=32, channels=1, outputs=1)
-    with pytest.raises(ValueError, match="deep_lift needs a network whose activations are modules used once each"):
-        _ = Explainer(resnet, {"deep_lift": {}}, PREPROCESS).map_shapes
-
-
 def users(name, monkeypatch, function):
     module = types.ModuleType("users_methods")
     module.method = function

@@ -18,13 +18,14 @@ def test_plan_of_two_true_and_two_random_variants():
             ("true_1", "random_6"),
         ],
         "random_random": [("random_5", "random_6")],
-        "true_true_cross": [("true_0", "true_1"), ("true_1", "true_0")],
+        "true_true_cross": [("true_0", "true_1")],
         "true_random_cross": [
             ("true_0", "random_5"),
             ("true_0", "random_6"),
             ("true_1", "random_5"),
             ("true_1", "random_6"),
         ],
+        "random_random_cross": [("random_5", "random_6")],
         "edge": [("true_0", "edge"), ("true_1", "edge")],
         "random_map": [("true_0", "random_map"), ("true_1", "random_map")],
     }
@@ -39,8 +40,9 @@ def test_numbers_of_pairs_of_four_and_four():
         "true_true": 6,
         "true_random": 16,
         "random_random": 6,
-        "true_true_cross": 12,
+        "true_true_cross": 6,
         "true_random_cross": 16,
+        "random_random_cross": 6,
         "edge": 4,
         "random_map": 4,
     }
@@ -56,10 +58,10 @@ def test_a_single_true_variant_is_crossed_with_itself_and_says_so():
 
 def test_no_true_variant_leaves_only_random_pairs():
     found = pairs.plan([("random_0", False), ("random_1", False)])
-    assert {kind for kind, some in found.items() if some} == {"random_random"}
+    assert {kind for kind, some in found.items() if some} == {"random_random", "random_random_cross"}
 
 
-def by_definition(image_ids, patient_ids, seed):
+def by_definition(image_ids, patient_ids, seed, count):
     """Partners as the page words the rule, one image at a time."""
     patient = dict(zip(image_ids, patient_ids, strict=True))
     order = sorted(image_ids, key=lambda i: hashlib.sha256(f"{seed}:{i}".encode()).hexdigest())
@@ -68,32 +70,35 @@ def by_definition(image_ids, patient_ids, seed):
         start = order.index(image_id)
         following = order[start + 1 :] + order[:start]
         other = [i for i in following if patient[i] != patient[image_id]]
-        found.append(image_ids.index((other or following or [image_id])[0]))
+        chosen = [image_ids.index(i) for i in (other or following[:1] or [image_id])[:count]]
+        found.append(chosen + [-1] * (count - len(chosen)))
     return found
 
 
 @pytest.mark.parametrize("patients", [1, 2, 3, 40])
+@pytest.mark.parametrize("count", [1, 16, 50])
 @pytest.mark.parametrize("seed", [0, 7])
-def test_partners_are_those_of_the_definition(patients, seed):
+def test_partners_are_those_of_the_definition(patients, count, seed):
     image_ids = [f"test/NORMAL/ä{i}.jpeg" for i in range(40)]
-    patient_ids = [f"person{i % patients}" for i in range(40)]
-    assert pairs.partners(image_ids, patient_ids, seed).tolist() == by_definition(image_ids, patient_ids, seed)
+    patient_ids = [f"person{min(i, patients - 1)}" for i in range(40)]  # the last one has most of the images
+    found = pairs.partners(image_ids, patient_ids, seed, count)
+    assert found.tolist() == by_definition(image_ids, patient_ids, seed, count)
 
 
 def test_partners_do_not_depend_on_the_order_of_the_images():
     image_ids = [f"{i}.png" for i in range(50)]
     patient_ids = [str(i // 3) for i in range(50)]
     shuffled = np.random.default_rng(0).permutation(50)
-    partners = pairs.partners(image_ids, patient_ids, 3)
-    again = pairs.partners([image_ids[i] for i in shuffled], [patient_ids[i] for i in shuffled], 3)
-    assert {image_ids[i]: image_ids[p] for i, p in enumerate(partners)} == {
-        image_ids[shuffled[i]]: image_ids[shuffled[p]] for i, p in enumerate(again)
+    partners = pairs.partners(image_ids, patient_ids, 3, 4)
+    again = pairs.partners([image_ids[i] for i in shuffled], [patient_ids[i] for i in shuffled], 3, 4)
+    assert {image_ids[i]: [image_ids[p] for p in some] for i, some in enumerate(partners)} == {
+        image_ids[shuffled[i]]: [image_ids[shuffled[p]] for p in some] for i, some in enumerate(again)
     }
 
 
 def test_one_image_and_no_image():
-    assert pairs.partners(["a"], ["p"], 0).tolist() == [0]
-    assert pairs.partners([], [], 0).tolist() == []
+    assert pairs.partners(["a"], ["p"], 0, 2).tolist() == [[0, -1]]
+    assert pairs.partners([], [], 0, 2).tolist() == []
 
 
 def test_hash_order_is_that_of_the_hexadecimal_digests():
@@ -105,7 +110,7 @@ def test_hash_order_is_that_of_the_hexadecimal_digests():
 def test_most_partners_are_neighbours_in_hash_order():
     ids, patients = [str(i) for i in range(200)], [str(i) for i in range(200)]
     order = pairs.hash_order(ids, 0)
-    assert pairs.partners(ids, patients, 0)[order].tolist() == np.roll(order, -1).tolist()
+    assert pairs.partners(ids, patients, 0)[order, 0].tolist() == np.roll(order, -1).tolist()
 
 
 def test_image_rng_depends_on_image_and_seed_only():

@@ -6,13 +6,18 @@ import pytest
 
 from pneumo_batch.core import passes, tables
 from pneumo_batch.report import passes as section
-from pneumo_batch.report.parts import Picture, Section, Table, Text
+from pneumo_batch.report.parts import Picture, Table, Text
 from pneumo_batch.run import Run
 
 PRIMARY = {"view": "magnitude", "scale": "region", "metric": "spearman"}
+NUMBERS = {
+    "means": {"true_true": 0.8, "true_random": 0.3, "true_true_cross": None},  # and a kind that no pair has
+    "headroom": {"value": 0.4, "ci_low": 0.3, "ci_high": 0.5},
+    "share": {"value": 0.9, "ci_low": 0.7, "ci_high": 1.1},
+}
 VERDICT = {
     "primary": PRIMARY,
-    "methods": {"grad_cam": {"verdict": "sensitive"}},
+    "methods": {"grad_cam": {"verdict": "sensitive", "numbers": NUMBERS}},
     "variants": {
         "true_0": {"kind": "true", "test": {"accuracy": 0.9}},
         "true_1": {"kind": "true", "test": {"accuracy": 0.7}},
@@ -22,27 +27,20 @@ VERDICT = {
 }
 
 
-def summary():
-    def row(kind, mean, class_name="all", view="magnitude"):
-        cell = {"class_name": class_name, "method": "grad_cam", "view": view, "scale": "region", "metric": "spearman"}
-        return {**cell, "kind": kind, "images": 10, "pairs": 10, "degenerate": 0, "mean": mean}
-
-    rows = [row("true_true", 0.8), row("true_random", 0.3), row("true_true", 0.1, "NORMAL")]
-    return pa.Table.from_pylist([*rows, row("true_random", 0.2, view="signed")], schema=tables.SUMMARY)
-
-
 def test_a_pass_is_the_primary_cell_the_accuracy_of_true_models_and_the_share_of_empty_maps():
     about = {"pass": 3, "time": "2026-01-01T00:00:00+00:00", "images": 100, "attributed": 10}
-    (row,) = passes.rows(VERDICT, summary(), about).to_pylist()
+    (row,) = passes.rows(VERDICT, about).to_pylist()
     assert row.pop("accuracy") == pytest.approx(0.8)
     assert row.pop("degenerate") == pytest.approx(3 / 30)
-    numbers = {"mean_tt": 0.8, "mean_tn": 0.3, "mean_ttx": None}  # a kind that no pair has
+    numbers = {"mean_tt": 0.8, "mean_tn": 0.3, "mean_ttx": None, "mean_tnx": None}
+    numbers |= {"headroom": 0.4, "share": 0.9, "share_low": 0.7, "share_high": 1.1}
     assert row == {**about, "method": "grad_cam", **numbers, "verdict": "sensitive"}
 
 
 class Source:
     def __init__(self, run):
         self.run = run
+        self.verdict = {"threshold": 0.5}
 
 
 @pytest.fixture
@@ -57,6 +55,11 @@ def run(tmp_path):
             "mean_tt": [0.8, 0.75],
             "mean_tn": [0.3, 0.35],
             "mean_ttx": [None, None],
+            "mean_tnx": [0.1, 0.1],
+            "headroom": [None, None],
+            "share": [0.9, 0.75],
+            "share_low": [0.7, None],
+            "share_high": [1.1, None],
             "accuracy": [0.9, 0.85],
             "degenerate": [0.0, 0.1],
             "verdict": ["sensitive", "inconclusive"],
@@ -68,22 +71,23 @@ def run(tmp_path):
 
 
 def test_the_report_says_how_far_the_last_pass_is_from_the_first(run):
-    before = Section("verdict", "Verdict", [])
-    _, text, picture, table = section.add(before, Source(run)).blocks
+    _, text, picture, fold = section.blocks(Source(run))
+    (table,) = fold.blocks
     assert isinstance(text, Text)
     assert text.text == (
-        "Grad-CAM, pass 1 to 2, 10 to 20 images: TT 0.800 to 0.750, TN 0.300 to 0.350, accuracy 0.900 to 0.850 and "
-        "empty 0.000 to 0.100; sensitive at first, now inconclusive."
+        "Grad-CAM, pass 1 to 2, 10 to 20 images: L 0.900 (0.700 to 1.100) to 0.750, TT 0.800 to 0.750, TN 0.300 to"
+        " 0.350, TNx 0.100 to 0.100, accuracy 0.900 to 0.850 and empty 0.000 to 0.100; sensitive at first, now"
+        " inconclusive."
     )
     assert isinstance(picture, Picture)
-    assert b"<svg" in picture.data
+    assert b"label share L" in picture.data
+    assert picture.alt.endswith("Grad-CAM, pass 1: 0.900 (0.700 to 1.100); Grad-CAM, pass 2: 0.750.")
     assert isinstance(table, Table)
     assert [row[0] for row in table.rows] == [1, 2]
 
 
 def test_one_pass_is_no_drift(run, tmp_path):
-    before = Section("verdict", "Verdict", [])
     first = run.store.read_table("history.parquet").slice(0, 1)
     run.store.write_table("history.parquet", first)
-    assert section.add(before, Source(run)) is before
-    assert section.add(before, Source(Run(tmp_path / "other"))) is before
+    assert section.blocks(Source(run)) == []
+    assert section.blocks(Source(Run(tmp_path / "other"))) == []

@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 
 from pneumo_batch.core import tables
-from pneumo_batch.core.per_image import Cell, gather
+from pneumo_batch.core.per_image import Cell, ScoredPair, gather
 
 CELL = Cell("grad_cam", "signed", "pixel", "ssim")
 NAN = float("nan")
@@ -40,23 +40,41 @@ def test_means_per_image_in_the_order_of_the_images():
     np.testing.assert_array_equal(data.means(CELL, "true_true"), [1.0, 0.375, NAN])
     np.testing.assert_array_equal(data.means(CELL, "true_random"), [NAN, 0.125, NAN])
     np.testing.assert_array_equal(data.means(CELL, "random_random"), [NAN, NAN, NAN])
-    tally = data.kinds[CELL, "true_true"]
-    assert tally.rows_N.tolist() == [3, 3, 0]
-    assert tally.defined_N.tolist() == [1, 2, 0]
+    np.testing.assert_array_equal(data.table(CELL, "true_true"), [[1.0, NAN, NAN], [0.5, 0.25, NAN], [NAN, NAN, NAN]])
     assert data.labels_N.tolist() == [1, 0, 1]
     assert data.patients_N[0] == data.patients_N[2] != data.patients_N[1]
 
 
-def test_matrix_of_models_is_symmetric_and_leaves_out_pairs_across_images():
-    found = gather(table(ROWS), IMAGES).matrix(CELL, ["t0", "t1", "t2", "r0"])
+def test_a_model_taken_out_takes_its_pairs_with_it():
+    data = gather(table(ROWS), IMAGES)
+    found = data.means_without(CELL, "true_true", ["t2", "t0"])
+    np.testing.assert_array_equal(found.T, [[1.0, 0.5, NAN], [NAN, NAN, NAN]])
+    np.testing.assert_array_equal(data.means_without(CELL, "true_random", ["t1"])[:, 0], [NAN, 0.125, NAN])
+    assert data.means_without(CELL, "random_random", ["t1"]).shape == (3, 1)
+
+
+def test_matrix_of_models_is_symmetric_and_of_the_kinds_and_images_asked_for():
+    data, every = gather(table(ROWS), IMAGES), np.array([True, True, True])
+    within = ("true_true", "true_random")
+    found = data.matrix(CELL, within, ["t0", "t1", "t2", "r0"], every)
     expected = [[NAN, 0.75, 0.25, 0.125], [0.75, NAN, NAN, NAN], [0.25, NAN, NAN, NAN], [0.125, NAN, NAN, NAN]]
     np.testing.assert_array_equal(found, expected)
+    of_a = data.matrix(CELL, within, ["t0", "t1"], np.array([False, True, False]))
+    np.testing.assert_array_equal(of_a, [[NAN, 0.5], [0.5, NAN]])
+
+
+def test_both_orders_of_a_crossed_pair_count_alike():
+    rows = [("a", "true_true_cross", "t0", "t1", 0.75), ("a", "true_true_cross", "t1", "t0", 0.25)]
+    found = gather(table(rows), IMAGES).matrix(CELL, ("true_true_cross",), ["t0", "t1"], np.array([False, True, False]))
+    np.testing.assert_array_equal(found, [[NAN, 0.5], [0.5, NAN]])
 
 
 def test_a_degenerate_map_is_one_without_any_score_on_its_image():
-    data = gather(table(ROWS), IMAGES)
-    # on image b, t2 and r0 have no defined score; on a only single pairs lack one
-    assert data.degenerate == {(CELL, "t0"): 0, (CELL, "t1"): 0, (CELL, "t2"): 1, (CELL, "r0"): 1}
+    data = gather(table(ROWS[:-4]), IMAGES.slice(1, 1))
+    # only single pairs of image a lack a score
+    assert data.degenerate(CELL) == {"t0": 0, "t1": 0, "t2": 0, "r0": 0}
+    data = gather(table(ROWS[-4:]), IMAGES.slice(0, 1))
+    assert data.degenerate(CELL) == {"t0": 0, "t1": 0, "t2": 1, "r0": 1}
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])
@@ -76,8 +94,13 @@ def test_any_order_and_any_cut_gives_the_same(size):
         batches += part.combine_chunks().to_batches()
     cut = gather(batches, IMAGES)
     assert cut.cells == whole.cells == [CELL, other]
-    assert cut.degenerate == whole.degenerate
-    assert cut.models.keys() == whole.models.keys()
-    for key, tally in whole.kinds.items():
-        np.testing.assert_array_equal(cut.kinds[key].means, tally.means)
-        np.testing.assert_array_equal(cut.kinds[key].rows_N, tally.rows_N)
+    for cell in (CELL, other):
+        assert cut.scores[cell].keys() == whole.scores[cell].keys()
+        for pair, scores_N in whole.scores[cell].items():
+            np.testing.assert_array_equal(cut.scores[cell][pair], scores_N)
+
+
+def test_an_empty_file_adds_nothing():
+    batches = [table(ROWS).slice(0, 0).to_batches(), table(ROWS[:1]).to_batches()]
+    found = gather([batch for part in batches for batch in part], IMAGES)
+    assert list(found.scores[CELL]) == [ScoredPair("true_true", "t0", "t1")]

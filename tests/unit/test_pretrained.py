@@ -65,6 +65,26 @@ def test_weights_that_do_not_fit_are_named(change, message):
         pretrained.start_from(small(1), saved(state), "mine.pth")
 
 
+def test_older_files_without_counters_of_batch_norm_are_taken():
+    source = small(0).state_dict()
+    del source["bn1.num_batches_tracked"]
+    found = pretrained.start_from(small(1), saved(source), "old.pth").state_dict()
+    assert torch.equal(found["bn1.weight"], source["bn1.weight"])
+    assert torch.equal(found["conv1.weight"], source["conv1.weight"])
+
+
+def test_a_file_with_raw_and_averaged_weights_is_refused():
+    both = {"state_dict": small(0).state_dict(), "state_dict_ema": small(1).state_dict()}
+    with pytest.raises(ValueError, match=r"both.pth: 2 sets of weights .* 'state_dict.', 'state_dict_ema.': save the"):
+        pretrained.start_from(small(2), saved(both), "both.pth")
+
+
+def test_a_file_in_ones_home_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "start.pth").write_bytes(saved(small(0).state_dict()))
+    assert pretrained.place("cnn5", "~/start.pth") == tmp_path / "start.pth"
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

@@ -160,6 +160,12 @@ def damaged(data):
     return kept.getvalue()
 
 
+def test_a_program_in_ones_home_is_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.pt").write_bytes(scripted(network()))
+    torch.testing.assert_close(networks.build("~/mine.pt", **SHAPE)(images()), network()(images()))
+
+
 def test_a_missing_program_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"network.name = '.*gone\.pt': cannot read the file: No such file"):
         networks.build(str(tmp_path / "gone.pt"), **SHAPE)

@@ -65,8 +65,9 @@ def test_region_scale_equals_the_libraries_on_torch_cells(shape, metric):
     maps_VHW = maps_of_every_sort(shape)
     cells = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(maps_VHW.astype(np.float64)), GRID).numpy()
     features, pairs_P2 = Features(maps_VHW, "signed", GRID), all_pairs(6)
-    np.testing.assert_allclose(features.pooled, cells, rtol=1e-12, atol=1e-14)
-    expected = [reference(features.pooled[i], features.pooled[j], "signed", metric) for i, j in pairs_P2]
+    pooled = similarity.pool(maps_VHW, GRID)
+    np.testing.assert_allclose(pooled, cells, rtol=1e-12, atol=1e-14)
+    expected = [reference(pooled[i], pooled[j], "signed", metric) for i, j in pairs_P2]
     np.testing.assert_allclose(scores(features, features, pairs_P2, metric, "region"), expected, rtol=0, atol=1e-9)
 
 
@@ -127,8 +128,7 @@ def test_negative_zero_ties_with_zero():
 def test_equal_cells_stay_tied_after_pooling():
     rng = np.random.default_rng(0)
     cells = rng.choice(np.array([0.1, 0.7, 1 / 3], dtype=np.float32), size=(1, 8, 8))
-    features = Features(cells.repeat(7, axis=1).repeat(7, axis=2), "signed", 8)
-    assert len(np.unique(features.pooled)) == 3
+    assert len(np.unique(similarity.pool(cells.repeat(7, axis=1).repeat(7, axis=2), 8))) == 3
 
 
 @pytest.mark.parametrize("scale", similarity.SCALES)
@@ -151,6 +151,22 @@ def test_a_map_that_varies_only_within_its_cells_is_degenerate_at_region_scale()
     features = Features(checkerboard[None].astype(np.float32), "signed", 4)
     assert not features.degenerate("pixel").any()
     assert features.degenerate("region").all()
+
+
+@pytest.mark.parametrize("metric", similarity.REGION_METRICS)
+def test_a_floor_is_the_mean_over_other_images_both_ways(metric):
+    images_JVHW = np.stack([maps_of_every_sort(seed=seed)[:4] for seed in range(4)])
+    images_JVHW[0, 3] = images_JVHW[2, 1] = 7  # the image itself has no map of one model, and another none of a second
+    own, *others = (similarity.Regions.of(similarity.pool(maps_VHW, GRID)) for maps_VHW in images_JVHW)
+    found = similarity.floor(own, similarity.Regions.joined(others), metric)
+    pooled = [similarity.pool(maps_VHW, GRID) for maps_VHW in images_JVHW]
+    for a, b in all_pairs(4):
+        ways = [(pooled[0][a], other[b]) for other in pooled[1:]] + [(pooled[0][b], other[a]) for other in pooled[1:]]
+        there = [pair for pair in ways if all(np.ptp(cells) > 0 for cells in pair)]
+        expected = np.mean([reference(*pair, "signed", metric) for pair in there]) if there else np.nan
+        np.testing.assert_allclose(found[a, b], expected, rtol=0, atol=1e-9)
+    assert np.isnan(found[3, 3])
+    assert np.isfinite(found[3, 1])  # of maps of the other model here and of this one there
 
 
 @pytest.mark.parametrize(("metric", "smallest"), [("ssim", 11), ("hog", 48)])
@@ -231,9 +247,9 @@ def test_self_pair_error_is_zero_without_a_defined_map_and_shows_a_broken_metric
     constant = Features(np.ones((2, 64, 64), dtype=np.float32), "signed", GRID)
     assert similarity.self_pair_error(constant, "ssim", "pixel") == 0
     features = Features(maps_of_every_sort(), "signed", GRID)
-    monkeypatch.setattr(similarity, "_overlap", lambda a, b, pairs_P2, *_: np.full(len(pairs_P2), 0.75))
+    monkeypatch.setattr(similarity, "_overlaps", lambda a, k, b: np.full((len(a), len(b)), 0.75))
     assert similarity.self_pair_error(features, "top10", "pixel") == 0.25
-    monkeypatch.setattr(similarity, "_overlap", lambda a, b, pairs_P2, *_: np.full(len(pairs_P2), np.nan))
+    monkeypatch.setattr(similarity, "_overlaps", lambda a, k, b: np.full((len(a), len(b)), np.nan))
     assert similarity.self_pair_error(features, "top10", "pixel") == np.inf
     tiny = Features(maps_of_every_sort((8, 8)), "signed", GRID)
     assert similarity.self_pair_error(tiny, "ssim", "pixel") == 0

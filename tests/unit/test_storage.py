@@ -4,6 +4,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from pneumo_batch.integrity import parquet_bytes
 from pneumo_batch.storage import Store
 
 
@@ -60,7 +61,7 @@ def test_a_table_is_extended_and_files_of_it_replaced(tmp_path):
     assert values(store, "t") == [1, 2, 3]
     before = (tmp_path / "t" / "b.parquet").stat().st_ino
     store.write_table("staging/t/a.parquet", part(5))
-    store.extend("t", "staging/t", "p0002-", {"t/a.parquet": part(2)})
+    store.extend("t", "staging/t", "p0002-", {"t/a.parquet": parquet_bytes(part(2))})
     assert store.files("t") == ["t/a.parquet", "t/b.parquet", "t/p0002-a.parquet"]
     assert values(store, "t") == [2, 3, 5]
     assert (tmp_path / "t" / "b.parquet").stat().st_ino == before  # not a byte of it was written again

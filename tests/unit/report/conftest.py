@@ -13,9 +13,14 @@ def pair(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def few(tmp_path_factory):
+    return build(make_run(tmp_path_factory.mktemp("few"), kinds=(2, 2)))
+
+
+@pytest.fixture(scope="session")
 def many(tmp_path_factory):
     """Three classes, and the image folder gone."""
     root = tmp_path_factory.mktemp("many")
-    run = make_run(root, classes=("A", "B", "C"), methods=("integrated_gradients",))
+    run = make_run(root, kinds=(2, 2), classes=("A", "B", "C"), methods=("integrated_gradients",))
     (root / "images").rename(root / "moved")
     return build(run)

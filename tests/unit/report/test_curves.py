@@ -24,8 +24,16 @@ def test_the_curve_in_words_is_that_of_the_primary_cell(full):
     assert any("true_0 with its 3 layers" in line and "2 draws" in line for line in page.text)
     (line,) = [line for line in page.text if line.startswith("Grad-CAM, magnitude view, region scale: spearman to")]
     assert "0.75 (0.650 to 0.850) once the top layer alone (fc.3)" in line
-    assert "0.25 (0.150 to 0.350) with all of them; the output's entropy goes from 0.00 to 1.00 bits" in line
+    assert "0.25 (0.150 to 0.350) with all of them." in line
     assert "left out: 1 of 96" in line  # four depths of 24 pairs
+
+
+def test_the_entropy_of_the_output_is_said_and_drawn_once(full):
+    run, page, _, _ = full
+    (line,) = [line for line in page.text if "entropy goes from" in line]
+    assert line.endswith("The output's entropy goes from 0.00 to 1.00 bits.")
+    assert "1.00 with 3 layers new" in alt(page, "Entropy of the output by layers re-initialised: 0.00 with 0 layers")
+    assert b"entropy" not in run.store.read_bytes("report/figures/randomization_grad_cam.svg")
 
 
 def test_the_table_of_curves_is_that_of_the_run(full):

@@ -8,6 +8,9 @@ def test_number():
     assert parts.number(0.0) == "0.000"
     assert parts.number(7) == "7"
     assert parts.number(float("nan")) == parts.number(None) == "–"
-    assert parts.listed(["a", "b", "c"]) == "a, b and c"
-    assert parts.method_name("grad_cam") == "Grad-CAM"
-    assert parts.method_name("my.module:function") == "my.module:function"
+
+
+def test_shortened():
+    assert parts.shortened("module:function", 15) == "module:function"
+    assert parts.shortened("module:function", 8) == "modu…ion"
+    assert len(parts.shortened("module:function", 9)) == 9

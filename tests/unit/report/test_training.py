@@ -10,7 +10,7 @@ _FIRST = ("accuracy", "balanced_accuracy", "auroc")
 def test_metrics_are_those_of_the_models(full):
     run, page, _, _ = full
     rows = {(row[0], row[2]): row for row in page.tables["metrics"][1:]}
-    assert len(rows) == 4 * 3
+    assert len(rows) == 6 * 3
     for (name, split), row in rows.items():
         measured = run.model_record(name)["metrics"][split]
         assert row[3:7] == [str(measured["images"]), *(shown(measured[k]) for k in _FIRST)]
@@ -29,6 +29,13 @@ def test_accuracy_by_subtype_is_counted(full):
     }
     rows = {row[2]: row[4] for row in page.tables["subtypes"][1:] if row[0] == "true_0"}
     assert rows == {name: shown(value) for name, value in expected.items()}
+
+
+def test_no_variant_is_without_its_accuracy_in_training(full):
+    run, _, _, _ = full
+    drawn = run.store.read_bytes("report/figures/curves.svg").decode()
+    assert "not measured" not in drawn
+    assert "Diamonds: the weights that were kept" in run.store.read_bytes("report/index.html").decode()
 
 
 def test_operating_points():

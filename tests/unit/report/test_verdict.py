@@ -20,18 +20,81 @@ def test_summary_is_the_table(full):
 def test_verdict_is_that_of_the_run(full):
     run, page, _, _ = full
     found = run.verdict["methods"]["grad_cam"]
-    row = next(row for row in page.tables["verdict"] if row[0] == "Grad-CAM")
-    assert row[1] == found["verdict"] == "sensitive"
-    assert row[2] == shown(found["numbers"]["means"]["true_true"])
-    assert row[9] == shown(found["numbers"]["difference"]["mean"])
-    lead = "Maps of Integrated Gradients and Grad-CAM depend on what the network learnt from the labels: they pass"
-    assert any(line.startswith(lead) for line in page.text)
-    assert set(found["reasons"]) <= set(page.text)
+    header, *rows = page.tables["verdict"]
+    row = dict(zip(header, next(row for row in rows if row[0] == "Grad-CAM"), strict=True))
+    assert row["verdict"] == found["verdict"] == "sensitive"
+    for name, kind in (("TT", "true_true"), ("TNx", "true_random_cross"), ("NNx", "random_random_cross")):
+        assert row[name] == shown(found["numbers"]["means"][kind])
+    for name, quantity in (("L", "share"), ("h", "headroom"), ("k", "remainder"), ("everywhere", "everywhere")):
+        assert row[name] == shown(found["numbers"][quantity]["value"])
+    share = found["numbers"]["share"]
+    assert row["interval"] == f"{shown(share['ci_low'])} to {shown(share['ci_high'])}"
+    assert row["p over models"] == "0.050"
+
+
+def test_the_first_screen_answers(full):
+    run, page, text, _ = full
+    methods = run.verdict["methods"]
+    assert any(
+        line == "Maps of Grad-CAM follow the labels. Maps of Integrated Gradients show the film: most of what correct"
+        " models agree on is there without the labels."
+        for line in page.text
+    )
+    for one in methods.values():
+        assert " ".join(one["reasons"]) in page.text
+        assert one["on_every_film"] in page.text
+    before_folds = text[: text.index("<details")]
+    assert before_folds.count("<img") == 1
+    assert "What two true models agree on about a film (h)" in before_folds
+    assert 'data-table="arms"' in before_folds
+    assert before_folds.count('class="finding') == 2
+
+
+def test_both_arms_show_their_training(full):
+    run, page, _, _ = full
+    rows = {row[0]: row[1:] for row in page.tables["arms"][1:]}
+    for kind in ("true", "random"):
+        found = [one for one in run.verdict["variants"].values() if one["kind"] == kind]
+        accuracies = sorted(one["training_accuracy"] for one in found)
+        ends = list(dict.fromkeys((shown(accuracies[0]), shown(accuracies[-1]))))
+        assert rows[kind][:3] == ["3", " to ".join(ends), "2"]
+
+
+def test_each_method_has_one_fold(full):
+    _, page, text, _ = full
+    summaries = [line for line in page.text if line.endswith("every view, scale and metric")]
+    assert [line.partition(" in detail")[0] for line in summaries] == ["Integrated Gradients", "Grad-CAM"]
+    inside = text.split("<details>")[1].split("</details>")[0]
+    words = ("mean similarity", "TT against TN", "histograms", "similarity of every two models", "label share in")
+    assert [name for name in words if f"Integrated Gradients: {name}" not in inside] == []
+
+
+def test_the_forest_says_every_share(full):
+    run, page, _, _ = full
+    (words,) = [one["alt"] for one in page.of("img") if one["alt"].startswith("Grad-CAM: label share in every view")]
+    for cell, one in run.verdict["methods"]["grad_cam"]["cells"].items():
+        low, high = one["share"]["ci_low"], one["share"]["ci_high"]
+        expected = f"L {one['share']['value']:.2f} ({low:.2f} to {high:.2f}), {one['verdict']}".replace("-", "−")
+        assert f"{cell.replace('/', ' ')} {expected}" in words
 
 
 def test_one_true_and_one_random_variant(pair):
-    _, page, _, _ = pair
+    _, page, text, _ = pair
     row = page.tables["verdict"][1]
     assert row[1:3] == ["inconclusive", parts.MISSING]
-    assert any("no TT" in line for line in page.text)
-    assert "This run cannot tell" in " ".join(page.text)
+    assert any("there is no h, and nothing to divide" in line for line in page.text)
+    assert "For Integrated Gradients this run cannot tell." in page.text
+    before_folds = text[: text.index("<details")]
+    assert "mean similarity by kind of pair" in before_folds  # where there is nothing to split, what there is
+
+
+def test_two_and_two_models_hold_for_themselves(few):
+    run, page, text, _ = few
+    assert any(
+        line.startswith("For these four models, maps of Grad-CAM follow the labels and maps of") for line in page.text
+    )
+    assert "Intervals hold for these models only: others take 3 of each kind." in text
+    patients = run.verdict["methods"]["grad_cam"]["numbers"]["share"]["patients"]
+    words = f"{patients['ci_low']:.2f} to {patients['ci_high']:.2f}, these models only)"
+    assert any(words in one["alt"] for one in page.of("img") if one["alt"].startswith("What two true models agree"))
+    assert "for these models: sensitive" in page.text

@@ -1,0 +1,88 @@
+"""What a run found, in a few words: the same in the terminal, in lists of runs and in the report."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_METHODS = {"grad_cam": "Grad-CAM", "guided_grad_cam": "Guided Grad-CAM", "deep_lift": "DeepLIFT"}
+_COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_FOLLOW, _SHOW, _OPEN, _NOTHING, _UNFIT = "follow", "show", "open", "nothing", "unfit"
+_OUTCOMES = {"sensitive": _FOLLOW, "insensitive": _SHOW, "inconclusive": _OPEN}
+
+
+def method_name(method: str) -> str:
+    """A method as papers write it; a function of the user's keeps its name."""
+    return method if ":" in method else _METHODS.get(method, method.replace("_", " ").title())
+
+
+def listed(names: Sequence[str], last: str = "and") -> str:
+    """`a, b and c`."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}" if names else "none"
+
+
+def headline(methods: Mapping[str, Mapping[str, Any]], models: int | None = None) -> str:
+    """The answer of a run in a few sentences, methods of the same answer together.
+
+    `methods` are those of verdict.json, in the order in which they shall be named. `models` is how many models the run
+    has, which is named where the answer holds for them alone.
+    """
+    groups, of_these = _groups(methods)
+    sentences = []
+    if groups[_FOLLOW]:
+        sentences.append(f"Maps of {listed(groups[_FOLLOW])} follow the labels.")
+    if groups[_SHOW]:
+        most = _without_labels([methods[method]["threshold"] for method in methods])
+        sentences.append(
+            f"Maps of {listed(groups[_SHOW])} show the film: {most} of what correct models agree on is there without"
+            " the labels."
+        )
+    sentences += _for_these(of_these, models)
+    if groups[_OPEN]:
+        sentences.append(f"For {listed(groups[_OPEN])} this run cannot tell.")
+    if groups[_NOTHING]:
+        sentences.append(
+            f"Maps of {listed(groups[_NOTHING])} show nothing that true models agree on about a film: there is nothing"
+            " to test."
+        )
+    if groups[_UNFIT]:
+        sentences.append(
+            f"Of maps of {listed(groups[_UNFIT])} this run says nothing: its models do not meet the conditions of the"
+            " test."
+        )
+    return " ".join(sentences)
+
+
+def _groups(methods: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Names of the methods by answer; apart from them those that have one for the models of the run only."""
+    groups: dict[str, list[str]] = {answer: [] for answer in (_FOLLOW, _SHOW, _OPEN, _NOTHING, _UNFIT)}
+    of_these: dict[str, list[str]] = {_FOLLOW: [], _SHOW: []}
+    for method, found in methods.items():
+        outcome = found["for_these_models"] or found["verdict"]
+        answer = _OUTCOMES.get(outcome) or (_NOTHING if _nothing_reproducible(found) else _UNFIT)
+        chosen = of_these if found["for_these_models"] and answer in of_these else groups
+        chosen[answer].append(method_name(method))
+    return groups, of_these
+
+
+def _for_these(of_these: Mapping[str, Sequence[str]], models: int | None) -> list[str]:
+    said = []
+    if of_these[_FOLLOW]:
+        said.append(f"maps of {listed(of_these[_FOLLOW])} follow the labels")
+    if of_these[_SHOW]:
+        said.append(f"maps of {listed(of_these[_SHOW])} show the film")
+    if not said:
+        return []
+    count = "" if models is None else f"{_COUNTS[models] if models < len(_COUNTS) else models} "
+    return [f"For these {count}models, {listed(said)}; of other models this run cannot speak."]
+
+
+def _nothing_reproducible(found: Mapping[str, Any]) -> bool:
+    """Whether an `invalid` method is so by its own headroom; else the models are to blame."""
+    headroom = found["numbers"]["headroom"]
+    low = headroom["patients"]["ci_low"] if found["for_these_models"] else headroom["ci_low"]
+    return low is not None and low <= 0
+
+
+def _without_labels(thresholds: Sequence[float]) -> str:
+    """How much is there without the labels at least, when the label share lies below the threshold."""
+    least = 1 - max(thresholds)
+    return "most" if least >= 0.5 else f"more than {100 * least:.0f} %"

@@ -1,0 +1,46 @@
+import numpy as np
+
+from pneumo_batch.core import bootstrap
+
+NAN = float("nan")
+
+
+def by_repetition(values, patients, resamples, seed):
+    """Means by copying the images of the drawn patients, one resample at a time."""
+    rng = np.random.default_rng(seed)
+    count = patients.max() + 1
+    drawn = rng.integers(count, size=(resamples, count))
+    rows = [np.concatenate([np.flatnonzero(patients == p) for p in one]) for one in drawn]
+    return np.array([np.nanmean(values[r], axis=0) for r in rows])
+
+
+def test_bootstrap_means_are_those_of_copied_patients():
+    rng = np.random.default_rng(0)
+    patients = np.repeat(np.arange(12), rng.integers(1, 5, 12))
+    values = rng.normal(size=(len(patients), 3))
+    values[rng.random(values.shape) < 0.2] = NAN
+    order = rng.permutation(len(patients))
+    found = bootstrap.means(values[order], patients[order], 50, seed=8)
+    np.testing.assert_allclose(found, by_repetition(values, patients, 50, seed=8), atol=1e-12)
+
+
+def test_bootstrap_draws_the_same_in_chunks_of_any_size(monkeypatch):
+    whole = np.concatenate(list(bootstrap.draws(7, 20, seed=1)))
+    monkeypatch.setattr(bootstrap, "_CHUNK", 21)
+    chunks = list(bootstrap.draws(7, 20, seed=1))
+    assert [len(chunk) for chunk in chunks] == [3, 3, 3, 3, 3, 3, 2]
+    np.testing.assert_array_equal(np.concatenate(chunks), whole)
+    assert (whole.sum(axis=1) == 7).all()
+
+
+def test_bootstrap_of_nothing_is_nan():
+    values = np.array([[NAN, 1.0], [NAN, 1.0]])
+    found = bootstrap.means(values, np.array([0, 1]), 10, seed=0)
+    assert np.isnan(found[:, 0]).all()
+    np.testing.assert_array_equal(bootstrap.interval(found), [[NAN, 1], [NAN, 1]])
+    assert np.isnan(bootstrap.means(np.empty((0, 1)), np.empty(0, dtype=int), 10, seed=0)).all()
+
+
+def test_interval_is_the_percentile_one():
+    draws = np.arange(1001.0)[:, None]
+    np.testing.assert_allclose(bootstrap.interval(draws), [[25], [975]])

@@ -1,0 +1,110 @@
+"""What the terminal says of a verdict, and how a required one ends."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from pneumo_batch import cli, display
+from pneumo_batch.core.outcomes import Requirement
+from pneumo_batch.layout import FORMAT
+from pneumo_batch.pipeline import Outcome
+from pneumo_batch.run import Run
+
+
+def method(verdict, share, **more):
+    numbers = {"share": share, "headroom": {"ci_low": -0.1}}
+    about = {"verdict": verdict, "reasons": [f"It is [{verdict}]."], "threshold": 0.5, "for_these_models": None}
+    return {**about, "numbers": numbers, **more}
+
+
+VERDICT = {
+    "variants": {},
+    "methods": {
+        "grad_cam": method("sensitive", {"value": 0.951}, on_every_film="Everywhere: so.", read=None),
+        "mine:map[x]": method("invalid", {"value": None}, on_every_film=None, read="Read the sign."),
+    },
+}
+
+
+@pytest.fixture
+def outcome(tmp_path):
+    run = Run(tmp_path / "old [1]")
+    record = {"format": FORMAT, "name": "demo", "status": "complete", "counts": {"images": 7}, "updated": "today"}
+    run.store.write_json("run.json", {**record, "stages": {}, "error": None, "fingerprint": "0" * 64})
+    run.store.write_json("verdict.json", VERDICT)
+    return Outcome(run, worked=True, complete=True)
+
+
+def test_a_method_is_its_verdict_its_reasons_what_happens_everywhere_and_what_to_read(outcome, capsys):
+    display.show(outcome)
+    assert capsys.readouterr().out.splitlines()[:7] == [
+        "Maps of Grad-CAM follow the labels. Maps of mine:map[x] show nothing that true models agree on about a film:"
+        " there is nothing to test.",
+        "grad_cam: sensitive",
+        "  It is [sensitive].",
+        "  Everywhere: so.",
+        "mine:map[x]: invalid",
+        "  It is [invalid].",
+        "  Read the sign.",
+    ]
+
+
+def test_a_list_of_runs_has_shares_beside_verdicts(outcome, capsys):
+    folder = str(outcome.run.path).rpartition("/")[0]
+    (row,) = display.rows(folder)
+    assert row["verdicts"] == {"grad_cam": "sensitive", "mine:map[x]": "invalid"}
+    assert row["shares"] == {"grad_cam": 0.951, "mine:map[x]": None}
+    display.show_rows([row], folder)
+    shown = capsys.readouterr().out
+    assert "grad_cam: sensitive (L 0.95), mine:map[x]: invalid" in shown
+    assert "old [1]" in shown
+
+
+@pytest.mark.parametrize(
+    ("required", "code"),
+    [
+        ([], 0),
+        ([Requirement(None, "sensitive")], 4),
+        ([Requirement("grad_cam", "sensitive")], 0),
+        ([Requirement("grad_cam", "insensitive")], 4),
+        ([Requirement("grad_cam", "sensitive"), Requirement("mine:map[x]", "invalid")], 0),
+        ([Requirement("grad_cam", "sensitive"), Requirement("mine:map[x]", "sensitive")], 4),
+    ],
+)
+def test_a_required_verdict(outcome, required, code):
+    assert display.exit_code(outcome, required) == code
+
+
+def test_a_run_that_has_not_concluded_meets_no_requirement(outcome):
+    outcome.run.store.remove("verdict.json")
+    assert display.exit_code(outcome, [Requirement("grad_cam", "sensitive")]) == 4
+
+
+@pytest.mark.parametrize(
+    ("required", "message"),
+    [
+        ("good", "'good': the verdict is one of sensitive, insensitive, inconclusive, invalid"),
+        ("grad_cam=good", "'grad_cam=good': the verdict is one of"),
+        ("gradcam=sensitive", "--require gradcam=sensitive: the job has no method 'gradcam'; there are: grad_cam"),
+    ],
+)
+def test_a_requirement_that_no_run_can_meet_is_refused_before_anything_is_done(tmp_path, required, message):
+    job = tmp_path / "job.toml"
+    job.write_text("name = 'j'\n[attribution]\nmethods = ['grad_cam']\n")
+    done = CliRunner().invoke(cli.cli, ["run", str(job), "--require", required])
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.split())
+
+
+def test_a_run_of_the_first_rule_opens_and_says_what_its_report_lacks(outcome):
+    run = outcome.run
+    run.store.write_json("run.json", {**json.loads(run.store.read_bytes("run.json")), "format": 1})
+    run.store.write_bytes("job.toml", b"name = 'old'\n[compare]\nmargin = 0.05\n")
+    assert run.job.compare.threshold == 0.5
+    with pytest.raises(ValueError, match="no report: an earlier pneumo-batch wrote this run") as caught:
+        cli.cli.main(["report", run.path], standalone_mode=False)
+    assert str(caught.value) == (
+        f"{run.path}: no report: an earlier pneumo-batch wrote this run (format 1), without random_random_cross scores"
+        " and label shares; run its job again in another directory"
+    )
