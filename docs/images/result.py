@@ -18,7 +18,6 @@ from pneumo_batch.core.wording import method_name
 from pneumo_batch.report import figures
 from pneumo_batch.report.source import Source
 
-_KINDS = ("true_true", "true_random", "true_true_cross")
 _VIEW = "magnitude"
 
 
@@ -32,7 +31,7 @@ def choose(source: Source) -> str:
 
 
 def draw(source: Source) -> Figure:
-    """A row for each method: the film, its map under every variant, and what two maps share on average."""
+    """A row for each method: the film, its map under every variant, and how much of what they agree on labels own."""
     image_id, size = choose(source), source.run.preprocess().size
     film_HW = source.films.read([image_id], 224)[image_id]
     columns = 2 + len(source.variants)
@@ -51,28 +50,31 @@ def draw(source: Source) -> Figure:
         for ax, name, map_HW in zip(row[1:-1], source.variants, maps_VHW, strict=True):
             ax.imshow(map_HW, cmap="inferno", vmin=0, vmax=clip, alpha=0.75, extent=(0, 1, 0, 1))
             ax.set_title(f"{name.partition('_')[0]} labels", fontsize=9, fontweight="normal")
-        draw_means(row[-1], source, method)
+        draw_shares(row[-1], source, method)
     return figure
 
 
-def draw_means(ax, source: Source, method: str) -> None:
-    """Mean similarity of two true models, of a true and a random one, and of two true ones on other images."""
-    means = source.means_of(source.primary(method))
-    for place, kind in enumerate(_KINDS):
-        one, colour = means[kind], figures.KINDS[kind][2]
-        error = [[one["mean"] - one["ci_low"]], [one["ci_high"] - one["mean"]]]
-        ax.errorbar(one["mean"], place, xerr=error, fmt="o", color=colour, capsize=2)
-    ax.set_yticks(range(len(_KINDS)), [figures.KINDS[kind][1] for kind in _KINDS])
-    ax.set_ylim(len(_KINDS) - 0.5, -0.5)
-    ax.set_xlim(0, 1)
+def draw_shares(ax, source: Source, method: str) -> None:
+    """What two true models agree on about a film, and what of it is left with random labels."""
+    found = source.verdict["methods"][method]
+    values = [found["numbers"][name]["value"] or 0.0 for name in ("headroom", "remainder")]
+    ax.barh([0, 1], values, height=0.62, color=[figures.KINDS["true_true"][2], figures.KINDS["true_random"][2]])
+    ax.set_yticks([0, 1], ["two true models agree\non a film by", "of it left with\nrandom labels"])
+    for place, value in enumerate(values):
+        ax.text(max(value, 0) + 0.01, place, f"{value:.2f}", va="center", fontsize=9)
+    ax.set_ylim(1.6, -0.6)
+    most = max(one["numbers"]["headroom"]["value"] or 0.0 for one in source.verdict["methods"].values())
+    ax.set_xlim(min(0, *values), 1.25 * max(most, 0.1))
     ax.grid(False, axis="y")
-    ax.set_title(f"similarity of maps: {source.verdict['methods'][method]['verdict']}", fontsize=9)
+    share = found["numbers"]["share"]["value"]
+    owned = "" if share is None else f": labels own {100 * min(max(share, 0), 1):.0f} %"
+    ax.set_title(f"{found['verdict']}{owned}", fontsize=9)
 
 
 def main(run: str, out: str) -> None:
     buffer = io.BytesIO()
     with matplotlib.rc_context(figures.STYLE):
-        draw(Source(Run(run))).savefig(buffer, format="png", dpi=80)
+        draw(Source(Run(run))).savefig(buffer, format="png", dpi=68)
     Image.open(buffer).convert("RGB").save(Path(out), optimize=True)
 
 
