@@ -171,7 +171,7 @@ class Run(Ledger):
         """The images that some variant has no finite number for, and why: no predictions table has them."""
         return {
             image_id: answers.no_answer(name, value)
-            for name in self.variants()
+            for name in reversed(self.variants())  # the first that has none is named
             for image_id, value in self.model_record(name).get("unanswered", {}).items()
         }
 

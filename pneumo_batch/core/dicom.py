@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.multival import MultiValue
@@ -62,7 +63,7 @@ _LUT_BITS = 16
 # Of these gdcm drops the bits above those that it is told are stored.
 _CUT_OFF = (JPEGLossless, JPEGLosslessSV1)
 _BEYOND = np.array([-1e300, 1e300])  # below and above any window
-_QUIET = threading.Lock()  # the filters of warnings belong to all threads
+_QUIET = threading.RLock()  # the filters of warnings belong to all threads
 
 
 class Film:
@@ -87,8 +88,9 @@ class Film:
         """(H, W) uint8, black is 0; nothing is clipped but by the film's own window. Raises RejectedImage."""
         with _guarded("damaged DICOM PixelData"):
             stored_HW = _stored(self._dataset)
-        first, last = _stored_range(self._dataset)
-        table = self._table(np.arange(first, last + 1))
+        with _guarded("damaged DICOM header"):
+            first, last = _stored_range(self._dataset)
+            table = self._table(np.arange(first, last + 1))
         return table[stored_HW.astype(np.int32) - first]
 
     def _table(self, stored: np.ndarray) -> np.ndarray:
@@ -124,7 +126,11 @@ def _parse(data: bytes) -> Dataset:
     if meta.TransferSyntaxUID == pydicom.uid.DeflatedExplicitVRLittleEndian:  # of unknown size once inflated
         raise RejectedImage("deflated DICOM file: save it without deflating")
     stream.seek(0)
-    return pydicom.dcmread(stream, specific_tags=[*map(Tag, _READ), *_OVERLAY_BITS])
+    dataset = pydicom.dcmread(stream, specific_tags=[*map(Tag, _READ), *_OVERLAY_BITS])
+    for tag in dataset.keys():  # noqa: SIM118 - elements are converted when they are asked for, by number here
+        with _guarded(f"damaged DICOM {keyword_for_tag(tag)}"):
+            dataset[tag]
+    return dataset
 
 
 def _reject_unusable(dataset: Dataset) -> None:

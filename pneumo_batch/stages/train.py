@@ -40,8 +40,8 @@ def _leave_out_unanswered(run: Run) -> None:
     unanswered = run.unanswered()
     if not unanswered:
         return
-    line = audit.named(list(unanswered.items()))
-    progress.warn(run, "train", f"{len(unanswered)} images are left out of predictions and maps: {line}")
+    total, line = run.manifest_table().num_rows, audit.named(list(unanswered.items()))
+    progress.warn(run, "train", f"{len(unanswered)} of {total} images are left out of predictions and maps: {line}")
     for variant in run.variants():
         name = f"models/{variant}/predictions.parquet"
         known = run.store.read_table(name, schema=tables.PREDICTIONS)

@@ -224,6 +224,7 @@ def test_a_long_table_of_bytes_is_indexed_in_full():
             film(photometric="MONOCHROME1").replace(b"MONOCHROME1", b"monochrome1"),
             "DICOM PhotometricInterpretation is not in capitals: MONOCHROME1 is read",
         ),
+        (film(WindowCenter=600, WindowWidth=1600).replace(b"\x50\x10DS", b"\x50\x10ES"), "damaged DICOM WindowCenter"),
         (film()[:300], "DICOM without pixel data"),
         (film()[132:], "DICOM without its preamble (128 bytes, then DICM): save it as a DICOM file"),
         (without_syntax(), "DICOM without TransferSyntaxUID, which says how its pixels are stored"),
