@@ -157,7 +157,10 @@ def test_guided_backpropagation_by_hand():
     assert rules.guided_gradient(model, inputs_1CHW, 0).item() == 2.0
 
 
-@pytest.mark.parametrize("function", [lambda x: x * x.mean(), lambda x: x * torch.sigmoid(x), lambda x: x.amax((2, 3))])
+@pytest.mark.parametrize(
+    "function",
+    [lambda x: x * x.mean((1, 2, 3), keepdim=True), lambda x: x * torch.sigmoid(x), lambda x: x.amax((2, 3))],
+)
 def test_deep_lift_refuses_what_does_not_add_up(function):
     with pytest.raises(ValueError, match="deep_lift is not defined for this network: contributions") as error:
         rules.check_deep_lift(Function(function), torch.zeros(1, 1, 8, 8))
