@@ -127,9 +127,8 @@ def _draw_band(ax: Axes, top: int, band: Band, threshold: float, layout: _Layout
     place, height = top + layout.bar[0], layout.bar[1]
     thin, slight = top + layout.thin[0], layout.thin[1]
     ax.barh(thin, band.everywhere, slight, color=EVERYWHERE, lw=0)
-    at = (max(band.everywhere, 0.0), thin)
-    text = f"everywhere {number(band.everywhere, 2)}"
-    ax.annotate(text, at, (4, 0), textcoords="offset points", va="center", fontsize=7.5, color=GREY, zorder=7)
+    text, tip = f"everywhere {number(band.everywhere, 2)}", (max(band.everywhere, 0.0), thin)
+    ax.annotate(text, tip, (4, 0), textcoords="offset points", va="center", fontsize=7.5, color=GREY, zorder=7)
     if band.headroom <= 0:
         ax.barh(place, band.headroom, height, facecolor="white", edgecolor=GREY, lw=1, ls="--")
         return
