@@ -1,7 +1,7 @@
 """Whether the intervals and the verdict keep their promises, on synthetic studies whose truth is known.
 
 `python tests/statistics/test_simulation.py` prints the table of docs/statistics.md. The similarity of models a and b on
-film i of patient p, and across films i and j (the next of another patient), is
+film i of patient p, and across films i and j (each of the next sixteen of other patients, both ways), is
 
     C_abij = floor + (e_p(i) + e_p(j)) / 2 + v_a + v_b + x_ai + x_bj + noise
     S_abi  = floor + e_p + v_a + v_b + x_ai + x_bi + u_a + u_b + z_ab + s_a s_b A_abp + y_ai + y_bi + noise
@@ -85,7 +85,7 @@ def study(setting: Setting, share: float, rng: np.random.Generator) -> PerImage:
     size = setting.patients
     counts = np.minimum(rng.geometric(0.35, size), 20) if setting.skewed else rng.integers(1, 4, size)
     patients_N = np.repeat(np.arange(setting.patients), counts)
-    partners_N = np.cumsum(counts)[patients_N] % len(patients_N)
+    partners_NC = (np.cumsum(counts)[patients_N][:, None] + np.arange(pairs.PARTNERS["region"])) % len(patients_N)
     e_N, labels_N, film_N = _patients(setting, rng)[:, patients_N]
     models = setting.true + setting.random
     v_V, u_V = setting.model_sd * rng.standard_normal((2, models))
@@ -100,8 +100,11 @@ def study(setting: Setting, share: float, rng: np.random.Generator) -> PerImage:
     on_film_NV = own_NV + u_V + y_NV
     same_NP = e_N[:, None] + on_film_NV[:, a_P] + on_film_NV[:, b_P] + z_P + s_V[a_P] * s_V[b_P] * agree_NP
     cross, (c_P, d_P) = plan(setting.variants, pairs.CROSS_KINDS)
-    cross_NP = (e_N + e_N[partners_N])[:, None] / 2 + own_NV[:, c_P] + own_NV[partners_N][:, d_P]
-    scores = dict(_columns(setting, same, same_NP, rng)) | dict(_columns(setting, cross, cross_NP, rng))
+    both_NV = own_NV + own_NV[partners_NC].mean(axis=1)  # one model here and the other there, and the other way round
+    cross_NP = (e_N + e_N[partners_NC].mean(axis=1))[:, None] / 2 + (both_NV[:, c_P] + both_NV[:, d_P]) / 2
+    fewer = np.sqrt(2 * partners_NC.shape[1])  # so many pairs of maps are averaged
+    scores = dict(_columns(setting, same, same_NP, rng))
+    scores |= dict(_columns(replace(setting, noise=setting.noise / fewer), cross, cross_NP, rng))
     return PerImage(np.zeros(len(patients_N), dtype=int), patients_N, {CELL: scores})
 
 
