@@ -17,7 +17,7 @@ from PIL import Image
 
 from pneumo_batch import Run
 from pneumo_batch.core import pairs, per_image, similarity, statistics, verdict
-from pneumo_batch.core.comparison import Comparison
+from pneumo_batch.core.comparison import Comparison, Others
 from pneumo_batch.core.per_image import Cell
 from pneumo_batch.report import figures
 
@@ -38,7 +38,7 @@ class Mixtures:
         )
         self.images = run.maps_table([]).sort_by("image_id")
         ids, patients = (self.images[name].to_pylist() for name in ("image_id", "patient_id"))
-        self.partners_N = pairs.partners(ids, patients, self.plan.seed)
+        self.partners_NC = pairs.partners(ids, patients, self.plan.seed, pairs.PARTNERS["region"])
         maps_VNhw = np.stack([run.maps(_METHOD, name)[1] for name, _ in self.variants])
         self.maps_VNSS = self._standardised(
             np.stack([similarity.prepare(maps_Nhw, _METHOD, "magnitude", self.plan.size) for maps_Nhw in maps_VNhw])
@@ -53,8 +53,10 @@ class Mixtures:
         features = [self.plan.features({_MIXTURE: mixed_VNSS[:, n]}) for n in range(len(self.films_NSS))]
         ids = self.images["image_id"].to_pylist()
         scores = [
-            self.plan.score(ids[n], self.films_NSS[n], features[n], features[partner])
-            for n, partner in enumerate(self.partners_N)
+            self.plan.score(
+                ids[n], self.films_NSS[n], features[n], Others(features[some[0]], [features[j].regions for j in some])
+            )
+            for n, some in enumerate(self.partners_NC)
         ]
         data = per_image.gather(self.plan.table(self.images, np.stack(scores)), self.images)
         names = ([name for name, is_true in self.variants if is_true == kind] for kind in (True, False))
