@@ -33,7 +33,7 @@ _ELEMENTWISE = _OTHER_ACTIVATIONS | {
 _MAX_POOLS = frozenset(f"{kind}max_pool{n}d" for kind in ("", "adaptive_") for n in (1, 2, 3))
 # Inputs closer than this count as equal, and their slope is the gradient. In float64 only what is equal: a network with
 # fresh weights may have changes that small everywhere.
-_SAME = {torch.float32: 1e-10, torch.float64: 1e-100}
+_SAME, _SAME_IN_FLOAT64 = 1e-10, 1e-100
 _ADDS_UP = ((torch.float64, 1e-8), (torch.float32, 1e-3))  # relative to the map's L1 norm
 
 # From the input, the output (on a graph of its own that begins at the input) and the gradient at the output to that at
@@ -153,7 +153,7 @@ def _deep_lift_rule(name: str, _options: tuple[Any, ...], _named: dict[str, Any]
 def _rescale(inputs: torch.Tensor, outputs: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
     change_in, change_out = _change(inputs), _change(outputs)
     plain = _pull_back(inputs, outputs, gradient)
-    return torch.where(change_in.abs() < _SAME[change_in.dtype], plain, gradient * change_out / change_in)
+    return torch.where(_is_same(change_in), plain, gradient * change_out / change_in)
 
 
 def _rescale_pooling(inputs: torch.Tensor, outputs: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
@@ -161,10 +161,14 @@ def _rescale_pooling(inputs: torch.Tensor, outputs: torch.Tensor, gradient: torc
     of_image, of_baseline = outputs.detach().chunk(2)
     most = torch.maximum(of_image, of_baseline)
     rises = torch.cat([most - of_baseline, of_image - most])
-    given = torch.cat(2 * [sum(_pull_back(inputs, outputs, gradient * rises).chunk(2))])
-    plain = _pull_back(inputs, outputs, gradient)
-    plain = torch.cat(2 * [plain.chunk(2)[0]])
-    return torch.where(change_in.abs() < _SAME[change_in.dtype], plain, given / change_in)
+    risen, fallen = _pull_back(inputs, outputs, gradient * rises).chunk(2)
+    given = torch.cat(2 * [risen + fallen])
+    plain = torch.cat(2 * [_pull_back(inputs, outputs, gradient).chunk(2)[0]])
+    return torch.where(_is_same(change_in), plain, given / change_in)
+
+
+def _is_same(change: torch.Tensor) -> torch.Tensor:
+    return change.abs() < (_SAME_IN_FLOAT64 if change.dtype == torch.float64 else _SAME)
 
 
 def _change(values: torch.Tensor) -> torch.Tensor:

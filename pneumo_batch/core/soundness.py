@@ -1,5 +1,7 @@
 """Whether an image has one map: networks that answer twice differently, or by what else is in the batch, have none.
 
+And whether a network gives logits, whose maps they are meant to be.
+
 Array legend: B images, C channels, H height, W width.
 """
 
@@ -27,6 +29,7 @@ def check(model: nn.Module, example_1CHW: torch.Tensor) -> None:
         return
     shaken = programs.shaken_copy(model)
     images_BCHW = torch.randn((2, *example_1CHW.shape[1:]), generator=torch.Generator().manual_seed(1)).to(example_1CHW)
+    images_BCHW[1:] = 4 * images_BCHW[1:] + 2  # of other statistics, that those of the batch are others too
     with seeded(0, example_1CHW.device):
         once, after_one = _answer(shaken, images_BCHW[:1]), _random_state(example_1CHW.device)
         again, after_two = _answer(shaken, images_BCHW[:1]), _random_state(example_1CHW.device)
@@ -45,6 +48,15 @@ def check(model: nn.Module, example_1CHW: torch.Tensor) -> None:
                 "the network's answer to an image depends on the images beside it: give its batch norm running "
                 "statistics and leave it in eval mode, or take group norm"
             )
+
+
+@torch.no_grad()
+def gives_probabilities(model: nn.Module, example_1CHW: torch.Tensor) -> bool:
+    """Whether all outputs lie in 0 to 1 even for deafening noise, which takes logits far away."""
+    shape = (4, *example_1CHW.shape[1:])
+    noise_BCHW = 1e3 * torch.randn(shape, generator=torch.Generator().manual_seed(2)).to(example_1CHW)
+    outputs_BK = programs.frozen_copy(model)(noise_BCHW)
+    return bool(((outputs_BK >= 0) & (outputs_BK <= 1)).all())
 
 
 def is_known(model: nn.Module) -> bool:

@@ -12,7 +12,7 @@ import torch
 
 from pneumo_batch import terminal
 from pneumo_batch.config import Job, JobError, VariantSpec
-from pneumo_batch.core import checkpoints, evaluation, networks, pretrained, programs
+from pneumo_batch.core import checkpoints, evaluation, networks, pretrained, programs, soundness
 from pneumo_batch.core.images import Preprocess, Split, named_normalisation
 from pneumo_batch.layout import PROGRAM, STAGING
 from pneumo_batch.run import Run
@@ -87,13 +87,16 @@ class Images:
 def load(specs: list[VariantSpec], job: Job, run: Run, images: Images, resources: Resources) -> None:
     """Check checkpoints against the job's network, write them into `models/`. Raises JobError if one does not fit."""
     program = _program(job) if programs.is_file(job.network.name) else None
-    models = []
+    models, suspects = [], []
     for spec in specs:
         model, preprocess = network(spec, job, images.preprocess, images.classes)
         weights, outputs = checkpoints.state_bytes(model), networks.outputs_for(images.classes)
         models.append(judge.Model(spec.name, job.network.name, program, weights, outputs, preprocess))
+        if soundness.gives_probabilities(model, torch.zeros(1, preprocess.channels, preprocess.size, preprocess.size)):
+            suspects.append(spec.name)
     for spec, brought, logits in zip(specs, models, judge.logits(models, images.splits, resources), strict=True):
-        _warn_of_probabilities(spec, run, logits)
+        if spec.name in suspects:
+            _warn_of_probabilities(spec, run, logits)
         _write(spec, run, images, brought, logits)
 
 
@@ -101,11 +104,11 @@ def _warn_of_probabilities(spec: VariantSpec, run: Run, logits: dict[str, np.nda
     """Gradients of a probability vanish where the model is sure, and its threshold is not that of a logit."""
     values = np.concatenate([values_NK.ravel() for values_NK in logits.values()])
     values = values[np.isfinite(values)]
-    if not len(values) or values.min() < 0 or values.max() > 1 or values.min() == values.max():
+    if not len(values) or values.min() < 0 or values.max() > 1:
         return
     line = (
         f"variant.{spec.name}: all {len(values)} outputs lie in 0 to 1: if the network ends in a sigmoid or softmax, "
-        "take it off: its maps and its accuracy are meant to be those of logits"
+        "take that off, for maps and accuracy are meant to be those of logits"
     )
     run.event("warning", stage="train", message=line)
     terminal.say(f"warning: {line}", level="warning")

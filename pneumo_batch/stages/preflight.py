@@ -78,10 +78,10 @@ def map_shapes(job: Job, classes: list[str]) -> dict[str, tuple[int, int]]:
         raise JobError(str(error)) from error
     for name, shape in shapes.items():
         if shape == (1, 1):
-            layer = "grad_cam.layer before it, " if name == "grad_cam" else ""
+            way = "an earlier layer in grad_cam.layer or " if name == "grad_cam" else ""
             raise JobError(
-                f"{name}: maps are 1 x 1 at data.image_size = {job.data.image_size}, nothing can be compared: take a "
-                f"{layer}larger data.image_size, or leave {name} out of attribution.methods"
+                f"{name}: maps are 1 x 1 at data.image_size = {job.data.image_size}, nothing can be compared: take "
+                f"{way}a larger data.image_size, or leave {name} out of attribution.methods"
             )
     return shapes
 

@@ -331,7 +331,8 @@ def test_a_network_that_gives_probabilities_is_warned_of(films, ray_cluster, tmp
         variants.append((f"probes:{network.__name__}", {"name": name, "kind": "true", "checkpoint": str(path)}))
     warnings = {}
     for network, variant in variants:
-        values = tomllib.loads(brought(films, network={"name": network}, variant=[variant]))
+        methods = {"methods": ["integrated_gradients"]}
+        values = tomllib.loads(brought(films, network={"name": network}, variant=[variant], attribution=methods))
         run = pipeline.execute(jobfile.parse(values, "test"), str(tmp_path / variant["name"]), until="train").run
         warnings[variant["name"]] = [
             event["message"]

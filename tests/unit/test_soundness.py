@@ -107,6 +107,29 @@ def test_a_network_whose_head_is_zero_shows_its_batch_statistics():
         soundness.check(model.eval(), EXAMPLE)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_batch_statistics_show_in_a_network_that_is_linear_otherwise(seed):
+    torch.manual_seed(seed)
+    norm = nn.BatchNorm2d(4, track_running_stats=False)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), norm, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 1))
+    with pytest.raises(ValueError, match=BESIDE):
+        soundness.check(model.eval(), torch.zeros(1, 1, 64, 64))
+
+
+@pytest.mark.parametrize(
+    ("head", "wanted"), [((), False), ((nn.Sigmoid(),), True), ((nn.Softmax(1),), True), ((nn.Tanh(),), False)]
+)
+def test_probabilities_are_told_from_logits_of_that_size(head, wanted):
+    body = nn.Linear(16, 2)
+    nn.init.constant_(body.bias, 0.5)
+    nn.init.normal_(body.weight, std=1e-3, generator=torch.Generator().manual_seed(0))
+    model = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), body, *head).eval()
+    example_1CHW = torch.zeros(1, 1, 16, 16)
+    outputs = model(example_1CHW)
+    assert ((outputs > 0) & (outputs < 1)).all()
+    assert soundness.gives_probabilities(model, example_1CHW) is wanted
+
+
 def test_which_networks_need_no_look():
     built = networks.build("resnet18", image_size=32, channels=1, outputs=1)
     assert soundness.is_known(built)
