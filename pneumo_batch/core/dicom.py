@@ -95,7 +95,8 @@ class Film:
 
     def _table(self, stored: np.ndarray) -> np.ndarray:
         """The gray level (uint8) of each stored value."""
-        shown, low, high = _shown(_rescaled(stored, self._dataset), self._dataset)
+        values, declared = _rescaled(stored, self._dataset)
+        shown, low, high = _shown(values, declared, self._dataset)
         if high == low:
             raise RejectedImage("DICOM rescale, lookup table or window that turns every pixel into one value")
         share = (shown - low) / (high - low)
@@ -239,32 +240,32 @@ def _stored_range(dataset: Dataset) -> tuple[int, int]:
     return 0, 2**bits - 1
 
 
-def _rescaled(values: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Values after the modality step."""
+def _rescaled(values: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, int | None]:
+    """Values after the modality step, and the bits that its table declares, if it is one."""
     if dataset.get("ModalityLUTSequence"):
         with _guarded("DICOM ModalityLUTSequence that cannot be applied"):
-            _use_all_bits(dataset.ModalityLUTSequence[0])
-            return apply_modality_lut(values, dataset)
+            declared = _use_all_bits(dataset.ModalityLUTSequence[0])
+            return apply_modality_lut(values, dataset), declared
     for name in ("RescaleSlope", "RescaleIntercept"):
         _finite(dataset, name)
     if dataset.get("RescaleSlope") == 0:
         raise RejectedImage("DICOM RescaleSlope 0, which turns every pixel into one value")
     with _guarded("DICOM RescaleSlope or RescaleIntercept that cannot be applied"):
-        return apply_modality_lut(values, dataset)
+        return apply_modality_lut(values, dataset), None
 
 
-def _shown(values: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, float, float]:
+def _shown(values: np.ndarray, declared: int | None, dataset: Dataset) -> tuple[np.ndarray, float, float]:
     """Values after the VOI step, and those that mean black and white."""
     with _guarded("DICOM VOILUTSequence that cannot be applied"):
         lut = (dataset.get("VOILUTSequence") or [None])[0]
         if lut is not None and "LUTDescriptor" in lut and "LUTData" in lut:
-            declared = _use_all_bits(lut)
+            bits = _use_all_bits(lut)
             shown = apply_voi_lut(np.rint(values).astype(np.int64), dataset)
-            return shown, 0, _white(shown, declared)
+            return shown, 0, _white(shown, bits)
     if dataset.get("WindowCenter") is not None and dataset.get("WindowWidth") is not None:
         return _windowed(values, dataset)
-    if dataset.get("ModalityLUTSequence"):
-        return values, 0, _white(values, int(dataset.ModalityLUTSequence[0].LUTDescriptor[2]))
+    if declared is not None:
+        return values, 0, _white(values, declared)
     return values, values.min(), values.max()
 
 

@@ -99,8 +99,10 @@ class Roots:
         """Raises OSError where there is no such file and RejectedImage for a link that leaves the root."""
         root, name = self.locate(image_id)
         folder = root.local()
-        if folder is not None and leaves(folder, name):
-            raise RejectedImage("a link that leaves the data root")
+        if folder is not None:
+            if leaves(folder, name):
+                raise RejectedImage("a link that leaves the data root")
+            return (folder / name).read_bytes()  # Arrow takes longer to open a file
         with root.fs.open_input_stream(str(PurePosixPath(root.path) / name), compression=None) as stream:
             return stream.read()
 

@@ -205,6 +205,10 @@ def test_a_long_table_of_bytes_is_indexed_in_full():
             "DICOM LUTData with values beyond the bits that its LUTDescriptor declares",
         ),
         (
+            film(ModalityLUTSequence=[table([0, 300], 0, 8)]),
+            "DICOM LUTData with values beyond the bits that its LUTDescriptor declares",
+        ),
+        (
             film(VOILUTSequence=[table([0, 0], 0, 8)]),
             "DICOM rescale, lookup table or window that turns every pixel into one value",
         ),
