@@ -10,7 +10,7 @@ DEVELOPING := $(VENV)/.developing
 .PHONY: help run test test-slow test-faults test-statistics lint format bench clean
 
 help:
-	@echo "make run    set up, then run the demonstration job on generated images (about two minutes)"
+	@echo "make run    set up, then run the demonstration job on generated images (about three minutes)"
 	@echo "make test   set up, then run the tests"
 	@echo "make lint   ruff, mypy, import-linter; cluster/ against the schemas of what reads it"
 	@echo "make bench  measure against the peers; prints ratios"
