@@ -73,7 +73,7 @@ class Comparison:
         `image_SS` are the pixels uint8 the network saw, needed only where maps are compared with its edges; `others`
         are the images it is crossed with.
         """
-        references, floors = References(self, image_id, image_SS, own), Floors(self, own, others)
+        references, floors = References(self, image_id, image_SS, own), Floors(own, others)
         scores = []
         for cell in self.cells:
             index_P2 = self._index[cell.kind]
@@ -176,8 +176,7 @@ class Others:
 class Floors:
     """Similarities of an image's maps with those of other patients' images, both ways."""
 
-    def __init__(self, comparison: Comparison, own: ImageFeatures, others: Others):
-        self.comparison = comparison
+    def __init__(self, own: ImageFeatures, others: Others):
         self.own = own
         self.others = others
         self._tables: dict[tuple[str, str, str, str], np.ndarray] = {}

@@ -117,9 +117,7 @@ def projected(values_N: np.ndarray, kind: str) -> np.ndarray:
     return 2 * values_N - np.nanmean(values_N) if kind in CROSS_KINDS and not np.isnan(values_N).all() else values_N
 
 
-def combine(
-    value: float, true_R: np.ndarray, random_K: np.ndarray, drawn_B: np.ndarray, patients: int, *, level: float = 0.95
-) -> Estimate:
+def combine(value: float, true_R: np.ndarray, random_K: np.ndarray, drawn_B: np.ndarray, patients: int) -> Estimate:
     """A quantity's interval over models and patients.
 
     `true_R` and `random_K` are its values without each model, `drawn_B` those of resampled patients. The variances of
@@ -140,7 +138,7 @@ def combine(
     if total == 0:
         return Estimate(float(value), float(value), float(value), of_patients, None, sd)
     df = total**2 / (parts**2 / freedom).sum()
-    reach = scipy.special.stdtrit(df, (1 + level) / 2) * np.sqrt(total)
+    reach = scipy.special.stdtrit(df, (1 + bootstrap.LEVEL) / 2) * np.sqrt(total)
     return Estimate(float(value), float(value - reach), float(value + reach), of_patients, float(df), sd)
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pneumo_batch.core import bootstrap, tables
 from pneumo_batch.core.numbers import number
-from pneumo_batch.core.per_image import PerImage
+from pneumo_batch.core.per_image import PerImage, row_means
 from pneumo_batch.core.statistics import projected
 
 
@@ -28,9 +28,7 @@ def summarise(data: PerImage, classes: Sequence[str], *, resamples: int = 2000, 
 def _rows(data: PerImage, class_name: str, of_N: np.ndarray, resamples: int, seed: int) -> Iterator[dict[str, Any]]:
     keys = [(cell, kind) for cell in data.cells for kind in data.kinds(cell)]
     scores = [data.table(cell, kind)[of_N] for cell, kind in keys]
-    values_NQ = (
-        np.stack([data.means(cell, kind)[of_N] for cell, kind in keys], axis=1) if keys else np.empty((of_N.sum(), 0))
-    )
+    values_NQ = np.stack([row_means(scores_NP) for scores_NP in scores], axis=1) if keys else np.empty((of_N.sum(), 0))
     projected_NQ = np.empty_like(values_NQ)
     for q, (_, kind) in enumerate(keys):
         projected_NQ[:, q] = projected(values_NQ[:, q], kind)
