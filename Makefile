@@ -49,7 +49,7 @@ lint: $(DEVELOPING)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/shellcheck cluster/local/*.sh pneumo_batch/entry.sh .ci/run
+	$(BIN)/shellcheck cluster/local/*.sh pneumo_batch/integrations/entry.sh .ci/run
 	$(BIN)/hadolint cluster/Dockerfile
 	$(BIN)/python tests/cluster/validate.py
 

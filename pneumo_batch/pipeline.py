@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pneumo_batch import checksums, metrics, verification
-from pneumo_batch.config import Job
-from pneumo_batch.layout import STAGES, VERDICT
-from pneumo_batch.ledger import RunError
-from pneumo_batch.run import Run
+from pneumo_batch.errors import RunError
+from pneumo_batch.job.schema import Job
+from pneumo_batch.rundir import checksums, prometheus, verification
+from pneumo_batch.rundir.layout import STAGES, VERDICT
+from pneumo_batch.rundir.reader import Run
 
 _NEEDS_RAY = ("index", "train", "attribute", "compare", "cascade")
 
@@ -40,9 +40,9 @@ def execute(job: Job, run_dir: str | None = None, until: str = STAGES[-1], *, ha
 
     Raises JobError, DataError, RunError for what the user has to change, RunBusyError while another process holds it.
     """
-    from pneumo_batch.stages import preflight
+    from pneumo_batch.stages import survey
 
-    found = preflight.survey(job)
+    found = survey.survey(job)
     path = run_dir or str(default_run_dir(job, found.fingerprint))
     with Run(path).lock():
         run = Run.create(path, job, found.fingerprint, hash_paths)
@@ -50,9 +50,9 @@ def execute(job: Job, run_dir: str | None = None, until: str = STAGES[-1], *, ha
         _reopen_damaged(job, run)
         worked = _advance(job, run, found, until)
         if job.data.grows and run.record["status"] == "complete":
-            from pneumo_batch.stages import growth
+            from pneumo_batch.stages import incremental
 
-            if growth.begin(job, run):
+            if incremental.begin(job, run):
                 _reopen_damaged(job, run)  # the new pass builds on those before it
                 worked = _advance(job, run, found, until)
         return Outcome(run, worked=worked, complete=run.record["status"] == "complete")
@@ -60,21 +60,21 @@ def execute(job: Job, run_dir: str | None = None, until: str = STAGES[-1], *, ha
 
 def _advance(job: Job, run: Run, found: Any, until: str) -> bool:
     """Do the stages that are not done; whether there were any."""
-    from pneumo_batch.stages import preflight
+    from pneumo_batch.stages import survey
 
     todo = [name for name in STAGES[: STAGES.index(until) + 1] if not _is_done(run, name)]
     if todo:
         with _recorded(run):
             if todo[0] in _NEEDS_RAY:
-                preflight.check(job, run, found)
+                survey.check(job, run, found)
             with _cluster(job, run, todo) as resources:
                 if resources is not None:
-                    preflight.fits(job, found, resources)
+                    survey.fits(job, found, resources)
                 for name in todo:
                     _run_stage(name, job, run, resources)
     if all(_is_done(run, name) for name in STAGES) and run.record["status"] != "complete":
         run.complete()
-        metrics.write(run)
+        prometheus.write(run)
     return bool(todo)
 
 
@@ -91,7 +91,7 @@ def _recorded(run: Run) -> Iterator[None]:
     except BaseException as error:
         run.fail(error)
         with contextlib.suppress(OSError):  # what ended the run is what matters
-            metrics.write(run)
+            prometheus.write(run)
         raise
 
 
@@ -100,7 +100,7 @@ def _cluster(job: Job, run: Run, todo: list[str]) -> Iterator[Any]:
     if not any(name in _NEEDS_RAY for name in todo):
         yield None
         return
-    from pneumo_batch.stages import cluster
+    from pneumo_batch.execution import cluster
 
     with cluster.session(job.cluster) as resources:
         cluster.check_shared(run)

@@ -14,11 +14,13 @@ from pyarrow import fs as pafs
 from pydicom.filereader import data_element_generator, read_preamble
 from pydicom.uid import ExplicitVRLittleEndian
 
-from pneumo_batch.core import manifest, tables
-from pneumo_batch.core.images import Preprocess
-from pneumo_batch.core.roots import Roots
-from pneumo_batch.stages import decode, index
-from pneumo_batch.storage import Store
+from pneumo_batch.core import tables
+from pneumo_batch.core.data import manifest
+from pneumo_batch.core.data.images import Preprocess
+from pneumo_batch.core.data.roots import Roots
+from pneumo_batch.rundir.storage import Store
+from pneumo_batch.stages import index
+from pneumo_batch.stages.workers import decode
 
 SHIPPED = Path(pydicom.__file__).parent / "data" / "test_files"
 _GRAY_HW = np.add.outer(np.arange(24) * 5, np.arange(20) * 6).astype(np.uint8)

@@ -8,9 +8,13 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from pneumo_batch import jobfile, report
-from pneumo_batch.core import evaluation, pairs, per_image, similarity, statistics, summaries, tables, verdict
-from pneumo_batch.run import Run
+from pneumo_batch import report
+from pneumo_batch.core import tables
+from pneumo_batch.core.models import evaluation
+from pneumo_batch.core.similarity import metrics, pairs, per_image
+from pneumo_batch.core.statistics import label_share, summaries, verdict
+from pneumo_batch.job import jobfile
+from pneumo_batch.rundir.reader import Run
 
 EVIL = "PNEUMONIA</script><script>alert(1)</script> $x$"
 EVIL_FILE = '<img src=x onerror=alert(1)> & "quoted".png'
@@ -124,7 +128,7 @@ def _conclude(run: Run, images: pa.Table, names, classes, rng) -> None:
     Integrated Gradients of any two models are alike on a film; maps of the other methods are so of true models only.
     """
     job, variants = run.job, [(name, name.startswith("true")) for name in names]
-    cells = itertools.product(job.attribution.methods, similarity.VIEWS, similarity.SCALES, METRICS)
+    cells = itertools.product(job.attribution.methods, metrics.VIEWS, metrics.SCALES, METRICS)
     rows = []
     for (method, view, scale, metric), (kind, chosen) in itertools.product(cells, pairs.plan(variants).items()):
         for (a, b), image in itertools.product(chosen, images.to_pylist()):
@@ -138,7 +142,7 @@ def _conclude(run: Run, images: pa.Table, names, classes, rng) -> None:
     data = per_image.gather(scores, images)
     true, random = ([name for name, is_true in variants if is_true == wanted] for wanted in (True, False))
     run.store.write_table("summary.parquet", summaries.summarise(data, classes, resamples=100))
-    tests = statistics.randomization_test(data, true, random, resamples=100)
+    tests = label_share.randomization_test(data, true, random, resamples=100)
     facts = [verdict.VariantFacts(name, is_true, training_accuracy=1.0, epochs=2) for name, is_true in variants]
     primary, threshold = job.compare.primary, job.compare.threshold
     concluded = verdict.conclude(facts, tests, (primary.view, primary.scale, primary.metric), threshold)
@@ -155,8 +159,8 @@ def _conclude(run: Run, images: pa.Table, names, classes, rng) -> None:
 def _write_curves(run: Run, methods) -> None:
     """Parameter randomization of three layers, and agreement at two grid sizes, as round numbers."""
     randomized, scales = [], []
-    places = list(itertools.product(methods, similarity.VIEWS))
-    for (method, view), scale, metric in itertools.product(places, similarity.SCALES, METRICS):
+    places = list(itertools.product(methods, metrics.VIEWS))
+    for (method, view), scale, metric in itertools.product(places, metrics.SCALES, METRICS):
         for mode, depth in [*(("cascade", depth) for depth in range(4)), *(("independent", d) for d in (1, 2, 3))]:
             row = {"variant": "true_0", "method": method, "view": view, "scale": scale, "metric": metric, "mode": mode}
             mean = 1 - depth / 4

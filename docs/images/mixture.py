@@ -16,16 +16,17 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pneumo_batch import Run
-from pneumo_batch.core import pairs, per_image, similarity, statistics, verdict
-from pneumo_batch.core.comparison import Comparison, Others
-from pneumo_batch.core.per_image import Cell
-from pneumo_batch.report import figures
+from pneumo_batch.core.similarity import metrics, pairs, per_image
+from pneumo_batch.core.similarity.comparison import Comparison, Others
+from pneumo_batch.core.similarity.per_image import Cell
+from pneumo_batch.core.statistics import label_share, verdict
+from pneumo_batch.report.figures import base
 
 _METHOD, _MIXTURE = "grad_cam", "mixture"
 _CELL = Cell(_MIXTURE, "signed", "region", "spearman")  # signed: the magnitude is taken before mixing
 _WEIGHTS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 _THRESHOLD, _OLD_MARGIN = 0.5, 0.05
-_COLOURS = {"sensitive": figures.TRUE, "insensitive": figures.RANDOM}
+_COLOURS = {"sensitive": base.TRUE, "insensitive": base.RANDOM}
 
 
 class Mixtures:
@@ -41,13 +42,13 @@ class Mixtures:
         self.partners_NC = pairs.partners(ids, patients, self.plan.seed, pairs.PARTNERS["region"])
         maps_VNhw = np.stack([run.maps(_METHOD, name)[1] for name, _ in self.variants])
         self.maps_VNSS = self._standardised(
-            np.stack([similarity.prepare(maps_Nhw, _METHOD, "magnitude", self.plan.size) for maps_Nhw in maps_VNhw])
+            np.stack([metrics.prepare(maps_Nhw, _METHOD, "magnitude", self.plan.size) for maps_Nhw in maps_VNhw])
         )
         preprocess = run.preprocess()
         self.films_NSS = [preprocess.pixels(run.images.read_bytes(image_id)) for image_id in ids]
-        self.edges_NSS = self._standardised(np.stack([similarity.sobel_edges(film_SS) for film_SS in self.films_NSS]))
+        self.edges_NSS = self._standardised(np.stack([metrics.sobel_edges(film_SS) for film_SS in self.films_NSS]))
 
-    def test(self, weight: float) -> tuple[statistics.CellTest, str]:
+    def test(self, weight: float) -> tuple[label_share.CellTest, str]:
         """The numbers of one mixture and its verdict, were its models beyond reproach."""
         mixed_VNSS = (weight * self.maps_VNSS + (1 - weight) * self.edges_NSS).astype(np.float32)
         features = [self.plan.features({_MIXTURE: mixed_VNSS[:, n]}) for n in range(len(self.films_NSS))]
@@ -60,7 +61,7 @@ class Mixtures:
         ]
         data = per_image.gather(self.plan.table(self.images, np.stack(scores)), self.images)
         names = ([name for name, is_true in self.variants if is_true == kind] for kind in (True, False))
-        found = statistics.randomization_test(data, *names)[_CELL]
+        found = label_share.randomization_test(data, *names)[_CELL]
         facts = [verdict.VariantFacts(name, is_true) for name, is_true in self.variants]
         return found, verdict.decide(facts, found, _THRESHOLD).verdict
 
@@ -72,15 +73,15 @@ class Mixtures:
         return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0)
 
 
-def draw(found: dict[float, tuple[statistics.CellTest, str]]) -> Figure:
+def draw(found: dict[float, tuple[label_share.CellTest, str]]) -> Figure:
     """The label share, and beside it the difference that the first rule read, against the weight."""
     figure = Figure(figsize=(8, 3), layout="constrained")
     left, right = figure.subplots(1, 2, sharex=True)
     for weight, (test, outcome) in found.items():
-        colour = _COLOURS.get(outcome, figures.GREY)
+        colour = _COLOURS.get(outcome, base.GREY)
         _point(left, weight, test.share, colour)
-        _point(right, weight, test.difference, figures.GREY)
-    for name, colour in (*_COLOURS.items(), ("inconclusive", figures.GREY)):
+        _point(right, weight, test.difference, base.GREY)
+    for name, colour in (*_COLOURS.items(), ("inconclusive", base.GREY)):
         left.plot([], [], "o", color=colour, label=name)
     left.axhline(_THRESHOLD, color="black", linestyle="--", linewidth=0.8)
     right.axhline(_OLD_MARGIN, color="black", linestyle="--", linewidth=0.8)
@@ -92,7 +93,7 @@ def draw(found: dict[float, tuple[statistics.CellTest, str]]) -> Figure:
     return figure
 
 
-def _point(ax: Axes, weight: float, one: statistics.Estimate, colour: str) -> None:
+def _point(ax: Axes, weight: float, one: label_share.Estimate, colour: str) -> None:
     if one.value is None:
         return
     error = None if one.ci_low is None else [[one.value - one.ci_low], [one.ci_high - one.value]]
@@ -106,12 +107,12 @@ def main(run: str, out: str) -> None:
         numbers = " ".join(f"{name} {_text(getattr(test, name))}" for name in ("share", "difference", "everywhere"))
         print(f"w {weight:g}: {outcome}, {numbers}, p {test.permutation.image_specific.p:.3f}")
     buffer = io.BytesIO()
-    with matplotlib.rc_context(figures.STYLE):
+    with matplotlib.rc_context(base.STYLE):
         draw(found).savefig(buffer, format="png", dpi=110)
     Image.open(buffer).convert("RGB").save(Path(out), optimize=True)
 
 
-def _text(one: statistics.Estimate) -> str:
+def _text(one: label_share.Estimate) -> str:
     return f"{one.value:.3f} ({one.ci_low:.3f} to {one.ci_high:.3f})" if one.ci_low is not None else f"{one.value}"
 
 

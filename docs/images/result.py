@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pneumo_batch import Run
-from pneumo_batch.core import similarity
-from pneumo_batch.core.wording import method_name
-from pneumo_batch.report import figures
+from pneumo_batch.core.similarity import metrics
+from pneumo_batch.core.statistics.wording import method_name
+from pneumo_batch.report.figures import base
 from pneumo_batch.report.source import Source
 
 _VIEW = "magnitude"
@@ -41,7 +41,7 @@ def draw(source: Source) -> Figure:
     for row, method in zip(axes, source.methods, strict=True):
         maps = [source.run.maps(method, name) for name in source.variants]
         maps_VHW = np.stack([maps_NHW[ids.index(image_id)] for ids, maps_NHW in maps])
-        maps_VHW = similarity.prepare(maps_VHW, method, _VIEW, size)
+        maps_VHW = metrics.prepare(maps_VHW, method, _VIEW, size)
         clip = float(np.percentile(maps_VHW, 99))
         for ax in row[:-1]:
             ax.imshow(film_HW, cmap="gray", extent=(0, 1, 0, 1))
@@ -58,7 +58,7 @@ def draw_shares(ax, source: Source, method: str) -> None:
     """What two true models agree on about a film, and what of it is left with random labels."""
     found = source.verdict["methods"][method]
     values = [found["numbers"][name]["value"] or 0.0 for name in ("headroom", "remainder")]
-    ax.barh([0, 1], values, height=0.62, color=[figures.KINDS["true_true"][2], figures.KINDS["true_random"][2]])
+    ax.barh([0, 1], values, height=0.62, color=[base.KINDS["true_true"][2], base.KINDS["true_random"][2]])
     ax.set_yticks([0, 1], ["two true models agree\non a film by", "of it left with\nrandom labels"])
     for place, value in enumerate(values):
         ax.text(max(value, 0) + 0.01, place, f"{value:.2f}", va="center", fontsize=9)
@@ -73,7 +73,7 @@ def draw_shares(ax, source: Source, method: str) -> None:
 
 def main(run: str, out: str) -> None:
     buffer = io.BytesIO()
-    with matplotlib.rc_context(figures.STYLE):
+    with matplotlib.rc_context(base.STYLE):
         draw(Source(Run(run))).savefig(buffer, format="png", dpi=68)
     Image.open(buffer).convert("RGB").save(Path(out), optimize=True)
 

@@ -96,7 +96,7 @@ SUMMARY = pa.schema(
     ]
 )
 
-# Similarity of the maps of a variant to those it has with layers re-initialised (core/cascade.py).
+# Similarity of the maps of a variant to those it has with layers re-initialised (core/randomization/cascade.py).
 CASCADES = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=False),

@@ -4,11 +4,13 @@ from typing import Any
 
 import matplotlib
 
-from pneumo_batch.config import Job
-from pneumo_batch.layout import REPORT
-from pneumo_batch.report import exploration, figures, gallery, page, parts, record, training, verdict
+from pneumo_batch.job.schema import Job
+from pneumo_batch.report import page, parts
+from pneumo_batch.report.figures import base
+from pneumo_batch.report.sections import exploration, gallery, record, training, verdict
 from pneumo_batch.report.source import Source
-from pneumo_batch.run import Run
+from pneumo_batch.rundir.layout import REPORT
+from pneumo_batch.rundir.reader import Run
 
 __all__ = ["run"]
 
@@ -21,7 +23,7 @@ def run(_job: Job, run: Run, _resources: Any) -> dict[str, int]:
     Raises RunError for a run that has not concluded.
     """
     source = Source(run)
-    with matplotlib.rc_context(figures.STYLE):
+    with matplotlib.rc_context(base.STYLE):
         sections = [module.build(source) for module in (verdict, training, exploration, record)]
     shown = gallery.build(source)
     blocks = [block for section in sections for block in parts.walk(section.blocks)]

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
-from pneumo_batch.layout import REPORT
-from pneumo_batch.report import overlays
+from pneumo_batch.report.figures import overlays
 from pneumo_batch.report.source import Source
+from pneumo_batch.rundir.layout import REPORT
 
 _SIDE = 224
 _SCHEMA = pa.schema([pa.field("image_id", pa.string(), nullable=False), pa.field("jpeg", pa.binary(), nullable=False)])

@@ -8,8 +8,8 @@ from pathlib import Path
 import jinja2
 
 from pneumo_batch.report import parts
-from pneumo_batch.report.gallery import Gallery
 from pneumo_batch.report.parts import Section
+from pneumo_batch.report.sections.gallery import Gallery
 from pneumo_batch.report.source import Source
 
 _FOLDER = Path(__file__).parent

@@ -1,6 +1,6 @@
 """What the numbers of the verdict mean, and what they do not say."""
 
-from pneumo_batch.core.statistics import FEWEST_MODELS
+from pneumo_batch.core.statistics.label_share import FEWEST_MODELS
 from pneumo_batch.report.source import Source
 
 GUIDE = [

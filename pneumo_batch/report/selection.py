@@ -5,7 +5,7 @@ Shapes: N images.
 
 import numpy as np
 
-from pneumo_batch.core.wording import method_name
+from pneumo_batch.core.statistics.wording import method_name
 from pneumo_batch.report.source import Predictions, Source, seeded
 
 MOST_CASES = 24

@@ -16,11 +16,15 @@ import pyarrow.compute as pc
 import pyarrow.dataset
 import scipy.special
 
-from pneumo_batch.core import audit, evaluation, pairs, per_image, tables
-from pneumo_batch.core.images import Preprocess, RejectedImage
-from pneumo_batch.core.per_image import Cell
-from pneumo_batch.layout import CASCADE_SUMMARY, MAPS, QUARANTINE, SCALES, SCORES
-from pneumo_batch.run import Run
+from pneumo_batch.core import tables
+from pneumo_batch.core.data import audit
+from pneumo_batch.core.data.images import Preprocess
+from pneumo_batch.core.models import evaluation
+from pneumo_batch.core.similarity import pairs, per_image
+from pneumo_batch.core.similarity.per_image import Cell
+from pneumo_batch.errors import RejectedImage
+from pneumo_batch.rundir.layout import CASCADE_SUMMARY, MAPS, QUARANTINE, SCALES, SCORES
+from pneumo_batch.rundir.reader import Run
 
 
 @dataclass(frozen=True)

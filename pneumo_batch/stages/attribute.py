@@ -12,15 +12,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
 
-from pneumo_batch.config import Attribution, Job
-from pneumo_batch.core import audit, manifest, pairs, tables
-from pneumo_batch.integrity import parquet_bytes
-from pneumo_batch.layout import MAPS, QUARANTINE
-from pneumo_batch.run import Run
-from pneumo_batch.stages import decode, guard, predict, preflight, progress, staging
-from pneumo_batch.stages.attributor import Attributor
-from pneumo_batch.stages.cluster import Resources
-from pneumo_batch.stages.pool import Pool
+from pneumo_batch.core import tables
+from pneumo_batch.core.data import audit
+from pneumo_batch.core.similarity import pairs
+from pneumo_batch.errors import DataError
+from pneumo_batch.execution import progress, staging, watchdog
+from pneumo_batch.execution.actor_pool import Pool
+from pneumo_batch.execution.cluster import Resources
+from pneumo_batch.job.schema import Attribution, Job
+from pneumo_batch.rundir.integrity import parquet_bytes
+from pneumo_batch.rundir.layout import MAPS, QUARANTINE
+from pneumo_batch.rundir.reader import Run
+from pneumo_batch.stages import predict, survey
+from pneumo_batch.stages.workers import decode
+from pneumo_batch.stages.workers.attributor import Attributor
 
 _FILE_BYTES = 64 * 2**20  # a file is at most this large before compression: what one actor holds of its results
 _DECODE_CPUS = 0.25
@@ -35,7 +40,7 @@ def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
         todo = staging.without(chosen, staging.tally(run, MAPS))
         if todo.num_rows:
             shown = progress.shown({"attributions": todo.num_rows})
-            with shown as board, guard.watch(board, job.cluster.stall_seconds):
+            with shown as board, watchdog.watch(board, job.cluster.stall_seconds):
                 _attribute(todo, Pool.of(job, run, resources), board)
         done = staging.tally(run, MAPS)
         bad = [row for row in decode.rejected(run.store) if row["image_id"] not in done]  # a retry may have read it
@@ -71,7 +76,7 @@ def _attribute(todo: pa.Table, pool: Pool, board: Any) -> None:
 
 def _rows_per_file(total: int, pool: Pool) -> int:
     classes = pool.run.model_record(pool.variants[0])["classes"]
-    per_image = preflight.map_bytes(pool.job, preflight.map_shapes(pool.job, classes))
+    per_image = survey.map_bytes(pool.job, survey.map_shapes(pool.job, classes))
     fair = math.ceil(total / (4 * pool.share.most))  # so that no actor waits for another's last file
     return max(1, min(pool.job.attribution.rows_per_file, _FILE_BYTES // per_image, fair))
 
@@ -81,7 +86,7 @@ def _check(chosen: int, bad: list[dict[str, str]], max_bad: float) -> None:
     if bad and (len(bad) > max_bad * chosen or len(bad) == chosen):
         first = min(bad, key=lambda row: row["image_id"])
         allowed = "none is left" if len(bad) == chosen else f"more than data.max_bad = {max_bad:g} allows"
-        raise manifest.DataError(
+        raise DataError(
             f"{len(bad)} of {chosen} images could not be read any more or explained, {allowed}; the first is "
             f"{first['image_id']}: {first['reason']}"
         )

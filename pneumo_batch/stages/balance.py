@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterable
 
 import pyarrow.compute as pc
 
-from pneumo_batch.config import Job
 from pneumo_batch.core import tables
-from pneumo_batch.integrity import DamagedError
-from pneumo_batch.layout import CASCADES, MANIFEST, MAPS, QUARANTINE, REPORT, SCORES, SETTLED, SUMMARY, VERDICT
-from pneumo_batch.ledger import RunError
-from pneumo_batch.run import Run
-from pneumo_batch.stages import preflight, staging
-from pneumo_batch.stages.staging import ImbalanceError
+from pneumo_batch.errors import DamagedError, RunError
+from pneumo_batch.execution import staging
+from pneumo_batch.execution.staging import ImbalanceError
+from pneumo_batch.job.schema import Job
+from pneumo_batch.rundir.layout import CASCADES, MANIFEST, MAPS, QUARANTINE, REPORT, SCORES, SETTLED, SUMMARY, VERDICT
+from pneumo_batch.rundir.reader import Run
+from pneumo_batch.stages import survey
 
 _DAMAGE = (DamagedError, ImbalanceError, FileNotFoundError)  # whatever else is raised is a mistake of ours
 
@@ -34,7 +34,7 @@ def check(stage: str, job: Job, run: Run) -> None:
 def discard_damaged_models(job: Job, run: Run) -> None:
     """Remove the models that `check` complains of: they are trained or brought again."""
     wanted = _tally(run, MANIFEST)
-    for name in preflight.variant_names(job):
+    for name in survey.variant_names(job):
         try:
             check_model(name, wanted, run)
         except _DAMAGE:
@@ -70,7 +70,7 @@ def _index(_job: Job, run: Run) -> None:
 
 def _train(job: Job, run: Run) -> None:
     wanted = _tally(run, MANIFEST)
-    for name in preflight.variant_names(job):
+    for name in survey.variant_names(job):
         check_model(name, wanted, run)
 
 

@@ -12,14 +12,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
 
-from pneumo_batch.config import Job
-from pneumo_batch.core import cascade, comparison, curves, pairs, tables
-from pneumo_batch.layout import CASCADE_SUMMARY, CASCADES, DERIVED, STAGING
-from pneumo_batch.run import Run
-from pneumo_batch.stages import compare, preflight, progress, staging
-from pneumo_batch.stages.cluster import Resources
-from pneumo_batch.stages.pool import Pool
-from pneumo_batch.stages.randomizer import Randomizer
+from pneumo_batch.core import tables
+from pneumo_batch.core.randomization import cascade, curves
+from pneumo_batch.core.similarity import comparison, pairs
+from pneumo_batch.execution import progress, staging
+from pneumo_batch.execution.actor_pool import Pool
+from pneumo_batch.execution.cluster import Resources
+from pneumo_batch.job.schema import Job
+from pneumo_batch.rundir.layout import CASCADE_SUMMARY, CASCADES, DERIVED, STAGING
+from pneumo_batch.rundir.reader import Run
+from pneumo_batch.stages import compare, survey
+from pneumo_batch.stages.workers.randomizer import Randomizer
 
 _MOST_IMAGES = 16  # a block: what an interruption can cost, and what shares the making of one network
 _BLOCK_BYTES = 256 * 2**20  # of maps that an actor holds
@@ -61,7 +64,7 @@ def choose(job: Job, run: Run) -> pa.Table:
 
 def networks(job: Job, run: Run) -> list[cascade.Derived]:
     """The networks to derive, the original of each seed (depth 0) among them."""
-    return preflight.derived(job, run.model_record(original(job, run))["classes"])
+    return survey.derived(job, run.model_record(original(job, run))["classes"])
 
 
 def plan_of(job: Job, run: Run) -> comparison.Comparison:

@@ -18,12 +18,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray.data
 
-from pneumo_batch.config import Job
-from pneumo_batch.core import comparison, pairs, tables
-from pneumo_batch.layout import MAPS, SCORES
-from pneumo_batch.run import Run
-from pneumo_batch.stages import progress, staging
-from pneumo_batch.stages.cluster import Resources
+from pneumo_batch.core import tables
+from pneumo_batch.core.similarity import comparison, pairs
+from pneumo_batch.execution import progress, staging
+from pneumo_batch.execution.cluster import Resources
+from pneumo_batch.job.schema import Job
+from pneumo_batch.rundir.layout import MAPS, SCORES
+from pneumo_batch.rundir.reader import Run
 
 _MOST_ROWS = 64
 _TASK_CPUS = 1

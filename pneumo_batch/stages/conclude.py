@@ -8,24 +8,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset
 
-from pneumo_batch import provenance
-from pneumo_batch.config import Job
-from pneumo_batch.core import (
-    classification,
-    evaluation,
-    localisation,
-    passes,
-    per_image,
-    scales,
-    similarity,
-    statistics,
-    summaries,
-    tables,
-    verdict,
-)
-from pneumo_batch.layout import PASSES, SCALES, SCORES, SUMMARY, VERDICT
-from pneumo_batch.run import Run
-from pneumo_batch.stages.cluster import Resources
+from pneumo_batch.core import tables
+from pneumo_batch.core.attribution import localisation
+from pneumo_batch.core.models import evaluation
+from pneumo_batch.core.similarity import metrics, per_image
+from pneumo_batch.core.statistics import classification, label_share, passes, scales, summaries, verdict
+from pneumo_batch.execution.cluster import Resources
+from pneumo_batch.job.schema import Job
+from pneumo_batch.rundir import provenance
+from pneumo_batch.rundir.layout import PASSES, SCALES, SCORES, SUMMARY, VERDICT
+from pneumo_batch.rundir.reader import Run
 
 _FROM_MODEL = (
     "kind",
@@ -46,7 +38,7 @@ def run(job: Job, run: Run, _resources: Resources) -> dict[str, int]:
     data = per_image.gather(_score_batches(run), images)
     names = {kind: [v for v in run.variants() if run.model_record(v)["kind"] == kind] for kind in ("true", "random")}
     settings = job.compare
-    tests = statistics.randomization_test(data, names["true"], names["random"], resamples=settings.resamples)
+    tests = label_share.randomization_test(data, names["true"], names["random"], resamples=settings.resamples)
     classes = run.model_record(run.variants()[0])["classes"]
     run.store.write_table(SUMMARY, summaries.summarise(data, classes, resamples=settings.resamples))
     primary = settings.primary
@@ -184,7 +176,7 @@ def _localisation(job: Job, run: Run, images: pa.Table) -> dict[str, Any]:
 
 
 def _located(maps: dict[str, np.ndarray], masks: dict[str, np.ndarray], size: int) -> dict[str, float | None]:
-    resized = {image_id: similarity.resize(map_hw[None], size)[0] for image_id, map_hw in maps.items()}
+    resized = {image_id: metrics.resize(map_hw[None], size)[0] for image_id, map_hw in maps.items()}
     shares = [localisation.positive_share(map_HW, masks[image_id]) for image_id, map_HW in resized.items()]
     hits = [localisation.points_inside(map_HW, masks[image_id]) for image_id, map_HW in resized.items()]
     defined = [share for share in shares if not np.isnan(share)]  # a map need not have a positive value
@@ -196,8 +188,8 @@ def _located(maps: dict[str, np.ndarray], masks: dict[str, np.ndarray], size: in
 
 def _mask(image_id: str, job: Job, run: Run) -> np.ndarray:
     """The opacity of a generated image at the network's resolution; empty without one."""
-    from pneumo_batch.core import phantom
-    from pneumo_batch.core.images import Preprocess
+    from pneumo_batch.core.data import phantom
+    from pneumo_batch.core.data.images import Preprocess
 
     path = phantom.mask_path(image_id)
     if not run.images.exists(path):

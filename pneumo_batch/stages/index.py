@@ -9,15 +9,18 @@ import pyarrow.compute as pc
 import ray
 import ray.data
 
-from pneumo_batch.config import Job, JobError
-from pneumo_batch.core import audit, manifest, manifest_file, tables
-from pneumo_batch.core.roots import Roots
-from pneumo_batch.integrity import parquet_bytes
-from pneumo_batch.layout import MANIFEST, PHANTOM, QUARANTINE, STAGING
-from pneumo_batch.run import Run
-from pneumo_batch.stages import guard, progress
-from pneumo_batch.stages.cluster import Resources
-from pneumo_batch.storage import read_location, reason
+from pneumo_batch.core import tables
+from pneumo_batch.core.data import audit, manifest
+from pneumo_batch.core.data.formats import manifest_file
+from pneumo_batch.core.data.roots import Roots
+from pneumo_batch.errors import DataError, JobError
+from pneumo_batch.execution import progress, watchdog
+from pneumo_batch.execution.cluster import Resources
+from pneumo_batch.job.schema import Job
+from pneumo_batch.rundir.integrity import parquet_bytes
+from pneumo_batch.rundir.layout import MANIFEST, PHANTOM, QUARANTINE, STAGING
+from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.storage import read_location, reason
 
 _ROWS_PER_TASK = 256
 _FILMS_PER_TASK = 32
@@ -40,7 +43,7 @@ def run(job: Job, run: Run, _resources: Resources) -> dict[str, int]:
 
 def _index(job: Job, run: Run) -> tuple[pa.Table, pa.Table]:
     listing, _, passed_over = discover(job, run.images)
-    with progress.shown({"images": listing.num_rows}) as board, guard.watch(board, job.cluster.stall_seconds):
+    with progress.shown({"images": listing.num_rows}) as board, watchdog.watch(board, job.cluster.stall_seconds):
         rows, rejected = inspect(listing, run.images, board)
     check_rejected(rejected, listing.num_rows, job.data.max_bad)
     own_words = _manifest_warnings(job, listing, rows)
@@ -55,7 +58,7 @@ def _index_new(job: Job, run: Run) -> tuple[pa.Table, pa.Table]:
     before = run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)
     found = discover(job, run.images)
     fresh = joined(found.listing, known, job)
-    with progress.shown({"images": fresh.num_rows}) as board, guard.watch(board, job.cluster.stall_seconds):
+    with progress.shown({"images": fresh.num_rows}) as board, watchdog.watch(board, job.cluster.stall_seconds):
         rows, rejected = inspect(fresh, run.images, board)
     before = before.filter(pc.invert(pc.is_in(before["image_id"], fresh["image_id"].combine_chunks())))
     rejected = pa.concat_tables([before, rejected]).sort_by("image_id")
@@ -73,7 +76,7 @@ def joined(listing: pa.Table, known: pa.Table, job: Job) -> pa.Table:
 def _audit(job: Job, run: Run, findings: audit.Audit, own_words: Iterable[str] = ()) -> None:
     errors = [line for line in findings.errors if not (job.data.allow_leaks and audit.LEAK in line)]
     if errors:
-        raise manifest.DataError(f"{job.data.manifest or ', '.join(job.data.roots)}: {errors[0]}")
+        raise DataError(f"{job.data.manifest or ', '.join(job.data.roots)}: {errors[0]}")
     for line in [*own_words, *findings.warnings]:
         progress.warn(run, "index", line)
 
@@ -84,15 +87,15 @@ def discover(job: Job, images: Roots) -> manifest.Inventory:
     try:
         return _listing(job, images)
     except OSError as error:
-        raise manifest.DataError(f"{places}: cannot be listed: {reason(error)}") from error
-    except manifest.DataError as error:
+        raise DataError(f"{places}: cannot be listed: {reason(error)}") from error
+    except DataError as error:
         named = any(place in str(error) for place in [*job.data.roots, *filter(None, [job.data.manifest])])
-        raise error if named else manifest.DataError(f"{places}: {error}") from error
+        raise error if named else DataError(f"{places}: {error}") from error
 
 
 def _listing(job: Job, images: Roots) -> manifest.Inventory:
     if gone := images.missing():
-        raise manifest.DataError(f"{gone[0]}: no such folder; set data.root to the folder of the images")
+        raise DataError(f"{gone[0]}: no such folder; set data.root to the folder of the images")
     if job.data.manifest:
         found = read_manifest(job.data.manifest, images, job.data.classes)
     else:
@@ -134,12 +137,10 @@ def write_phantom(job: Job, run: Run) -> None:
     """Generate the phantom images, once."""
     from pathlib import Path
 
-    from pneumo_batch.core import phantom
+    from pneumo_batch.core.data import phantom
 
     if not run.store.is_local:
-        raise manifest.DataError(
-            "data.root 'phantom' needs a local run directory; write the set with `data demo` first"
-        )
+        raise DataError("data.root 'phantom' needs a local run directory; write the set with `data demo` first")
     if not run.store.exists(PHANTOM):
         wanted = job.phantom
         phantom.write(
@@ -178,7 +179,7 @@ def inspect(listing: pa.Table, images: Roots, board: object) -> tuple[pa.Table, 
     """Open every listed image on the cluster: (manifest rows, quarantine rows), each sorted by id."""
 
     def inspect_batch(batch: pa.Table) -> pa.Table:
-        with guard.batch(board, batch["image_id"].to_pylist()) as guarded:
+        with watchdog.batch(board, batch["image_id"].to_pylist()) as guarded:
             inspected = inspect_task(batch, images, guarded.begin)
         board.add.remote("images", batch.num_rows)  # type: ignore[attr-defined]
         return inspected
@@ -200,7 +201,7 @@ def check_rejected(rejected: pa.Table, total: int, max_bad: float) -> None:
     if rejected.num_rows <= max_bad * total:
         return
     first = rejected.slice(0, 1).to_pylist()[0]
-    raise manifest.DataError(
+    raise DataError(
         f"{rejected.num_rows} of {total} images are unreadable, more than data.max_bad = {max_bad:g} allows; "
         f"the first is {first['image_id']}: {first['reason']}"
     )

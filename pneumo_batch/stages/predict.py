@@ -4,11 +4,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pneumo_batch.core import evaluation, tables, training
-from pneumo_batch.core.images import Preprocess
-from pneumo_batch.integrity import parquet_bytes
-from pneumo_batch.run import Run
-from pneumo_batch.stages import decode, staging
+from pneumo_batch.core import tables
+from pneumo_batch.core.data.images import Preprocess
+from pneumo_batch.core.models import evaluation, training
+from pneumo_batch.execution import staging
+from pneumo_batch.rundir.integrity import parquet_bytes
+from pneumo_batch.rundir.reader import Run
+from pneumo_batch.stages.workers import decode
 
 _ROWS = 256  # images in memory
 

@@ -7,13 +7,20 @@ import numpy as np
 import pyarrow as pa
 import ray
 
-from pneumo_batch.config import Job, JobError
-from pneumo_batch.core import audit, images, manifest, tables, variants
-from pneumo_batch.core.images import Preprocess, Split
-from pneumo_batch.layout import STAGING
-from pneumo_batch.run import Run
-from pneumo_batch.stages import bring, decode, progress, shares, staging, train_worker
-from pneumo_batch.stages.cluster import Resources
+from pneumo_batch.core import tables
+from pneumo_batch.core.data import audit, images, manifest
+from pneumo_batch.core.data.images import Preprocess, Split
+from pneumo_batch.core.models import variants
+from pneumo_batch.errors import DataError, JobError
+from pneumo_batch.execution import progress, staging
+from pneumo_batch.execution import resources as shares
+from pneumo_batch.execution.cluster import Resources
+from pneumo_batch.job.schema import Job
+from pneumo_batch.rundir.layout import STAGING
+from pneumo_batch.rundir.reader import Run
+from pneumo_batch.stages import external_models
+from pneumo_batch.stages.workers import decode
+from pneumo_batch.stages.workers import trainer as train_worker
 
 
 def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
@@ -26,8 +33,8 @@ def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
         splits = {name: ray.get(ref) for name, ref in shared.items()}  # what the store holds: no copy is left here
         preprocess = _preprocess(job, splits["train"])
         if brought:
-            judged = bring.Images(rows, manifest.class_names(rows), splits, preprocess)
-            bring.load(brought, job, run, judged, resources)
+            judged = external_models.Images(rows, manifest.class_names(rows), splits, preprocess)
+            external_models.load(brought, job, run, judged, resources)
         if missing:
             _check_classes(splits["train"], manifest.class_names(rows))
             _train(missing, job, run, (rows, shared, preprocess), resources)
@@ -64,7 +71,7 @@ def _train(
     rows, shared, preprocess = images
     totals = {variant.name: train_worker.recipe(job, variant).epochs for variant in missing}
     with progress.shown(totals) as board:
-        weights = bring.starting_weights(job)
+        weights = external_models.starting_weights(job)
         start = ray.put(weights) if weights is not None else None
         common = train_worker.Common(job, run, rows, preprocess, shared, board, start)
         every = planned(job)
@@ -92,7 +99,7 @@ def _check_classes(train: Split, names: list[str]) -> None:
     counts = np.bincount(train.labels_N, minlength=len(names))
     if len(names) < 2 or counts.min() == 0:
         missing = names[int(counts.argmin())] if len(names) > 1 else "a second class"
-        raise manifest.DataError(f"the training split has no image of {missing}; a classifier needs every class there")
+        raise DataError(f"the training split has no image of {missing}; a classifier needs every class there")
 
 
 def _preprocess(job: Job, train: Split) -> Preprocess:

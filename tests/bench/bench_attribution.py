@@ -17,11 +17,11 @@ from typing import Any
 
 import torch
 
-from pneumo_batch.core import checkpoints, networks
-from pneumo_batch.core.attribution import Explainer, baseline_input
-from pneumo_batch.core.images import Preprocess
-from pneumo_batch.core.networks import grad_cam_layer
-from pneumo_batch.core.runtime import keep_memory, use_threads
+from pneumo_batch.core.attribution.explainer import Explainer, baseline_input
+from pneumo_batch.core.data.images import Preprocess
+from pneumo_batch.core.models import checkpoints, networks
+from pneumo_batch.core.models.networks import grad_cam_layer
+from pneumo_batch.core.models.runtime import keep_memory, use_threads
 
 SIZE, STEPS = 224, 50
 NAME = "Integrated Gradients"

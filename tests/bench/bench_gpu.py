@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from bench_attribution import STEPS, images, model, row, share_row
 
-from pneumo_batch.core.attribution import Explainer, baseline_input
-from pneumo_batch.core.images import Preprocess, Split
-from pneumo_batch.core.networks import grad_cam_layer
-from pneumo_batch.core.runtime import exact_arithmetic
-from pneumo_batch.core.training import Recipe, Trainer
+from pneumo_batch.core.attribution.explainer import Explainer, baseline_input
+from pneumo_batch.core.data.images import Preprocess, Split
+from pneumo_batch.core.models.networks import grad_cam_layer
+from pneumo_batch.core.models.runtime import exact_arithmetic
+from pneumo_batch.core.models.training import Recipe, Trainer
 
 DEVICE = "cuda"
 SIZES = (64, 224)

@@ -13,7 +13,8 @@ import scipy.stats
 import skimage.feature
 import skimage.metrics
 
-from pneumo_batch.core import pairs, similarity
+from pneumo_batch.core.similarity import metrics as similarity
+from pneumo_batch.core.similarity import pairs
 
 GRID = 8
 VARIANTS = [(f"true_{i}", True) for i in range(4)] + [(f"random_{i}", False) for i in range(4)]

@@ -18,11 +18,13 @@ import torch
 from bench_attribution import CONTENDERS, SIZE, Pool, model, row
 from empty_trainings import empty_trainings
 
-from pneumo_batch import config, jobfile, pipeline
-from pneumo_batch.core import checkpoints, phantom
-from pneumo_batch.layout import PHANTOM
-from pneumo_batch.run import Run
-from pneumo_batch.stages import cluster
+from pneumo_batch import pipeline
+from pneumo_batch.core.data import phantom
+from pneumo_batch.core.models import checkpoints
+from pneumo_batch.execution import cluster
+from pneumo_batch.job import jobfile, schema
+from pneumo_batch.rundir.layout import PHANTOM
+from pneumo_batch.rundir.reader import Run
 
 EPOCHS = (2, 10)
 ROUNDS = 3
@@ -72,7 +74,7 @@ def bench_attribute(folder: Path) -> list[dict[str, Any]]:
         pool = Pool(CONTENDERS["both methods"], cpus, cpus)
         kernel.append(pool.seconds(16))
         pool.close()
-        with cluster.session(config.Cluster()):
+        with cluster.session(schema.Cluster()):
             seconds = {images: _attributing(folder, SIZE, images, number) for images in (few, many)}
         stage.append((seconds[many] - seconds[few]) / (many - few))
     return [row("attribute stage vs the bare kernel", statistics.median(stage), statistics.median(kernel), 0.9)]
@@ -112,7 +114,7 @@ def bench_train(folder: Path) -> list[dict[str, Any]]:
     workers, with half of the cores each, against one."""
     root = folder / "films_train"
     phantom.write(root, train=1024, test=8, seed=0, image_size=_SMALL)
-    with cluster.session(config.Cluster()):
+    with cluster.session(schema.Cluster()):
         one, two = (_trained(folder, root, workers) for workers in (1, 2))
     stage, shared = (statistics.median(run.history("true_0")["seconds"][EPOCHS[0] :]) for run in (one, two))
     return [
@@ -164,7 +166,7 @@ def _plain_epoch(run: Run) -> float:
 def bench_memory(folder: Path) -> Iterator[dict[str, Any]]:
     """Peak memory of the attribute stage, all processes, at 10 and 50 times the images (32 px, Grad-CAM)."""
     peaks = {}
-    with cluster.session(config.Cluster()):
+    with cluster.session(schema.Cluster()):
         for times in (1, 10, 50):
             job = _brought(folder, 32, 64 * times, methods=("grad_cam",))
             run_dir = str(folder / f"memory_{times}")

@@ -25,8 +25,9 @@ import psutil
 from PIL import Image
 from ray.cluster_utils import Cluster
 
-from pneumo_batch import jobfile, pipeline
-from pneumo_batch.core import checkpoints, networks
+from pneumo_batch import pipeline
+from pneumo_batch.core.models import checkpoints, networks
+from pneumo_batch.job import jobfile
 
 HERE = Path(__file__).parent
 FEW, MANY = 2_500, 6_500  # both above what is judged in the driver

@@ -19,7 +19,8 @@ import torch
 from PIL import Image
 
 from pneumo_batch import Run
-from pneumo_batch.core import networks, phantom
+from pneumo_batch.core.data import phantom
+from pneumo_batch.core.models import networks
 
 pytestmark = pytest.mark.faults
 VARIANTS = {"mine_a": "true", "mine_b": "true", "noise": "random"}

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pneumo_batch import verification
-from pneumo_batch.run import Run
+from pneumo_batch.rundir import verification
+from pneumo_batch.rundir.reader import Run
 
 from .conftest import Process, assert_same_results, completed, has_file
 

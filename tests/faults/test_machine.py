@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pneumo_batch import provenance
+from pneumo_batch.rundir import provenance
 
 from .conftest import Process, assert_same_results, completed, has_file, stage_is
 

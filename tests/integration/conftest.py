@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pneumo_batch import config, jobfile, pipeline
-from pneumo_batch.run import Run
+from pneumo_batch import pipeline
+from pneumo_batch.job import jobfile, schema
+from pneumo_batch.rundir.reader import Run
 
 # Workers find a test's own networks and methods where the driver does.
 HERE = str(Path(__file__).parent)
@@ -36,9 +37,9 @@ def tiny_job(**sections):
 @pytest.fixture(scope="session")
 def ray_cluster():
     """One small Ray cluster for all tests of a session; runs join it instead of starting their own."""
-    from pneumo_batch.stages import cluster
+    from pneumo_batch.execution import cluster
 
-    with cluster.session(config.Cluster()) as resources:
+    with cluster.session(schema.Cluster()) as resources:
         yield resources
 
 

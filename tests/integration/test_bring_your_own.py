@@ -13,9 +13,12 @@ import tomli_w
 import torch
 from PIL import Image
 
-from pneumo_batch import cli, config, jobfile, pipeline
-from pneumo_batch.core import networks, phantom
-from pneumo_batch.run import Run
+from pneumo_batch import cli, pipeline
+from pneumo_batch.core.data import phantom
+from pneumo_batch.core.models import networks
+from pneumo_batch.errors import JobError
+from pneumo_batch.job import jobfile
+from pneumo_batch.rundir.reader import Run
 
 from .conftest import tiny_job
 
@@ -110,7 +113,7 @@ def test_a_program_is_attributed_and_kept_with_the_run(ray_cluster, place):
 def test_a_program_cannot_be_trained(place):
     (place / "mine.pt2").write_bytes(b"never opened")
     job = tiny_job(network={"name": "mine.pt2"})
-    with pytest.raises(config.JobError, match=r"network.name = 'mine.pt2': a file has no fresh weights to train"):
+    with pytest.raises(JobError, match=r"network.name = 'mine.pt2': a file has no fresh weights to train"):
         pipeline.execute(job, "runs/none")
 
 
@@ -154,7 +157,7 @@ def test_training_starts_from_the_weights_it_is_given(ray_cluster, tmp_path):
     torch.testing.assert_close(found["conv1.0.weight"], source["conv1.0.weight"].sum(1, keepdim=True))
     torch.testing.assert_close(found["fc.0.weight"], source["fc.0.weight"])
     other = job.model_copy(update={"network": job.network.model_copy(update={"name": "resnet18"})})
-    with pytest.raises(config.JobError, match=r"network.weights: .*start\.pth: does not fit the network: .*conv1"):
+    with pytest.raises(JobError, match=r"network.weights: .*start\.pth: does not fit the network: .*conv1"):
         pipeline.execute(other, str(tmp_path / "other"))
 
 

@@ -8,8 +8,11 @@ import scipy.stats
 import skimage.metrics
 import torch
 
-from pneumo_batch.core import attribution, cascade, similarity, tables
-from pneumo_batch.run import Run
+from pneumo_batch.core import tables
+from pneumo_batch.core.attribution import explainer
+from pneumo_batch.core.randomization import cascade
+from pneumo_batch.core.similarity import metrics
+from pneumo_batch.rundir.reader import Run
 from pneumo_batch.stages import cascade as stage
 
 STEPS = 8  # on the path: enough to compare two implementations of the same rule
@@ -74,7 +77,7 @@ def ours(run: Run, job, wanted: tuple[str, int, int], image_id: str) -> dict[str
     one = next(one for one in stage.networks(job, run) if (one.mode, one.depth, one.seed) == wanted)
     initial = cascade.initial_state(lambda: run.untrained("true_1"), one.seed)
     model = cascade.derive(run.model("true_1"), one, initial).double()
-    explain = attribution.Explainer(model, job.attribution.options_by_method(), run.preprocess())
+    explain = explainer.Explainer(model, job.attribution.options_by_method(), run.preprocess())
     found = explain(run.inputs([image_id]).double(), torch.zeros(1, dtype=torch.int64))
     return {method: maps_1hw[0].numpy() for method, maps_1hw in found.maps.items()}
 
@@ -129,7 +132,7 @@ def test_scores_are_those_of_a_loop_over_pairs(cascaded, mode, depth, seed):
         for name in ("cascade_0_3", f"{mode}_{depth}_{seed}"):
             ids, maps_Nhw = run.derived_maps(row.method, name)
             maps_2hw.append(maps_Nhw[ids.index(row.image_id)])
-        a_HW, b_HW = similarity.prepare(np.stack(maps_2hw), row.method, row.view, 64)
+        a_HW, b_HW = metrics.prepare(np.stack(maps_2hw), row.method, row.view, 64)
         if np.ptp(a_HW) == 0 or np.ptp(b_HW) == 0:
             assert row.degenerate
             continue

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pneumo_batch import pipeline, verification
-from pneumo_batch.integrity import DamagedError
-from pneumo_batch.ledger import RunError
-from pneumo_batch.run import Run
+from pneumo_batch import pipeline
+from pneumo_batch.errors import DamagedError, RunError
+from pneumo_batch.rundir import verification
+from pneumo_batch.rundir.reader import Run
 
 from .conftest import tiny_job
 from .test_cli import call, one_line

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pneumo_batch import pipeline
-from pneumo_batch.run import Run
+from pneumo_batch.rundir.reader import Run
 
 from .conftest import tiny_job
 

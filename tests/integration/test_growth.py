@@ -9,9 +9,12 @@ import pandas as pd
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pneumo_batch import config, jobfile, pipeline, verification
-from pneumo_batch.core import phantom, tables
-from pneumo_batch.run import Run
+from pneumo_batch import pipeline
+from pneumo_batch.core import tables
+from pneumo_batch.core.data import phantom
+from pneumo_batch.job import jobfile, schema
+from pneumo_batch.rundir import verification
+from pneumo_batch.rundir.reader import Run
 
 pytestmark = pytest.mark.slow  # the rules themselves: tests/unit/test_growing_tables.py
 
@@ -203,7 +206,7 @@ def test_a_night_without_new_images_does_nothing_and_one_with_others_says_so(
     run, path = copy_of(nights, tmp_path)
     root = tmp_path / "films"
     shutil.copytree(films, root)
-    monkeypatch.setattr("pneumo_batch.stages.cluster.session", lambda *_: pytest.fail("started Ray"))
+    monkeypatch.setattr("pneumo_batch.execution.cluster.session", lambda *_: pytest.fail("started Ray"))
     before = run.record
     gone, changed = sorted((root / "test" / "NORMAL").iterdir())[:2]
     gone.unlink()
@@ -292,4 +295,4 @@ def test_a_job_that_grows_attributes_the_test_split_of_data_of_its_own():
     ):
         values = {"data": {"root": "films", "grows": True}, **section}
         with pytest.raises(ValueError, match=r"data\.grows needs a data\.root of your own"):
-            config.Job.model_validate({"name": "x", **values})
+            schema.Job.model_validate({"name": "x", **values})

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pneumo_batch.run import Run
+from pneumo_batch.rundir.reader import Run
 
 from .test_nodes import JOB, SPY, noted
 from .test_submit import wait_for

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from pneumo_batch import config, jobfile, pipeline
-from pneumo_batch.core import networks, phantom
-from pneumo_batch.core.folders import DataError
+from pneumo_batch import pipeline
+from pneumo_batch.core.data import phantom
+from pneumo_batch.core.models import networks
+from pneumo_batch.errors import DataError, JobError
+from pneumo_batch.job import jobfile
 
 from .conftest import TINY, tiny_job
 
@@ -100,7 +102,7 @@ def test_a_checkpoint_that_does_not_fit_is_one_line(ray_cluster, films, tmp_path
         "train": {"true_seeds": [0], "random_seeds": []},
         "variant": [{"name": "big", "kind": "random", "checkpoint": str(tmp_path / "big.pth")}],
     }
-    with pytest.raises(config.JobError, match=r"variant\.big: .*fc\.0\.weight") as caught:
+    with pytest.raises(JobError, match=r"variant\.big: .*fc\.0\.weight") as caught:
         pipeline.execute(jobfile.parse(values, "test"), str(tmp_path / "run"))
     assert "\n" not in str(caught.value)
 

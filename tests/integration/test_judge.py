@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from pneumo_batch.core import checkpoints, networks
-from pneumo_batch.core.images import Preprocess, Split
-from pneumo_batch.stages import judge
+from pneumo_batch.core.data.images import Preprocess, Split
+from pneumo_batch.core.models import checkpoints, networks
+from pneumo_batch.stages.workers import predictor
 
 
 def split(rng, count):
@@ -22,10 +22,13 @@ def models():
     torch.jit.save(torch.jit.trace(colour, torch.zeros(2, 3, 32, 32)), program)
     shared = {"size": 32, "std": 0.3}
     return [
-        (plain, judge.Model("plain", "cnn5", None, checkpoints.state_bytes(plain), 2, Preprocess(mean=0.4, **shared))),
+        (
+            plain,
+            predictor.Model("plain", "cnn5", None, checkpoints.state_bytes(plain), 2, Preprocess(mean=0.4, **shared)),
+        ),
         (
             colour,
-            judge.Model(
+            predictor.Model(
                 "colour",
                 "colour.pt",
                 program.getvalue(),
@@ -42,7 +45,7 @@ def models():
 def test_logits_are_those_of_the_model_on_all_images_at_once(ray_cluster, models, images):
     rng = np.random.default_rng(0)
     splits = {"train": split(rng, images), "val": split(rng, 0), "test": split(rng, 7)}
-    found = list(judge.logits([model for _, model in models], splits, ray_cluster))
+    found = list(predictor.logits([model for _, model in models], splits, ray_cluster))
     for (network, model), logits in zip(models, found, strict=True):
         assert logits["val"].shape == (0, 2)
         for name, one in splits.items():

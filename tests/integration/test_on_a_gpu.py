@@ -11,10 +11,10 @@ import tomli_w
 import torch
 
 from pneumo_batch import pipeline
-from pneumo_batch.run import Run
-from pneumo_batch.stages import shares
-from pneumo_batch.stages.attributor import Attributor
-from pneumo_batch.stages.pool import Pool
+from pneumo_batch.execution import resources
+from pneumo_batch.execution.actor_pool import Pool
+from pneumo_batch.rundir.reader import Run
+from pneumo_batch.stages.workers.attributor import Attributor
 
 from .conftest import TINY, tiny_job
 
@@ -34,7 +34,7 @@ def devices(run):
 
 
 def test_ray_data_takes_a_pool_of_actors_on_gpus(tiny_run):
-    share = shares.AttributionShare(actors=2, most=2, cpus=1, gpus=0.5, memory=10**9)
+    share = resources.AttributionShare(actors=2, most=2, cpus=1, gpus=0.5, memory=10**9)
     pool = Pool(tiny_run, tiny_job(), tiny_run.variants(), share)
     blocks = ray.data.from_arrow(tiny_run.manifest_table())
     assert isinstance(pool.map(blocks, Attributor, None, rows=4), ray.data.Dataset)  # nothing runs yet

@@ -8,9 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pneumo_batch import cli, config, pipeline
-from pneumo_batch.core import networks, phantom
-from pneumo_batch.run import Run
+from pneumo_batch import cli, pipeline
+from pneumo_batch.core.data import phantom
+from pneumo_batch.core.models import networks
+from pneumo_batch.errors import JobError
+from pneumo_batch.rundir.reader import Run
 
 from .conftest import tiny_job
 
@@ -60,7 +62,7 @@ def test_no_file_of_the_run_holds_an_absolute_path(ray_cluster, job, tmp_path):
 def test_what_ended_a_run_is_noted_without_the_path(job, tmp_path):
     broken = tmp_path / "mine.pth"
     broken.write_bytes(b"not weights")
-    with pytest.raises(config.JobError, match=re.escape(str(broken))):  # told to who runs it, not to the record
+    with pytest.raises(JobError, match=re.escape(str(broken))):  # told to who runs it, not to the record
         pipeline.execute(job, str(tmp_path / "run"), hash_paths=True)
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert str(tmp_path) not in json.dumps(record)
@@ -75,6 +77,6 @@ def test_no_event_holds_the_path_of_the_run(job, tmp_path):
 
 def test_credentials_in_a_uri_are_refused():
     for uri in ("s3://key:secret@bucket/films", "s3://bucket/films?access_key=key&secret_key=secret"):
-        with pytest.raises(config.JobError, match="s3://bucket/films: credentials in a URI") as caught:
+        with pytest.raises(JobError, match="s3://bucket/films: credentials in a URI") as caught:
             pipeline.execute(tiny_job(), uri)
         assert "secret@" not in str(caught.value)

@@ -13,13 +13,15 @@ import pyarrow as pa
 import pyarrow.fs
 import pytest
 
-from pneumo_batch import jobfile, lease, pipeline, verification
-from pneumo_batch.config import JobError
-from pneumo_batch.core import phantom
-from pneumo_batch.integrity import parquet_bytes
-from pneumo_batch.run import Run
-from pneumo_batch.stages import cluster
-from pneumo_batch.storage import Store
+from pneumo_batch import pipeline
+from pneumo_batch.core.data import phantom
+from pneumo_batch.errors import JobError
+from pneumo_batch.execution import cluster
+from pneumo_batch.job import jobfile
+from pneumo_batch.rundir import lease, verification
+from pneumo_batch.rundir.integrity import parquet_bytes
+from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.storage import Store
 
 from .conftest import tiny_job
 from .test_cli import command, one_line
@@ -240,7 +242,7 @@ HOLD = """
 import sys, time
 from pneumo_batch import lease
 from pneumo_batch.stages import cluster
-from pneumo_batch.storage import Store
+from pneumo_batch.rundir.storage import Store
 lease.Lease(Store(sys.argv[1]), 0.2).acquire()
 print("held", flush=True)
 time.sleep(600)

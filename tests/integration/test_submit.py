@@ -19,9 +19,10 @@ from pathlib import Path
 import pytest
 import ray
 
-from pneumo_batch import config, submit
-from pneumo_batch.config import JobError
-from pneumo_batch.core import phantom
+from pneumo_batch.core.data import phantom
+from pneumo_batch.errors import JobError
+from pneumo_batch.integrations import ray_jobs
+from pneumo_batch.job import schema
 
 from .test_cli import TINY_TOML, call, command, one_line
 
@@ -230,28 +231,28 @@ class Starting(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def starting(monkeypatch):
     """The class that answers, and a client of it."""
-    monkeypatch.setattr(submit, "_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(ray_jobs, "_AGAIN_SECONDS", 0.05)
     handler = type("Handler", (Starting,), {})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
-        yield handler, submit.connect(address), address
+        yield handler, ray_jobs.connect(address), address
         server.shutdown()
 
 
 def test_a_head_whose_agents_are_still_starting_is_asked_again(starting, tmp_path):
     handler, client, address = starting
-    found = submit.submit(client, address, config.Job(name="x"), str(tmp_path / "run"))
+    found = ray_jobs.submit(client, address, schema.Job(name="x"), str(tmp_path / "run"))
     assert (handler.asked, found.attached) == (3, False)
-    assert found.id == f"x-{submit.identity(config.Job(name='x'))[:12]}"
+    assert found.id == f"x-{ray_jobs.identity(schema.Job(name='x'))[:12]}"
 
 
 def test_a_head_without_agents_is_one_line_in_the_end(starting, tmp_path, monkeypatch):
     handler, client, address = starting
     handler.ready_after = 10**9
-    monkeypatch.setattr(submit, "_READY_SECONDS", 0.3)
+    monkeypatch.setattr(ray_jobs, "_READY_SECONDS", 0.3)
     with pytest.raises(JobError) as error:
-        submit.submit(client, address, config.Job(name="x"), str(tmp_path / "run"))
+        ray_jobs.submit(client, address, schema.Job(name="x"), str(tmp_path / "run"))
     assert str(error.value).startswith(f"--address {address}: Request failed with status code 500: No available agent")
 
 
@@ -268,16 +269,15 @@ def python(place, body):
 def packed(tmp_path):
     place = tmp_path / "package"
     place.mkdir()
-    submit.pack(place, config.Job(name="x"))
+    ray_jobs.pack(place, schema.Job(name="x"))
     return place
 
 
 def test_a_job_runs_in_the_python_that_its_raylet_names(packed, tmp_path):
     rays = python(tmp_path / "ray", f'[ "$1" = -c ] && exec {sys.executable} "$@"; echo "$0 $*"')
     on_path = python(tmp_path / "path", "exit 9")
-    supervisor = (
-        "import subprocess, sys; sys.exit(subprocess.call(['/bin/sh', '-c', 'exec sh pneumo_batch/entry.sh run x']))"
-    )
+    words = ["/bin/sh", "-c", "exec sh pneumo_batch/integrations/entry.sh run x"]
+    supervisor = f"import subprocess, sys; sys.exit(subprocess.call({words}))"
     raylet = f"import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', {supervisor!r}]))"
     named = f"--python_worker_command={rays} /x/setup_worker.py --node"
     environment = {**os.environ, "PATH": f"{on_path.parent}:{os.environ['PATH']}"}
@@ -290,7 +290,12 @@ def test_a_python_without_ray_is_one_line(packed, tmp_path):
     bare = python(tmp_path / "path", f'exec {sys.executable} -S "$@"')  # which sees no installed package
     environment = {"PATH": f"{bare.parent}:{os.environ['PATH']}"}
     found = subprocess.run(
-        ["sh", "pneumo_batch/entry.sh", "run"], cwd=packed, env=environment, capture_output=True, text=True, check=False
+        ["sh", "pneumo_batch/integrations/entry.sh", "run"],
+        cwd=packed,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (found.stdout, found.returncode) == ("", 2)
     assert re.fullmatch(
@@ -303,10 +308,10 @@ def test_a_python_without_ray_is_one_line(packed, tmp_path):
 def test_what_travels_is_the_package_its_version_and_the_job_with_absolute_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     spec = {"name": "mine", "kind": "true", "checkpoint": "mine.safetensors"}
-    job = config.Job(name="x", data={"root": "films"}, variant=[spec])
+    job = schema.Job(name="x", data={"root": "films"}, variant=[spec])
     place = tmp_path / "package"
     place.mkdir()
-    submit.pack(place, job)
+    ray_jobs.pack(place, job)
     code = "from pneumo_batch import __file__, __version__, jobfile; job = jobfile.load('job.toml'); "
     code += "print(__file__, __version__, job.data.root, job.variant[0].checkpoint)"
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
@@ -321,18 +326,18 @@ def test_what_travels_is_the_package_its_version_and_the_job_with_absolute_paths
 
 def test_a_job_whose_data_are_on_the_cluster_only_is_named_by_what_it_asks_for(tmp_path):
     root = "/nowhere/on/this/machine"
-    job = config.Job(name="x", data={"root": root})
-    assert submit.identity(job) == submit.identity(job)
+    job = schema.Job(name="x", data={"root": root})
+    assert ray_jobs.identity(job) == ray_jobs.identity(job)
     other = [
-        config.Job(name="x", data={"root": f"{root}/2"}),
-        config.Job(name="x", data={"root": root}, train={"epochs": 3}),
+        schema.Job(name="x", data={"root": f"{root}/2"}),
+        schema.Job(name="x", data={"root": root}, train={"epochs": 3}),
     ]
-    assert len({submit.identity(one) for one in (job, *other)}) == 3
+    assert len({ray_jobs.identity(one) for one in (job, *other)}) == 3
     (tmp_path / "train").mkdir()
     with pytest.raises(ValueError, match="no images found"):  # here, and of no use
-        submit.identity(config.Job(name="x", data={"root": str(tmp_path)}))
+        ray_jobs.identity(schema.Job(name="x", data={"root": str(tmp_path)}))
 
 
 def test_addresses_that_are_none_are_refused():
     with pytest.raises(JobError, match="expected the dashboard"):
-        submit.connect("ray://head:10001")
+        ray_jobs.connect("ray://head:10001")

@@ -26,9 +26,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from pneumo_batch.core import pairs, statistics
-from pneumo_batch.core.per_image import Cell, PerImage, ScoredPair
-from pneumo_batch.core.verdict import VariantFacts, decide
+from pneumo_batch.core.similarity import pairs
+from pneumo_batch.core.similarity.per_image import Cell, PerImage, ScoredPair
+from pneumo_batch.core.statistics import label_share
+from pneumo_batch.core.statistics.verdict import VariantFacts, decide
 
 pytestmark = [pytest.mark.statistics, pytest.mark.timeout(3600)]
 
@@ -136,14 +137,14 @@ def judge(job: tuple[Setting, float, int]) -> tuple[float, ...]:
     setting, share, index = job
     data = study(setting, share, np.random.default_rng([zlib.crc32(repr(setting).encode()), index]))
     names = [[name for name, is_true in setting.variants if is_true == kind] for kind in (True, False)]
-    test = statistics.randomization_test(data, *names, resamples=RESAMPLES, seed=index)[CELL]
+    test = label_share.randomization_test(data, *names, resamples=RESAMPLES, seed=index)[CELL]
     facts = [VariantFacts(name, is_true, memorised=1.0, auroc_low=0.9) for name, is_true in setting.variants]
     found = decide(facts, test, THRESHOLD).verdict
     covered = [_covers(one, share) for one in (test.share, test.share.for_these_models)]
     return (*covered, found == "sensitive", found == "insensitive", found == "invalid")
 
 
-def _covers(estimate: statistics.Estimate, truth: float) -> float:
+def _covers(estimate: label_share.Estimate, truth: float) -> float:
     if estimate.ci_low is None or estimate.ci_high is None:
         return np.nan
     return float(estimate.ci_low - 1e-9 <= truth <= estimate.ci_high + 1e-9)

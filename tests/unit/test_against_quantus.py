@@ -5,7 +5,7 @@ import pytest
 import scipy.ndimage
 from skimage.metrics import structural_similarity
 
-from pneumo_batch.core import similarity
+from pneumo_batch.core.similarity import metrics
 
 # exc_type: one of its requirements needs a system library that bare servers lack
 quantus = pytest.importorskip("quantus", reason="pip install quantus", exc_type=ImportError)
@@ -20,15 +20,15 @@ def maps_of(view, size=64):
     own = scipy.ndimage.gaussian_filter(rng.standard_normal((4, size, size)), (0, 2, 2))
     maps_VHW = (own + shared).astype(np.float32)
     maps_VHW[3] = np.round(maps_VHW[3], 1)
-    return similarity.apply_view(maps_VHW, "integrated_gradients", view)
+    return metrics.apply_view(maps_VHW, "integrated_gradients", view)
 
 
 def ours(maps_VHW, view, metric):
-    features = similarity.Features(maps_VHW, view, 8)
-    return similarity.scores(features, features, PAIRS, metric, "pixel")
+    features = metrics.Features(maps_VHW, view, 8)
+    return metrics.scores(features, features, PAIRS, metric, "pixel")
 
 
-@pytest.mark.parametrize("view", similarity.VIEWS)
+@pytest.mark.parametrize("view", metrics.VIEWS)
 @pytest.mark.parametrize("metric", ["spearman", "pearson"])
 def test_correlations_agree_as_its_randomisation_metrics_call_them(metric, view):
     flat_VN = maps_of(view).astype(np.float64).reshape(4, -1)
@@ -36,7 +36,7 @@ def test_correlations_agree_as_its_randomisation_metrics_call_them(metric, view)
     np.testing.assert_allclose(ours(maps_of(view), view, metric), theirs, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("view", similarity.VIEWS)
+@pytest.mark.parametrize("view", metrics.VIEWS)
 def test_ssim_takes_maps_normalised_alike(view):
     maps_VHW = maps_of(view).astype(np.float64)
     data_range = {"signed": 2.0, "magnitude": 1.0}[view]

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from mutated_films import FILMS, SIZE, listed, mutated, through_the_stages
 from pyarrow import fs as pafs
 
-from pneumo_batch.core import audit, manifest, tables
-from pneumo_batch.core.images import Preprocess
-from pneumo_batch.core.roots import Roots
-from pneumo_batch.stages import decode, index
-from pneumo_batch.storage import Store
+from pneumo_batch.core import tables
+from pneumo_batch.core.data import audit, manifest
+from pneumo_batch.core.data.images import Preprocess
+from pneumo_batch.core.data.roots import Roots
+from pneumo_batch.rundir.storage import Store
+from pneumo_batch.stages import index
+from pneumo_batch.stages.workers import decode
 
 QUICK = {"derandomize": True, "deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from pneumo_batch.core import attribution, networks
-from pneumo_batch.core.attribution import Explainer
-from pneumo_batch.core.images import Preprocess
+from pneumo_batch.core.attribution import explainer as attribution
+from pneumo_batch.core.attribution.explainer import Explainer
+from pneumo_batch.core.data.images import Preprocess
+from pneumo_batch.core.models import networks
 
 ZERO = torch.zeros(1, dtype=torch.int64)
 TINY = Preprocess(size=2, mean=0.0, std=1.0)  # black is 0

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from pneumo_batch.core import tables
-from pneumo_batch.core.audit import audit
+from pneumo_batch.core.data.audit import audit
 
 NOTHING = tables.QUARANTINE.empty_table()
 

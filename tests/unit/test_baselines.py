@@ -3,8 +3,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from pneumo_batch.core.baselines import BASELINES, CONSTANT, baseline_input, baseline_of, blurred
-from pneumo_batch.core.images import Preprocess
+from pneumo_batch.core.attribution.baselines import BASELINES, CONSTANT, baseline_input, baseline_of, blurred
+from pneumo_batch.core.data.images import Preprocess
 
 PREPROCESS = Preprocess(size=32, channels=3, mean=0.345, std=0.282)
 

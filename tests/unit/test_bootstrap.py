@@ -1,6 +1,6 @@
 import numpy as np
 
-from pneumo_batch.core import bootstrap
+from pneumo_batch.core.statistics import bootstrap
 
 NAN = float("nan")
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pneumo_batch.config import VariantSpec
-from pneumo_batch.core.images import Preprocess
-from pneumo_batch.stages.bring import own_preprocess
+from pneumo_batch.core.data.images import Preprocess
+from pneumo_batch.job.schema import VariantSpec
+from pneumo_batch.stages.external_models import own_preprocess
 
 COMMON = Preprocess(64, channels=1, mean=0.4, std=0.2)
 

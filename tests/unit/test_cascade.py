@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from pneumo_batch.core import cascade, networks
-from pneumo_batch.core.cascade import Derived, Layer
+from pneumo_batch.core.models import networks
+from pneumo_batch.core.randomization import cascade
+from pneumo_batch.core.randomization.cascade import Derived, Layer
 
 EXAMPLE_1CHW = torch.zeros(1, 1, 64, 64)
 

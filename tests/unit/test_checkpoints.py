@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from pneumo_batch.core import networks
+from pneumo_batch.core.models import networks
 
 
 def network():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from pneumo_batch.core import classification
+from pneumo_batch.core.statistics import classification
 
 
 def column(*values):

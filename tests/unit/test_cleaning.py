@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from pneumo_batch import cleaning
-from pneumo_batch.ledger import RunError
-from pneumo_batch.run import Run
+from pneumo_batch.errors import RunError
+from pneumo_batch.rundir import retention
+from pneumo_batch.rundir.reader import Run
 
 
 def make(folder, name, updated, status="complete", job="nightly"):
@@ -35,26 +35,26 @@ def names(folder):
 
 def test_the_oldest_complete_runs_of_each_job_go_and_nothing_else(runs):
     expected = [str(runs / f"nightly-{number}") for number in (1, 2, 3)]
-    assert cleaning.clean(str(runs), 2, dry_run=True) == expected
+    assert retention.clean(str(runs), 2, dry_run=True) == expected
     assert names(runs) == EVERY
-    assert cleaning.clean(str(runs), 2) == expected
+    assert retention.clean(str(runs), 2) == expected
     assert names(runs) == EVERY - {"nightly-1", "nightly-2", "nightly-3"}
-    assert cleaning.clean(str(runs), 2) == []
+    assert retention.clean(str(runs), 2) == []
 
 
 def test_a_run_in_use_stays_and_does_not_count(runs):
     with Run(runs / "nightly-5").lock():
-        assert cleaning.clean(str(runs), 2) == [str(runs / "nightly-1"), str(runs / "nightly-2")]
+        assert retention.clean(str(runs), 2) == [str(runs / "nightly-1"), str(runs / "nightly-2")]
     assert (runs / "nightly-5").exists()
 
 
 def test_a_run_that_was_taken_up_meanwhile_stays(runs):
-    assert not cleaning._remove(runs / "nightly-1", "2026-01-09T00:00:00+00:00")
+    assert not retention._remove(runs / "nightly-1", "2026-01-09T00:00:00+00:00")
     with Run(runs / "nightly-2").lock():
-        assert not cleaning._remove(runs / "nightly-2", "2026-01-02T00:00:00+00:00")
+        assert not retention._remove(runs / "nightly-2", "2026-01-02T00:00:00+00:00")
     assert names(runs) == EVERY | set()
 
 
 def test_no_such_folder_is_one_line(tmp_path):
     with pytest.raises(RunError, match="nowhere: no such folder"):
-        cleaning.clean(str(tmp_path / "nowhere"), 1)
+        retention.clean(str(tmp_path / "nowhere"), 1)

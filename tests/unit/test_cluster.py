@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pneumo_batch.stages import cluster
+from pneumo_batch.execution import cluster
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import tomllib
 import pytest
 
 import pneumo_batch
-from pneumo_batch import jobfile
+from pneumo_batch.job import jobfile
 from tests.cluster import validate
 
 FILES = sorted(path for pattern in validate.CHECKS for path in validate.CLUSTER.glob(pattern))

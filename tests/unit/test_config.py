@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from pneumo_batch import config, jobfile
+from pneumo_batch.errors import JobError
+from pneumo_batch.job import jobfile, schema
 
 JOBS = sorted((Path(__file__).parents[2] / "jobs").glob("*.toml"))
 
 
-def sections(model=config.Job):
+def sections(model=schema.Job):
     yield model
     for field in model.model_fields.values():
         annotation = field.annotation
@@ -41,7 +42,7 @@ def test_shipped_jobs_load(path):
 
 def test_template_is_a_job_with_the_defaults():
     job = jobfile.parse(tomllib.loads(jobfile.template()), "template")
-    assert job == config.Job(name="my-job")
+    assert job == schema.Job(name="my-job")
 
 
 def test_resolved_job_survives_a_round_trip():
@@ -85,13 +86,13 @@ def test_fingerprint_covers_what_changes_results_and_nothing_else(tmp_path, over
 
 
 def test_fingerprint_covers_contents_and_phantom_only_where_it_is_used():
-    real = config.Job(name="x", data=config.Data(root="images"))
+    real = schema.Job(name="x", data=schema.Data(root="images"))
     assert jobfile.fingerprint(real, {"data": "a"}) != jobfile.fingerprint(real, {"data": "b"})
-    other = real.model_copy(update={"phantom": config.Phantom(seed=5)})
+    other = real.model_copy(update={"phantom": schema.Phantom(seed=5)})
     assert jobfile.fingerprint(real, {}) == jobfile.fingerprint(other, {})
-    phantom = config.Job(name="x")
+    phantom = schema.Job(name="x")
     assert jobfile.fingerprint(phantom, {}) != jobfile.fingerprint(
-        phantom.model_copy(update={"phantom": config.Phantom(seed=5)}), {}
+        phantom.model_copy(update={"phantom": schema.Phantom(seed=5)}), {}
     )
 
 
@@ -132,7 +133,7 @@ BAD = [
 def test_a_wrong_value_is_one_line_that_names_file_and_field(tmp_path, text, message):
     path = tmp_path / "job.toml"
     path.write_text(f'name = "job"\n{text}\n')
-    with pytest.raises(config.JobError) as caught:
+    with pytest.raises(JobError) as caught:
         jobfile.load(path)
     line = str(caught.value)
     assert line.startswith(f"{path}: {message}")
@@ -140,11 +141,11 @@ def test_a_wrong_value_is_one_line_that_names_file_and_field(tmp_path, text, mes
 
 
 def test_unreadable_job_files_say_why(tmp_path):
-    with pytest.raises(config.JobError, match="No such file"):
+    with pytest.raises(JobError, match="No such file"):
         jobfile.load(tmp_path / "none.toml")
     broken = tmp_path / "broken.toml"
     broken.write_text("name = \n")
-    with pytest.raises(config.JobError, match="cannot read the job file: Invalid value"):
+    with pytest.raises(JobError, match="cannot read the job file: Invalid value"):
         jobfile.load(broken)
 
 
@@ -158,7 +159,7 @@ def test_overrides_take_toml_values_and_bare_words(tmp_path):
     path.write_text('name = "job"\n')
     job = jobfile.load(path, ["data.root=../images", "train.true_seeds=[3, 4]", "attribution.grad_cam.layer=conv4"])
     assert (job.data.root, job.train.true_seeds, job.attribution.grad_cam.layer) == ("../images", [3, 4], "conv4")
-    with pytest.raises(config.JobError, match=r"--set data\.image_size: expected section\.field=value"):
+    with pytest.raises(JobError, match=r"--set data\.image_size: expected section\.field=value"):
         jobfile.load(path, ["data.image_size"])
-    with pytest.raises(config.JobError, match="name is not a section"):
+    with pytest.raises(JobError, match="name is not a section"):
         jobfile.load(path, ["name.x=1"])

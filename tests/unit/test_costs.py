@@ -1,6 +1,6 @@
 import pytest
 
-from pneumo_batch.core import costs
+from pneumo_batch.core.models import costs
 
 
 @pytest.mark.parametrize(("side", "seconds"), [(64, 0.044), (224, 0.54)])

@@ -1,7 +1,7 @@
 """The book of who works on which image."""
 
-from pneumo_batch.stages import desk
-from pneumo_batch.stages.desk import Desk, Place
+from pneumo_batch.execution import worklog
+from pneumo_batch.execution.worklog import Desk, Place
 
 HERE, THERE = Place("a", 1), Place("b", 2)
 
@@ -47,7 +47,7 @@ def test_a_worker_lost_without_a_culprit_costs_no_image():
 
 def test_an_image_that_takes_too_long_is_left_out(monkeypatch):
     now = 100.0
-    monkeypatch.setattr(desk.time, "monotonic", lambda: now)
+    monkeypatch.setattr(worklog.time, "monotonic", lambda: now)
     book = Desk()
     book.sign_in(["slow", "x"])
     book.turn_to("slow", HERE)
@@ -65,7 +65,7 @@ def test_an_image_that_takes_too_long_is_left_out(monkeypatch):
 
 def test_a_worker_that_is_gone_is_no_reason_against_its_image(monkeypatch):
     now = 0.0
-    monkeypatch.setattr(desk.time, "monotonic", lambda: now)
+    monkeypatch.setattr(worklog.time, "monotonic", lambda: now)
     book = Desk()
     book.sign_in(["x"])
     book.turn_to("x", HERE)

@@ -14,8 +14,9 @@ import pytest
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
-from pneumo_batch.core import images
-from pneumo_batch.core.images import ImageInfo, Preprocess, RejectedImage
+from pneumo_batch.core.data import images
+from pneumo_batch.core.data.images import ImageInfo, Preprocess
+from pneumo_batch.errors import RejectedImage
 
 SHIPPED = Path(pydicom.__file__).parent / "data" / "test_files"
 RAMP_HW = np.array([[0, 1000, 2000], [3000, 4000, 4095]], np.uint16)
@@ -441,7 +442,7 @@ def test_without_pydicom_one_line_says_what_to_install(tmp_path):
         "import sys; sys.modules['pydicom'] = None\n"
         "from pneumo_batch.core import images\n"
         "try: images.inspect(open(sys.argv[1], 'rb').read())\n"
-        "except images.RejectedImage as error: print(error)"
+        "except RejectedImage as error: print(error)"
     )
     result = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert result.stdout == "DICOM needs pydicom: pip install 'pneumo-batch[dicom]'\n"

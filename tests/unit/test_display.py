@@ -5,11 +5,12 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from pneumo_batch import cli, display
-from pneumo_batch.core.outcomes import Requirement
-from pneumo_batch.layout import FORMAT
+from pneumo_batch import cli
+from pneumo_batch.cli import display
+from pneumo_batch.core.statistics.outcomes import Requirement
 from pneumo_batch.pipeline import Outcome
-from pneumo_batch.run import Run
+from pneumo_batch.rundir.layout import FORMAT
+from pneumo_batch.rundir.reader import Run
 
 
 def method(verdict, share, **more):

@@ -5,26 +5,25 @@ import errno
 import numpy as np
 import pytest
 
-from pneumo_batch import exporting, fetching, tracking
-from pneumo_batch.core.manifest import DataError
-from pneumo_batch.ledger import RunError
-from pneumo_batch.report import overlays
+from pneumo_batch.errors import DataError, RunError
+from pneumo_batch.integrations import export, kaggle, mlflow
+from pneumo_batch.report.figures import overlays
 
 
 def test_file_names_are_safe_and_differ_with_the_id():
-    name = exporting.file_name("test/NORMAL/IM-0001-0001.jpeg", "grad_cam", "true_0")
+    name = export.file_name("test/NORMAL/IM-0001-0001.jpeg", "grad_cam", "true_0")
     # echo -n test/NORMAL/IM-0001-0001.jpeg | sha256sum
     assert name == "IM-0001-0001-7b2ca9cc.grad_cam.true_0"
-    nasty = exporting.file_name("../../etc/pass wd\n", "module:function", "v")
+    nasty = export.file_name("../../etc/pass wd\n", "module:function", "v")
     assert set("/\\ \n:").isdisjoint(nasty)
-    assert exporting.file_name("a/x.png", "m", "v") != exporting.file_name("b/x.png", "m", "v")
-    assert len(exporting.file_name("x" * 5000 + ".png", "m", "v")) < 120
+    assert export.file_name("a/x.png", "m", "v") != export.file_name("b/x.png", "m", "v")
+    assert len(export.file_name("x" * 5000 + ".png", "m", "v")) < 120
 
 
 def test_a_nifti_volume_lies_where_its_pixels_lie():
     nibabel = pytest.importorskip("nibabel", reason="the extra pneumo-batch[nifti] is not installed")
     map_hw = np.arange(6, dtype=np.float32).reshape(2, 3)
-    volume = exporting.nifti(map_hw, size=12)
+    volume = export.nifti(map_hw, size=12)
     assert volume.shape == (3, 2, 1)
     assert volume.get_fdata()[2, 0, 0] == map_hw[0, 2]
     # columns are 4 input pixels wide and rows 6 high: the centres of the first cover pixels 0-3 and 0-5
@@ -61,13 +60,13 @@ VERDICT = {
 
 
 def test_what_mlflow_is_told_of_a_verdict():
-    assert tracking.metrics(VERDICT) == {
+    assert mlflow.metrics(VERDICT) == {
         "true_0.test.auroc": 0.75,
         "users_map.share.value": 0.25,
         "users_map.share.sd.true": 0.5,
         "users_map.images": 7.0,
     }
-    assert tracking.verdicts(VERDICT) == {"verdict.users_map": "sensitive"}
+    assert mlflow.verdicts(VERDICT) == {"verdict.users_map": "sensitive"}
 
 
 @pytest.mark.parametrize(
@@ -88,7 +87,7 @@ def test_a_tracking_server_that_is_away_is_one_line(uri, line, monkeypatch):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(RunError) as caught:
-        tracking._client()
+        mlflow._client()
     assert line in str(caught.value)
     assert "secret" not in str(caught.value)
 
@@ -97,7 +96,7 @@ def test_a_tracking_server_that_is_away_is_one_line(uri, line, monkeypatch):
 def published(tmp_path):
     """The folders of the published set, with empty files for images."""
     root = tmp_path / "published"
-    for (split, name), count in fetching.COUNTS.items():
+    for (split, name), count in kaggle.COUNTS.items():
         folder = root / split / name
         folder.mkdir(parents=True)
         for number in range(count):
@@ -109,20 +108,20 @@ def published(tmp_path):
 
 def test_the_counts_are_those_of_the_publication():
     by_split = {
-        split: sum(n for (s, _), n in fetching.COUNTS.items() if s == split) for split in ("train", "val", "test")
+        split: sum(n for (s, _), n in kaggle.COUNTS.items() if s == split) for split in ("train", "val", "test")
     }
     assert by_split == {"train": 5216, "val": 16, "test": 624}
 
 
 def test_a_whole_download_is_placed_once_and_a_broken_one_is_refused(published, tmp_path):
-    fetching.verify(published)
+    kaggle.verify(published)
     target = tmp_path / "data" / "chest_xray"
-    fetching.place(published, target)
+    kaggle.place(published, target)
     assert len(list(target.rglob("*"))) == 5856 + 9  # images, and 3 + 6 folders; nothing of macOS
-    assert fetching.fetch(tmp_path / "data") == target  # it is there: nothing is asked of Kaggle
+    assert kaggle.fetch(tmp_path / "data") == target  # it is there: nothing is asked of Kaggle
     (target / "test" / "NORMAL" / "IM-3.jpeg").unlink()
     with pytest.raises(DataError, match=r"chest_xray/test/NORMAL: 233 images, published are 234; delete the folder"):
-        fetching.fetch(tmp_path / "data")
+        kaggle.fetch(tmp_path / "data")
 
 
 def test_without_a_network_the_manual_way_is_named(tmp_path, monkeypatch):
@@ -132,7 +131,7 @@ def test_without_a_network_the_manual_way_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "cache"))
     with pytest.raises(OSError, match="fetch the archive by hand from that page, unzip it") as error:
-        fetching.fetch(tmp_path / "data")
+        kaggle.fetch(tmp_path / "data")
     assert error.value.errno == errno.ENETUNREACH
     assert error.value.filename == "https://www.kaggle.com/datasets/paultimothymooney/chest-xray-pneumonia"
     assert not (tmp_path / "data").exists()

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 from torchvision.models import VisionTransformer
 
-from pneumo_batch.core import networks
-from pneumo_batch.core.attribution import Explainer
-from pneumo_batch.core.images import Preprocess
+from pneumo_batch.core.attribution.explainer import Explainer
+from pneumo_batch.core.data.images import Preprocess
+from pneumo_batch.core.models import networks
 
 PREPROCESS = Preprocess(16, channels=3)
 ZERO = torch.zeros(1, dtype=torch.int64)

@@ -6,13 +6,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pneumo_batch import config
-from pneumo_batch.core import manifest, pairs, phantom, tables
-from pneumo_batch.layout import SCORES
-from pneumo_batch.run import Run
-from pneumo_batch.stages import compare, growth, index, staging
+from pneumo_batch.core import tables
+from pneumo_batch.core.data import manifest, phantom
+from pneumo_batch.core.similarity import pairs
+from pneumo_batch.errors import DataError
+from pneumo_batch.execution import staging
+from pneumo_batch.job import schema
+from pneumo_batch.rundir.layout import SCORES
+from pneumo_batch.rundir.reader import Run
+from pneumo_batch.stages import compare, incremental, index
 
-JOB = config.Job(name="x", data={"root": "films", "grows": True})
+JOB = schema.Job(name="x", data={"root": "films", "grows": True})
 
 
 def images(count):
@@ -106,12 +110,12 @@ def test_only_newcomers_of_the_splits_to_attribute_join():
 def test_what_else_changed_is_said_in_words():
     known = pa.concat_tables([listing("train/A/1", "test/A/1", "test/A/2"), listing("test/A/3", size=99)])
     now = listing("train/A/1", "train/A/2", "test/A/2", "test/A/3", "test/A/4")
-    assert list(growth._warnings(now, known, JOB)) == [
+    assert list(incremental._warnings(now, known, JOB)) == [
         "1 images joined the training data and are not used: the models are those of the first pass",
         "1 images are no longer there, test/A/1 the first; what is known of them stays",
         "1 images have changed, test/A/3 the first; their maps stay those of the former files",
     ]
-    assert list(growth._warnings(known, known, JOB)) == []
+    assert list(incremental._warnings(known, known, JOB)) == []
 
 
 @pytest.fixture
@@ -119,7 +123,7 @@ def finished(tmp_path):
     """A complete run over a folder of films, as far as its manifest; and its job."""
     root = tmp_path / "films"
     phantom.write(root, train=8, test=4, seed=0, image_size=32)
-    job = config.Job(name="x", data={"root": str(root), "grows": True})
+    job = schema.Job(name="x", data={"root": str(root), "grows": True})
     run = Run.create(tmp_path / "run", job, "f" * 64)
     stages = {name: {"status": "complete"} for name in ("index", "train", "attribute", "cascade", "report")}
     run.update_record(status="complete", stages=stages)
@@ -131,10 +135,10 @@ def finished(tmp_path):
 
 def test_a_pass_begins_when_an_image_joined_and_settles_nothing_but_what_the_first_did(finished):
     job, run, root = finished
-    assert not growth.begin(job, run)
+    assert not incremental.begin(job, run)
     assert run.number == 1
     shutil.copy(next((root / "train" / "NORMAL").iterdir()), root / "test" / "NORMAL" / "new-0001.jpeg")
-    assert growth.begin(job, run)
+    assert incremental.begin(job, run)
     record = run.record
     assert (record["pass"], record["status"], list(record["stages"])) == (2, "running", ["train", "cascade"])
 
@@ -144,20 +148,20 @@ def test_what_was_rejected_once_is_no_news(finished):
     (root / "test" / "NORMAL" / "broken-0001.jpeg").write_bytes(b"no image")
     row = {"image_id": "test/NORMAL/broken-0001.jpeg", "stage": "index", "reason": "no image"}
     run.store.write_table("quarantine.parquet", pa.Table.from_pylist([row], schema=tables.QUARANTINE))
-    assert not growth.begin(job, run)
+    assert not incremental.begin(job, run)
 
 
 def test_other_classes_than_the_models_know_are_refused(finished):
     job, run, root = finished
     for split in ("train", "test"):
         shutil.copytree(root / split / "NORMAL", root / split / "OTHER")
-    with pytest.raises(manifest.DataError, match="classes are NORMAL, OTHER, PNEUMONIA now; this run knows NORMAL, PN"):
-        growth.begin(job, run)
+    with pytest.raises(DataError, match="classes are NORMAL, OTHER, PNEUMONIA now; this run knows NORMAL, PN"):
+        incremental.begin(job, run)
 
 
 def test_a_run_that_is_resumed_looks_for_its_images_where_they_are_now(finished, tmp_path):
     _, run, root = finished
     moved = root.rename(tmp_path / "elsewhere")
-    again = Run.create(run.path, config.Job(name="x", data={"root": str(moved), "grows": True}), "f" * 64)
+    again = Run.create(run.path, schema.Job(name="x", data={"root": str(moved), "grows": True}), "f" * 64)
     assert [root.path for root in again.images.by_name.values()] == [str(moved)]
-    assert not growth.begin(again.job, again)
+    assert not incremental.begin(again.job, again)

@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from pneumo_batch.core.attribution import Explainer
-from pneumo_batch.core.hoist import Cut
-from pneumo_batch.core.images import Preprocess
-from pneumo_batch.core.integrated_gradients import default_pass_size
+from pneumo_batch.core.attribution.explainer import Explainer
+from pneumo_batch.core.attribution.integrated_gradients import default_pass_size
+from pneumo_batch.core.attribution.linear_stem import Cut
+from pneumo_batch.core.data.images import Preprocess
 
 
 class Skip(nn.Module):

@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from pneumo_batch.core import images
-from pneumo_batch.core.images import ImageInfo, Preprocess, RejectedImage
+from pneumo_batch.core.data import images
+from pneumo_batch.core.data.images import ImageInfo, Preprocess
+from pneumo_batch.errors import RejectedImage
 
 
 def encode(image, file_format="PNG", **options):

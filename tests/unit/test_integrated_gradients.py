@@ -3,9 +3,9 @@ import pytest
 import torch
 from torch import nn
 
-from pneumo_batch.core.attribution import Explainer
-from pneumo_batch.core.images import Preprocess
-from pneumo_batch.core.integrated_gradients import IntegratedGradients, nodes, passes, refinements
+from pneumo_batch.core.attribution.explainer import Explainer
+from pneumo_batch.core.attribution.integrated_gradients import IntegratedGradients, nodes, passes, refinements
+from pneumo_batch.core.data.images import Preprocess
 
 ZERO = torch.zeros(1, dtype=torch.int64)
 

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pneumo_batch import checksums, integrity
-from pneumo_batch.integrity import DamagedError
-from pneumo_batch.ledger import Ledger, RunError
-from pneumo_batch.storage import Store
+from pneumo_batch.errors import DamagedError, RunError
+from pneumo_batch.rundir import checksums, integrity
+from pneumo_batch.rundir.record import Ledger
+from pneumo_batch.rundir.storage import Store
 
 TABLE = pa.table({"image_id": [f"test/{i}.png" for i in range(200)], "x": [i / 7 for i in range(200)]})
 

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 
-from pneumo_batch.core import localisation
+from pneumo_batch.core.attribution import localisation
 
 MASK = np.array([[True, False], [False, False]])
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pneumo_batch.core import images, looks, phantom
-from pneumo_batch.core.looks import Look
+from pneumo_batch.core.data import images, looks, phantom
+from pneumo_batch.core.data.looks import Look
 
 GRADIENT_HW = np.add.outer(np.arange(128), np.zeros(128)).astype(np.uint8)  # row k has the value k
 

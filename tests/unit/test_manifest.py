@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 from pyarrow import fs as pafs
 
-from pneumo_batch.core import manifest, tables
-from pneumo_batch.core.manifest import DataError
-from pneumo_batch.core.roots import Roots
+from pneumo_batch.core import tables
+from pneumo_batch.core.data import manifest
+from pneumo_batch.core.data.roots import Roots
+from pneumo_batch.errors import DataError
 
 KERMANY = Path(__file__).parents[2].parent / "shared" / "data" / "kermany224"
 LOCAL = pafs.LocalFileSystem()

@@ -6,8 +6,10 @@ import pytest
 from PIL import Image
 from pyarrow import fs as pafs
 
-from pneumo_batch.core import manifest, manifest_file
-from pneumo_batch.core.roots import DataError, Root, Roots
+from pneumo_batch.core.data import manifest
+from pneumo_batch.core.data.formats import manifest_file
+from pneumo_batch.core.data.roots import Root, Roots
+from pneumo_batch.errors import DataError
 
 LOCAL = pafs.LocalFileSystem()
 LINES = (

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from pneumo_batch.core import networks
-from pneumo_batch.core.attribution import METHODS, Explainer
-from pneumo_batch.core.baselines import baseline_input
-from pneumo_batch.core.images import Preprocess
-from pneumo_batch.core.methods import CAPTUM
-from pneumo_batch.core.similarity import POSITIVE_PART
+from pneumo_batch.core.attribution.baselines import baseline_input
+from pneumo_batch.core.attribution.explainer import METHODS, Explainer
+from pneumo_batch.core.attribution.methods import CAPTUM
+from pneumo_batch.core.data.images import Preprocess
+from pneumo_batch.core.models import networks
+from pneumo_batch.core.similarity.metrics import POSITIVE_PART
 
 PREPROCESS = Preprocess(32)
 ZEROS = torch.zeros(2, dtype=torch.int64)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from pneumo_batch.core import networks
+from pneumo_batch.core.models import networks
 
 # design/3-seed.md: the keys and shapes of the notebooks' state dict with 3 channels at 224 px.
 SEED_SHAPES = {

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from pneumo_batch.core import networks, training
-from pneumo_batch.core.attribution import Explainer
-from pneumo_batch.core.images import Preprocess, Split
-from pneumo_batch.core.methods import CAPTUM
+from pneumo_batch.core.attribution.explainer import Explainer
+from pneumo_batch.core.attribution.methods import CAPTUM
+from pneumo_batch.core.data.images import Preprocess, Split
+from pneumo_batch.core.models import networks, training
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
 

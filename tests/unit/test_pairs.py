@@ -3,7 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from pneumo_batch.core import pairs
+from pneumo_batch.core.similarity import pairs
 
 TWO_AND_TWO = [("true_0", True), ("true_1", True), ("random_5", False), ("random_6", False)]
 

@@ -4,10 +4,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from pneumo_batch.core import passes, tables
-from pneumo_batch.report import passes as section
+from pneumo_batch.core import tables
+from pneumo_batch.core.statistics import passes
 from pneumo_batch.report.parts import Picture, Table, Text
-from pneumo_batch.run import Run
+from pneumo_batch.report.sections import passes as section
+from pneumo_batch.rundir.reader import Run
 
 PRIMARY = {"view": "magnitude", "scale": "region", "metric": "spearman"}
 NUMBERS = {

@@ -7,7 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from pneumo_batch.core import audit, manifest, patients, tables
+from pneumo_batch.core import tables
+from pneumo_batch.core.data import audit, manifest, patients
 
 MIMIC_FILM = "02aa804e-bde0afdd-112c0b34-7bc16630-4e384014"
 

@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 
 from pneumo_batch.core import tables
-from pneumo_batch.core.per_image import Cell, ScoredPair, gather
+from pneumo_batch.core.similarity.per_image import Cell, ScoredPair, gather
 
 CELL = Cell("grad_cam", "signed", "pixel", "ssim")
 NAN = float("nan")

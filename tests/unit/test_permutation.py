@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from pneumo_batch.core import permutation
+from pneumo_batch.core.statistics import permutation
 
 NAN = float("nan")
 

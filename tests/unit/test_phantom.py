@@ -6,9 +6,10 @@ import pytest
 from PIL import Image
 from pyarrow import fs as pafs
 
-from pneumo_batch.core import images, manifest, phantom, thorax
-from pneumo_batch.core.audit import audit
-from pneumo_batch.core.roots import Roots
+from pneumo_batch.core.data import images, manifest, phantom
+from pneumo_batch.core.data.audit import audit
+from pneumo_batch.core.data.phantom import thorax
+from pneumo_batch.core.data.roots import Roots
 
 SICK = ("bacteria", "virus")
 

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from pneumo_batch.config import JobError
-from pneumo_batch.stages import places
+from pneumo_batch.errors import JobError
+from pneumo_batch.execution import places
 
 # 107 bytes are a socket's path on Linux; "/ray/session_2026-11-26_11-04-00_123456_1234567/sockets/plasma_store" is 68.
 ROOM = 39

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pneumo_batch.core.pooling import pool_first
+from pneumo_batch.core.attribution.pooling import pool_first
 
 
 def batch_norm(channels):

@@ -7,7 +7,7 @@ import torch
 import torchvision
 from torch import nn
 
-from pneumo_batch.core import networks, pretrained
+from pneumo_batch.core.models import networks, pretrained
 
 
 class Small(nn.Module):

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from pneumo_batch.core import checkpoints, networks, programs
-from pneumo_batch.core.attribution import Explainer
-from pneumo_batch.core.images import Preprocess
+from pneumo_batch.core.attribution.explainer import Explainer
+from pneumo_batch.core.data.images import Preprocess
+from pneumo_batch.core.models import checkpoints, networks, programs
 
 SHAPE = {"image_size": 16, "channels": 1, "outputs": 1}
 PREPROCESS = Preprocess(16)

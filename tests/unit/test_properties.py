@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pneumo_batch import jobfile
-from pneumo_batch.config import Job, JobError
-from pneumo_batch.core import manifest
-from pneumo_batch.core.images import Preprocess, RejectedImage
+from pneumo_batch.core.data import manifest
+from pneumo_batch.core.data.images import Preprocess
+from pneumo_batch.errors import JobError, RejectedImage
+from pneumo_batch.job import jobfile
+from pneumo_batch.job.schema import Job
 
 SIZE = 32
 FORMATS = ("JPEG", "PNG", "TIFF", "GIF", "BMP", "WEBP", "PPM")

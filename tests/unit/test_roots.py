@@ -2,10 +2,10 @@ import pytest
 from PIL import Image
 from pyarrow import fs as pafs
 
-from pneumo_batch.core import manifest
-from pneumo_batch.core.images import RejectedImage
-from pneumo_batch.core.roots import DataError, Root, Roots
-from pneumo_batch.storage import open_roots
+from pneumo_batch.core.data import manifest
+from pneumo_batch.core.data.roots import Root, Roots
+from pneumo_batch.errors import DataError, RejectedImage
+from pneumo_batch.rundir.storage import open_roots
 
 LOCAL = pafs.LocalFileSystem()
 

@@ -6,10 +6,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pneumo_batch.core import networks, rules
-from pneumo_batch.core.attribution import Explainer
-from pneumo_batch.core.images import Preprocess
-from pneumo_batch.core.methods import CAPTUM, Context
+from pneumo_batch.core.attribution import rules
+from pneumo_batch.core.attribution.explainer import Explainer
+from pneumo_batch.core.attribution.methods import CAPTUM, Context
+from pneumo_batch.core.data.images import Preprocess
+from pneumo_batch.core.models import networks
 
 PREPROCESS = Preprocess(32)
 ZERO = torch.zeros(1, dtype=torch.int64)

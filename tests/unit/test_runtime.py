@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from pneumo_batch.core import runtime
+from pneumo_batch.core.models import runtime
 
 FAULTS = """
 import resource, sys, torch

@@ -2,12 +2,13 @@
 
 import pytest
 
-from pneumo_batch import jobfile
-from pneumo_batch.config import JobError
-from pneumo_batch.core import variants
-from pneumo_batch.stages import shares, train
-from pneumo_batch.stages.cluster import Node, Resources
-from pneumo_batch.stages.shares import AttributionShare, TrainingShare
+from pneumo_batch.core.models import variants
+from pneumo_batch.errors import JobError
+from pneumo_batch.execution import resources as shares
+from pneumo_batch.execution.cluster import Node, Resources
+from pneumo_batch.execution.resources import AttributionShare, TrainingShare
+from pneumo_batch.job import jobfile
+from pneumo_batch.stages import train
 
 GB = 1e9
 ONE_ACTOR = int(700e6 + 500e6 + 4 * 64 * 2**20)  # without models

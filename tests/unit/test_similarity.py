@@ -7,8 +7,8 @@ import skimage.filters
 import skimage.metrics
 import torch
 
-from pneumo_batch.core import similarity
-from pneumo_batch.core.similarity import Features, scores
+from pneumo_batch.core.similarity import metrics
+from pneumo_batch.core.similarity.metrics import Features, scores
 
 GRID = 8
 
@@ -50,28 +50,28 @@ def reference(x_HW, y_HW, view, metric):
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (50, 61)])
-@pytest.mark.parametrize("view", similarity.VIEWS)
-@pytest.mark.parametrize("metric", similarity.METRICS)
+@pytest.mark.parametrize("view", metrics.VIEWS)
+@pytest.mark.parametrize("metric", metrics.METRICS)
 def test_pixel_scale_equals_the_libraries_pair_by_pair(shape, view, metric):
-    maps_VHW = similarity.apply_view(maps_of_every_sort(shape), "saliency", view)
+    maps_VHW = metrics.apply_view(maps_of_every_sort(shape), "saliency", view)
     features, pairs_P2 = Features(maps_VHW, view, GRID), all_pairs(6)
     expected = [reference(maps_VHW[i], maps_VHW[j], view, metric) for i, j in pairs_P2]
     np.testing.assert_allclose(scores(features, features, pairs_P2, metric, "pixel"), expected, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (50, 61), (5, 7)])
-@pytest.mark.parametrize("metric", similarity.REGION_METRICS)
+@pytest.mark.parametrize("metric", metrics.REGION_METRICS)
 def test_region_scale_equals_the_libraries_on_torch_cells(shape, metric):
     maps_VHW = maps_of_every_sort(shape)
     cells = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(maps_VHW.astype(np.float64)), GRID).numpy()
     features, pairs_P2 = Features(maps_VHW, "signed", GRID), all_pairs(6)
-    pooled = similarity.pool(maps_VHW, GRID)
+    pooled = metrics.pool(maps_VHW, GRID)
     np.testing.assert_allclose(pooled, cells, rtol=1e-12, atol=1e-14)
     expected = [reference(pooled[i], pooled[j], "signed", metric) for i, j in pairs_P2]
     np.testing.assert_allclose(scores(features, features, pairs_P2, metric, "region"), expected, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("metric", similarity.METRICS)
+@pytest.mark.parametrize("metric", metrics.METRICS)
 def test_a_score_does_not_depend_on_the_maps_beside_it(metric):
     maps_VHW = maps_of_every_sort()
     together = Features(maps_VHW, "signed", GRID)
@@ -93,7 +93,7 @@ def test_spearman_is_exactly_the_same_for_any_batch():
 def test_pairs_across_two_images_take_the_first_map_from_the_first():
     a, b = maps_of_every_sort(seed=1), maps_of_every_sort(seed=2)[:2]
     pairs_P2 = all_pairs(6, 2)
-    for metric in similarity.METRICS:
+    for metric in metrics.METRICS:
         found = scores(Features(a, "signed", GRID), Features(b, "signed", GRID), pairs_P2, metric, "pixel")
         expected = [reference(a[i], b[j], "signed", metric) for i, j in pairs_P2]
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
@@ -128,10 +128,10 @@ def test_negative_zero_ties_with_zero():
 def test_equal_cells_stay_tied_after_pooling():
     rng = np.random.default_rng(0)
     cells = rng.choice(np.array([0.1, 0.7, 1 / 3], dtype=np.float32), size=(1, 8, 8))
-    assert len(np.unique(similarity.pool(cells.repeat(7, axis=1).repeat(7, axis=2), 8))) == 3
+    assert len(np.unique(metrics.pool(cells.repeat(7, axis=1).repeat(7, axis=2), 8))) == 3
 
 
-@pytest.mark.parametrize("scale", similarity.SCALES)
+@pytest.mark.parametrize("scale", metrics.SCALES)
 def test_constant_and_not_finite_maps_are_undefined_and_harm_no_other(scale):
     maps_VHW = maps_of_every_sort()[:5]
     maps_VHW[1] = 3
@@ -139,7 +139,7 @@ def test_constant_and_not_finite_maps_are_undefined_and_harm_no_other(scale):
     maps_VHW[3, 5, 5] = np.inf
     features = Features(maps_VHW, "signed", GRID)
     assert features.degenerate(scale).tolist() == [False, True, True, True, False]
-    for metric in similarity.METRICS if scale == "pixel" else similarity.REGION_METRICS:
+    for metric in metrics.METRICS if scale == "pixel" else metrics.REGION_METRICS:
         found = scores(features, features, all_pairs(5), metric, scale).reshape(5, 5)
         assert np.isfinite(found[np.ix_([0, 4], [0, 4])]).all()
         assert np.isnan(found[1:4]).all()
@@ -153,13 +153,13 @@ def test_a_map_that_varies_only_within_its_cells_is_degenerate_at_region_scale()
     assert features.degenerate("region").all()
 
 
-@pytest.mark.parametrize("metric", similarity.REGION_METRICS)
+@pytest.mark.parametrize("metric", metrics.REGION_METRICS)
 def test_a_floor_is_the_mean_over_other_images_both_ways(metric):
     images_JVHW = np.stack([maps_of_every_sort(seed=seed)[:4] for seed in range(4)])
     images_JVHW[0, 3] = images_JVHW[2, 1] = 7  # the image itself has no map of one model, and another none of a second
-    own, *others = (similarity.Regions.of(similarity.pool(maps_VHW, GRID)) for maps_VHW in images_JVHW)
-    found = similarity.floor(own, similarity.Regions.joined(others), metric)
-    pooled = [similarity.pool(maps_VHW, GRID) for maps_VHW in images_JVHW]
+    own, *others = (metrics.Regions.of(metrics.pool(maps_VHW, GRID)) for maps_VHW in images_JVHW)
+    found = metrics.floor(own, metrics.Regions.joined(others), metric)
+    pooled = [metrics.pool(maps_VHW, GRID) for maps_VHW in images_JVHW]
     for a, b in all_pairs(4):
         ways = [(pooled[0][a], other[b]) for other in pooled[1:]] + [(pooled[0][b], other[a]) for other in pooled[1:]]
         there = [pair for pair in ways if all(np.ptp(cells) > 0 for cells in pair)]
@@ -171,7 +171,7 @@ def test_a_floor_is_the_mean_over_other_images_both_ways(metric):
 
 @pytest.mark.parametrize(("metric", "smallest"), [("ssim", 11), ("hog", 48)])
 def test_images_too_small_for_a_metric_have_no_value_of_it(metric, smallest):
-    assert similarity.SMALLEST_SIDE[metric] == smallest
+    assert metrics.SMALLEST_SIDE[metric] == smallest
     for side in (smallest - 1, smallest):
         maps_VHW = maps_of_every_sort((side, smallest))[:2]
         features = Features(maps_VHW, "signed", 2)
@@ -193,17 +193,17 @@ def test_a_map_that_varies_only_outside_the_hog_cells_has_no_hog_score():
 
 def test_views():
     maps_VHW = np.array([[[-2.0, 0.0, 3.0]]], dtype=np.float32)
-    assert similarity.apply_view(maps_VHW, "grad_cam", "signed").tolist() == [[[-2, 0, 3]]]
-    assert similarity.apply_view(maps_VHW, "grad_cam", "magnitude").tolist() == [[[0, 0, 3]]]
-    assert similarity.apply_view(maps_VHW, "guided_grad_cam", "magnitude").tolist() == [[[0, 0, 3]]]
-    assert similarity.apply_view(maps_VHW, "integrated_gradients", "magnitude").tolist() == [[[2, 0, 3]]]
-    assert similarity.apply_view(maps_VHW, "module:function", "magnitude").tolist() == [[[2, 0, 3]]]
+    assert metrics.apply_view(maps_VHW, "grad_cam", "signed").tolist() == [[[-2, 0, 3]]]
+    assert metrics.apply_view(maps_VHW, "grad_cam", "magnitude").tolist() == [[[0, 0, 3]]]
+    assert metrics.apply_view(maps_VHW, "guided_grad_cam", "magnitude").tolist() == [[[0, 0, 3]]]
+    assert metrics.apply_view(maps_VHW, "integrated_gradients", "magnitude").tolist() == [[[2, 0, 3]]]
+    assert metrics.apply_view(maps_VHW, "module:function", "magnitude").tolist() == [[[2, 0, 3]]]
 
 
 def test_resize_is_bilinear_with_half_pixel_centres():
     maps_Vhw = np.array([[[0, 4], [8, 12]]], dtype=np.float32)
     expected = [[0, 1, 3, 4], [2, 3, 5, 6], [6, 7, 9, 10], [8, 9, 11, 12]]  # weights 3/4 and 1/4, clamped at the border
-    np.testing.assert_allclose(similarity.resize(maps_Vhw, 4), [expected], atol=1e-6)
+    np.testing.assert_allclose(metrics.resize(maps_Vhw, 4), [expected], atol=1e-6)
 
 
 @pytest.mark.parametrize(("rows", "cols", "size"), [(4, 4, 64), (14, 14, 224), (13, 9, 100), (1, 1, 8), (30, 20, 12)])
@@ -212,7 +212,7 @@ def test_resize_is_torchs_bilinear(rows, cols, size):
     maps_Vhw[1] = 0.1
     wide_V1hw = torch.from_numpy(maps_Vhw).double()[:, None]
     expected_V1HW = torch.nn.functional.interpolate(wide_V1hw, size=(size, size), mode="bilinear", align_corners=False)
-    found_VHW = similarity.resize(maps_Vhw, size)
+    found_VHW = metrics.resize(maps_Vhw, size)
     assert found_VHW.dtype == np.float32
     np.testing.assert_allclose(found_VHW, expected_V1HW[:, 0].numpy(), rtol=0, atol=2.5e-7)
     assert np.ptp(found_VHW[1]) == 0  # a constant map stays one
@@ -220,39 +220,39 @@ def test_resize_is_torchs_bilinear(rows, cols, size):
 
 def test_resize_leaves_maps_of_the_right_size_alone():
     maps_VHW = maps_of_every_sort()
-    assert similarity.resize(maps_VHW, 64) is maps_VHW
+    assert metrics.resize(maps_VHW, 64) is maps_VHW
 
 
 def test_the_positive_part_is_taken_before_the_resize():
     maps_Vhw = np.array([[[-4, 4], [-4, 4]]], dtype=np.float32)
-    found = similarity.prepare(maps_Vhw, "grad_cam", "magnitude", 4)
+    found = metrics.prepare(maps_Vhw, "grad_cam", "magnitude", 4)
     np.testing.assert_allclose(found, [[[0, 1, 3, 4]] * 4], atol=1e-6)
 
 
 def test_sobel_edges_of_bytes_are_those_of_the_image_in_zero_to_one():
     image_HW = np.random.default_rng(0).integers(0, 256, size=(20, 30), dtype=np.uint8)
-    found = similarity.sobel_edges(image_HW)
+    found = metrics.sobel_edges(image_HW)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, skimage.filters.sobel(image_HW / 255.0), atol=1e-7)
 
 
-@pytest.mark.parametrize("scale", similarity.SCALES)
+@pytest.mark.parametrize("scale", metrics.SCALES)
 def test_a_map_is_like_itself(scale):
     features = Features(maps_of_every_sort(), "signed", GRID)
-    for metric in similarity.METRICS if scale == "pixel" else similarity.REGION_METRICS:
-        assert similarity.self_pair_error(features, metric, scale) < 1e-12
+    for metric in metrics.METRICS if scale == "pixel" else metrics.REGION_METRICS:
+        assert metrics.self_pair_error(features, metric, scale) < 1e-12
 
 
 def test_self_pair_error_is_zero_without_a_defined_map_and_shows_a_broken_metric(monkeypatch):
     constant = Features(np.ones((2, 64, 64), dtype=np.float32), "signed", GRID)
-    assert similarity.self_pair_error(constant, "ssim", "pixel") == 0
+    assert metrics.self_pair_error(constant, "ssim", "pixel") == 0
     features = Features(maps_of_every_sort(), "signed", GRID)
-    monkeypatch.setattr(similarity, "_overlaps", lambda a, k, b: np.full((len(a), len(b)), 0.75))
-    assert similarity.self_pair_error(features, "top10", "pixel") == 0.25
-    monkeypatch.setattr(similarity, "_overlaps", lambda a, k, b: np.full((len(a), len(b)), np.nan))
-    assert similarity.self_pair_error(features, "top10", "pixel") == np.inf
+    monkeypatch.setattr(metrics, "_overlaps", lambda a, k, b: np.full((len(a), len(b)), 0.75))
+    assert metrics.self_pair_error(features, "top10", "pixel") == 0.25
+    monkeypatch.setattr(metrics, "_overlaps", lambda a, k, b: np.full((len(a), len(b)), np.nan))
+    assert metrics.self_pair_error(features, "top10", "pixel") == np.inf
     tiny = Features(maps_of_every_sort((8, 8)), "signed", GRID)
-    assert similarity.self_pair_error(tiny, "ssim", "pixel") == 0
+    assert metrics.self_pair_error(tiny, "ssim", "pixel") == 0
 
 
 def autocorrelation(map_HW, lags):
@@ -266,7 +266,7 @@ def test_random_maps_keep_values_and_autocorrelation_and_forget_the_place(positi
     reference_HW = scipy.ndimage.gaussian_filter(rng.standard_normal((96, 96)), 4).astype(np.float32)
     if positive:
         reference_HW = np.maximum(reference_HW, 0)
-    found = [similarity.random_map(reference_HW, np.random.default_rng(i)) for i in range(40)]
+    found = [metrics.random_map(reference_HW, np.random.default_rng(i)) for i in range(40)]
     for map_HW in found:
         assert map_HW.dtype == np.float32
         np.testing.assert_array_equal(np.sort(map_HW, axis=None), np.sort(reference_HW, axis=None))
@@ -280,7 +280,7 @@ def test_random_maps_keep_values_and_autocorrelation_and_forget_the_place(positi
 def test_random_maps_of_opposite_borders_are_unrelated():
     ramp = np.linspace(-1, 1, 64, dtype=np.float32)[None].repeat(64, axis=0)
     ramp = ramp + np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32) * 0.01
-    found = np.stack([similarity.random_map(ramp, np.random.default_rng(i)) for i in range(100)])
+    found = np.stack([metrics.random_map(ramp, np.random.default_rng(i)) for i in range(100)])
     steps = np.abs(np.diff(found, axis=2)).mean()
     wrap = np.abs(found[:, :, 0] - found[:, :, -1]).mean()
     assert wrap > 5 * steps  # periodic noise would join the two borders as smoothly as two neighbours
@@ -288,10 +288,10 @@ def test_random_maps_of_opposite_borders_are_unrelated():
 
 def test_a_random_map_is_the_generators():
     reference_HW = maps_of_every_sort()[0]
-    first, again, other = (similarity.random_map(reference_HW, np.random.default_rng(seed)) for seed in (5, 5, 6))
+    first, again, other = (metrics.random_map(reference_HW, np.random.default_rng(seed)) for seed in (5, 5, 6))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
 
 def test_the_random_map_of_a_constant_map_is_constant():
-    assert np.unique(similarity.random_map(np.full((16, 16), 2, np.float32), np.random.default_rng(0))).tolist() == [2]
+    assert np.unique(metrics.random_map(np.full((16, 16), 2, np.float32), np.random.default_rng(0))).tolist() == [2]

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pneumo_batch.core import networks, soundness
-from pneumo_batch.core.attribution import Explainer
-from pneumo_batch.core.images import Preprocess
+from pneumo_batch.core.attribution import soundness
+from pneumo_batch.core.attribution.explainer import Explainer
+from pneumo_batch.core.data.images import Preprocess
+from pneumo_batch.core.models import networks
 
 EXAMPLE = torch.zeros(1, 1, 16, 16)
 

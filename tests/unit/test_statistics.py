@@ -7,9 +7,11 @@ import pytest
 import recomputed
 from recomputed import flat
 
-from pneumo_batch.core import pairs, per_image, statistics, tables
-from pneumo_batch.core.per_image import Cell, PerImage, ScoredPair
-from pneumo_batch.core.statistics import Deviations, Estimate, Interval
+from pneumo_batch.core import tables
+from pneumo_batch.core.similarity import pairs, per_image
+from pneumo_batch.core.similarity.per_image import Cell, PerImage, ScoredPair
+from pneumo_batch.core.statistics import label_share
+from pneumo_batch.core.statistics.label_share import Deviations, Estimate, Interval
 
 CELL = Cell("grad_cam", "magnitude", "region", "spearman")
 NAN = float("nan")
@@ -43,7 +45,7 @@ def test_every_number_is_that_of_a_few_lines_of_pandas(true, random, missing):
     names = [f"t{i}" for i in range(true)], [f"r{i}" for i in range(random)]
     patients = np.array([f"p{i:02}" for i in np.sort(rng.integers(0, 20, 50))])
     scores, images = study(*names, patients, rng, missing)
-    found = statistics.randomization_test(per_image.gather(scores, images), *names, resamples=300)[CELL]
+    found = label_share.randomization_test(per_image.gather(scores, images), *names, resamples=300)[CELL]
     expected = recomputed.of_cell(scores.to_pandas(), *names, resamples=300)
     plain = {key: value for key, value in asdict(found).items() if key != "means"}
     assert flat(plain) == pytest.approx(flat(expected), rel=1e-9, abs=1e-12)
@@ -62,14 +64,14 @@ def of_kinds(patients, **kinds):
 
 def test_the_two_parts_by_hand():
     # integrated gradients on 624 films: TT, TN, TTx, TNx
-    found = statistics.quantities(np.array([0.787, 0.657, 0.690, 0.575]))
+    found = label_share.quantities(np.array([0.787, 0.657, 0.690, 0.575]))
     assert found == pytest.approx([0.130, 0.115, 0.015, 0.097, 0.082, 1 - 0.082 / 0.097])
-    assert np.isnan(statistics.quantities(np.array([0.5, 0.4, 0.5, 0.4]))[-1])  # nothing to divide by
+    assert np.isnan(label_share.quantities(np.array([0.5, 0.4, 0.5, 0.4]))[-1])  # nothing to divide by
 
 
 def test_a_quantity_with_its_interval_by_hand():
     # jackknife variances 2/3 * (0.01 + 0 + 0.01) and 3/4 * 4 * 0.04; the drawn ones 1, 2, 3 have variance 1
-    found = statistics.combine(
+    found = label_share.combine(
         0.5, np.array([0.4, 0.5, 0.6]), np.array([0.3, 0.7, 0.3, 0.7]), np.array([1.0, 2, 3]), 10
     )
     parts = np.array([2 / 3 * 0.02, 3 / 4 * 0.16, 1.0])
@@ -85,7 +87,7 @@ def test_a_quantity_with_its_interval_by_hand():
 
 
 def test_fewer_than_three_models_of_a_kind_leave_the_interval_of_the_patients():
-    found = statistics.combine(0.5, np.array([0.4, 0.6]), np.array([0.3, 0.7, 0.5]), np.array([1.0, 2, 3]), 10)
+    found = label_share.combine(0.5, np.array([0.4, 0.6]), np.array([0.3, 0.7, 0.5]), np.array([1.0, 2, 3]), 10)
     assert (found.value, found.ci_low, found.ci_high, found.df) == (0.5, None, None, None)
     assert found.patients == Interval(1.05, 2.95)
 
@@ -95,13 +97,13 @@ def test_a_quantity_that_many_resamples_lack_has_no_interval():
     drawn = np.linspace(0, 1, 100)
     some, many = drawn.copy(), drawn.copy()
     some[:2], many[:3] = NAN, NAN
-    assert statistics.combine(0.5, models, models, some, 10).ci_low is not None
-    found = statistics.combine(0.5, models, models, many, 10)
+    assert label_share.combine(0.5, models, models, some, 10).ci_low is not None
+    found = label_share.combine(0.5, models, models, many, 10)
     assert (found.ci_low, found.patients, found.sd.patients) == (None, Interval(), None)
 
 
 def test_maps_that_no_model_changes_have_a_share_of_zero_without_spread():
-    kinds = dict(zip(statistics.KINDS, ([1.0] * 6, [1.0] * 6, [0.25] * 6, [0.25] * 6), strict=True))
+    kinds = dict(zip(label_share.KINDS, ([1.0] * 6, [1.0] * 6, [0.25] * 6, [0.25] * 6), strict=True))
     scores = {
         ScoredPair(kind, f"t{a}", f"t{b}" if kind.startswith("true_true") else f"r{b}"): np.array(values, np.float32)
         for kind, values in kinds.items()
@@ -110,7 +112,7 @@ def test_maps_that_no_model_changes_have_a_share_of_zero_without_spread():
         if a != b or kind.startswith("true_random")
     }
     data = PerImage(np.zeros(6, int), np.arange(6), {CELL: scores})
-    found = statistics.randomization_test(data, ["t0", "t1", "t2"], ["r0", "r1", "r2"], resamples=50)[CELL]
+    found = label_share.randomization_test(data, ["t0", "t1", "t2"], ["r0", "r1", "r2"], resamples=50)[CELL]
     nothing = Estimate(0.0, 0.0, 0.0, Interval(0.0, 0.0), None, Deviations(0.0, 0.0, 0.0))
     assert found.difference == found.everywhere == found.image_specific == found.share == nothing
     assert found.headroom.value == found.remainder.value == 0.75
@@ -119,7 +121,7 @@ def test_maps_that_no_model_changes_have_a_share_of_zero_without_spread():
 def test_images_without_one_of_the_kinds_are_left_out_of_all():
     data = of_kinds(range(6), true_true=[0.9, 0.9, 0.9, 0.9, 0.9, NAN], true_random=[NAN, 0.5, 0.5, 0.5, 0.5, 0.5],
                     true_true_cross=[0.1] * 6, true_random_cross=[0.2] * 6)  # fmt: skip
-    found = statistics.randomization_test(data, ["t0", "t1"], ["r0"], resamples=50)[CELL]
+    found = label_share.randomization_test(data, ["t0", "t1"], ["r0"], resamples=50)[CELL]
     assert (found.images, found.patients) == (4, 4)
     assert found.means == pytest.approx(
         {"true_true": 0.9, "true_random": 0.5, "true_true_cross": 0.1, "true_random_cross": 0.2}
@@ -129,17 +131,17 @@ def test_images_without_one_of_the_kinds_are_left_out_of_all():
 
 
 def test_five_patients_have_an_interval():
-    kinds = dict.fromkeys(statistics.KINDS, np.linspace(0, 1, 5)) | {"true_true": np.linspace(0.5, 2, 5)}
-    found = statistics.randomization_test(of_kinds(range(5), **kinds), ["t0", "t1"], ["r0"], resamples=200)[CELL]
+    kinds = dict.fromkeys(label_share.KINDS, np.linspace(0, 1, 5)) | {"true_true": np.linspace(0.5, 2, 5)}
+    found = label_share.randomization_test(of_kinds(range(5), **kinds), ["t0", "t1"], ["r0"], resamples=200)[CELL]
     assert found.patients == 5
     assert found.difference.patients.ci_low < found.difference.value < found.difference.patients.ci_high
 
 
 def test_one_true_variant_leaves_means_alone():
     data = of_kinds([0, 1], true_random=[0.25, 0.5], true_true_cross=[0.5, 0.5])
-    found = statistics.randomization_test(data, ["t0"], ["r0"], resamples=10)[CELL]
-    assert found == statistics.CellTest(0, 0, {"true_random": 0.375, "true_true_cross": 0.5})
+    found = label_share.randomization_test(data, ["t0"], ["r0"], resamples=10)[CELL]
+    assert found == label_share.CellTest(0, 0, {"true_random": 0.375, "true_true_cross": 0.5})
 
 
 def test_no_scores_no_tests():
-    assert statistics.randomization_test(of_kinds([0, 1]), ["t0", "t1"], ["r0"], resamples=10) == {}
+    assert label_share.randomization_test(of_kinds([0, 1]), ["t0", "t1"], ["r0"], resamples=10) == {}

@@ -4,8 +4,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pneumo_batch.integrity import parquet_bytes
-from pneumo_batch.storage import Store
+from pneumo_batch.rundir.integrity import parquet_bytes
+from pneumo_batch.rundir.storage import Store
 
 
 def test_a_write_that_fails_leaves_the_old_content_and_no_rest(tmp_path):
@@ -112,7 +112,7 @@ def test_a_crash_between_any_two_renames_is_made_good(tmp_path, monkeypatch, ren
 
 
 def test_reasons_are_one_line_without_the_number_of_the_request():
-    from pneumo_batch.storage import reason
+    from pneumo_batch.rundir.storage import reason
 
     error = OSError("AWS Error ACCESS_DENIED during PutObject: Access Denied (Request ID: 123)\nmore")
     assert reason(error) == "AWS Error ACCESS_DENIED during PutObject: Access Denied"

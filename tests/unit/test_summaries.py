@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from pneumo_batch.core import bootstrap, summaries, tables
-from pneumo_batch.core.per_image import Cell, PerImage, ScoredPair
+from pneumo_batch.core import tables
+from pneumo_batch.core.similarity.per_image import Cell, PerImage, ScoredPair
+from pneumo_batch.core.statistics import bootstrap, summaries
 
 CELL = Cell("grad_cam", "magnitude", "region", "spearman")
 NAN = float("nan")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pneumo_batch.core.targets import check_target, explained_outputs
+from pneumo_batch.core.attribution.targets import check_target, explained_outputs
 
 TWO, THREE = ["NORMAL", "PNEUMONIA"], ["BACTERIA", "NORMAL", "VIRUS"]
 LABELS_B = np.array([2, 0, 1, 1], dtype=np.int32)

@@ -7,8 +7,9 @@ import sys
 import pytest
 from rich.progress import Progress
 
-from pneumo_batch import checking, display, terminal
-from pneumo_batch.core.audit import Audit
+from pneumo_batch import terminal
+from pneumo_batch.cli import display, doctor
+from pneumo_batch.core.data.audit import Audit
 
 ODD = "a [red]b[/red] [viral] [/] :smile: \\[c] {d} 100%"
 
@@ -28,7 +29,7 @@ def test_the_audit_of_a_class_with_brackets(capsys):
         quarantined={},
         passed_over={},
     )
-    checking.show(found, f"films {ODD}")
+    doctor.show(found, f"films {ODD}")
     shown = capsys.readouterr().out.splitlines()
     assert shown[0] == f"films {ODD}: 2 images, 0 unreadable"
     assert shown[3].rstrip() == f"test   {ODD}  {ODD}  2"
@@ -38,7 +39,7 @@ def test_the_audit_of_a_class_with_brackets(capsys):
 
 
 def test_the_machine_the_runs_and_the_plan(capsys):
-    checking.show_machine([{"check": "data", "ok": True, "found": ODD}, {"check": "disk", "ok": False, "found": ODD}])
+    doctor.show_machine([{"check": "data", "ok": True, "found": ODD}, {"check": "disk", "ok": False, "found": ODD}])
     assert capsys.readouterr().out == f"ok   data      {ODD}\nfail disk      {ODD}\n"
     row = {
         "run_dir": f"runs {ODD}",

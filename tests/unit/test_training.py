@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from pneumo_batch.core import networks, training, variants
-from pneumo_batch.core.images import Preprocess, Split
+from pneumo_batch.core.data.images import Preprocess, Split
+from pneumo_batch.core.models import networks, training, variants
 
 PREPROCESS = Preprocess(size=32)
 

@@ -3,11 +3,11 @@ import json
 
 import pytest
 
-from pneumo_batch.core.per_image import Cell
-from pneumo_batch.core.permutation import Permutation
-from pneumo_batch.core.reading import disagreements, on_every_film, read
-from pneumo_batch.core.statistics import CellTest, Deviations, Estimate, Interval, Permutations
-from pneumo_batch.core.verdict import VariantFacts, conclude, decide
+from pneumo_batch.core.similarity.per_image import Cell
+from pneumo_batch.core.statistics.label_share import CellTest, Deviations, Estimate, Interval, Permutations
+from pneumo_batch.core.statistics.permutation import Permutation
+from pneumo_batch.core.statistics.reading import disagreements, on_every_film, read
+from pneumo_batch.core.statistics.verdict import VariantFacts, conclude, decide
 
 MODELS = [
     *(VariantFacts(f"true_{i}", True, auroc=0.95, auroc_low=0.93, training_accuracy=0.99, epochs=15) for i in range(3)),

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pneumo_batch.core.wording import headline, listed, method_name
+from pneumo_batch.core.statistics.wording import headline, listed, method_name
 
 
 def found(verdict, for_these_models=None, headroom=(0.1, 0.3), patients=(0.1, 0.3), threshold=0.5):
@@ -72,5 +72,7 @@ def test_names():
 
 
 def test_the_terminal_can_say_it_without_drawing_or_learning():
-    code = "import sys, pneumo_batch.core.wording; print({'matplotlib', 'torch', 'numpy'} & set(sys.modules))"
+    code = (
+        "import sys, pneumo_batch.core.statistics.wording; print({'matplotlib', 'torch', 'numpy'} & set(sys.modules))"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -5,9 +5,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from pneumo_batch.report import decomposition
-from pneumo_batch.report.decomposition import Band
-from pneumo_batch.report.figures import EVERYWHERE, FILM, TRUE
+from pneumo_batch.report.figures import decomposition
+from pneumo_batch.report.figures.base import EVERYWHERE, FILM, TRUE
+from pneumo_batch.report.figures.decomposition import Band
 
 
 def share(value=None, low=None, high=None, patients=(None, None)):

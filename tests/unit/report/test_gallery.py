@@ -6,9 +6,11 @@ import pytest
 from PIL import Image
 from report_runs import build, make_run
 
-from pneumo_batch.report import gallery, overlays, selection
+from pneumo_batch.report import selection
+from pneumo_batch.report.figures import overlays
+from pneumo_batch.report.sections import gallery
 from pneumo_batch.report.source import Source
-from pneumo_batch.run import Run
+from pneumo_batch.rundir.reader import Run
 
 
 def decoded(uri: str) -> np.ndarray:

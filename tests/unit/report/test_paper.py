@@ -1,6 +1,6 @@
 """The methods paragraph: what the job did, and no more."""
 
-from pneumo_batch.report import paper
+from pneumo_batch.report.sections import paper
 from pneumo_batch.report.source import Source
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 from report_runs import EVIL, shown
 
-from pneumo_batch.core import classification
-from pneumo_batch.report import training_figures
+from pneumo_batch.core.statistics import classification
+from pneumo_batch.report.figures import training
 
 _FIRST = ("accuracy", "balanced_accuracy", "auroc")
 
@@ -40,7 +40,7 @@ def test_no_variant_is_without_its_accuracy_in_training(full):
 
 def test_operating_points():
     scores_N, positive_N = np.array([0.9, 0.8, 0.8, 0.1]), np.array([True, True, False, False])
-    hits_T, false_T = training_figures.operating_points(scores_N, positive_N)
+    hits_T, false_T = training.operating_points(scores_N, positive_N)
     assert hits_T.tolist() == [1, 2, 2]
     assert false_T.tolist() == [0, 1, 2]
     area = np.trapezoid([0, *hits_T / 2], [0, *false_T / 2])

@@ -1,0 +1,68 @@
+"""What the commands have in common: exit codes, options, how a job file is read and how they print."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from pneumo_batch.core.statistics.outcomes import OUTCOMES, Requirement
+
+
+def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON to stdout.")(function)
+
+
+def set_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Override a job field; repeatable."
+    )(function)
+
+
+def load(job_file: str, overrides: tuple[str, ...], limit: int | None = None, address: str | None = None) -> Any:
+    from pneumo_batch.job import jobfile
+
+    extra = [f"attribution.limit={limit}"] if limit else []
+    extra += [f'cluster.address="{address}"'] if address else []
+    return jobfile.load(job_file, [*overrides, *extra])
+
+
+def print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, default=str))
+
+
+def complain(message: str, code: int) -> int:
+    from pneumo_batch import terminal
+
+    terminal.say(f"pneumo-batch: {message}", level="error", exit_code=code)
+    return code
+
+
+def require_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--require",
+        "required",
+        multiple=True,
+        metavar="[METHOD=]VERDICT",
+        callback=_requirements,
+        help="Exit with 4 unless every method, or METHOD, has this verdict; may be repeated.",
+    )(function)
+
+
+def _requirements(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> list[Requirement]:
+    found = []
+    for text in texts:
+        method, _, verdict = text.rpartition("=")
+        if verdict not in OUTCOMES:
+            raise click.BadParameter(f"{text!r}: the verdict is one of {', '.join(OUTCOMES)}")
+        found.append(Requirement(method or None, verdict))
+    return found
+
+
+def check_requirements(required: list[Requirement], methods: list[str]) -> None:
+    """Raises UsageError for a method that the job does not attribute by."""
+    for one in required:
+        if one.method is not None and one.method not in methods:
+            raise click.UsageError(
+                f"--require {one.text}: the job has no method {one.method!r}; there are: {', '.join(methods)}"
+            )

@@ -1,0 +1,239 @@
+"""Attribution: (model, images, targets) -> one map per image, by method name; many methods share one forward pass.
+
+Maps are signed and raw: Integrated Gradients and the methods of captum at input resolution with channels summed,
+Grad-CAM at its layer's resolution. Images go through one by one, so nothing depends on what else is in a batch.
+
+Array legend: B images, C channels, H height, W width of the input; h, w those of a map; S points on a path.
+"""
+
+import difflib
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import nn
+
+from pneumo_batch.core.attribution import rules, soundness
+from pneumo_batch.core.attribution.baselines import CONSTANT, baseline_input, baseline_of
+from pneumo_batch.core.attribution.grad_cam import Activation, GradCam
+from pneumo_batch.core.attribution.integrated_gradients import (
+    End,
+    IntegratedGradients,
+    PathIntegral,
+    default_pass_size,
+)
+from pneumo_batch.core.attribution.linear_stem import Cut
+from pneumo_batch.core.attribution.methods import CAPTUM, further_method
+from pneumo_batch.core.models import programs
+from pneumo_batch.core.models.networks import grad_cam_layer, without_inplace
+from pneumo_batch.core.models.runtime import exact_arithmetic
+
+if TYPE_CHECKING:
+    from pneumo_batch.core.data.images import Preprocess
+
+__all__ = ["METHODS", "Explainer", "Explanation", "GradCam", "IntegratedGradients", "baseline_input"]
+
+OWN = ("integrated_gradients", "grad_cam")
+WITH_DELTA = frozenset({"integrated_gradients"})  # these report how far the map is from completeness
+_Options = TypeVar("_Options", IntegratedGradients, GradCam)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Maps of B images, on the model's device.
+
+    `logits_B` is the explained output; `deltas` the completeness error sum(map) - (f(x) - f(x')) and `steps` the points
+    a path took, both only of the methods that have them. Each dict goes from method to (B, ...).
+    """
+
+    logits_B: torch.Tensor
+    maps: dict[str, torch.Tensor]
+    deltas: dict[str, torch.Tensor]
+    steps: dict[str, torch.Tensor]
+
+
+class Explainer:
+    """All methods for one model. Works on a frozen copy of it, in eval mode, on its device and in its precision.
+
+    `methods` maps names (of `METHODS`, or "module:function") to their options; `preprocess` tells the input's shape and
+    what black is. `pass_size` overrides the number of path points that run at once, which has no influence beyond
+    rounding; the default follows from the network's activations, never from the clock, so a job gives the same maps
+    twice. Raises ValueError for unknown methods, options and layers, and for networks without one map of an image
+    (soundness.py); a method that cannot work on this network says so
+    when it first runs, and `map_shapes` runs each.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        methods: Mapping[str, Mapping[str, Any]],
+        preprocess: "Preprocess",
+        *,
+        pass_size: int | None = None,
+        allow_tf32: bool = False,
+    ) -> None:
+        check_methods(methods)
+        programs.check_methods(model, methods)
+        self._methods = list(methods)
+        self._allow_tf32 = allow_tf32
+        self._preprocess = preprocess
+        example_1CHW = torch.zeros(1, preprocess.channels, preprocess.size, preprocess.size)
+        self._example_1CHW = example_1CHW.to(next(model.parameters()))
+        self._model = _frozen(model)
+        with exact_arithmetic(allow_tf32):
+            soundness.check(self._model, self._example_1CHW)
+            self._cut = Cut(self._model, self._example_1CHW)
+            self._prepare_grad_cam(methods)
+            self._prepare_path(methods, pass_size)
+            self._prepare_others(methods)
+
+    @functools.cached_property
+    def map_shapes(self) -> dict[str, tuple[int, int]]:
+        """(h, w) of each method's maps, seen by running them once, Integrated Gradients at one point.
+
+        Raises what a method raises that this network is not made for.
+        """
+        inputs_1CHW = baseline_input("mean", self._preprocess).to(self._example_1CHW)
+        with torch.no_grad(), exact_arithmetic(self._allow_tf32):
+            end, grad_cam_hw = self._forward(inputs_1CHW, 0)
+            maps = {name: method(inputs_1CHW, 0) for name, method in self._others.items()}
+            if "deep_lift" in maps:
+                rules.check_deep_lift(self._model, self._example_1CHW)
+            if grad_cam_hw is not None:
+                maps["grad_cam"] = grad_cam_hw
+            if self._path is not None:
+                one_point = PathIntegral(self._cut, IntegratedGradients(steps=1), pass_size=1)
+                maps["integrated_gradients"] = one_point(end, end, 0).map_HW
+        return {name: (maps[name].shape[0], maps[name].shape[1]) for name in self._methods}
+
+    @property
+    def hoisted(self) -> str | None:
+        """The path of the convolution taken out of the step loop; None on the plain path."""
+        return self._cut.hoisted
+
+    def _prepare_grad_cam(self, methods: Mapping[str, Mapping[str, Any]]) -> None:
+        options = _options(GradCam, "grad_cam", methods)
+        self._grad_cam = "grad_cam" in methods
+        self._layer = options.layer
+        if self._grad_cam or "guided_grad_cam" in methods:
+            self._layer = grad_cam_layer(self._model, options.layer)
+        if self._grad_cam:
+            self._forward(self._example_1CHW, 0)  # raises for a layer that gives no maps
+
+    def _prepare_path(self, methods: Mapping[str, Mapping[str, Any]], pass_size: int | None) -> None:
+        self._path: PathIntegral | None = None
+        if "integrated_gradients" not in methods:
+            return
+        options = _options(IntegratedGradients, "integrated_gradients", methods)
+        self.pass_size = pass_size or default_pass_size(self._cut, self._example_1CHW)
+        self._path = PathIntegral(self._cut, options, self.pass_size)
+        self._baseline_of = baseline_of(options.baseline, self._preprocess)
+        self._baseline_end = None
+        if options.baseline in CONSTANT:  # its forward pass serves every image
+            with torch.no_grad():
+                self._baseline_end = self._end(self._baseline_of(self._example_1CHW))
+
+    def _prepare_others(self, methods: Mapping[str, Mapping[str, Any]]) -> None:
+        self._others: dict[str, Callable[[torch.Tensor, int], torch.Tensor]] = {}
+        for name, options in methods.items():
+            if name not in OWN:
+                self._others[name] = further_method(name, self._model, self._layer, self._preprocess, options)
+
+    @torch.no_grad()
+    def __call__(self, inputs_BCHW: torch.Tensor, targets_B: torch.Tensor) -> Explanation:
+        """Explain output `targets_B` (int64 index; 0 for a single-logit network) of each image."""
+        assert len(inputs_BCHW) == len(targets_B)
+        inputs_BCHW = inputs_BCHW.to(self._example_1CHW)
+        with exact_arithmetic(self._allow_tf32):
+            rows = [self._explain(inputs_BCHW[i : i + 1], target) for i, target in enumerate(targets_B.tolist())]
+        return _stacked(rows)
+
+    def _explain(self, inputs_1CHW: torch.Tensor, target: int) -> "_Row":
+        end, grad_cam_hw = self._forward(inputs_1CHW, target)
+        row = _Row(end.logits_1N[0, target])
+        if grad_cam_hw is not None:
+            row.maps["grad_cam"] = grad_cam_hw
+        if self._path is not None:
+            start = self._baseline_end or self._end(self._baseline_of(inputs_1CHW))
+            name = "integrated_gradients"
+            row.maps[name], row.deltas[name], row.steps[name] = self._path(start, end, target)
+        for name, method in self._others.items():
+            row.maps[name] = method(inputs_1CHW, target)
+        return row
+
+    def _end(self, inputs_1CHW: torch.Tensor) -> End:
+        return End(inputs_1CHW, self._cut.entry(inputs_1CHW), self._model(inputs_1CHW))
+
+    def _forward(self, inputs_1CHW: torch.Tensor, target: int) -> tuple[End, torch.Tensor | None]:
+        """The forward pass that the logit, Grad-CAM and the path's end share."""
+        if not self._grad_cam:
+            return self._end(inputs_1CHW), None
+        with torch.enable_grad(), Activation(self._model, self._layer) as activation:
+            end = self._end(inputs_1CHW)
+            grad_cam_hw = activation.map_hw(end.logits_1N[0, target])
+        return End(end.inputs_1CHW, end.entry, end.logits_1N.detach()), grad_cam_hw
+
+
+@dataclass
+class _Row:
+    """What one image contributes to an Explanation."""
+
+    logit: torch.Tensor
+    maps: dict[str, torch.Tensor] = field(default_factory=dict)
+    deltas: dict[str, float] = field(default_factory=dict)
+    steps: dict[str, int] = field(default_factory=dict)
+
+
+def _stacked(rows: list[_Row]) -> Explanation:
+    assert rows
+    first = rows[0]
+    device = first.logit.device
+    return Explanation(
+        logits_B=torch.stack([row.logit for row in rows]),
+        maps={name: torch.stack([row.maps[name] for row in rows]) for name in first.maps},
+        deltas={
+            name: torch.tensor([row.deltas[name] for row in rows], dtype=torch.float64, device=device)
+            for name in first.deltas
+        },
+        steps={name: torch.tensor([row.steps[name] for row in rows], device=device) for name in first.steps},
+    )
+
+
+def check_methods(methods: Iterable[str]) -> None:
+    """Raise ValueError, listing the known methods, for a name that is none of them and no "module:function"."""
+    for name in methods:
+        if name not in METHODS and ":" not in name:
+            close = difflib.get_close_matches(name, METHODS, n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise ValueError(f"unknown method {name!r}{hint}: choose module:function or one of {', '.join(METHODS)}")
+
+
+def _frozen(model: nn.Module) -> nn.Module:
+    """A copy ready for attribution; the caller's model stays as it is."""
+    frozen = without_inplace(programs.frozen_copy(model))
+    return frozen.to(memory_format=torch.channels_last)  # oneDNN and cuDNN convolve it without reordering
+
+
+def _options(kind: type[_Options], name: str, methods: Mapping[str, Mapping[str, Any]]) -> _Options:
+    given = methods.get(name, {})
+    known = [option.name for option in fields(kind)]
+    for option in given:
+        if option not in known:
+            raise ValueError(f"{name} has no option {option!r}: choose one of {', '.join(known)}")
+    return kind(**given)
+
+
+def explain_with(name: str) -> Callable[..., torch.Tensor]:
+    """The simple face of one method: (model, inputs_BCHW, targets_B, preprocess, **options) -> maps_BHW."""
+
+    def method(
+        model: nn.Module, inputs_BCHW: torch.Tensor, targets_B: torch.Tensor, preprocess: "Preprocess", **options: Any
+    ) -> torch.Tensor:
+        return Explainer(model, {name: options}, preprocess)(inputs_BCHW, targets_B).maps[name]
+
+    return method
+
+
+METHODS: dict[str, Callable[..., torch.Tensor]] = {name: explain_with(name) for name in (*OWN, *CAPTUM)}

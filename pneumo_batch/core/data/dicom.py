@@ -1,0 +1,307 @@
+"""A DICOM radiograph -> one gray channel of 8 bits, by the steps of the standard (PS3.3 C.11, as pydicom takes them).
+
+Stored values pass the modality LUT or rescale, then the first VOI LUT or else the first window, and black and white
+change places in MONOCHROME1. Every step maps one value to another, so all of them are applied to the values that the
+stored bits can hold, and the film is looked up. Of the header nothing is parsed but the elements in `_READ`, and no
+message quotes a text of it: a damaged file may have anything there.
+"""
+
+import hashlib
+import io
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pydicom
+from pydicom.datadict import keyword_for_tag
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset, read_preamble
+from pydicom.multival import MultiValue
+from pydicom.pixels import apply_modality_lut, apply_voi_lut, apply_windowing, get_decoder
+from pydicom.tag import Tag
+from pydicom.uid import JPEGLossless, JPEGLosslessSV1
+
+from pneumo_batch.errors import RejectedImage
+
+INSTALL = "pip install 'pneumo-batch[dicom]'"
+
+# No names, no dates, no places: what is not listed is not even parsed, so it can reach no table, message or log.
+_READ = (
+    "PatientID",
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "ModalityLUTSequence",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "VOILUTSequence",
+    "VOILUTFunction",
+    "WindowCenter",
+    "WindowWidth",
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
+    "PixelData",
+)
+# Where old films have graphics in bits of their pixels (PS3.3 C.9.2), one group for each of up to 16 overlays.
+_OVERLAY_BITS = tuple(Tag(group, 0x0102) for group in range(0x6000, 0x6020, 2))
+_NUMBERS = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation")
+_MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
+_COLOURS = ("RGB", "PALETTE COLOR", "HSV", "ARGB", "CMYK")
+_MOST_BITS = 16
+_ALLOCATED = (8, 16, 32)
+_LUT_BITS = 16
+# Of these gdcm drops the bits above those that it is told are stored.
+_CUT_OFF = (JPEGLossless, JPEGLosslessSV1)
+_BEYOND = np.array([-1e300, 1e300])  # below and above any window
+_QUIET = threading.RLock()  # the filters of warnings belong to all threads
+
+
+class Film:
+    """One monochrome frame. Raises RejectedImage for everything else.
+
+    `width`, `height` in pixels; `mode` such as "DICOM MONOCHROME1 12-bit"; `patient` a SHA-256 prefix of PatientID,
+    None where there is none: a pseudonym, which whoever knows the numbers can recompute.
+    """
+
+    def __init__(self, data: bytes):
+        with _guarded("damaged DICOM header"):
+            self._dataset = _parse(data)
+            _reject_unusable(self._dataset)
+            self.width, self.height = int(self._dataset.Columns), int(self._dataset.Rows)
+            self._inverted = self._dataset.PhotometricInterpretation == "MONOCHROME1"
+            self.mode = f"DICOM MONOCHROME{1 if self._inverted else 2} {int(self._dataset.BitsStored)}-bit"
+            number = str(self._dataset.get("PatientID") or "").strip()
+            digest = hashlib.sha256(number.encode(errors="surrogateescape")).hexdigest()
+        self.patient = f"dicom-{digest[:16]}" if number else None
+
+    def gray_HW(self) -> np.ndarray:  # noqa: N802 - the shape
+        """(H, W) uint8, black is 0; nothing is clipped but by the film's own window. Raises RejectedImage."""
+        with _guarded("damaged DICOM PixelData"):
+            stored_HW = _stored(self._dataset)
+        with _guarded("damaged DICOM header"):
+            first, last = _stored_range(self._dataset)
+            table = self._table(np.arange(first, last + 1))
+        return table[stored_HW.astype(np.int32) - first]
+
+    def _table(self, stored: np.ndarray) -> np.ndarray:
+        """The gray level (uint8) of each stored value."""
+        values, declared = _rescaled(stored, self._dataset)
+        shown, low, high = _shown(values, declared, self._dataset)
+        if high == low:
+            raise RejectedImage("DICOM rescale, lookup table or window that turns every pixel into one value")
+        share = (shown - low) / (high - low)
+        if not (share.min() >= 0 and share.max() <= 1):
+            raise RejectedImage("DICOM LUTData with values beyond the bits that its LUTDescriptor declares")
+        return np.rint(255 * (1 - share if self._inverted else share)).astype(np.uint8)
+
+
+@contextmanager
+def _guarded(problem: str) -> Iterator[None]:
+    """Whatever pydicom raises becomes a rejection; its own messages and warnings quote the header and stay unsaid."""
+    with _QUIET, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except RejectedImage:
+            raise
+        except Exception as error:
+            raise RejectedImage(f"{problem} ({type(error).__name__})") from error
+
+
+def _parse(data: bytes) -> Dataset:
+    stream = io.BytesIO(data)
+    read_preamble(stream, False)
+    meta = read_dataset(stream, False, True, stop_when=lambda tag, *_: tag.group != 2)
+    if not meta.get("TransferSyntaxUID"):
+        raise RejectedImage("DICOM without TransferSyntaxUID, which says how its pixels are stored")
+    if meta.TransferSyntaxUID == pydicom.uid.DeflatedExplicitVRLittleEndian:  # of unknown size once inflated
+        raise RejectedImage("deflated DICOM file: save it without deflating")
+    stream.seek(0)
+    dataset = pydicom.dcmread(stream, specific_tags=[*map(Tag, _READ), *_OVERLAY_BITS])
+    for tag in dataset.keys():  # noqa: SIM118 - elements are converted when they are asked for, by number here
+        with _guarded(f"damaged DICOM {keyword_for_tag(tag)}"):
+            dataset[tag]
+    return dataset
+
+
+def _reject_unusable(dataset: Dataset) -> None:
+    """Judges by the header alone, before the pixels are decoded."""
+    if "PixelData" not in dataset:
+        raise RejectedImage("DICOM without pixel data")
+    if (frames := _whole(dataset, "NumberOfFrames", default=1)) != 1:
+        raise RejectedImage(f"DICOM of several frames (NumberOfFrames {frames}): export one file a film")
+    _reject_photometric(dataset.get("PhotometricInterpretation"))
+    for name in _NUMBERS:
+        _whole(dataset, name)
+    if dataset.SamplesPerPixel != 1:
+        raise RejectedImage(f"colour DICOM (SamplesPerPixel {dataset.SamplesPerPixel}): 1 is read")
+    bits, allocated, high_bit = dataset.BitsStored, dataset.BitsAllocated, _high_bit(dataset)
+    if not (dataset.Rows and dataset.Columns):
+        raise RejectedImage(f"DICOM of {dataset.Rows} Rows and {dataset.Columns} Columns")
+    if allocated not in _ALLOCATED:
+        raise RejectedImage(f"DICOM BitsAllocated {allocated}: {', '.join(map(str, _ALLOCATED))} are read")
+    if not 1 <= bits <= _MOST_BITS:
+        raise RejectedImage(f"DICOM of {bits} bits (BitsStored): 1 to {_MOST_BITS} are read")
+    if not bits - 1 <= high_bit < allocated:
+        raise RejectedImage(
+            f"DICOM HighBit {high_bit}: with BitsStored {bits} and BitsAllocated {allocated} there is none"
+        )
+    if dataset.PixelRepresentation not in (0, 1):
+        raise RejectedImage(f"DICOM PixelRepresentation {dataset.PixelRepresentation}: 0 or 1 is read")
+
+
+def _reject_photometric(found: object) -> None:
+    if found in _MONOCHROME:
+        return
+    name = "PhotometricInterpretation"
+    if not found:
+        raise RejectedImage(f"DICOM without {name}: {' or '.join(_MONOCHROME)} is needed")
+    if found in _COLOURS or str(found).startswith("YBR_"):
+        raise RejectedImage(f"colour DICOM ({name}): only MONOCHROME1 and MONOCHROME2 are read")
+    if str(found).upper() in _MONOCHROME:
+        raise RejectedImage(f"DICOM {name} is not in capitals: {str(found).upper()} is read")
+    raise RejectedImage(f"DICOM {name} is unknown: only MONOCHROME1 and MONOCHROME2 are read")
+
+
+def _whole(dataset: Dataset, name: str, default: int | None = None) -> int:
+    """An element that is one whole number. Raises RejectedImage, which names it."""
+    value = dataset[name].value if name in dataset else None
+    if value is None or value == "":
+        if default is None:
+            raise RejectedImage(f"DICOM without {name}")
+        return default
+    try:
+        return int(value)
+    except (TypeError, ValueError) as error:
+        raise RejectedImage(f"DICOM {name} is not one whole number") from error
+
+
+def _high_bit(dataset: Dataset) -> int:
+    return _whole(dataset, "HighBit", default=int(dataset.BitsStored) - 1)
+
+
+def _stored(dataset: Dataset) -> np.ndarray:
+    """(H, W) the stored values, all within `_stored_range`. Raises RejectedImage."""
+    syntax, shift = dataset.file_meta.TransferSyntaxUID, _high_bit(dataset) + 1 - int(dataset.BitsStored)
+    if shift and syntax.is_compressed:
+        raise RejectedImage(f"compressed DICOM with HighBit {dataset.HighBit} and BitsStored {dataset.BitsStored}")
+    stored_HW = _decoded(dataset)
+    if stored_HW.ndim != 2:
+        raise RejectedImage(f"DICOM PixelData of {len(stored_HW)} frames, NumberOfFrames says 1")
+    if shift:
+        if (stored_HW & ((1 << shift) - 1)).any():
+            raise RejectedImage(f"DICOM with HighBit {dataset.HighBit}, and values in the bits below those stored")
+        stored_HW = stored_HW >> shift
+    return _within_range(stored_HW, dataset)
+
+
+def _decoded(dataset: Dataset) -> np.ndarray:
+    syntax = dataset.file_meta.TransferSyntaxUID
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError as error:
+        raise RejectedImage("DICOM TransferSyntaxUID that is none of images") from error
+    if syntax.is_compressed and not decoder.is_available:
+        raise RejectedImage(f"DICOM compressed as {syntax.name}, which nothing installed here reads: {INSTALL}")
+    # pydicom would drop the bits above those stored, with what they hold; where overlays are declared there, it should
+    overlays = any(dataset[tag].value >= dataset.BitsStored for tag in _OVERLAY_BITS if tag in dataset)
+    options: dict[str, Any] = {"correct_unused_bits": overlays}
+    if syntax in _CUT_OFF:
+        options["bits_stored"] = dataset.BitsAllocated
+    return decoder.as_array(dataset, **options)[0]
+
+
+def _within_range(stored_HW: np.ndarray, dataset: Dataset) -> np.ndarray:
+    """The same, negative values with their sign. Raises RejectedImage for a value that the stored bits cannot hold."""
+    bits = int(dataset.BitsStored)
+    first, last = _stored_range(dataset)
+    low, high = int(stored_HW.min()), int(stored_HW.max())
+    if first < 0 <= low and last < high < 2**bits:  # nothing above the sign bit, which is as good as its repetition
+        return np.where(stored_HW > last, stored_HW.astype(np.int32) - 2**bits, stored_HW)
+    if low < first or high > last:
+        raise RejectedImage(f"DICOM pixel values from {low} to {high}: BitsStored {bits} holds {first} to {last}")
+    return stored_HW
+
+
+def _stored_range(dataset: Dataset) -> tuple[int, int]:
+    bits = int(dataset.BitsStored)
+    if dataset.PixelRepresentation:
+        return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    return 0, 2**bits - 1
+
+
+def _rescaled(values: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, int | None]:
+    """Values after the modality step, and the bits that its table declares, if it is one."""
+    if dataset.get("ModalityLUTSequence"):
+        with _guarded("DICOM ModalityLUTSequence that cannot be applied"):
+            declared = _use_all_bits(dataset.ModalityLUTSequence[0])
+            return apply_modality_lut(values, dataset), declared
+    for name in ("RescaleSlope", "RescaleIntercept"):
+        _finite(dataset, name)
+    if dataset.get("RescaleSlope") == 0:
+        raise RejectedImage("DICOM RescaleSlope 0, which turns every pixel into one value")
+    with _guarded("DICOM RescaleSlope or RescaleIntercept that cannot be applied"):
+        return apply_modality_lut(values, dataset), None
+
+
+def _shown(values: np.ndarray, declared: int | None, dataset: Dataset) -> tuple[np.ndarray, float, float]:
+    """Values after the VOI step, and those that mean black and white."""
+    with _guarded("DICOM VOILUTSequence that cannot be applied"):
+        lut = (dataset.get("VOILUTSequence") or [None])[0]
+        if lut is not None and "LUTDescriptor" in lut and "LUTData" in lut:
+            bits = _use_all_bits(lut)
+            shown = apply_voi_lut(np.rint(values).astype(np.int64), dataset)
+            return shown, 0, _white(shown, bits)
+    if dataset.get("WindowCenter") is not None and dataset.get("WindowWidth") is not None:
+        return _windowed(values, dataset)
+    if declared is not None:
+        return values, 0, _white(values, declared)
+    return values, values.min(), values.max()
+
+
+def _windowed(values: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, float, float]:
+    _finite(dataset, "WindowCenter")
+    width, function = _finite(dataset, "WindowWidth"), dataset.get("VOILUTFunction") or "LINEAR"
+    least = 1 if function == "LINEAR" else 0
+    if width < least or width == 0:
+        raise RejectedImage(f"DICOM WindowWidth {width:g}: {'at least 1' if least else 'more than 0'} is needed")
+    with _guarded("DICOM WindowCenter, WindowWidth or VOILUTFunction that cannot be applied"):
+        with np.errstate(over="ignore"):  # SIGMOID
+            low, high = apply_windowing(_BEYOND, dataset)
+        return apply_windowing(values, dataset), low, high
+
+
+def _finite(dataset: Dataset, name: str) -> float:
+    """The number of an element, the first of several; 0 where it is absent. Raises RejectedImage, which names it."""
+    with _guarded(f"DICOM {name} is not a number"):
+        value = dataset.get(name)
+        first = value[0] if isinstance(value, MultiValue) else value
+        number = float(first or 0)
+    if not np.isfinite(number):
+        raise RejectedImage(f"DICOM {name} is {number:g}")
+    return number
+
+
+def _use_all_bits(lut: Dataset) -> int:
+    """Let pydicom index a table with 16 bits, for those of 8 can be long; returns the bits that it declares."""
+    entries, start, bits = lut.LUTDescriptor
+    lut.LUTDescriptor = [entries, start, _LUT_BITS]
+    return int(bits)
+
+
+def _white(values: np.ndarray, declared: int) -> int:
+    """The value that means white: all bits declared, or where half the range is unused, those the largest value has.
+
+    Tables that declare 16 bits and hold 12 are common, and viewers go by the largest entry.
+    """
+    return int(2 ** min(declared, int(values.max()).bit_length()) - 1) if values.max() >= 0 else 0

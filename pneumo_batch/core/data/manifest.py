@@ -1,0 +1,242 @@
+"""Images -> manifest rows: classes from folders, patients and subtypes from names, one validation split."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from pneumo_batch.core.data import images, patients
+from pneumo_batch.core.data.formats.folders import (
+    SPLITS,
+    UNNAMED,
+    ImageFile,
+    check_roots,
+    list_datasets,
+    resolve_classes,
+)
+from pneumo_batch.core.data.patients import parse_name
+from pneumo_batch.core.data.roots import Roots
+from pneumo_batch.core.tables import MANIFEST, QUARANTINE
+from pneumo_batch.errors import DataError, RejectedImage
+
+BY_SUBTYPE = "subtype"  # as `classes`: a class folder whose names carry subtypes is split into them
+
+_FROM_FILE = ("width", "height", "mode", "sha256", "gray_low", "gray_high", "cells")
+# What is known of an image before its file is read. A patient who was given stands against what the file says; the rule
+# is the one of patients.py that told who it is else.
+LISTING = pa.schema(
+    [
+        *(field for field in MANIFEST if field.name not in _FROM_FILE),
+        pa.field("patient_given", pa.bool_(), nullable=False),
+        pa.field("patient_rule", pa.string(), nullable=False),
+    ]
+)
+
+
+class Inventory(NamedTuple):
+    """The images of a data set: the table (schema LISTING, sorted by `image_id`) and the classes in label order.
+
+    `passed_over` counts the files that are not among them, by kind.
+    """
+
+    listing: pa.Table
+    classes: list[str]
+    passed_over: Mapping[str, int]
+
+
+def discover(roots: Roots, classes: Sequence[str] | None, splits: Sequence[str] = SPLITS) -> tuple[pa.Table, list[str]]:
+    """The listing and the classes of `inventory`."""
+    found = inventory(roots, classes, splits)
+    return found.listing, found.classes
+
+
+def inventory(roots: Roots, classes: Sequence[str] | None, splits: Sequence[str] = SPLITS) -> Inventory:
+    """Lists the images under <root>/<split>/<class>/ without reading them.
+
+    Of several data sets under a root (the published Kaggle archive holds a second copy of itself) the one nearest to
+    it is taken. `classes` selects and orders class folders; None takes all, sorted; "subtype" splits the folders
+    whose names carry a subtype (BACTERIA, NORMAL, VIRUS). Which splits exist is for the caller to check
+    (`require_splits`). Raises DataError.
+    """
+    files, folders, passed_over = list_datasets(roots, splits)
+    if classes == BY_SUBTYPE:
+        files, folders, classes = _by_subtype(files), set(), None
+    names = resolve_classes(files, folders, classes)
+    check_roots(files, roots.by_name, names)
+    return Inventory(listing(files, names), names, passed_over)
+
+
+def listing(files: Iterable[ImageFile], names: Sequence[str]) -> pa.Table:
+    """The table (schema LISTING) of the files whose class is one of `names`."""
+    index = {name: label for label, name in enumerate(names)}
+    rows = [_listing_row(file, index[file.folder]) for file in files if file.folder in index]
+    return pa.Table.from_pylist(rows, schema=LISTING)
+
+
+def class_names(rows: pa.Table) -> list[str]:
+    """Class names in label order."""
+    pairs = rows.select(["label", "class_name"]).group_by(["label", "class_name"]).aggregate([]).sort_by("label")
+    return pairs["class_name"].to_pylist()
+
+
+def require_splits(listing: pa.Table, splits: Sequence[str]) -> None:
+    """DataError unless every one of `splits` has images."""
+    found = set(listing["split"].unique().to_pylist())
+    missing = [f"{split}/" for split in splits if split not in found]
+    if missing:
+        raise DataError(
+            f"no images in {' and '.join(missing)} (found: {', '.join(sorted(found)) or 'none'}):"
+            " add the folder to the data root"
+        )
+
+
+def listing_digest(listing: pa.Table) -> str:
+    """SHA-256 over names and sizes, hexadecimal: what of the data goes into the fingerprint."""
+    digest = hashlib.sha256()
+    for image_id, size in zip(listing["image_id"].to_pylist(), listing["bytes"].to_pylist(), strict=True):
+        digest.update(f"{image_id}\n{size}\n".encode())
+    return digest.hexdigest()
+
+
+def assignment_digest(listing: pa.Table) -> str:
+    """SHA-256 over what a manifest says of each image, hexadecimal; folders say it by the images' names."""
+    digest = hashlib.sha256()
+    columns = [listing[name].to_pylist() for name in ("image_id", "split", "class_name", "patient_id", "subtype")]
+    for row in zip(*columns, strict=True):
+        digest.update(repr(row).encode())
+    return digest.hexdigest()
+
+
+def inspect_batch(
+    listing: pa.Table, roots: Roots, before: Callable[[str], None] = lambda _image_id: None
+) -> tuple[pa.Table, pa.Table]:
+    """Reads and decodes each listed image once: (manifest rows, quarantine rows), together as many as were listed.
+
+    `before` is called with each id and may raise RejectedImage.
+    """
+    good, bad = [], []
+    for row in listing.to_pylist():
+        try:
+            before(row["image_id"])
+            data = _read(roots, row["image_id"], row["bytes"])
+            info = images.inspect(data)
+        except RejectedImage as error:
+            bad.append({**_quarantine_key(row), "reason": str(error)})
+        else:
+            sha256 = hashlib.sha256(data).hexdigest()
+            patient = row["patient_id"] if row["patient_given"] else info.patient or row["patient_id"]
+            good.append(row | _found(info) | {"sha256": sha256, "patient_id": patient})
+    return pa.Table.from_pylist(good, schema=MANIFEST), pa.Table.from_pylist(bad, schema=QUARANTINE)
+
+
+def carve_validation(manifest: pa.Table, fraction: float, seed: int) -> pa.Table:
+    """Moves about `fraction` of the training images of each class to `val`; a shipped `val` joins `train` first.
+
+    Patients stay whole, and so do byte-identical images. Depends on the rows' content and `seed`, not on their order.
+    `fraction` 0, or a data set without `train`, keeps the splits as they are. Raises ValueError for a fraction outside
+    [0, 1) and DataError when a class has too few patients to be in both.
+    """
+    if not 0 <= fraction < 1:
+        raise ValueError(f"data.val_fraction is {fraction}: it must be at least 0 and below 1")
+    splits = np.array(manifest["split"].to_pylist(), dtype=object)
+    if fraction == 0 or "train" not in splits:
+        return manifest
+    splits[splits == "val"] = "train"
+    rows = np.flatnonzero(splits == "train")
+    rows = rows[np.argsort(np.array(manifest["image_id"].take(rows).to_pylist()))]
+    training = manifest.take(rows)
+    groups, labels = _inseparable(training), training["label"].to_numpy()
+    rng = np.random.default_rng(seed)
+    for label in np.unique(labels):
+        chosen = _choose_groups(groups[labels == label], fraction, rng)
+        if not chosen:
+            name = training["class_name"][int(np.argmax(labels == label))]
+            raise DataError(f"class {name} has one patient in train: add others or set data.val_fraction = 0")
+        splits[rows[np.isin(groups, chosen)]] = "val"
+    position = manifest.schema.get_field_index("split")
+    return manifest.set_column(position, MANIFEST.field("split"), pa.array(splits, pa.string()))
+
+
+def _choose_groups(groups: np.ndarray, fraction: float, rng: np.random.Generator) -> list[int]:
+    """Random whole groups of about `fraction` of the images: at least one group, never all."""
+    names, sizes = np.unique(groups, return_counts=True)
+    target = max(1, round(fraction * len(groups)))
+    chosen: list[int] = []
+    total = 0
+    for k in rng.permutation(len(names)):
+        if len(chosen) < len(names) - 1 and (total + sizes[k] <= target or not chosen):
+            chosen.append(int(names[k]))
+            total += sizes[k]
+    return chosen
+
+
+def _inseparable(rows: pa.Table) -> np.ndarray:
+    """Group number of each row: rows sharing a patient or their bytes, directly or through others, are one group."""
+    patients, contents = (
+        pc.dictionary_encode(rows[name].combine_chunks()).indices.to_numpy() for name in ("patient_id", "sha256")
+    )
+    size = len(patients) + len(contents)
+    edges = coo_array((np.ones(len(patients)), (patients, len(patients) + contents)), shape=(size, size))
+    return connected_components(edges, directed=False)[1][patients]
+
+
+def _by_subtype(files: Iterable[ImageFile]) -> list[ImageFile]:
+    """The same files with the subtype, in capitals, in place of its class folder."""
+    subtypes = {file: parse_name(PurePosixPath(file.image_id).name)[1] for file in files}
+    mixed = {file.folder for file, subtype in subtypes.items() if subtype}
+    for file, subtype in subtypes.items():
+        if file.folder in mixed and not subtype:
+            raise DataError(f'{file.image_id}: data.classes = "subtype" needs bacteria or virus in the name')
+    return [file._replace(folder=subtype.upper()) if subtype else file for file, subtype in subtypes.items()]
+
+
+def _listing_row(file: ImageFile, label: int) -> dict[str, object]:
+    patient = patients.of_image(file.image_id, file.folder, file.between)
+    subtype = parse_name(PurePosixPath(file.image_id).name)[1]
+    return {
+        "image_id": file.image_id,
+        "split": file.split,
+        "class_name": file.folder,
+        "label": label,
+        "patient_id": file.patient or patient.id,
+        "subtype": file.subtype or subtype,
+        "bytes": file.size,
+        "patient_given": file.patient is not None,
+        "patient_rule": patient.rule,
+    }
+
+
+def _found(info: images.ImageInfo) -> dict[str, object]:
+    assert info.look is not None
+    return {
+        "width": info.width,
+        "height": info.height,
+        "mode": info.mode,
+        "gray_low": info.look.low,
+        "gray_high": info.look.high,
+        "cells": info.look.cells,
+    }
+
+
+def _quarantine_key(row: dict[str, str]) -> dict[str, str]:
+    return {name: row[name] for name in ("image_id", "split", "class_name")} | {"stage": "index"}
+
+
+def _read(roots: Roots, image_id: str, size: int) -> bytes:
+    """The bytes of one image, as long as it is the file that was listed and lies within its root."""
+    if size == UNNAMED:
+        raise RejectedImage("name is not UTF-8: rename it")
+    try:
+        data = roots.read_bytes(image_id)
+    except OSError as error:
+        raise RejectedImage(f"cannot be read: {os.strerror(error.errno) if error.errno else error}") from error
+    if len(data) != size:
+        raise RejectedImage(f"changed while it was indexed: {size} bytes listed, {len(data)} read")
+    return data

@@ -1,0 +1,51 @@
+"""What a model says of every image, and how well: alike for models trained here and brought along."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pneumo_batch.core import tables
+from pneumo_batch.core.statistics import classification
+
+
+def measure(logits: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Metrics of each split from its logits (N, K) and the labels (N,) it is judged by; empty splits are left out.
+
+    So are images whose logits are not finite.
+    The threshold is the one with the best F1 on the validation split, 0.5 without one. The training split is judged at
+    0.5: a random variant's validation labels are not those it learned, so no threshold chosen there says what it knows.
+    """
+    answered = {split: np.isfinite(logits_NK).all(axis=1) for split, logits_NK in logits.items()}
+    logits = {split: logits_NK[answered[split]] for split, logits_NK in logits.items()}
+    labels = {split: labels[split][answered_N] for split, answered_N in answered.items()}
+    threshold = classification.best_threshold(logits["val"], labels["val"])
+    thresholds = dict.fromkeys(logits, threshold) | {"train": classification.NEUTRAL_THRESHOLD}
+    metrics = {
+        split: classification.metrics(logits[split], labels[split], thresholds[split])
+        for split in logits
+        if len(labels[split])
+    }
+    return {"threshold": threshold, "metrics": metrics}
+
+
+def predictions(rows: pa.Table, logits: Mapping[str, np.ndarray]) -> pa.Table:
+    """The predictions table: `rows` is the manifest, `logits` (N, K) of each split in the order of its sorted ids.
+
+    Images whose logits are not finite are left out (answers.py).
+    """
+    parts = []
+    for split, logits_NK in logits.items():
+        chosen = rows.filter(pc.equal(rows["split"], split)).sort_by("image_id")
+        answered_N = np.isfinite(logits_NK).all(axis=1)
+        columns = [chosen[name].filter(pa.array(answered_N)) for name in ("image_id", "split", "label")]
+        lists = pa.array(list(logits_NK[answered_N].astype(np.float32)), pa.list_(pa.float32()))
+        parts.append(pa.table([*columns, lists], schema=tables.PREDICTIONS))
+    return pa.concat_tables(parts)
+
+
+def logits_of(predicted: pa.Table) -> np.ndarray:
+    """Logits (N, K) of rows of the predictions table."""
+    return np.array(predicted["logits"].to_pylist(), dtype=np.float32).reshape(predicted.num_rows, -1)

@@ -1,0 +1,161 @@
+"""The scores table as one column of images per scored pair: what every statistic starts from.
+
+Shapes: R rows of a batch, N images, P pairs, V variants.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from pneumo_batch.core.similarity import pairs
+
+_ROWS = 1 << 18  # rows taken at a time
+_CELL = ("method", "view", "scale", "metric")
+_PAIR = ("kind", "variant_a", "variant_b")
+
+
+class Cell(NamedTuple):
+    """What is tested at once: one method in one view, at one scale, by one metric."""
+
+    method: str
+    view: str
+    scale: str
+    metric: str
+
+
+class ScoredPair(NamedTuple):
+    """Two models whose maps are compared, and how: `pairs.KINDS`."""
+
+    kind: str
+    variant_a: str
+    variant_b: str
+
+    @property
+    def on_this_image(self) -> tuple[str, ...]:
+        """The variants whose maps of the image itself are compared; others are of another image, or of no model."""
+        return (self.variant_a, self.variant_b) if self.kind in pairs.WITHIN_KINDS else (self.variant_a,)
+
+
+@dataclass(frozen=True)
+class PerImage:
+    """The scores of N images, float32 as they are stored, NaN where a pair has no similarity."""
+
+    labels_N: np.ndarray
+    patients_N: np.ndarray  # codes
+    scores: Mapping[Cell, Mapping[ScoredPair, np.ndarray]]  # (N,) each
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        return sorted(self.scores)
+
+    def kinds(self, cell: Cell) -> list[str]:
+        return sorted({pair.kind for pair in self.scores[cell]})
+
+    def pairs_of(self, cell: Cell, kind: str) -> list[ScoredPair]:
+        """The pairs of a kind, in the order of the columns of `table`."""
+        return sorted(pair for pair in self.scores[cell] if pair.kind == kind)
+
+    def table(self, cell: Cell, kind: str) -> np.ndarray:
+        """(N, P) float64: the scores of one kind."""
+        columns = [self.scores[cell][pair] for pair in self.pairs_of(cell, kind)]
+        if not columns:
+            return np.empty((len(self.labels_N), 0))
+        return np.stack(columns, axis=1).astype(np.float64)
+
+    def means(self, cell: Cell, kind: str) -> np.ndarray:
+        """Means (N,) over the pairs of a kind, NaN where it has no defined pair on the image, or none at all."""
+        return row_means(self.table(cell, kind))
+
+    def means_without(self, cell: Cell, kind: str, variants: Sequence[str]) -> np.ndarray:
+        """(N, V): `means` over the pairs in which a variant takes no part, for each of V variants."""
+        kept_PV = np.array(
+            [[one not in (pair.variant_a, pair.variant_b) for one in variants] for pair in self.pairs_of(cell, kind)]
+        ).reshape(-1, len(variants))
+        table_NP = self.table(cell, kind)
+        defined_NP = ~np.isnan(table_NP)
+        counts_NV = defined_NP.astype(np.float64) @ kept_PV
+        sums_NV = np.where(defined_NP, table_NP, 0) @ kept_PV.astype(np.float64)
+        return np.divide(sums_NV, counts_NV, out=np.full(sums_NV.shape, np.nan), where=counts_NV > 0)
+
+    def matrix(self, cell: Cell, kinds: Sequence[str], variants: Sequence[str], images_N: np.ndarray) -> np.ndarray:
+        """Symmetric model-by-model similarity (V, V): means over the chosen images, then over both orders of a pair.
+
+        NaN on the diagonal and where no image has a value.
+        """
+        place = {name: position for position, name in enumerate(variants)}
+        sums_VV, counts_VV = np.zeros((2, len(variants), len(variants)))
+        for kind in kinds:
+            means_P = row_means(self.table(cell, kind)[images_N].T)
+            for pair, value in zip(self.pairs_of(cell, kind), means_P, strict=True):
+                if pair.variant_a != pair.variant_b and {pair.variant_a, pair.variant_b} <= place.keys():
+                    at = place[pair.variant_a], place[pair.variant_b]
+                    for i, j in (at, at[::-1]):
+                        sums_VV[i, j] += value
+                        counts_VV[i, j] += 1
+        return np.divide(sums_VV, counts_VV, out=np.full(sums_VV.shape, np.nan), where=counts_VV > 0)
+
+    def degenerate(self, cell: Cell) -> dict[str, int]:
+        """By variant the number of images on which its own map has no similarity to anything."""
+        alive: dict[str, np.ndarray] = {}
+        for pair, scores_N in self.scores[cell].items():
+            for variant in pair.on_this_image:
+                alive[variant] = alive.get(variant, False) | ~np.isnan(scores_N)
+        return {variant: int((~alive_N).sum()) for variant, alive_N in sorted(alive.items())}
+
+
+def gather(scores: pa.Table | Iterable[pa.RecordBatch], images: pa.Table) -> PerImage:
+    """One pass over scores (`tables.SCORES`), in any order and cut anywhere, in memory that grows with images only.
+
+    `images` has `image_id`, `label` and `patient_id` of every image the scores may name, one row each.
+    """
+    place = {image_id: position for position, image_id in enumerate(images["image_id"].to_pylist())}
+    found: dict[Cell, dict[ScoredPair, np.ndarray]] = {}
+    batches = scores.to_batches(max_chunksize=_ROWS) if isinstance(scores, pa.Table) else scores
+    for batch in batches:
+        for cell, pair, images_R, scores_R in _columns(batch, place):
+            columns = found.setdefault(cell, {})
+            if pair not in columns:
+                columns[pair] = np.full(len(place), np.nan, dtype=np.float32)
+            columns[pair][images_R] = scores_R
+    return PerImage(
+        labels_N=images["label"].to_numpy(),
+        patients_N=np.unique(images["patient_id"].to_numpy(), return_inverse=True)[1],
+        scores=found,
+    )
+
+
+def row_means(table_NP: np.ndarray) -> np.ndarray:
+    """Means (N,) of the values that are there, NaN for a row without any."""
+    defined_NP = ~np.isnan(table_NP)
+    counts_N = defined_NP.sum(axis=1)
+    sums_N = np.where(defined_NP, table_NP, 0).sum(axis=1)
+    return np.divide(sums_N, counts_N, out=np.full(len(table_NP), np.nan), where=counts_N > 0)
+
+
+def _columns(
+    batch: pa.RecordBatch, place: Mapping[str, int]
+) -> Iterator[tuple[Cell, ScoredPair, np.ndarray, np.ndarray]]:
+    """A batch by cell and pair: positions of its images, and their scores."""
+    encoded = {name: _encoded(batch.column(name)) for name in (*_CELL, *_PAIR)}
+    if not batch.num_rows:
+        return
+    names, codes_R = _encoded(batch.column("image_id"))
+    images_R = np.array([place[name] for name in names], dtype=np.int64)[codes_R]
+    scores_R = batch.column("score").to_numpy(zero_copy_only=False)
+    sizes = tuple(max(1, len(values)) for values, _ in encoded.values())
+    group_R = np.ravel_multi_index([codes for _, codes in encoded.values()], sizes)
+    order_R = np.argsort(group_R, kind="stable")
+    groups, starts = np.unique(group_R[order_R], return_index=True)
+    for group, rows in zip(groups, np.split(order_R, starts[1:]), strict=True):
+        position = np.unravel_index(group, sizes)
+        values = [values[int(at)] for (values, _), at in zip(encoded.values(), position, strict=True)]
+        yield Cell(*values[:4]), ScoredPair(*values[4:]), images_R[rows], scores_R[rows]
+
+
+def _encoded(column: pa.Array) -> tuple[list[str], np.ndarray]:
+    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)

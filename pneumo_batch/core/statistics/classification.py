@@ -1,0 +1,153 @@
+"""How well a model classifies: from logits to the numbers of a report.
+
+Shapes: N images, K outputs; K = 1 is the logit of label 1 among two classes, K > 1 one logit per class.
+"""
+
+from typing import Any
+
+import numpy as np
+import scipy.special
+
+from pneumo_batch.core.statistics import bootstrap
+
+NEUTRAL_THRESHOLD = 0.5
+
+
+def metrics(logits_NK: np.ndarray, labels_N: np.ndarray, threshold: float = NEUTRAL_THRESHOLD) -> dict[str, Any]:
+    """Plain numbers for JSON; None where a number is undefined (a class without images has no AUROC).
+
+    Two classes: label 1 is predicted where its probability reaches `threshold`. More: the largest logit wins, and
+    precision, recall, f1, auroc and auprc are means over classes, one class against the rest. `confusion[i][j]`
+    counts the images of label i predicted as j.
+    """
+    binary = logits_NK.shape[1] == 1
+    predicted_N = _positive(logits_NK, threshold) if binary else logits_NK.argmax(axis=1)
+    confusion = confusion_matrix(labels_N, predicted_N, max(2, logits_NK.shape[1]))
+    hits, given, claimed = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    recall = _ratio(hits, given)
+    per_class = {"precision": _ratio(hits, claimed), "recall": recall, "f1": _ratio(2 * hits, given + claimed)}
+    chosen = {name: values[1] if binary else _mean(values) for name, values in per_class.items()}
+    return {
+        "images": len(labels_N),
+        "accuracy": _number(_ratio(hits.sum(), given.sum())),
+        "balanced_accuracy": _number(_mean(recall)),
+        "auroc": auroc_of(logits_NK, labels_N),
+        "auprc": _number(_mean(np.array([average_precision(s, y) for s, y in _one_against_rest(logits_NK, labels_N)]))),
+        **{name: _number(value) for name, value in chosen.items()},
+        "confusion": confusion.tolist(),
+        "threshold": threshold if binary else None,
+    }
+
+
+def best_threshold(logits_NK: np.ndarray, labels_N: np.ndarray) -> float:
+    """The probability threshold with the best F1 of label 1, midway between two observed probabilities.
+
+    Among equals the one nearest 0.5. It is 0.5 for several classes, or where there is no positive image to find.
+    """
+    if logits_NK.shape[1] > 1 or not (labels_N == 1).any():
+        return NEUTRAL_THRESHOLD
+    probabilities, inverse_N = np.unique(_probability(logits_NK), return_inverse=True)
+    claimed = np.bincount(inverse_N)[::-1].cumsum()[::-1]  # images at or above each observed probability
+    hits = np.bincount(inverse_N, weights=labels_N == 1)[::-1].cumsum()[::-1]
+    f1 = 2 * hits / (claimed + (labels_N == 1).sum())
+    below = np.concatenate([[0.0], probabilities[:-1]])
+    candidates = ((below + probabilities) / 2)[f1 == f1.max()]
+    return float(candidates[np.abs(candidates - NEUTRAL_THRESHOLD).argmin()])
+
+
+def auroc_of(logits_NK: np.ndarray, labels_N: np.ndarray) -> float | None:
+    """Area under the ROC curve, for more than two classes the mean of one class against the rest; None if undefined."""
+    return _number(_mean(np.array([auroc(scores, y) for scores, y in _one_against_rest(logits_NK, labels_N)])))
+
+
+def auroc(scores_N: np.ndarray, positive_N: np.ndarray) -> float:
+    """The chance that a positive scores above a negative, ties counting half (Mann-Whitney); NaN without either."""
+    if not len(scores_N):
+        return float("nan")
+    return float(_RankedProblem(scores_N, positive_N).auroc(np.ones((1, len(scores_N))), np.arange(len(scores_N)))[0])
+
+
+def average_precision(scores_N: np.ndarray, positive_N: np.ndarray) -> float:
+    """Area under the precision-recall curve as a step function, equal scores at once; NaN without a positive."""
+    if not positive_N.any():
+        return float("nan")
+    inverse_N = np.unique(-scores_N, return_inverse=True)[1]
+    hits = np.bincount(inverse_N, weights=positive_N)
+    precision = hits.cumsum() / np.bincount(inverse_N).cumsum()
+    return float((precision * hits).sum() / positive_N.sum())
+
+
+def auroc_interval(
+    logits_NK: np.ndarray, labels_N: np.ndarray, patients_N: np.ndarray, *, resamples: int = 2000, seed: int = 0
+) -> tuple[float | None, float | None]:
+    """95 % interval of `auroc_of`, patients resampled; a model is better than chance if it lies above 0.5.
+
+    `patients_N` are any integer codes. (None, None) where a class has no image.
+    """
+    if len(labels_N) == 0:
+        return None, None
+    codes_N = np.unique(patients_N, return_inverse=True)[1]
+    problems = [_RankedProblem(scores, positive) for scores, positive in _one_against_rest(logits_NK, labels_N)]
+    drawn = []
+    for weights_bC in bootstrap.draws(codes_N.max() + 1, resamples, seed):
+        per_problem = [problem.auroc(weights_bC, codes_N) for problem in problems]
+        drawn.append(np.mean(per_problem, axis=0))
+    low, high = bootstrap.interval(np.concatenate(drawn)[:, None])[:, 0]
+    return _number(low), _number(high)
+
+
+def confusion_matrix(labels_N: np.ndarray, predicted_N: np.ndarray, classes: int) -> np.ndarray:
+    """(classes, classes) int64: rows are labels, columns predictions."""
+    return np.bincount(labels_N.astype(np.int64) * classes + predicted_N, minlength=classes**2).reshape(
+        classes, classes
+    )
+
+
+class _RankedProblem:
+    """A positive class and the rest, sorted once; the AUROC of any weights of the patients is then a running sum."""
+
+    def __init__(self, scores_N: np.ndarray, positive_N: np.ndarray):
+        self.order_N = np.argsort(scores_N, kind="stable")
+        self.positive_N = positive_N[self.order_N]
+        ranked_N = scores_N[self.order_N]
+        self.starts_G = np.flatnonzero(np.concatenate([[True], ranked_N[1:] != ranked_N[:-1]]))  # of equal scores
+
+    def auroc(self, weights_bC: np.ndarray, codes_N: np.ndarray) -> np.ndarray:
+        """(b,): NaN where a resample lost all positives or all negatives."""
+        area_b = np.empty(len(weights_bC))
+        for b, weights_C in enumerate(weights_bC):
+            weights_N = weights_C[codes_N[self.order_N]]
+            positive_G = np.add.reduceat(weights_N * self.positive_N, self.starts_G)
+            negative_G = np.add.reduceat(weights_N * ~self.positive_N, self.starts_G)
+            pairs = positive_G.sum() * negative_G.sum()
+            wins = (positive_G * (negative_G.cumsum() - negative_G / 2)).sum()
+            area_b[b] = wins / pairs if pairs else np.nan
+        return area_b
+
+
+def _one_against_rest(logits_NK: np.ndarray, labels_N: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    if logits_NK.shape[1] == 1:
+        return [(logits_NK[:, 0], labels_N == 1)]
+    probabilities_NK = scipy.special.softmax(logits_NK.astype(np.float64), axis=1)
+    return [(probabilities_NK[:, k], labels_N == k) for k in range(logits_NK.shape[1])]
+
+
+def _probability(logits_N1: np.ndarray) -> np.ndarray:
+    return scipy.special.expit(logits_N1[:, 0].astype(np.float64))
+
+
+def _positive(logits_N1: np.ndarray, threshold: float) -> np.ndarray:
+    return (_probability(logits_N1) >= threshold).astype(np.int64)
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=np.asarray(whole) > 0)
+
+
+def _mean(values: np.ndarray) -> float:
+    """NaN if any class lacks a value: a mean over fewer classes would be another number."""
+    return float(np.mean(values))
+
+
+def _number(value: float | np.ndarray) -> float | None:
+    return None if np.isnan(value) else float(value)

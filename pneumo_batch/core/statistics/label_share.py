@@ -1,0 +1,201 @@
+"""The randomization test: what the labels change about maps, in two parts, and how sure one can be of it.
+
+    d = TT - TN = (TTx - TNx) + [(TT - TTx) - (TN - TNx)]
+                =  everywhere +      image-specific
+
+TT and TN are the mean similarities of the maps of two true models, and of a true and a random one, on the same film;
+TTx and TNx those of the same pairs on films of two patients. h = TT - TTx is what two true models share about a film,
+k = TN - TNx what is left of it with random labels, and L = 1 - k / h the label share. docs/statistics.md derives it.
+
+Shapes: N images, V models, R true and K random ones, P patients, B resamples, Q quantities.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.special
+
+from pneumo_batch.core.similarity.pairs import CROSS_KINDS, WITHIN_KINDS
+from pneumo_batch.core.similarity.per_image import Cell, PerImage, row_means
+from pneumo_batch.core.statistics import bootstrap, permutation
+from pneumo_batch.core.statistics.numbers import number
+
+KINDS = ("true_true", "true_random", "true_true_cross", "true_random_cross")  # what the quantities are made of
+QUANTITIES = ("difference", "everywhere", "image_specific", "headroom", "remainder", "share")
+FEWEST_MODELS = 3  # of a kind, for an interval that speaks of other models
+FEWEST_PATIENTS = 5  # for an interval at all
+_MOST_MISSING = 0.025  # of the resamples
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Both ends of a 95 % interval; None where none can be drawn."""
+
+    ci_low: float | None = None
+    ci_high: float | None = None
+
+
+@dataclass(frozen=True)
+class Deviations:
+    """Standard errors owed to which true models, which random models and which patients there happened to be."""
+
+    true: float | None = None
+    random: float | None = None
+    patients: float | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A quantity with its interval over patients and models, and beside it the one that resamples patients alone.
+
+    `df` are Satterthwaite's degrees of freedom. The interval is None with fewer than three models of a kind.
+    """
+
+    value: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    patients: Interval = Interval()
+    df: float | None = None
+    sd: Deviations = Deviations()
+
+    @property
+    def for_these_models(self) -> "Estimate":
+        """The same quantity with the interval that resamples patients alone."""
+        return Estimate(self.value, self.patients.ci_low, self.patients.ci_high, self.patients, None, self.sd)
+
+
+@dataclass(frozen=True)
+class Permutations:
+    """Exact tests over relabelings of the models, on M = S - C (same film less its floor) and on S alone."""
+
+    image_specific: permutation.Permutation | None = None
+    same_film: permutation.Permutation | None = None
+
+
+@dataclass(frozen=True)
+class CellTest:
+    """Every number of the test for one method, view, scale and metric.
+
+    `images` are those with a similarity of all four kinds; `means` are over them, by kind.
+    """
+
+    images: int
+    patients: int
+    means: dict[str, float | None]
+    difference: Estimate = Estimate()
+    everywhere: Estimate = Estimate()
+    image_specific: Estimate = Estimate()
+    headroom: Estimate = Estimate()
+    remainder: Estimate = Estimate()
+    share: Estimate = Estimate()
+    permutation: Permutations = field(default_factory=Permutations)
+
+
+def randomization_test(
+    data: PerImage, true: Sequence[str], random: Sequence[str], *, resamples: int = 2000, seed: int = 0
+) -> dict[Cell, CellTest]:
+    """The test of every cell of a run's scores; `true` and `random` name the models of each kind."""
+    return {cell: _test(data, cell, (true, random), resamples, seed) for cell in data.cells}
+
+
+def quantities(kinds_4: np.ndarray) -> np.ndarray:
+    """(..., 4) means of `KINDS` -> (..., 6) `QUANTITIES`; the share is NaN where h is not above 0."""
+    tt, tn, ttx, tnx = np.moveaxis(np.asarray(kinds_4, dtype=np.float64), -1, 0)
+    h, k = tt - ttx, tn - tnx
+    share = 1 - np.divide(k, h, out=np.full(np.shape(h), np.nan), where=h > 0)
+    return np.stack([tt - tn, ttx - tnx, h - k, h, k, share], axis=-1)
+
+
+def projected(values_N: np.ndarray, kind: str) -> np.ndarray:
+    """What each film contributes to the mean of a kind, for resampling films.
+
+    A floor is a mean over pairs of films, and a film takes part in it both as the first and as the second: resampled as
+    it stands, half of what it contributes would be held fixed. Its projection (Hoeffding 1948) is 2 f_i - mean f, where
+    f_i is the mean over the film's own pairs, both ways.
+    """
+    return 2 * values_N - np.nanmean(values_N) if kind in CROSS_KINDS and not np.isnan(values_N).all() else values_N
+
+
+def combine(value: float, true_R: np.ndarray, random_K: np.ndarray, drawn_B: np.ndarray, patients: int) -> Estimate:
+    """A quantity's interval over models and patients.
+
+    `true_R` and `random_K` are its values without each model, `drawn_B` those of resampled patients. The variances of
+    the delete-one jackknife over true and over random models (Efron and Stein 1981) and of the patient bootstrap add
+    up, since the three are drawn independently; Student's t with Satterthwaite's (1946) degrees of freedom.
+    """
+    missing = np.isnan(drawn_B).mean()  # ratios to a headroom that was not above 0: with many, nothing can be said
+    drawn_B = drawn_B if missing <= _MOST_MISSING else np.full(1, np.nan)
+    low, high = bootstrap.interval(drawn_B[:, None])[:, 0]
+    of_patients = Interval(number(low), number(high))
+    variance_P = np.nan if np.isnan(drawn_B).all() else np.nanvar(drawn_B, ddof=1)
+    parts = np.array([_jackknife(true_R), _jackknife(random_K), variance_P])
+    freedom = np.array([len(true_R) - 1, len(random_K) - 1, patients - 1])
+    sd = Deviations(*(number(np.sqrt(part)) for part in parts))
+    total = parts.sum()
+    if np.isnan(total) or min(len(true_R), len(random_K)) < FEWEST_MODELS:
+        return Estimate(number(value), patients=of_patients, sd=sd)
+    if total == 0:
+        return Estimate(float(value), float(value), float(value), of_patients, None, sd)
+    df = total**2 / (parts**2 / freedom).sum()
+    reach = scipy.special.stdtrit(df, (1 + bootstrap.LEVEL) / 2) * np.sqrt(total)
+    return Estimate(float(value), float(value - reach), float(value + reach), of_patients, float(df), sd)
+
+
+def _jackknife(without_V: np.ndarray) -> float:
+    """Variance from a quantity's values without each of V models; NaN where too few models leave none."""
+    if len(without_V) < 2:
+        return np.nan
+    return (len(without_V) - 1) / len(without_V) * ((without_V - without_V.mean()) ** 2).sum()
+
+
+def _test(
+    data: PerImage, cell: Cell, models: tuple[Sequence[str], Sequence[str]], resamples: int, seed: int
+) -> CellTest:
+    kinds_N4 = np.stack([data.means(cell, kind) for kind in KINDS], axis=1)
+    complete_N = ~np.isnan(kinds_N4).any(axis=1)
+    patients = len(np.unique(data.patients_N[complete_N]))
+    means = _means(data, cell, complete_N if patients else np.ones_like(complete_N))
+    if not patients:
+        return CellTest(images=0, patients=0, means=means)
+    values_Q = quantities(kinds_N4[complete_N].mean(axis=0))
+    if patients < FEWEST_PATIENTS:
+        found = [Estimate(number(value)) for value in values_Q]
+    else:
+        projected_N4 = np.stack([projected(kinds_N4[complete_N, k], kind) for k, kind in enumerate(KINDS)], axis=1)
+        drawn_B4 = bootstrap.means(projected_N4, data.patients_N[complete_N], resamples, seed)
+        drawn_BQ = quantities(drawn_B4)
+        true_QR, random_QK = (_without_each(data, cell, names) for names in models)
+        found = [combine(*parts, patients) for parts in zip(values_Q, true_QR, random_QK, drawn_BQ.T, strict=True)]
+    return CellTest(
+        images=int(complete_N.sum()),
+        patients=patients,
+        means=means,
+        **dict(zip(QUANTITIES, found, strict=True)),
+        permutation=_permutations(data, cell, models, complete_N),
+    )
+
+
+def _without_each(data: PerImage, cell: Cell, variants: Sequence[str]) -> np.ndarray:
+    """The quantities (6, V) from the scores in which one of V models takes no part, for each of them."""
+    kinds_NV4 = np.stack([data.means_without(cell, kind, variants) for kind in KINDS], axis=-1)
+    found_VQ = np.full((len(variants), len(QUANTITIES)), np.nan)
+    for position in range(len(variants)):
+        kinds_N4 = kinds_NV4[:, position]
+        complete_N = ~np.isnan(kinds_N4).any(axis=1)
+        if complete_N.any():
+            found_VQ[position] = quantities(kinds_N4[complete_N].mean(axis=0))
+    return found_VQ.T
+
+
+def _means(data: PerImage, cell: Cell, images_N: np.ndarray) -> dict[str, float | None]:
+    return {kind: number(row_means(data.means(cell, kind)[images_N][None])[0]) for kind in data.kinds(cell)}
+
+
+def _permutations(
+    data: PerImage, cell: Cell, models: tuple[Sequence[str], Sequence[str]], images_N: np.ndarray
+) -> Permutations:
+    true, random = models
+    same_VV = data.matrix(cell, WITHIN_KINDS, [*true, *random], images_N)
+    floor_VV = data.matrix(cell, CROSS_KINDS, [*true, *random], images_N)
+    return Permutations(permutation.exact(same_VV - floor_VV, len(true)), permutation.exact(same_VV, len(true)))

@@ -1,0 +1,82 @@
+"""A method's numbers in sentences: what happens everywhere, what to read where views disagree."""
+
+from collections.abc import Iterable, Mapping
+
+from pneumo_batch.core.similarity.per_image import Cell
+from pneumo_batch.core.statistics.label_share import CellTest, Estimate
+
+_PLURAL = {"signed": "signed maps", "magnitude": "magnitudes", "pixel": "pixels", "region": "regions"}
+
+
+def on_every_film(test: CellTest) -> str | None:
+    """What happens everywhere, in a sentence: models also differ by what they show on every film."""
+    floor, mixed = test.means.get("true_true_cross"), test.means.get("true_random_cross")
+    if test.everywhere.value is None or floor is None or mixed is None:
+        return None
+    low, high = test.everywhere.ci_low, test.everywhere.ci_high
+    measured = low is None or high is None or low > 0 or high < 0
+    change = (
+        "what random labels change on every film" if measured else "so random labels change nothing measurable there"
+    )
+    return (
+        f"Everywhere: on films of different patients two true models agree by {floor:.3f}, a true and a random one by"
+        f" {mixed:.3f}; the difference is {with_interval(test.everywhere, None)}, {change}."
+    )
+
+
+def read(primary: Cell, outcomes: Mapping[Cell, str], tests: Mapping[Cell, CellTest]) -> str | None:
+    """One line a reader can act on where views or scales disagree by the primary metric; None where they agree."""
+    here = {cell: outcome for cell, outcome in outcomes.items() if cell.metric == primary.metric}
+    if len(set(here.values())) == 1:
+        return None
+    across_views = {cell.view: (cell, here[cell]) for cell in here if cell.scale == primary.scale}
+    across_scales = {cell.scale: (cell, here[cell]) for cell in here if cell.view == primary.view}
+    for choices, words in ((across_views, _READ_VIEW), (across_scales, _READ_SCALE)):
+        good = [name for name, (_, outcome) in choices.items() if outcome == "sensitive"]
+        if len(good) == 1 and len(choices) > 1:
+            parts = [
+                f"{_PLURAL[name]} are {_rated(cell, outcome, tests)}"
+                for name, (cell, outcome) in sorted(choices.items(), key=lambda one: one[0] != good[0])
+            ]
+            return f"{words[good[0]]}: {listed(parts)}."
+    parts = [
+        f"{_PLURAL[cell.scale]} of {_PLURAL[cell.view]} are {_rated(cell, outcome, tests)}"
+        for cell, outcome in sorted(here.items())
+    ]
+    return f"Views and scales disagree: {listed(parts)}."
+
+
+_READ_VIEW = {"signed": "Read the sign", "magnitude": "Read the magnitude"}
+_READ_SCALE = {"region": "Read regions", "pixel": "Read pixels"}
+
+
+def _rated(cell: Cell, outcome: str, tests: Mapping[Cell, CellTest]) -> str:
+    share = tests[cell].share.value
+    return outcome if share is None or outcome == "invalid" else f"{outcome} (L = {share:.2f})"
+
+
+def disagreements(primary: Cell, outcomes: Mapping[Cell, str]) -> list[str]:
+    """One sentence for each view and scale where some metric leads to another verdict than the primary cell."""
+    sentences = []
+    for view, scale in sorted({(cell.view, cell.scale) for cell in outcomes}):
+        here = {cell.metric: outcome for cell, outcome in outcomes.items() if (cell.view, cell.scale) == (view, scale)}
+        other = sorted({outcome for outcome in here.values() if outcome != outcomes[primary]})
+        if other:
+            parts = [f"{outcome} by {listed(m for m, o in here.items() if o == outcome)}" for outcome in other]
+            sentences.append(f"In the {view} view at {scale} scale the method would be {', '.join(parts)}.")
+    return sentences
+
+
+def with_interval(estimate: Estimate, over: str | None) -> str:
+    """A number with its 95 % interval, where it has one."""
+    if estimate.value is None:
+        return "undefined"
+    if estimate.ci_low is None:
+        return f"{estimate.value:.3f}"
+    suffix = f" over {over}" if over else ""
+    return f"{estimate.value:.3f} (95 % interval{suffix} {estimate.ci_low:.3f} to {estimate.ci_high:.3f})"
+
+
+def listed(names: Iterable[str]) -> str:
+    """`a, b, c`."""
+    return ", ".join(names)

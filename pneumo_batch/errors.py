@@ -1,0 +1,44 @@
+"""What users are told in one line, and the exit code it ends with."""
+
+EXIT_DONE = 0  # or nothing to do
+EXIT_ERROR = 1  # unexpected
+EXIT_USAGE = 2
+EXIT_DATA = 3
+EXIT_NOT_MET = 4  # `--require`
+EXIT_BUSY = 75  # try again
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+
+class JobError(ValueError):
+    """A job file or option the user has to change; the message is one line that names it."""
+
+    exit_code = EXIT_USAGE
+
+
+class DataError(ValueError):
+    """The data set cannot be used; one line that names the folder or class and says what to do."""
+
+    exit_code = EXIT_DATA
+
+
+class RunError(ValueError):
+    """A run directory that cannot be used as asked; the message is one line that names it."""
+
+    exit_code = EXIT_USAGE
+
+
+class RunBusyError(RunError):
+    """Another process holds the run."""
+
+    exit_code = EXIT_BUSY
+
+
+class DamagedError(ValueError):
+    """A file of a run that is not what was written; the message is one line that names it."""
+
+    exit_code = EXIT_DATA
+
+
+class RejectedImage(ValueError):  # noqa: N818 - the word users read in the quarantine table
+    """An image that cannot be used; the message is the reason, without the path."""

@@ -1,0 +1,91 @@
+"""How a cluster is shared out, by training slots and by attribution actors: known before hours are spent."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from pneumo_batch.errors import JobError
+from pneumo_batch.execution.cluster import Resources
+from pneumo_batch.job.schema import Job
+
+# What an attribution actor holds: a process with torch and Ray in it, every model three times while it is loaded and
+# rewritten, the activations of a pass, and its results until they are written (docs/performance.md has what was seen).
+_PROCESS_BYTES = 700e6
+_COPIES = 3
+_PASS_BYTES = 500e6
+_RESULT_BYTES = 4 * 64 * 2**20
+# Decoded images of a training lie in the driver and in the object store.
+_IMAGE_COPIES = 2
+
+
+@dataclass(frozen=True)
+class TrainingShare:
+    """So many slots side by side, each training its variants in turn.
+
+    Starting a slot costs seconds of importing on every worker, so a slot is not given up after one variant.
+    """
+
+    slots: int
+    cpus_per_worker: int
+    gpus_per_worker: float
+
+
+def training(job: Job, variants: int, resources: Resources) -> TrainingShare:
+    """As many slots as fit, at most one a variant. Raises JobError when not one fits."""
+    workers = job.train.workers
+    gpus = 1.0 if resources.gpus else 0.0
+    room = resources.room(cpus=1, gpus=gpus) // workers
+    if not room:
+        unit = "GPUs" if gpus else "CPUs"
+        have = resources.gpus or resources.cpus
+        raise JobError(f"train.workers = {workers} but the cluster has {have:g} {unit} for them; lower it")
+    slots = min(variants, room if job.cluster.trainings == "auto" else min(job.cluster.trainings, room))
+    return TrainingShare(slots, resources.cpus_each(slots * workers, gpus), gpus)
+
+
+@dataclass(frozen=True)
+class AttributionShare:
+    """So many actors with so many CPUs, GPUs and bytes of memory each; `most` of them once the cluster has grown."""
+
+    actors: int
+    most: int
+    cpus: float
+    gpus: float
+    memory: int
+
+    def at_most(self, count: int) -> "AttributionShare":
+        """For work that no more than `count` actors can share."""
+        return dataclasses.replace(self, actors=min(self.actors, count), most=min(self.most, count))
+
+
+def attribution(job: Job, models_bytes: float, resources: Resources) -> AttributionShare:
+    """As many actors as fit, or as the job wants. Raises JobError, with the numbers, when so many do not fit."""
+    wanted, share = job.cluster.actors, job.cluster.gpus_per_actor
+    gpus = (1.0 if resources.gpus else 0.0) if share == "auto" else float(share)
+    if gpus > resources.gpus:
+        raise JobError(f"cluster.gpus_per_actor = {gpus:g} but the cluster has {resources.gpus:g} GPUs")
+    memory = int(_PROCESS_BYTES + _COPIES * models_bytes + _PASS_BYTES + _RESULT_BYTES)
+    room = resources.room(cpus=1, gpus=gpus, memory=memory)
+    if not room:
+        beside = f" beside {gpus:g} GPUs" if gpus else ""
+        largest = max(node.memory for node in resources.nodes)
+        raise JobError(
+            f"an attribution actor needs about {memory / 1e9:.1f} GB of memory{beside}, the largest node has "
+            f"{largest / 1e9:.1f} GB; free some, or attribute fewer variants in a run"
+        )
+    least, most = wanted if isinstance(wanted, tuple) else (room, room) if wanted == "auto" else (wanted, wanted)
+    if least > room:
+        short_of_memory = room < resources.room(cpus=1, gpus=gpus)
+        limit = "bytes of memory" if short_of_memory else "GPUs" if gpus else "CPUs"
+        raise JobError(f"cluster.actors = {least} but there are enough {limit} for {room} only; lower it or use auto")
+    cpus = 1 if gpus or most > least else resources.cpus_each(least, memory=memory)
+    return AttributionShare(least, most, cpus, gpus, memory)
+
+
+def check_training_memory(images: int, image_size: int, available: float) -> None:
+    """Raise JobError when the decoded images of a training do not fit into this machine's memory, `available` bytes."""
+    needed = _IMAGE_COPIES * images * image_size**2
+    if needed > available:
+        raise JobError(
+            f"training holds its images decoded: {images} of {image_size} x {image_size} need about "
+            f"{needed / 1e9:.1f} GB, this machine has {available / 1e9:.1f} GB free; lower data.image_size"
+        )

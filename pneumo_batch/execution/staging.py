@@ -1,0 +1,84 @@
+"""Tables in the making: Ray writes files below `staging/`, and the folder becomes the table once it is whole.
+
+A file is there when it is whole, and its name ends with the SHA-256 of its content: Ray's own Parquet writer leaves
+torn files, and nothing to tell a damaged one by.
+"""
+
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray.data
+from ray.data.block import Block, BlockAccessor
+from ray.data.datasource import Datasink
+
+from pneumo_batch.errors import DamagedError
+from pneumo_batch.rundir.layout import STAGING
+from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.storage import Store
+
+
+class ImbalanceError(RuntimeError):
+    """Tables that do not account for every image."""
+
+
+def tally(run: Run, table: str) -> Counter[str]:
+    """Rows of each image in the whole files of this pass, staged or in the table. Damaged ones are removed."""
+    found: Counter[str] = Counter()
+    for name in [*run.staged(table), *run.files_of_pass(table)]:
+        try:
+            found += rows_by_image(run.store, name)
+        except DamagedError:
+            run.store.remove(name)
+    return found
+
+
+def earlier_ids(run: Run, table: str) -> set[str]:
+    """Images that a table has from the passes before this one."""
+    return {image_id for name in run.files_of_pass(table, earlier=True) for image_id in rows_by_image(run.store, name)}
+
+
+def rows_by_image(store: Store, name: str) -> Counter[str]:
+    """Rows of each image in one file. Raises DamagedError."""
+    ids = store.read_table(name, columns=["image_id"])["image_id"]
+    return Counter({item["values"]: item["counts"] for item in pc.value_counts(ids).to_pylist()})
+
+
+def without(rows: pa.Table, ids: Iterable[str]) -> pa.Table:
+    """The rows whose `image_id` is not among `ids`."""
+    return rows.filter(pc.invert(pc.is_in(rows["image_id"], pa.array(list(ids), pa.string()))))
+
+
+def write(dataset: ray.data.Dataset, run: Run, table: str, dictionary: list[str]) -> None:
+    """Write a data set as files of a staged table; `dictionary` names the columns that repeat their values."""
+    dataset.write_datasink(_SealedParquet(run.store, f"{STAGING}/{table}/{uuid.uuid4().hex[:12]}", dictionary))
+
+
+class _SealedParquet(Datasink[None]):
+    """What one task of Ray Data holds becomes one file; a task that is repeated writes it again."""
+
+    def __init__(self, store: Store, stem: str, dictionary: Sequence[str]):
+        self.store, self.stem, self.dictionary = store, stem, dictionary
+
+    def write(self, blocks: Iterable[Block], ctx: Any) -> None:
+        parts = [part for block in blocks if (part := BlockAccessor.for_block(block).to_arrow()).num_rows]
+        if parts:
+            self.store.write_sealed(f"{self.stem}-{ctx.task_idx:06}", pa.concat_tables(parts), self.dictionary)
+
+
+def check_balance(
+    wanted: Iterable[str], found: Counter[str], excused: Iterable[str], table: str, rows: int = 1
+) -> None:
+    """Every wanted image has its `rows` rows in the table, or is excused. Raises ImbalanceError."""
+    wanted, excused = set(wanted), set(excused)
+    lost = sum(found[image_id] < rows for image_id in wanted - excused)
+    doubled = sum(count > rows for count in found.values())
+    strange = len(found.keys() - wanted)
+    if lost or doubled or strange:
+        raise ImbalanceError(
+            f"the {table} table does not balance with the manifest: {lost} images missing, {doubled} too often, "
+            f"{strange} unknown"
+        )

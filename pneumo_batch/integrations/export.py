@@ -1,0 +1,148 @@
+"""Maps of chosen images as files for other programs: PNG overlays, NumPy arrays, NIfTI volumes. Needs no Ray.
+
+Shapes: V variants, h x w pixels of a stored map, H x W of the network's input.
+"""
+
+import csv
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pneumo_batch.core import tables
+from pneumo_batch.errors import RunError
+from pneumo_batch.rundir.reader import Run
+
+INDEX = "index.csv"
+_SUFFIXES = {"png": ".png", "npy": ".npy", "nifti": ".nii.gz"}
+_LONGEST = 80
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to export; an empty tuple takes all. Without `images`, at most `limit` of them by a seeded rule."""
+
+    images: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ()
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One image under one method: the maps of all chosen variants."""
+
+    image_id: str
+    method: str
+    maps_Vhw: np.ndarray
+    film_HW: np.ndarray | None  # the PNG alone needs it
+
+
+def export(run: Run, choice: Choice, form: str, folder: Path) -> int:
+    """Write one file per image, method and variant and a table of them, `index.csv`; returns how many.
+
+    `npy` and `nifti` hold the map as the run does: signed, float32, at its own resolution; `png` is the signed map laid
+    over the film at the network's resolution. Raises RunError for names the run does not have, for images that cannot
+    be read, and where nibabel is missing.
+    """
+    write = _writer(form, run)
+    methods = _known(choice.methods, run.job.attribution.methods, "method", run)
+    variants = _known(choice.variants, run.variants(), "variant", run)
+    ids = _images(choice, run)
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for row in _rows(run, ids, methods, variants, with_films=form == "png"):
+        for place, variant in enumerate(variants):
+            name = file_name(row.image_id, row.method, variant) + _SUFFIXES[form]
+            write(folder / name, row, place)
+            lines.append([name, row.image_id, row.method, variant])
+    with (folder / INDEX).open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["file", "image_id", "method", "variant"], *lines])
+    return len(lines)
+
+
+def file_name(image_id: str, method: str, variant: str) -> str:
+    """`<image>-<digest>.<method>.<variant>`: safe anywhere, different for different ids, without the suffix."""
+    digest = hashlib.sha256(image_id.encode()).hexdigest()[:8]
+    readable = _safe(image_id.rpartition("/")[2].rpartition(".")[0] or image_id)
+    return f"{readable[-_LONGEST:]}-{digest}.{_safe(method)}.{variant}"
+
+
+def _safe(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", text)
+
+
+def _known(wanted: tuple[str, ...], there: list[str], word: str, run: Run) -> list[str]:
+    for name in wanted:
+        if name not in there:
+            raise RunError(f"{run.path}: no {word} {name!r}; there are: {', '.join(there)}")
+    return list(wanted) or there
+
+
+def _images(choice: Choice, run: Run) -> list[str]:
+    from pneumo_batch.report.source import seeded
+
+    there = sorted(run.maps_table([])["image_id"].to_pylist())
+    if not choice.images:
+        return seeded(there, choice.limit or len(there))
+    missing = sorted(set(choice.images) - set(there))
+    if missing:
+        raise RunError(f"{run.path}: no maps of image {missing[0]!r}; ids are those of the manifest, e.g. {there[0]}")
+    return list(dict.fromkeys(choice.images))
+
+
+def _rows(run: Run, ids: list[str], methods: list[str], variants: list[str], *, with_films: bool) -> Iterator[_Row]:
+    """Image by image: a run's maps need not fit into memory."""
+    from pneumo_batch.report.source import Films
+
+    films = Films(run)
+    columns = [f"{method}__{variant}" for method in methods for variant in variants]
+    for image_id in ids:
+        table = run.maps_table(columns, image_ids=[image_id])
+        film_HW = films.read([image_id]).get(image_id) if with_films else None
+        if films.problem:
+            raise RunError(f"{run.path}: {films.problem}")
+        for method in methods:
+            maps = [tables.tensor_array(table[f"{method}__{variant}"])[0] for variant in variants]
+            yield _Row(image_id, method, np.stack(maps), film_HW)
+
+
+def _writer(form: str, run: Run) -> Callable[[Path, _Row, int], None]:
+    if form == "png":
+        return _write_png
+    if form == "npy":
+        return lambda path, row, place: np.save(path, row.maps_Vhw[place])
+    try:
+        import nibabel
+    except ImportError as error:
+        raise RunError("--format nifti needs nibabel: pip install 'pneumo-batch[nifti]'") from error
+    size = run.job.data.image_size
+    return lambda path, row, place: nibabel.save(nifti(row.maps_Vhw[place], size), path)
+
+
+def _write_png(path: Path, row: _Row, place: int) -> None:
+    from pneumo_batch.core.similarity import metrics
+    from pneumo_batch.report.figures import overlays
+
+    assert row.film_HW is not None
+    map_HW = metrics.resize(row.maps_Vhw[place][None], len(row.film_HW))[0]
+    limit = overlays.limit(np.nan_to_num(row.maps_Vhw))  # the variants of an image share a scale
+    overlays.blend(row.film_HW, map_HW, limit).save(path)
+
+
+def nifti(map_hw: np.ndarray, size: int) -> Any:
+    """A map as a NIfTI image (w, h, 1) whose unit is a pixel of the network's input, `size` pixels a side.
+
+    The first axis runs to the patient's left, the second down: a viewer shows the map as the film is shown. Maps of any
+    resolution lie on each other, since the affine places the centre of each of their pixels.
+    """
+    import nibabel
+
+    steps = np.array([size / map_hw.shape[1], size / map_hw.shape[0]])
+    affine = np.diag([-steps[0], -steps[1], 1.0, 1.0])
+    affine[:2, 3] = -(steps - 1) / 2
+    return nibabel.Nifti1Image(np.ascontiguousarray(map_hw.T[:, :, None], dtype=np.float32), affine)

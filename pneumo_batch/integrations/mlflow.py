@@ -1,0 +1,136 @@
+"""A finished run in MLflow: its job as parameters, its numbers as metrics, verdicts as tags, the report as artifact."""
+
+import math
+import os
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from pneumo_batch import __version__
+from pneumo_batch.errors import RunError
+from pneumo_batch.rundir.layout import REPORT, VERDICT
+from pneumo_batch.rundir.reader import Run
+
+FINGERPRINT = "pneumo_batch.fingerprint"
+_PARAMETERS_A_CALL = 100  # MLflow's limit
+_LONGEST_VALUE = 500
+_CONNECT_SECONDS = 5
+# MLflow's own: seven tries, each after a longer wait and of up to two minutes.
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+_PER_METHOD = (
+    *("share", "headroom", "remainder", "difference", "everywhere", "image_specific"),
+    *("means", "images", "patients", "permutation"),
+)
+
+
+def track(run: Run, experiment: str) -> str:
+    """Log a concluded run to whatever MLFLOW_TRACKING_URI says and return MLflow's id of it.
+
+    A run that is there already, by its fingerprint, is left as it is. Raises RunError for a run without a verdict,
+    where mlflow is missing, within seconds where no server answers, and in MLflow's own words for what one refuses.
+    """
+    verdict = run.verdict
+    client, failure = _client()
+    try:
+        return _logged(run, verdict, client, _experiment(client, experiment))
+    except failure as error:
+        raise RunError(f"MLflow: {str(error).strip().splitlines()[0]}") from error
+
+
+def _client() -> tuple[Any, type[Exception]]:
+    if "MLFLOW_TRACKING_URI" not in os.environ:
+        raise RunError("set MLFLOW_TRACKING_URI to the tracking server, e.g. http://host:5000")
+    for name, value in _PATIENCE.items():  # read when mlflow asks for them
+        os.environ.setdefault(name, value)
+    try:
+        import mlflow
+    except ImportError as error:
+        raise RunError("tracking needs mlflow: pip install 'pneumo-batch[mlflow]'") from error
+    _knock(os.environ["MLFLOW_TRACKING_URI"])
+    try:
+        return mlflow.MlflowClient(), mlflow.MlflowException
+    except mlflow.MlflowException as error:
+        raise RunError(f"MLflow: {str(error).strip().splitlines()[0]}") from error
+
+
+def _knock(uri: str) -> None:
+    """Raise RunError when nothing answers at a server's address; proxies and other stores are MLflow's affair."""
+    from requests.utils import get_environ_proxies, select_proxy
+
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https") or not parts.hostname or select_proxy(uri, get_environ_proxies(uri)):
+        return
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        socket.create_connection((parts.hostname, port), timeout=_CONNECT_SECONDS).close()
+    except (OSError, ValueError) as error:  # without what the address may hold of names and passwords
+        place = parts.netloc.rpartition("@")[2]
+        raise RunError(
+            f"MLflow: no server answers at MLFLOW_TRACKING_URI ({parts.scheme}://{place}): {error}"
+        ) from error
+
+
+def _experiment(client: Any, name: str) -> str:
+    found = client.get_experiment_by_name(name)
+    return found.experiment_id if found else client.create_experiment(name)
+
+
+def _logged(run: Run, verdict: Mapping[str, Any], client: Any, experiment: str) -> str:
+    from mlflow.entities import Metric, Param, RunTag
+
+    fingerprint = run.record["fingerprint"]
+    same = f"tags.`{FINGERPRINT}` = '{fingerprint}' and attributes.status = 'FINISHED'"
+    there = client.search_runs([experiment], same)
+    if there:
+        return there[0].info.run_id
+    tags = {FINGERPRINT: fingerprint, "pneumo_batch.version": __version__, **verdicts(verdict)}
+    started = client.create_run(experiment, run_name=run.record["name"]).info.run_id
+    now = client.get_run(started).info.start_time
+    values = [Metric(key, value, now, 0) for key, value in metrics(verdict).items()]
+    client.log_batch(started, metrics=values, tags=[RunTag(key, value) for key, value in tags.items()])
+    params = [Param(key, value) for key, value in parameters(run)]
+    for start in range(0, len(params), _PARAMETERS_A_CALL):
+        client.log_batch(started, params=params[start : start + _PARAMETERS_A_CALL])
+    for name in (VERDICT, REPORT):
+        if run.store.exists(name):
+            client.log_text(started, run.store.read_bytes(name).decode(), name)
+    client.set_terminated(started)
+    return started
+
+
+def parameters(run: Run) -> list[tuple[str, str]]:
+    """The resolved job, flat: ("train.epochs", "15")."""
+    values = run.job.model_dump(mode="json", exclude_none=True)
+    return [(_key(key), str(value)[:_LONGEST_VALUE]) for key, value in _flat(values)]
+
+
+def metrics(verdict: Mapping[str, Any]) -> dict[str, float]:
+    """Numbers of every variant ("true_0.test.auroc") and, of the primary cell, of every method."""
+    found = dict(_flat(verdict["variants"]))
+    for method, about in verdict["methods"].items():
+        numbers = {key: value for key, value in about["numbers"].items() if key in _PER_METHOD}
+        found |= dict(_flat({method: numbers}))
+    return {_key(key): float(value) for key, value in found.items() if _is_number(value)}
+
+
+def verdicts(verdict: Mapping[str, Any]) -> dict[str, str]:
+    """One tag a method: ("verdict.grad_cam", "sensitive")."""
+    return {_key(f"verdict.{method}"): about["verdict"] for method, about in verdict["methods"].items()}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_./ -]", "_", name)

@@ -1,0 +1,272 @@
+"""Hands a job to a Ray cluster through its Jobs API, follows it there, and ends as it ended.
+
+What travels is this package and the resolved job, some hundred kilobytes; torch and the rest belong to the cluster's
+image. A job is known there as `<name>-<fingerprint>`; an attempt after one that ended has a number behind it, since Ray
+does not support a submission id twice, not even after it was deleted.
+"""
+
+import asyncio
+import contextlib
+import importlib.metadata
+import logging
+import os
+import re
+import shlex
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import tomli_w
+
+from pneumo_batch.errors import DataError, JobError
+from pneumo_batch.job import jobfile
+from pneumo_batch.job.schema import Job
+from pneumo_batch.rundir import provenance
+from pneumo_batch.rundir.layout import JOB
+from pneumo_batch.rundir.storage import Store, absolute
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobDetails, JobSubmissionClient
+
+_CONNECT_SECONDS = 5
+_LOST_SECONDS = 60  # without an answer before following gives up: a head may be busy
+_READY_SECONDS = 60  # that a head is given to start its agents: it answers before they do
+_AGAIN_SECONDS = 2
+_STOP_SECONDS = 30  # that a stopped run is given to note where it is; Ray gives 3
+_STOPPED_CODE = 143
+_UNKNOWN_CODE = 1
+_ENTRY = "pneumo_batch/integrations/entry.sh"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A job on a cluster."""
+
+    id: str
+    run_dir: str
+    attached: bool  # it was there already
+
+
+def connect(address: str) -> "JobSubmissionClient":
+    """The Jobs API of a cluster. Raises JobError within seconds when nothing answers or it lets nobody in."""
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise JobError(f"--address {address}: expected the dashboard of the cluster's head, http://HEAD:8265")
+    with _explained(address):
+        # Ray's client waits for minutes where packets get lost.
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        socket.create_connection((parts.hostname, port), timeout=_CONNECT_SECONDS).close()
+        from ray.job_submission import JobSubmissionClient
+
+        for name in ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):  # they would overrule the address that was asked for
+            os.environ.pop(name, None)
+        return JobSubmissionClient(address)
+
+
+@contextlib.contextmanager
+def _explained(address: str) -> Iterator[None]:
+    """Errors of the connection as one line."""
+    try:
+        yield
+    except Exception as error:
+        from ray.exceptions import AuthenticationError
+
+        lines = str(error).splitlines() or [type(error).__name__]
+        if isinstance(error, AuthenticationError):
+            hint = "the cluster wants its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
+            raise JobError(f"--address {address}: {lines[0]}; {hint}") from error
+        if isinstance(error, (OSError, RuntimeError)):  # requests' and aiohttp's errors of connection are OSErrors
+            raise JobError(f"--address {address}: {lines[0]}") from error
+        raise
+
+
+# ------------------------------------------------------------------------------------------------------------ to submit
+
+
+def submit(
+    client: "JobSubmissionClient", address: str, job: Job, run_dir: str | None, options: Sequence[str] = ()
+) -> Submission:
+    """Start the job, or find it running there already. Relative paths are seen from this machine's working folder.
+
+    `options` are more words for the `pneumo-batch run` it becomes there; a job found running keeps those it has. Raises
+    JobError when it runs into another directory than the one asked for, or the cluster has no agent to take it within
+    a minute.
+    """
+    fingerprint = identity(job)
+    name = f"{job.name}-{fingerprint[:12]}"
+    place = absolute(run_dir or f"runs/{name}")
+    deadline = time.monotonic() + _READY_SECONDS
+    with _explained(address):
+        while True:
+            newest = _newest(client, name)
+            if newest and not newest.status.is_terminal():
+                return _attach(newest, place)
+            taken = _attempt(newest.submission_id, name) if newest else 0
+            wanted = name if not taken else f"{name}-{taken + 1}"
+            try:
+                return Submission(_start(client, wanted, job, place, options), place, attached=False)
+            except RuntimeError as error:
+                if "No available agent" in str(error) and time.monotonic() < deadline:
+                    time.sleep(_AGAIN_SECONDS)
+                elif "already exists" not in str(error):  # else another client was quicker: attach to what it started
+                    raise
+
+
+def identity(job: Job) -> str:
+    """The fingerprint of the run where the data can be read from here; else one of the job and the place of its data.
+
+    Either is the same each time. Raises DataError for data that are here and cannot be used.
+    """
+    from pneumo_batch.stages import survey
+
+    try:
+        return survey.survey(job).fingerprint
+    except (DataError, JobError, OSError):
+        if job.is_phantom or all(map(_is_here, job.data.roots)):
+            raise
+    return jobfile.fingerprint(job, {"data.root": ", ".join(job.data.roots)})
+
+
+def _is_here(root: str) -> bool:
+    try:
+        return Store(root).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _attach(found: "JobDetails", place: str) -> Submission:
+    running_into = (found.metadata or {}).get("run_dir", place)
+    if running_into != place:
+        raise JobError(f"{found.submission_id} runs already, into {running_into}; wait for it, or use that --run-dir")
+    assert found.submission_id is not None
+    return Submission(found.submission_id, place, attached=True)
+
+
+def _newest(client: "JobSubmissionClient", name: str) -> "JobDetails | None":
+    """The last attempt of a job; None when the cluster does not know it."""
+    found = [info for info in client.list_jobs() if _attempt(info.submission_id, name)]
+    return max(found, key=lambda info: _attempt(info.submission_id, name), default=None)
+
+
+def _attempt(submission_id: str | None, name: str) -> int:
+    """1 for the name itself, the number behind it for a later attempt, 0 for another job."""
+    match = re.fullmatch(rf"{re.escape(name)}(?:-(\d+))?", submission_id or "")
+    return int(match[1] or 1) if match else 0
+
+
+def _start(client: "JobSubmissionClient", submission_id: str, job: Job, place: str, options: Sequence[str]) -> str:
+    words = ["sh", _ENTRY, "run", JOB, "--run-dir", place, "--address", "auto", *options]
+    with tempfile.TemporaryDirectory(prefix="pneumo-batch-") as folder:
+        pack(Path(folder), job)
+        return client.submit_job(
+            entrypoint=f"exec {shlex.join(words)}",  # without a shell in between the exit code is the run's own
+            submission_id=submission_id,
+            runtime_env={
+                "working_dir": folder,
+                "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS), **provenance.as_environment()},
+            },
+            metadata={"name": job.name, "run_dir": place},
+        )
+
+
+def pack(folder: Path, job: Job) -> None:
+    """Write what travels: this package, its metadata (which say the version), and the job with absolute paths."""
+    package = Path(__file__).resolve().parents[1]
+    shutil.copytree(package, folder / package.name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    about = importlib.metadata.distribution("pneumo-batch")
+    info = folder / f"pneumo_batch-{about.version}.dist-info"
+    info.mkdir()
+    # written anew: a source tree keeps its own under another name
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: pneumo-batch\nVersion: {about.version}\n")
+    (folder / JOB).write_text(tomli_w.dumps(_values(job)), encoding="utf-8")
+
+
+def _values(job: Job) -> dict[str, Any]:
+    values = job.model_dump(mode="json", exclude_none=True)
+    if not job.is_phantom:
+        roots = [absolute(root) for root in job.data.roots]
+        values["data"]["root"] = roots if isinstance(job.data.root, list) else roots[0]
+    if job.data.manifest:
+        values["data"]["manifest"] = absolute(job.data.manifest)
+    for spec in values["variant"]:
+        spec["checkpoint"] = absolute(spec["checkpoint"])
+    return values
+
+
+# ------------------------------------------------------------------------------------------------------------ to follow
+
+
+def find(client: "JobSubmissionClient", address: str, name: str) -> "JobDetails":
+    """A submission by its id, or the last attempt of a job by its name. Raises JobError when there is none."""
+    with _explained(address):
+        known = {info.submission_id: info for info in client.list_jobs() if info.submission_id}
+        found = _newest(client, name) or known.get(name)
+    if found is None:
+        raise JobError(f"--address {address}: no job {name}; there are: {', '.join(sorted(known)) or 'none'}")
+    return found
+
+
+def follow(client: "JobSubmissionClient", address: str, submission_id: str) -> "JobDetails":
+    """Copy the log to stderr until the job has ended. Raises JobError when the cluster no longer answers."""
+    shown, answered = 0, time.monotonic()
+    while True:
+        try:
+            shown = asyncio.run(_tail(client, submission_id, shown))
+            found = client.get_job_info(submission_id)
+            if found.status.is_terminal():
+                return found
+            answered = time.monotonic()
+        except (OSError, RuntimeError) as error:
+            if time.monotonic() - answered > _LOST_SECONDS:
+                line = f"{address} no longer answers; {submission_id} may go on: the same command attaches to it"
+                raise JobError(f"--address {line}") from error
+        time.sleep(1)
+
+
+async def _tail(client: "JobSubmissionClient", submission_id: str, shown: int) -> int:
+    """Copy the log from character `shown` on, for as long as it is sent: from its beginning, every time."""
+    sent = 0
+    async for chunk in client.tail_job_logs(submission_id):
+        sys.stderr.write(chunk[max(0, shown - sent) :])
+        sys.stderr.flush()
+        sent += len(chunk)
+        shown = max(shown, sent)
+    return shown
+
+
+def stop(client: "JobSubmissionClient", address: str, submission_id: str) -> "JobDetails":
+    """Ask a job to end and wait for it. The run notes where it is and can be submitted again."""
+    with _explained(address):
+        client.stop_job(submission_id)
+        deadline = time.monotonic() + _STOP_SECONDS + _CONNECT_SECONDS
+        while not (found := client.get_job_info(submission_id)).status.is_terminal() and time.monotonic() < deadline:
+            time.sleep(0.5)
+    return found
+
+
+def exit_code(found: "JobDetails") -> int:
+    """The exit code of the run itself; of one that never began, 1."""
+    if found.driver_exit_code is not None:
+        return found.driver_exit_code if found.driver_exit_code >= 0 else 128 - found.driver_exit_code
+    return _STOPPED_CODE if found.status.value == "STOPPED" else _UNKNOWN_CODE
+
+
+def as_dict(found: "JobDetails") -> dict[str, Any]:
+    """For `--json`."""
+    ended = found.status.is_terminal()
+    return {
+        "submission_id": found.submission_id,
+        "status": found.status.value,
+        "exit_code": exit_code(found) if ended else None,
+        "run_dir": (found.metadata or {}).get("run_dir"),
+        "message": (found.message or "").splitlines()[0] if found.message else None,
+    }

@@ -1,0 +1,176 @@
+"""Job files: reading one, the fingerprint of what it asks for, a commented one to begin with."""
+
+import difflib
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import BaseModel, ValidationError
+
+from pneumo_batch.errors import JobError
+from pneumo_batch.job.schema import RESULTS_VERSION, Job, Section
+
+# ------------------------------------------------------------------------------------------------------------ loading
+
+
+def load(path: str | Path, overrides: Iterable[str] = ()) -> Job:
+    """Read a job file and apply `--set section.field=value` overrides.
+
+    Raises JobError with one line that names the file and the field.
+    """
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows editors put a byte order mark first
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise JobError(f"{path}: cannot read the job file: {reason}") from error
+    for override in overrides:
+        _override(values, override)
+    return parse(values, source=str(path))
+
+
+def parse(values: Mapping[str, Any], source: str) -> Job:
+    """Validate the values of a job file; `source` names it in errors."""
+    try:
+        return Job.model_validate(values)
+    except ValidationError as error:
+        raise JobError(" ".join(f"{source}: {_one_line(error)}".split())) from error
+
+
+def _override(values: dict[str, Any], text: str) -> None:
+    key, separator, literal = text.partition("=")
+    parts = key.strip().split(".")
+    if not separator or not all(parts):
+        raise JobError(f"--set {text}: expected section.field=value")
+    for part in parts[:-1]:
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise JobError(f"--set {text}: {part} is not a section")
+    values[parts[-1]] = _literal(literal.strip())
+
+
+def _literal(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text  # a bare word or path: --set data.root=../images
+
+
+def _one_line(error: ValidationError) -> str:
+    errors = error.errors(include_url=False)
+    first = errors[0]
+    # pydantic appends the union branch to the location: it is no field of the job file
+    place = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("literal[", "list[", "tuple[")))
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = f"no such field{_suggestion(first['loc'])}"
+    elif not isinstance(first["input"], dict):
+        message = f"{message} (got {first['input']!r})"
+    rest = f"; and {len(errors) - 1} more" if len(errors) > 1 else ""
+    return f"{place}: {message}{rest}" if place else f"{message}{rest}"
+
+
+def _suggestion(location: tuple[int | str, ...]) -> str:
+    model: Any = Job
+    for part in location[:-1]:
+        field = model.model_fields.get(part) if isinstance(part, str) else None
+        if field is None or not isinstance(field.annotation, type):
+            return ""
+        model = field.annotation
+    close = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(model.model_fields)}"
+
+
+# -------------------------------------------------------------------------------------------------------- fingerprint
+
+
+def result_values(section: BaseModel) -> dict[str, Any]:
+    """The values of a section that change results, nested sections included."""
+    values: dict[str, Any] = {}
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            values[name] = result_values(value)
+        elif isinstance(value, list) and any(isinstance(item, BaseModel) for item in value):
+            values[name] = [result_values(item) for item in value]
+        elif isinstance(field.json_schema_extra, dict) and field.json_schema_extra["changes_results"]:
+            values[name] = value
+    return values
+
+
+def fingerprint(job: Job, contents: Mapping[str, str]) -> str:
+    """SHA-256 over everything that changes results, 64 hex digits.
+
+    `contents` are digests of what the job refers to by place: the data listing, checkpoints, code of one's own.
+    """
+    values = result_values(job)
+    if not job.is_phantom:
+        del values["phantom"]
+    if not job.cascade.seeds:
+        del values["cascade"]
+    values |= {"contents": dict(contents), "version": [metadata.version("pneumo-batch"), RESULTS_VERSION]}
+    # allow_nan=False: a value without a stable JSON form must not be fingerprinted
+    canonical = json.dumps(values, sort_keys=True, allow_nan=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+# ------------------------------------------------------------------------------------------------------------ privacy
+
+
+def hidden_paths(job: Job) -> dict[str, str]:
+    """What stands for each absolute path of a job in records that go to others: a digest of 12 hex digits."""
+    paths = [text for text in _texts(job.model_dump()) if Path(text).expanduser().is_absolute()]
+    return {path: f"path-{hashlib.sha256(path.encode()).hexdigest()[:12]}" for path in paths}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
+
+
+def without(value: Any, hidden: Mapping[str, str]) -> Any:
+    """Values of a record with what is hidden replaced, the longest path first: one may begin with another."""
+    if isinstance(value, dict):
+        return {key: without(item, hidden) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without(item, hidden) for item in value]
+    if isinstance(value, str):
+        for path in sorted(hidden, key=len, reverse=True):
+            value = value.replace(path, hidden[path])
+    return value
+
+
+# ----------------------------------------------------------------------------------------------------------- template
+
+
+def template() -> str:
+    """A job file with every field at its default and its description as a comment."""
+    lines = ["# A pneumo-batch job: one file describes one run.", 'name = "my-job"', ""]
+    for name, field in Job.model_fields.items():
+        if isinstance(field.default, Section):
+            lines += [f"[{name}]", *_template_lines(field.default), ""]
+    lines += ["# A model brought along instead of trained, one table each:", "# [[variant]]", '# name = "mine"']
+    lines += ['# kind = "true"', '# checkpoint = "mine.safetensors"']
+    return "\n".join(lines) + "\n"
+
+
+def _template_lines(section: Section) -> list[str]:
+    lines = []
+    for name, field in type(section).model_fields.items():
+        value = field.default
+        values = value.model_dump() if isinstance(value, Section) else value
+        text = tomli_w.dumps({name: values}).strip() if value is not None else f"{name} = "
+        if isinstance(value, Section):  # as an inline table, so that the section stays in one piece
+            inner = ", ".join(tomli_w.dumps({key: part}).strip() for key, part in values.items())
+            text = f"{name} = {{ {inner} }}"
+        lines += [f"# {field.description}"] if field.description else []
+        lines += [text if value is not None else f"# {text}"]
+    return lines

@@ -1,0 +1,364 @@
+"""What a job file may say: one TOML file describes one run.
+
+Every field is declared with `result` (it changes results, so it is part of the fingerprint) or `neutral` (it does not).
+A field declared with neither fails a test: a missed one would let a run resume with other people's numbers.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+# Raised when the same job on the same data gives other numbers than before: old runs are then not resumed.
+RESULTS_VERSION = 2
+PHANTOM = "phantom"
+
+Metric = Literal["spearman", "pearson", "ssim", "hog", "top10"]
+VARIANT_NAME = r"^[a-z][a-z0-9_]{0,62}$"
+
+
+def result(default: Any = ..., **constraints: Any) -> Any:
+    """A field that changes results: part of the fingerprint."""
+    return Field(default, json_schema_extra={"changes_results": True}, **constraints)
+
+
+def neutral(default: Any = ..., **constraints: Any) -> Any:
+    """A field that changes no result: left out of the fingerprint."""
+    return Field(default, json_schema_extra={"changes_results": False}, **constraints)
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class Data(Section):
+    """The images: where they are and what the network is given of them."""
+
+    root: str | list[str] = neutral(PHANTOM)
+    """Folder or URI holding train/ and test/ (val/ optional), a list of them, or "phantom" for the generated set."""
+    manifest: str | None = neutral(None)  # what it says is in the fingerprint, not its place
+    """CSV or Parquet file of path (below root), label, split, patient_id, instead of folders by split and class."""
+    classes: list[str] | Literal["subtype"] | None = result(None)
+    """Class folders in label order (default: discovered, sorted), or "subtype": pneumonia by bacteria and virus."""
+    image_size: int = result(224, ge=32, le=2048, multiple_of=32)
+    """Side of the square network input, pixels."""
+    channels: Literal[1, 3] = result(1)
+    """Input channels; 3 repeats the grey channel, since the colour mode of the published files leaks the label."""
+    pad: Literal["black", "none"] = result("black")
+    """"black" pads to a square before resizing; "none" squashes."""
+    resize: Literal["bilinear", "bicubic", "area", "lanczos"] = result("bilinear")
+    """Filter that resizes, with antialiasing."""
+    normalise: Literal["train", "imagenet", "torchxrayvision"] | tuple[float, float] = result("train")
+    """Mean and deviation of pixels in [0, 1]: the training split's, [mean, std], or what a library's models expect."""
+    val_fraction: float = result(0.1, ge=0, lt=1)
+    """Share of the training images carved out for validation, by patient; 0 keeps the shipped val/ folder."""
+    split_seed: int = result(0, ge=0)
+    """Seed of the validation split."""
+    max_bad: float = result(0.01, ge=0, le=1)
+    """Share of unreadable images above which the data are rejected (exit 3)."""
+    allow_leaks: bool = result(False)
+    """Go on although the same image stands in two splits."""
+    grows: bool = result(False)
+    """Images join test/ from time to time: the same command on the same run directory attributes those only."""
+
+    @field_validator("root")
+    @classmethod
+    def _some_root(cls, value: Any) -> Any:
+        roots = [value] if isinstance(value, str) else value
+        if not roots or not all(roots) or len(set(roots)) < len(roots):
+            raise ValueError("needs a folder or URI, or a list of different ones")
+        return value
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct(cls, value: Any) -> Any:
+        if isinstance(value, list) and (len(value) < 2 or len(set(value)) < len(value)):
+            raise ValueError("needs two or more different class names")
+        return value
+
+    @field_validator("normalise")
+    @classmethod
+    def _positive_std(cls, value: Any) -> Any:
+        if not isinstance(value, str) and value[1] <= 0:
+            raise ValueError("the standard deviation must be above 0")
+        return value
+
+    @model_validator(mode="after")
+    def _manifest_fits(self) -> "Data":
+        if self.manifest is not None and self.root == PHANTOM:
+            raise ValueError("manifest needs root: the folder its paths are relative to")
+        if self.manifest is not None and self.classes == "subtype":
+            raise ValueError('classes = "subtype" is for folders; give the subtypes as labels in the manifest')
+        return self
+
+    @property
+    def roots(self) -> list[str]:
+        return [self.root] if isinstance(self.root, str) else self.root
+
+
+class Phantom(Section):
+    """The generated data set; read only with `data.root = "phantom"`."""
+
+    train: int = result(400, ge=8)
+    """Training images."""
+    test: int = result(96, ge=4)
+    """Test images."""
+    seed: int = result(0, ge=0)
+    """Seed of the generator."""
+    image_size: int = result(224, ge=32, le=4096)
+    """Side of the generated files, pixels."""
+
+
+class Network(Section):
+    """The classifier."""
+
+    name: str = result("cnn5", min_length=1)
+    """cnn5, a torchvision name, torchxrayvision:densenet121, "module:callable", or a program (*.pt, *.pt2: is run)."""
+    weights: str = result("none", min_length=1)
+    """What training starts from: "none", "imagenet" (torchvision's file, if its cache has it), or a file of weights."""
+
+
+class Train(Section):
+    """One recipe for true and random variants alike; they differ by their labels and seeds only."""
+
+    true_seeds: list[int] = result([0])
+    """One variant `true_<seed>` each, trained on the true labels."""
+    random_seeds: list[int] = result([100])
+    """One variant `random_<seed>` each, trained on labels permuted with that seed."""
+    epochs: int = result(15, ge=1)
+    """Epochs of true variants."""
+    max_epochs: int = result(80, ge=1)
+    """Most epochs of random variants; they stop once they have memorised their labels."""
+    memorise: float = result(0.95, gt=0, le=1)
+    """Training accuracy (eval mode) at which a random variant counts as having memorised."""
+    patience: int = result(0, ge=0)
+    """True variants stop after so many epochs without a better validation loss; 0 never stops early."""
+    batch_size: int = result(32, ge=2)
+    """Images a step, over all workers."""
+    learning_rate: float = result(3e-4, gt=0)
+    """Adam's step size."""
+    sampler: Literal["weighted", "shuffle"] = result("weighted")
+    """"weighted" draws classes equally often, with replacement; "shuffle" takes every image once an epoch."""
+    plateau: Literal["train", "val", "none"] = result("train")
+    """The loss whose plateau halves the learning rate."""
+    plateau_patience: int = result(3, ge=1)
+    """Epochs without progress before the learning rate is halved."""
+    amp: bool = result(False)
+    """Mixed precision on GPUs."""
+    workers: int = result(1, ge=1)
+    """Data-parallel workers a variant. More workers give other weights (batch norm), hence other results."""
+    max_failures: int = neutral(3, ge=0)
+    """Worker failures a variant survives."""
+    checkpoint_seconds: float = neutral(30.0, ge=0)
+    """Least time between two checkpoints of one variant."""
+
+    @model_validator(mode="after")
+    def _seeds_apart(self) -> "Train":
+        seeds = self.true_seeds + self.random_seeds
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("true_seeds and random_seeds must not share or repeat a seed")
+        return self
+
+
+class IntegratedGradientsOptions(Section):
+    steps: Annotated[int, Field(ge=1)] | Literal["auto"] = result(50)
+    """Points on the path from the baseline to the image, or "auto": as many as an image needs for `tolerance`."""
+    tolerance: float = result(0.05, gt=0)
+    """With steps = "auto": the relative error of map and completeness that is small enough."""
+    baseline: Literal["black", "mean", "white", "blur", "noise"] = result("black")
+    """Where the path starts."""
+    rule: Literal["midpoint", "gauss-legendre", "left", "right"] = result("midpoint")
+    """Quadrature rule."""
+
+
+class GradCamOptions(Section):
+    layer: str = result("auto")
+    """Module path of the layer, or "auto"."""
+
+
+class Attribution(Section):
+    """Which maps are computed, of which images, of which output."""
+
+    methods: list[str] = result(["integrated_gradients", "grad_cam"], min_length=1)
+    """Attribution methods by name, or "module:function"."""
+    splits: list[Literal["train", "val", "test"]] = result(["test"], min_length=1)
+    """Splits whose images are attributed."""
+    limit: int | None = result(None, ge=1)
+    """Attribute at most so many images, chosen by a seeded rule."""
+    target: str = result("positive")
+    """The explained output: "positive" (two classes), a class name, or "label" (the image's own class)."""
+    integrated_gradients: IntegratedGradientsOptions = IntegratedGradientsOptions()
+    """Points on the path ("auto" for tolerance), its start (black, mean, white, blur, noise), the quadrature rule."""
+    grad_cam: GradCamOptions = GradCamOptions()
+    """The layer: a module path, or auto for the last convolution."""
+    allow_tf32: bool = result(False)
+    """Faster and less exact products on GPUs; the report says so."""
+    rows_per_file: int = neutral(64, ge=1)
+    """Images a file of the maps table: what an interruption can cost."""
+    store_derived: bool = neutral(False)
+    """Keep the maps of networks derived without training (cascade) too, in derived/; they are many."""
+
+    @field_validator("methods", "splits")
+    @classmethod
+    def _no_repeats(cls, value: list[str]) -> list[str]:
+        if len(set(value)) < len(value):
+            raise ValueError("names an entry twice")
+        return value
+
+    def options_by_method(self) -> dict[str, dict[str, object]]:
+        """Options of each method as keyword arguments."""
+        sections = {method: getattr(self, method, None) for method in self.methods}
+        return {method: section.model_dump() if section else {} for method, section in sections.items()}
+
+
+class Primary(Section):
+    view: Literal["signed", "magnitude"] = result("magnitude")
+    """View the verdict is read from."""
+    scale: Literal["pixel", "region"] = result("region")
+    """Scale the verdict is read from."""
+    metric: Metric = result("spearman")
+    """Metric the verdict is read from."""
+
+
+class Compare(Section):
+    """How maps are compared and the verdict is drawn."""
+
+    metrics: list[Metric] = result(["spearman", "pearson", "ssim", "hog", "top10"], min_length=1)
+    """Similarity metrics."""
+    region_grid: int = result(8, ge=2, le=64)
+    """Cells a side of the region scale."""
+    primary: Primary = Primary()
+    """What the verdict is read from."""
+    threshold: float = result(0.5, gt=0, lt=1)
+    """Label share that divides sensitive from insensitive: the part of what true models agree on that labels own."""
+    partner_seed: int = result(0, ge=0)
+    """Seed of the rule that pairs an image with another one for the cross-image controls."""
+    resamples: int = result(2000, ge=100)
+    """Bootstrap resamples of the patients."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_margin(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "margin" in values:
+            raise ValueError(
+                "margin is gone: a verdict no longer compares TT - TN with a margin, but the label share with"
+                " compare.threshold (default 0.5); leave margin out"
+            )
+        return values
+
+    @model_validator(mode="after")
+    def _primary_is_measured(self) -> "Compare":
+        if self.primary.metric not in self.metrics:
+            raise ValueError(f"primary.metric {self.primary.metric!r} is not one of compare.metrics")
+        if self.primary.scale == "region" and self.primary.metric in ("ssim", "hog"):
+            raise ValueError(f"primary.metric {self.primary.metric!r} is not defined at the region scale")
+        return self
+
+
+class Cascade(Section):
+    """Parameter randomization: a trained variant whose layers are re-initialised, without training."""
+
+    seeds: list[Annotated[int, Field(ge=0)]] = result([])
+    """One re-initialisation each, two or more for a curve that is not one draw's; without any the stage is off."""
+    variant: str | None = result(None)
+    """The trained variant (default: the first true one)."""
+    images: int = result(64, ge=1)
+    """Use at most so many of the attributed images, chosen by a seeded rule."""
+    independent: bool = result(True)
+    """Also re-initialise each layer alone."""
+
+    @field_validator("seeds")
+    @classmethod
+    def _no_repeats(cls, value: list[int]) -> list[int]:
+        if len(set(value)) < len(value):
+            raise ValueError("names an entry twice")
+        return value
+
+
+class Cluster(Section):
+    """Where the job runs. Never part of the fingerprint."""
+
+    address: str = neutral("local")
+    """"local" starts Ray here; "auto" or ray://host:10001 joins a running cluster."""
+    actors: int | tuple[int, int] | Literal["auto"] = neutral("auto")
+    """Attribution actors; "auto" takes one for each CPU or GPU share there is; [least, most] grow with the cluster."""
+    gpus_per_actor: float | Literal["auto"] = neutral("auto")
+    """GPU share of an attribution actor; "auto" takes a whole GPU where there is one."""
+    trainings: int | Literal["auto"] = neutral("auto")
+    """Variants trained at once; "auto" takes as many as fit."""
+    stall_seconds: float = neutral(3600.0, gt=0)
+    """An image that one worker sits on for longer, all variants together, goes to the quarantine."""
+
+    @field_validator("actors", "trainings")
+    @classmethod
+    def _at_least_one(cls, value: Any) -> Any:
+        if value != "auto" and min(value if isinstance(value, tuple) else (value,)) < 1:
+            raise ValueError("must be 1 or more, or auto")
+        if isinstance(value, tuple) and value[0] > value[1]:
+            raise ValueError("must not begin with more than it ends with")
+        return value
+
+    @field_validator("gpus_per_actor")
+    @classmethod
+    def _a_share(cls, value: Any) -> Any:
+        if value != "auto" and (value < 0 or (value > 1 and value != int(value))):
+            raise ValueError("must be between 0 and 1, a whole number, or auto")
+        return value
+
+
+class VariantSpec(Section):
+    """A variant brought along instead of trained: one `[[variant]]` table each."""
+
+    name: str = result(pattern=VARIANT_NAME)
+    """Name of the variant, used in columns and folders."""
+    kind: Literal["true", "random"] = result()
+    """Whether it was trained on true or on random labels."""
+    checkpoint: str = neutral(min_length=1)  # its content is in the fingerprint, not its place
+    """File of weights: safetensors, or a state dict that torch loads with weights_only."""
+    normalise: Literal["imagenet", "torchxrayvision"] | tuple[float, float] | None = result(None)
+    """What it was trained with: mean and standard deviation of pixels in [0, 1], or a name (default: as in [data])."""
+    channels: Literal[1, 3] | None = result(None)
+    """Input channels it was trained with (default: those of [data])."""
+
+    @field_validator("normalise")
+    @classmethod
+    def _positive_std(cls, value: Any) -> Any:
+        if isinstance(value, tuple) and value[1] <= 0:
+            raise ValueError("the standard deviation must be above 0")
+        return value
+
+
+class Job(Section):
+    """A job file, resolved."""
+
+    name: str = neutral(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    """Short name; the run directory starts with it."""
+    data: Data = Data()
+    phantom: Phantom = Phantom()
+    network: Network = Network()
+    train: Train = Train()
+    attribution: Attribution = Attribution()
+    compare: Compare = Compare()
+    cascade: Cascade = Cascade()
+    cluster: Cluster = Cluster()
+    variant: list[VariantSpec] = []
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Job":
+        names = [spec.name for spec in self.variant]
+        if len(set(names)) < len(names):
+            raise ValueError("variant: two [[variant]] tables share a name")
+        if "hog" in self.compare.metrics and self.data.image_size < 48:
+            raise ValueError("compare.metrics: hog needs data.image_size of 48 or more; leave hog out")
+        if self.data.grows and (self.is_phantom or self.attribution.limit or self.attribution.splits != ["test"]):
+            raise ValueError('data.grows needs a data.root of your own, attribution.splits = ["test"] and no limit')
+        if self.compare.region_grid > self.data.image_size:
+            raise ValueError("compare.region_grid is larger than data.image_size")
+        names += [f"true_{seed}" for seed in self.train.true_seeds]
+        names += [f"random_{seed}" for seed in self.train.random_seeds]
+        if self.cascade.variant is not None and self.cascade.variant not in names:
+            raise ValueError(f"cascade.variant: no variant {self.cascade.variant!r}; there are: {', '.join(names)}")
+        return self
+
+    @property
+    def is_phantom(self) -> bool:
+        return self.data.root == PHANTOM

@@ -1,0 +1,64 @@
+"""Parameter randomization in the verdict section: what is left of a map when the network forgets its layers."""
+
+from typing import Any
+
+import pandas as pd
+
+from pneumo_batch.core.statistics.wording import method_name
+from pneumo_batch.report.figures import curves
+from pneumo_batch.report.parts import Fold, Table, Text, interval, number
+from pneumo_batch.report.source import Source
+
+
+def blocks(source: Source) -> list[Any]:
+    """The output's entropy, a figure for each method and the table of all curves; nothing without `cascade.seeds`."""
+    rows = source.cascade_summary
+    if rows is None:
+        return []
+    metric = source.verdict["primary"]["metric"]
+    found: list[Any] = [Text(_about(source, rows), "note"), curves.entropy(rows)]
+    for method in source.methods:
+        mine = rows[(rows["method"] == method) & (rows["metric"] == metric)]
+        found += [Text(_in_words(source, method, mine)), curves.randomization(source, method, metric, mine)]
+    return [Fold("Parameter randomization: the network forgets layer by layer", [*found, _table(source, rows)])]
+
+
+def _about(source: Source, rows: pd.DataFrame) -> str:
+    seeds, layers = source.job.cascade.seeds, int(rows["depth"].max())
+    curve = rows[rows["mode"] == "cascade"].sort_values("depth")["entropy"]
+    return (
+        f"The other test of Adebayo et al.: {rows['variant'].iloc[0]} with its {layers} layers re-initialised from the"
+        f" output down, without training; {len(seeds)} draw{'s' * (len(seeds) > 1)} of fresh weights,"
+        f" {int(rows['images'].max())} images. It speaks of one trained network and enters no verdict. The"
+        f" output's entropy goes from {number(float(curve.iloc[0]), 2)} to {number(float(curve.iloc[-1]), 2)} bits."
+    )
+
+
+def _in_words(source: Source, method: str, rows: pd.DataFrame) -> str:
+    """The curve of the primary view and scale from its first layer to its last."""
+    cell = source.primary(method)
+    curve = rows[(rows["view"] == cell.view) & (rows["scale"] == cell.scale) & (rows["mode"] == "cascade")]
+    points = curve.sort_values("depth").to_dict("records")
+    first, last = points[1], points[-1]
+    gone = int(curve["degenerate"].sum())
+    pairs = int(curve["pairs"].sum())
+    lost = f" Without a similarity, and left out: {gone} of {pairs}, the maps being constant." if gone else ""
+    return (
+        f"{method_name(method)}, {cell.view} view, {cell.scale} scale: {cell.metric} to the original is"
+        f" {number(first['mean'], 2)} ({interval(first['ci_low'], first['ci_high'])}) once the top layer alone"
+        f" ({first['layer']}) is new, and {number(last['mean'], 2)} ({interval(last['ci_low'], last['ci_high'])}) with"
+        f" all of them.{lost}"
+    )
+
+
+def _table(source: Source, rows: pd.DataFrame) -> Table:
+    shown = rows.drop(columns="variant")
+    values = shown.astype(object).where(shown.notna(), None).to_numpy().tolist()
+    chosen = source.verdict["primary"]
+    filters = ("method", "view", "scale", "metric", "mode")
+    at_first = {"view": chosen["view"], "scale": chosen["scale"], "metric": chosen["metric"], "mode": "cascade"}
+    caption = (
+        f"Similarity of the maps of {rows['variant'].iloc[0]} to those it has with layers re-initialised, by depth from"
+        " the output down, with 95 % intervals over patients."
+    )
+    return Table("randomization", caption, list(shown.columns), values, filters, at_first)

@@ -1,0 +1,114 @@
+"""The training section: how every variant learnt, true and random side by side, and how well it classifies."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from pneumo_batch.core import tables
+from pneumo_batch.report.figures import training
+from pneumo_batch.report.parts import Fold, Section, Side, Table, Text, interval
+from pneumo_batch.report.source import Source
+
+_METRICS = ("images", "accuracy", "balanced_accuracy", "auroc", "auprc", "precision", "recall", "f1")
+
+
+def build(source: Source) -> Section:
+    blocks: list[Any] = [Side([training.memorisation(source), _memory_table(source)]), _metrics_table(source)]
+    blocks += [Fold("Learning curves", list(_curves(source)))]
+    blocks += [Fold("Classification of the test split: curves and confusion", list(_classification(source)))]
+    blocks += [Fold("Accuracy by class and subtype", _by_subtype(source))]
+    return Section("training", "Training", blocks)
+
+
+def _metrics_table(source: Source) -> Table:
+    rows = []
+    for name, record in source.models.items():
+        test = source.verdict["variants"][name]["test"]
+        for split in ("train", "val", "test"):
+            measured = record["metrics"].get(split)
+            if measured:
+                span = interval(*test["auroc_interval"]) if split == "test" else None
+                rows.append([name, record["kind"], split, *(measured[key] for key in _METRICS), span])
+    header = ["variant", "labels", "split", *(key.replace("_", " ") for key in _METRICS), "AUROC, 95 % interval"]
+    caption = (
+        "Every variant on every split, at the threshold chosen on validation. Training rows of random variants are"
+        " judged by the labels they were given, all others by the true labels; a random variant should be"
+        " at chance on test."
+    )
+    return Table("metrics", caption, header, rows, ("labels", "split"), {"split": "test"})
+
+
+def _curves(source: Source) -> list[Any]:
+    histories = {name: source.history(name) for name in source.variants}
+    found = {name: history for name, history in histories.items() if history is not None and len(history)}
+    brought = [name for name in source.variants if name not in found]
+    blocks: list[Any] = []
+    if brought:
+        blocks.append(Text(f"Trained elsewhere, so without curves: {', '.join(brought)}.", "note"))
+    if found:
+        blocks.append(training.curves(source, found))
+        rows = [
+            [row[key] for key in tables.HISTORY.names]
+            for history in found.values()
+            for row in history.astype(object).where(history.notna(), None).to_dict("records")
+        ]
+        caption = "Every epoch. Accuracy in training is running and on the labels the variant was given."
+        chosen = {"variant": next(iter(found))}
+        table = Table("history", caption, tables.HISTORY.names, rows, ("variant",), chosen)
+        blocks.append(Fold("Every epoch", [table]))
+    return blocks
+
+
+def _memory_table(source: Source) -> Table:
+    rows = [
+        [
+            name,
+            one["kind"],
+            one["epochs"],
+            one["chosen_epoch"],
+            one["training_accuracy"] if one["memorised"] is None else one["memorised"],
+            source.majority,
+            one["label_agreement"],
+        ]
+        for name, one in source.verdict["variants"].items()
+    ]
+    header = ["variant", "labels", "epochs", "chosen", "accuracy on its labels", "majority guess", "labels kept"]
+    caption = (
+        "Accuracy on the training labels a variant was given (eval mode), beside what naming the most frequent class"
+        " would score. “Labels kept” is the share of training labels that equal the true ones."
+    )
+    return Table("memorisation", caption, header, rows)
+
+
+def _classification(source: Source) -> Iterator[Any]:
+    if not len(source.predictions(source.variants[0]).labels_N):
+        yield Text("The run has no test images.", "note")
+        return
+    if source.is_binary:
+        drawn = [training.roc, training.precision_recall, training.calibration]
+        yield Side([draw(source) for draw in drawn], columns=3)
+    else:
+        yield Text("Curves over a threshold are drawn for two classes only.", "note")
+    yield training.confusion(source)
+
+
+def _by_subtype(source: Source) -> list[Any]:
+    rows = [
+        [name, source.models[name]["kind"], group, int(of_N.sum()), float(right_N[of_N].mean())]
+        for name in source.variants
+        for group, of_N, right_N in groups(source, name)
+    ]
+    caption = "Share of test images classified rightly, by class and subtype, at the chosen threshold."
+    header = ["variant", "labels", "group", "images", "accuracy"]
+    return [Side([training.subtypes(rows), Table("subtypes", caption, header, rows, ("variant", "group"))])]
+
+
+def groups(source: Source, variant: str) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Of each class and subtype its name, which test images belong to it, and which are classified rightly."""
+    predictions = source.predictions(variant)
+    rows = source.manifest.set_index("image_id").loc[predictions.image_ids]
+    names_N = (rows["class_name"] + rows["subtype"].map(lambda s: f", {s}" if isinstance(s, str) else "")).to_numpy()
+    right_N = predictions.predicted(source.models[variant]["threshold"]) == predictions.labels_N
+    for name in sorted(set(names_N)):
+        yield name, names_N == name, right_N

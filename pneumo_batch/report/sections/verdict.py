@@ -1,0 +1,78 @@
+"""The verdict section: an answer that fits one screen, and below it everything that it rests on, folded."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pneumo_batch.core.statistics.wording import headline, method_name
+from pneumo_batch.report import reading
+from pneumo_batch.report.figures import decomposition, verdict
+from pneumo_batch.report.parts import MISSING, Finding, Fold, Items, Picture, Section, Side, Stack, Table, Text, number
+from pneumo_batch.report.sections import method_details, paper, passes, randomization, similarities
+from pneumo_batch.report.source import Source
+
+
+def build(source: Source) -> Section:
+    drawn = decomposition.draw(source)
+    # Where nothing can be split, the similarities themselves are all that there is to see, and stand first.
+    ladders = {method: verdict.ladder(source, method) for method in source.methods}
+    blocks = [
+        *answer(source, [drawn] if drawn else list(ladders.values())),
+        *passes.blocks(source),
+        *(method_details.fold(source, method, ladders[method] if drawn else None) for method in source.methods),
+        *randomization.blocks(source),
+        *similarities.blocks(source),
+        Fold("How to read the numbers", [Items(reading.GUIDE)]),
+        Fold("Limits: what a verdict does not say", [Items(reading.LIMITS)]),
+        Fold("Methods paragraph, ready to paste", paper.blocks(source)),
+    ]
+    return Section("verdict", "Verdict", blocks)
+
+
+def answer(source: Source, pictures: Sequence[Picture]) -> list[Any]:
+    """Headline, what is first to be seen, both arms, and a row for each method."""
+    found = {method: source.verdict["methods"][method] for method in source.methods}
+    caveats = method_details.shared(source, "caveats")
+    reasons = method_details.shared(source, "reasons") if len(found) > 1 else []
+    blocks: list[Any] = [Text(headline(found, len(source.variants)), "lead")]
+    if reasons:
+        blocks.append(Text(" ".join(reasons)))
+    if pictures[0].name == decomposition.NAME:
+        beside = Stack([_arms(source), Text(reading.picture(source), "note")])
+        blocks.append(Side([*pictures, beside], uneven=True))
+    else:
+        blocks.append(Side([_arms(source), *pictures], columns=3))
+    blocks += [_finding(method, one, reasons) for method, one in found.items()]
+    if caveats:
+        blocks.append(Items(caveats, "small", "Caveats for every method" if len(found) > 1 else "Caveats"))
+    return blocks
+
+
+def _finding(method: str, found: Mapping[str, Any], shared: Iterable[str]) -> Finding:
+    return Finding(
+        method_name(method),
+        found["verdict"],
+        found["for_these_models"],
+        [line for line in found["reasons"] if line not in shared],
+        found["read"],
+        found["on_every_film"],
+    )
+
+
+def _arms(source: Source) -> Table:
+    """How far both kinds of models were trained: a difference of the two shows in maps beside that of the labels."""
+    rows = []
+    for words, names in (("true", source.true), ("random", source.random)):
+        found = [source.verdict["variants"][name] for name in names]
+        accuracies = [one["training_accuracy"] for one in found]
+        values = [accuracies, [one["epochs"] for one in found], [one["test"]["auroc"] for one in found]]
+        rows.append([words, len(names), *map(_span, values)])
+    header = ["labels", "models", "accuracy on them", "epochs", "AUROC on test"]
+    return Table("arms", "Accuracy on the training labels the models were given, in eval mode.", header, rows)
+
+
+def _span(values: Iterable[float | None]) -> str:
+    known = sorted(value for value in values if value is not None)
+    if not known:
+        return MISSING
+    low, high = number(known[0]), number(known[-1])
+    return low if low == high else f"{low} to {high}"

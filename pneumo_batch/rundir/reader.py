@@ -1,0 +1,294 @@
+"""A run directory and the API that reads it. No Ray."""
+
+import functools
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import tomli_w
+
+from pneumo_batch.core import tables
+from pneumo_batch.core.data.roots import Roots
+from pneumo_batch.core.models import answers
+from pneumo_batch.errors import DamagedError, RunError
+from pneumo_batch.job import jobfile, schema
+from pneumo_batch.rundir import provenance
+from pneumo_batch.rundir.integrity import reading, sha256
+from pneumo_batch.rundir.layout import (
+    CASCADE_SUMMARY,
+    CASCADES,
+    DERIVED,
+    FORMAT,
+    JOB,
+    MANIFEST,
+    MAPS,
+    MODELS,
+    PASSES,
+    PHANTOM,
+    PROGRAM,
+    QUARANTINE,
+    RECORD,
+    SCALES,
+    SCORES,
+    SUMMARY,
+    VERDICT,
+)
+from pneumo_batch.rundir.record import Ledger
+from pneumo_batch.rundir.storage import open_roots
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Run(Ledger):
+    """A run directory, local or a URI.
+
+    Reading needs no Ray:
+
+    >>> run = Run("runs/demo-1a2b3c4d5e6f")
+    >>> ids, maps_NHW = run.maps("grad_cam", "true_0")
+    """
+
+    def __repr__(self) -> str:
+        return f"Run({self.path!r})"
+
+    # ------------------------------------------------------------------------------------------------------- reading
+
+    @property
+    def verdict(self) -> dict[str, Any]:
+        """The content of verdict.json. Raises RunError before the run has concluded."""
+        return self.store.read_json(self._need(VERDICT, "conclude"))
+
+    @functools.cached_property
+    def job(self) -> schema.Job:
+        """The resolved job of the run."""
+        import tomllib
+
+        data = self.store.read_bytes(self._need(JOB, "index"))
+        try:
+            values = tomllib.loads(data.decode())
+        except ValueError as error:
+            raise DamagedError(f"{self.path}/{JOB}: damaged: {error}") from error
+        if self.record["format"] < FORMAT:
+            values.get("compare", {}).pop("margin", None)  # of the first rule; it decides nothing any more
+        return jobfile.parse(values, source=f"{self.path}/{JOB}")
+
+    def check_format(self, wanted: str) -> None:
+        """Raises RunError where an older version wrote the run and it lacks what a `wanted` thing is made of."""
+        found = self.record["format"]
+        if found < FORMAT:
+            raise RunError(
+                f"{self.path}: no {wanted}: an earlier pneumo-batch wrote this run (format {found}), without"
+                " random_random_cross scores and label shares; run its job again in another directory"
+            )
+
+    def manifest(self) -> pd.DataFrame:
+        """One row per image, sorted by `image_id`."""
+        return self.manifest_table().to_pandas()
+
+    def manifest_table(self) -> pa.Table:
+        return self.store.read_table(self._need(MANIFEST, "index"), schema=tables.MANIFEST).sort_by("image_id")
+
+    def quarantine(self) -> pd.DataFrame:
+        """One row per rejected image with the reason."""
+        return self.store.read_table(self._need(QUARANTINE, "index"), schema=tables.QUARANTINE).to_pandas()
+
+    def maps(self, method: str, variant: str) -> tuple[list[str], np.ndarray]:
+        """Image ids, sorted, and their maps (N, H, W) float32, signed and raw.
+
+        Raises KeyError for a method or variant the run does not have.
+        """
+        return self._sorted_maps(MAPS, f"{method}__{variant}")
+
+    def derived_maps(self, method: str, name: str) -> tuple[list[str], np.ndarray]:
+        """As `maps`, of a network derived without training, such as "cascade_3_0": mode, depth and seed.
+
+        They are there where the job says `attribution.store_derived`.
+        """
+        return self._sorted_maps(DERIVED, f"{method}__{name}")
+
+    def _sorted_maps(self, folder: str, column: str) -> tuple[list[str], np.ndarray]:
+        table = self.maps_table([column], folder)
+        order = np.argsort(np.asarray(table["image_id"].to_pylist(), dtype=object), kind="stable")
+        ids = table["image_id"].to_pylist()
+        return [ids[i] for i in order], tables.tensor_array(table[column])[order]
+
+    def maps_table(
+        self, columns: Sequence[str], folder: str = MAPS, *, image_ids: Sequence[str] | None = None
+    ) -> pa.Table:
+        """Columns of the maps table and the identity columns, in file order; of some images only, if named."""
+        self._need(folder, "attribute" if folder == MAPS else "cascade")
+        dataset = self.store.dataset(folder)
+        missing = [name for name in columns if name not in dataset.schema.names]
+        if missing:
+            known = [name for name in dataset.schema.names if "__" in name]
+            raise KeyError(f"{self.path}: no column {missing[0]!r} in {folder}; there are: {', '.join(known)}")
+        wanted = None if image_ids is None else pa.dataset.field("image_id").isin(list(image_ids))
+        with reading(f"{self.path}/{folder}"):
+            return dataset.to_table(columns=[field.name for field in tables.IDENTITY] + list(columns), filter=wanted)
+
+    def scores(self) -> pd.DataFrame:
+        """One row per similarity of two maps."""
+        return self.store.read_table(self._need(SCORES, "compare"), schema=tables.SCORES).to_pandas()
+
+    def cascades(self) -> pd.DataFrame:
+        """One row per similarity of a map to that of a network derived without training."""
+        return self.store.read_table(self._need(CASCADES, "cascade"), schema=tables.CASCADES).to_pandas()
+
+    def cascade_summary(self) -> pd.DataFrame:
+        """The curves of parameter randomization: mean similarity to the original at every depth."""
+        name = self._need(CASCADE_SUMMARY, "cascade")
+        return self.store.read_table(name, schema=tables.CASCADE_SUMMARY).to_pandas()
+
+    def summary(self) -> pd.DataFrame:
+        """Aggregated scores with bootstrap intervals."""
+        return self.store.read_table(self._need(SUMMARY, "conclude"), schema=tables.SUMMARY).to_pandas()
+
+    def passes(self) -> pd.DataFrame:
+        """One row per method and finished pass over the data: similarity, accuracy, degenerate maps, verdict."""
+        return self.store.read_table(self._need(PASSES, "conclude"), schema=tables.PASSES).to_pandas()
+
+    def scales(self) -> pd.DataFrame:
+        """At which number of cells two true models agree on an image, on a sample of images."""
+        return self.store.read_table(self._need(SCALES, "conclude"), schema=tables.SCALES).to_pandas()
+
+    def history(self, variant: str) -> pd.DataFrame:
+        """One row per training epoch; raises RunError for a variant that was brought along."""
+        return self.store.read_table(self._need(f"models/{variant}/history.parquet", "train")).to_pandas()
+
+    def variants(self) -> list[str]:
+        """Names of the models that are there, in the order of the maps columns."""
+        selector = pa.fs.FileSelector(self.store.path("models"), allow_not_found=True)
+        names = [info.base_name for info in self.store.fs.get_file_info(selector)]
+        present = [name for name in names if self.store.exists(f"models/{name}/model.json")]
+        return sorted(present, key=lambda name: (self.model_record(name)["kind"] != "true", name))
+
+    def model_record(self, variant: str) -> dict[str, Any]:
+        """The content of model.json."""
+        return self.store.read_json(self._need(f"models/{variant}/model.json", "train"))
+
+    def unanswered(self) -> dict[str, str]:
+        """The images that some variant has no finite number for, and why: no predictions table has them."""
+        return {
+            image_id: answers.no_answer(name, value)
+            for name in reversed(self.variants())  # the first that has none is named
+            for image_id, value in self.model_record(name).get("unanswered", {}).items()
+        }
+
+    def model(self, variant: str) -> "torch.nn.Module":
+        """The trained network in eval mode on the CPU. Raises DamagedError for weights that are not those written."""
+        from pneumo_batch.core.models import checkpoints
+
+        model = self.untrained(variant)
+        checkpoints.load_state(model, self._checked(f"{MODELS}/{variant}", "model.safetensors"))
+        return model.eval()
+
+    def _checked(self, model: str, name: str) -> bytes:
+        """The content of a file of a model, if it is what the model's list says."""
+        data, wanted = self.store.read_bytes(f"{model}/{name}"), self.checksums.list_of_model(model)
+        if wanted.get(f"{model}/{name}", sha256(data)) != sha256(data):
+            raise DamagedError(f"{self.path}/{model}/{name}: damaged: not what was written")
+        return data
+
+    def untrained(self, variant: str) -> "torch.nn.Module":
+        """The network of a variant with fresh weights, from torch's current random state (a file's with its own)."""
+        from pneumo_batch.core.models import networks
+
+        record = self.model_record(variant)
+        preprocess = record["preprocess"]
+        shape = {"image_size": preprocess["size"], "channels": preprocess["channels"], "outputs": record["outputs"]}
+        if self.store.exists(f"{MODELS}/{variant}/{PROGRAM}"):
+            program = self._checked(f"{MODELS}/{variant}", PROGRAM)
+            return networks.program(record["network"], program, **shape)
+        return networks.build(record["network"], **shape)
+
+    def inputs(self, ids: Sequence[str], variant: str | None = None) -> "torch.Tensor":
+        """The exact network inputs (N, C, H, W) float32 of images, read from the data root.
+
+        `variant` matters only where variants were brought with preprocessing of their own (default: the first).
+        """
+        import torch
+
+        preprocess = self.preprocess(variant)
+        images = self.images
+        return torch.cat([preprocess.inputs(preprocess.pixels(images.read_bytes(i))[None]) for i in ids])
+
+    def baseline(self, variant: str | None = None) -> "torch.Tensor":
+        """The Integrated Gradients baseline (1, C, H, W) float32. Raises ValueError where it depends on the image."""
+        from pneumo_batch.core.attribution import explainer
+
+        name = self.job.attribution.integrated_gradients.baseline
+        return explainer.baseline_input(name, self.preprocess(variant))
+
+    def preprocess(self, variant: str | None = None) -> Any:
+        """How images become the network inputs of a variant (default: the first)."""
+        from pneumo_batch.core.data.images import Preprocess
+
+        return Preprocess.from_dict(self.model_record(variant or self.variants()[0])["preprocess"])
+
+    @functools.cached_property
+    def images(self) -> Roots:
+        """The folder or folders the manifest's image ids are relative to, seen from where it is first asked for."""
+        return self._roots(self.job)
+
+    def _roots(self, job: schema.Job) -> Roots:
+        if job.is_phantom:
+            return Roots.one(self.store.fs, self.store.path(PHANTOM))
+        return open_roots(job.data.root)
+
+    def _need(self, name: str, stage: str) -> str:
+        if not self.store.has(name):
+            self.record  # noqa: B018 - says so if this is no run at all
+            raise RunError(f"{self.path}: no {name} yet; the stage {stage!r} writes it")
+        return name
+
+    # ------------------------------------------------------------------------------------------------------- writing
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], job: schema.Job, fingerprint: str, hash_paths: bool = False) -> "Run":
+        """Open a run directory for writing, new or to be resumed. Call it under `lock`.
+
+        With `hash_paths` its records hold digests instead of the job's absolute paths.
+        Raises RunError when the directory holds the run of another job or something that is no run.
+        """
+        run = cls(path)
+        if hash_paths:
+            run._hidden = {**jobfile.hidden_paths(job), run.store.root: "RUN"}
+        if run.store.exists(RECORD):
+            run.heal()
+            if run.record["fingerprint"] != fingerprint:
+                raise RunError(
+                    f"{run.path}: holds the run of another job (fingerprint {run.record['fingerprint'][:12]}, this one "
+                    f"is {fingerprint[:12]}); choose another --run-dir"
+                )
+            run._keep(job)
+            return run
+        run.checksums.begin()
+        run._keep(job)
+        run.write_record(
+            {
+                "format": FORMAT,
+                "name": job.name,
+                "status": "running",
+                "fingerprint": fingerprint,
+                "created": provenance.now(),
+                "stages": {},
+                "counts": {},
+                "versions": provenance.versions(),
+                **provenance.source_commit(),
+                "error": None,
+            }
+        )
+        return run
+
+    def _keep(self, job: schema.Job) -> None:
+        """Write the job. One that resumes a run may differ in what changes no result: where the images lie now."""
+        self.images = self._roots(job)  # now: a worker that gets this run has another current folder
+        values = jobfile.without(job.model_dump(mode="json", exclude_none=True), self._hidden)
+        content = tomli_w.dumps(values).encode()
+        if not self.store.exists(JOB) or self.store.read_bytes(JOB) != content:
+            self.checksums.replace(JOB, content)
+        self.checksums.seal("job")

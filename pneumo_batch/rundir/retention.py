@@ -1,0 +1,53 @@
+"""Retention: the oldest complete runs of each job are removed, and nothing else ever is."""
+
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+from pneumo_batch.errors import RunBusyError, RunError
+from pneumo_batch.rundir.layout import RECORD
+from pneumo_batch.rundir.reader import Run
+
+
+def clean(folder: str, keep: int, *, dry_run: bool = False) -> list[str]:
+    """Remove all but the `keep` newest complete runs of each job name in a folder; returns those (to be) removed.
+
+    Runs that are not complete, or that a process holds, stay and do not count. Raises RunError without such a folder.
+    """
+    place = Path(folder)
+    if not place.is_dir():
+        raise RunError(f"{folder}: no such folder")
+    complete: dict[str, list[tuple[str, Path]]] = {}
+    for path in sorted(place.iterdir()):
+        record = _complete_record(path)
+        if record:
+            complete.setdefault(record["name"], []).append((record["updated"], path))
+    removed = []
+    for runs in complete.values():
+        for updated, path in sorted(runs, reverse=True)[keep:]:
+            if dry_run or _remove(path, updated):
+                removed.append(str(path))
+    return sorted(removed)
+
+
+def _complete_record(path: Path) -> dict[str, Any] | None:
+    """The record of a complete run that nobody holds."""
+    if path.is_symlink() or not (path / RECORD).is_file():
+        return None
+    run = Run(path)
+    return run.record if run.record["status"] == "complete" and not run.is_held() else None
+
+
+def _remove(path: Path, updated: str) -> bool:
+    """Remove a run unless a process took it up meanwhile. It is renamed first: half a run would look like one."""
+    doomed = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.removed")
+    try:
+        with Run(path).lock():
+            if Run(path).record["updated"] != updated:
+                return False
+            path.rename(doomed)
+    except RunBusyError:
+        return False
+    shutil.rmtree(doomed)
+    return True

@@ -1,0 +1,313 @@
+"""Files below one place, local or any URI that pyarrow opens, written so that no reader ever sees half a file."""
+
+import hashlib
+import json
+import os
+import shutil
+import urllib.parse
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.fs
+
+from pneumo_batch.core.data.roots import Root, Roots
+from pneumo_batch.errors import DamagedError, DataError, JobError
+from pneumo_batch.rundir.integrity import PARQUET, parquet_bytes, reading, sealed_name, sha256
+from pneumo_batch.rundir.layout import BACKUP
+
+_T = TypeVar("_T")
+_CHUNK_BYTES = 4 * 2**20
+WHOLE = "_whole"  # in the folder of a table on an object store, where a folder does not appear at once
+
+
+def open_filesystem(location: str | os.PathLike[str]) -> tuple[pa.fs.FileSystem, str]:
+    """The filesystem of a path or URI and the path inside it. Raises JobError for a URI nothing opens."""
+    text = os.fspath(location)
+    if "://" not in text:
+        return pa.fs.LocalFileSystem(), str(Path(text).expanduser().absolute())
+    address = urllib.parse.urlsplit(text)
+    if address.password or "secret_key" in address.query:
+        shown = f"{address.scheme}://{address.hostname or ''}{address.path}"
+        raise JobError(f"{shown}: credentials in a URI would get into records: give them by the environment instead")
+    try:
+        filesystem, path = pa.fs.FileSystem.from_uri(text)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise JobError(f"{text}: {reason(error)}") from error
+    return filesystem, path
+
+
+def read_location(location: str) -> bytes:
+    """One file, by path or URI. Raises OSError, or ValueError for a URI nothing opens."""
+    filesystem, path = open_filesystem(location)
+    with filesystem.open_input_stream(path, compression=None) as stream:
+        return stream.read()
+
+
+def open_roots(location: str | list[str]) -> Roots:
+    """The place of a job's images: one folder or URI, or several. Raises DataError."""
+    try:
+        if isinstance(location, str):
+            return Roots.one(*open_filesystem(location))
+        return Roots.several({one: Root(*open_filesystem(one)) for one in location})
+    except DataError:
+        raise
+    except ValueError as error:
+        raise DataError(f"data.root: {error}") from error
+
+
+def reason(error: BaseException) -> str:
+    """Why a file system refused something, in one line and without the request's number."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return text.partition(" (Request ID")[0].rstrip(".")
+
+
+def absolute(location: str) -> str:
+    """A path as any process finds it; a URI as it is."""
+    return location if "://" in location else str(Path(location).expanduser().absolute())
+
+
+def json_bytes(value: Any) -> bytes:
+    """A value as the content of a JSON file. Raises ValueError for numbers that JSON has not."""
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+
+
+class Store:
+    """Named files below one root. Names are POSIX paths relative to it."""
+
+    def __init__(self, location: str | os.PathLike[str]):
+        self.location = os.fspath(location)
+        self.fs, self.root = open_filesystem(location)
+        self._digests: dict[str, str] = {}  # of what this process has written
+
+    @property
+    def is_local(self) -> bool:
+        return isinstance(self.fs, pa.fs.LocalFileSystem)
+
+    @property
+    def is_object_store(self) -> bool:
+        """Where folders are but a part of names."""
+        return self.fs.type_name in ("s3", "gcs", "abfs")
+
+    def path(self, name: str = "") -> str:
+        """The path of a name inside `fs`."""
+        return f"{self.root}/{name}" if name else self.root
+
+    def exists(self, name: str = "") -> bool:
+        return self.fs.get_file_info(self.path(name)).type != pa.fs.FileType.NotFound
+
+    def size(self, name: str) -> int:
+        """Bytes of a file; 0 where there is none."""
+        return int(self.fs.get_file_info(self.path(name)).size or 0)
+
+    def files(self, folder: str, suffix: str = "") -> list[str]:
+        """Names of the visible files directly in a folder, sorted; empty when there is no such folder."""
+        selector = pa.fs.FileSelector(self.path(folder), allow_not_found=True)
+        infos = [info for info in self.fs.get_file_info(selector) if info.is_file]
+        names = sorted(info.base_name for info in infos if info.base_name.endswith(suffix))
+        return [f"{folder}/{name}" for name in names if not name.startswith((".", "_"))]
+
+    def walk(self, name: str) -> list[str]:
+        """Names of all visible files below a folder, sorted; of a file, its own."""
+        if self.fs.get_file_info(self.path(name)).is_file:
+            return [name]
+        selector = pa.fs.FileSelector(self.path(name), recursive=True, allow_not_found=True)
+        infos = [info for info in self.fs.get_file_info(selector) if info.is_file]
+        return sorted(
+            info.path.removeprefix(f"{self.root}/") for info in infos if not info.base_name.startswith((".", "_"))
+        )
+
+    def read_bytes(self, name: str) -> bytes:
+        # as it is, whatever its suffix says
+        with self.fs.open_input_stream(self.path(name), compression=None) as stream:
+            return stream.read()
+
+    def read_json(self, name: str) -> Any:
+        """Raises DamagedError for what is no JSON."""
+        try:
+            return json.loads(self.read_bytes(name))
+        except ValueError as error:
+            raise DamagedError(f"{self.location}/{name}: damaged: not JSON: {error}") from error
+
+    def digests(self, names: Iterable[str]) -> dict[str, str]:
+        """SHA-256 of files, read piece by piece; those that are not there are left out."""
+        names = list(names)
+        with ThreadPoolExecutor() as pool:
+            found = zip(names, pool.map(self._digest, names), strict=True)
+            return {name: digest for name, digest in found if digest is not None}
+
+    def _digest(self, name: str) -> str | None:
+        found = hashlib.sha256()
+        try:
+            with self.fs.open_input_stream(self.path(name), compression=None) as stream:
+                while piece := stream.read(_CHUNK_BYTES):
+                    found.update(piece)
+        except FileNotFoundError:
+            return None
+        return found.hexdigest()
+
+    def take_digests(self) -> dict[str, str]:
+        """SHA-256 by name of what this process has written since it was last asked."""
+        taken, self._digests = self._digests, {}
+        return taken
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Write a whole file or nothing: readers see the old content or the new."""
+        self._write(name, data)
+        self._digests[name] = sha256(data)
+
+    def _write(self, name: str, data: bytes) -> None:
+        path = self.path(name)
+        folder, _, base = path.rpartition("/")
+        if not self.is_object_store:
+            self.fs.create_dir(folder, recursive=True)
+        if not self.is_local:
+            with self.fs.open_output_stream(path) as stream:  # an object appears when it is closed
+                stream.write(data)
+            return
+        partial = Path(folder) / f".{base}.{uuid.uuid4().hex[:8]}.tmp"
+        try:
+            with partial.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def write_json(self, name: str, value: Any) -> None:
+        self.write_bytes(name, json_bytes(value))
+
+    def write_twice(self, name: str, data: bytes) -> None:
+        """A file that nothing else could tell again, and before it its copy."""
+        self.write_bytes(f"{BACKUP}/{name}", data)
+        self.write_bytes(name, data)
+
+    def read_twice(self, name: str, parse: Callable[[bytes], _T]) -> _T:
+        """What `parse` makes of a file, or of its copy where it raises DamagedError, as this does where both do."""
+        try:
+            return parse(self.read_bytes(name))
+        except DamagedError:
+            if not self.exists(f"{BACKUP}/{name}"):
+                raise
+            return parse(self.read_bytes(f"{BACKUP}/{name}"))
+
+    def heal(self, name: str, parse: Callable[[bytes], Any]) -> bool:
+        """Put its copy in the place of a damaged file; whether that was needed. Raises DamagedError where both are."""
+        try:
+            parse(self.read_bytes(name))
+        except DamagedError:
+            self.read_twice(name, parse)
+            self.write_bytes(name, self.read_bytes(f"{BACKUP}/{name}"))
+            return True
+        return False
+
+    def write_table(self, name: str, table: pa.Table) -> None:
+        """One Parquet file, whole or not at all."""
+        self.write_bytes(name, parquet_bytes(table))
+
+    def write_sealed(self, stem: str, table: pa.Table, dictionary: Sequence[str] | None = None) -> None:
+        """One Parquet file whose name ends with its SHA-256."""
+        data = parquet_bytes(table, True if dictionary is None else dictionary)
+        self.write_bytes(sealed_name(stem, data), data)
+
+    def dataset(self, name: str, schema: pa.Schema | None = None) -> pa.dataset.Dataset:
+        """A Parquet file, or every file of a folder, whose checksums are verified where it is read."""
+        parts = [name] if name.endswith(".parquet") else self.files(name, ".parquet")
+        with reading(f"{self.location}/{name}"):
+            paths = [self.path(part) for part in parts]
+            return pa.dataset.dataset(paths, filesystem=self.fs, format=PARQUET, schema=schema)
+
+    def read_table(
+        self, name: str, columns: list[str] | None = None, schema: pa.Schema | None = None, filter: Any = None
+    ) -> pa.Table:
+        """A Parquet file, or every file of a folder. Raises DamagedError."""
+        with reading(f"{self.location}/{name}"):
+            return self.dataset(name, schema).to_table(columns=columns, filter=filter)
+
+    def move(self, source: str, target: str, last: str = "") -> None:
+        """Rename a folder, replacing what is there. At once on a local disk; elsewhere file by file, `last` at last."""
+        if self.is_local:
+            self.remove(target)
+            Path(self.path(target)).parent.mkdir(parents=True, exist_ok=True)
+            Path(self.path(source)).rename(self.path(target))
+            return
+        selector = pa.fs.FileSelector(self.path(source), recursive=True, allow_not_found=True)
+        paths = sorted(info.path for info in self.fs.get_file_info(selector) if info.is_file)
+        for path in sorted(paths, key=lambda path: path.endswith(f"/{last}")):
+            self.fs.move(path, self.path(target) + path.removeprefix(self.path(source)))
+        self.remove(source)
+
+    # -------------------------------------------------------------------------------------------------------- tables
+
+    def has(self, name: str) -> bool:
+        """Whether a file is there, or a table, whole."""
+        if self.is_local or "." in name.rpartition("/")[2]:
+            return self.exists(name)
+        return self.exists(f"{name}/{WHOLE}")
+
+    def extend(self, table: str, source: str, prefix: str, replaced: Mapping[str, bytes]) -> None:
+        """Make the files below `source` part of a table, and put others in place of some that it has.
+
+        Their names get `prefix`. On a local disk the new table takes the place of the old one as a folder, and
+        `recover` ends what a crash left undone. Elsewhere `has` says no while files move; call it again after a crash.
+        """
+        arriving = {name: f"{table}/{prefix}{name.rpartition('/')[2]}" for name in self.files(source)}
+        self._digests |= {target: self._digests[name] for name, target in arriving.items() if name in self._digests}
+        if not self.is_local:
+            self.remove(f"{table}/{WHOLE}")
+            for name, content in replaced.items():
+                self.write_bytes(name, content)
+            for name, target in arriving.items():
+                self.fs.move(self.path(name), self.path(target))
+            self.write_bytes(f"{table}/{WHOLE}", b"")
+            self.remove(source)
+            return
+        begun, ready = (Path(self.path(f"{source}.{word}")) for word in ("begun", "ready"))
+        shutil.rmtree(begun, ignore_errors=True)
+        begun.mkdir(parents=True)
+        for name in set(self.files(table)) - set(replaced) - set(arriving.values()):
+            _link(Path(self.path(name)), begun / Path(name).name)
+        for name, target in arriving.items():
+            _link(Path(self.path(name)), begun / Path(target).name)
+        for name, content in replaced.items():
+            (begun / Path(name).name).write_bytes(content)
+        begun.rename(ready)
+        self.recover(table, source)
+
+    def recover(self, table: str, source: str) -> None:
+        """Put the table that `extend` has made ready in the place of the old one. Does nothing without one."""
+        ready, old = Path(self.path(f"{source}.ready")), Path(self.path(f"{source}.old"))
+        if not self.is_local or not ready.exists():
+            return
+        place = Path(self.path(table))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            place.rename(old)
+        ready.rename(place)
+        shutil.rmtree(old, ignore_errors=True)
+        self.remove(source)
+
+    def remove(self, name: str) -> None:
+        """Delete a file or a folder; nothing there is fine."""
+        kind = self.fs.get_file_info(self.path(name)).type
+        if kind == pa.fs.FileType.Directory:
+            if self.is_local:
+                shutil.rmtree(self.path(name))
+            else:
+                self.fs.delete_dir(self.path(name))
+        elif kind == pa.fs.FileType.File:
+            self.fs.delete_file(self.path(name))
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same file under another name, a copy where the disk has no such thing."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -1,0 +1,107 @@
+"""Is a run what was written? By the digest of every file that it has committed; and what follows where it is not."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from pneumo_batch.errors import DamagedError, RunBusyError, RunError
+from pneumo_batch.rundir import checksums, integrity
+from pneumo_batch.rundir.layout import BACKUP, MODELS, RECORD, STAGES, STAGING, SUMS
+from pneumo_batch.rundir.record import Ledger, parse_record
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A file that is not as it was written, and the stage that wrote it."""
+
+    name: str
+    problem: Literal["damaged", "missing", "foreign"]
+    stage: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found."""
+
+    files: int  # that were read
+    findings: list[Finding]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"files": self.files, "findings": [asdict(finding) for finding in self.findings]}
+
+
+def verify(run: Ledger) -> Verification:
+    """Read every committed file of a run. Raises RunError for one of an older version, which has no checksums."""
+    if not run.checksums.exist:
+        raise RunError(
+            f"{run.path}: has no checksums ({SUMS}): an older pneumo-batch wrote it, nothing can be verified"
+        )
+    try:
+        expected = run.checksums.expected()
+    except DamagedError as error:
+        raise RunError(f"{run.path}/{error}, and so is its copy") from error
+    found = run.store.digests(expected)
+    findings = [*_kept_twice(run)]
+    for name, (stage, digests) in sorted(expected.items()):
+        if name not in found:
+            findings.append(Finding(name, "missing", stage))
+        elif found[name] not in digests:
+            findings.append(Finding(name, "damaged", stage))
+    findings += [Finding(name, "foreign", stage) for name, stage in _foreign(run, expected)]
+    return Verification(len(found) + 2, findings)
+
+
+def verify_unheld(run: Ledger) -> Verification:
+    """As `verify`, of a run that nobody works on. Raises RunBusyError."""
+    if run.record["status"] != "complete" and run.is_held():  # of a complete one even a read-only copy will do
+        raise RunBusyError(f"{run.path}: another process holds this run; try again later")
+    return verify(run)
+
+
+def _kept_twice(run: Ledger) -> list[Finding]:
+    """The record and the list, which no list has, and their copies."""
+    findings = []
+    for name, parse in ((RECORD, parse_record), (SUMS, checksums.parse)):
+        for place in (name, f"{BACKUP}/{name}"):
+            try:
+                parse(run.store.read_bytes(place))
+            except FileNotFoundError:
+                findings.append(Finding(place, "missing", "job"))
+            except DamagedError:
+                findings.append(Finding(place, "damaged", "job"))
+    return findings
+
+
+def _foreign(run: Ledger, expected: dict[str, Any]) -> list[tuple[str, str]]:
+    """Files in the folders of finished stages that readers would take for theirs."""
+    done = [name for name, stage in run.record["stages"].items() if stage["status"] == "complete"]
+    left = [(name, one) for one in done for folder in checksums.FOLDERS.get(one, ()) for name in run.store.walk(folder)]
+    return [(name, stage) for name, stage in left if name not in expected]
+
+
+def reopen(run: Ledger, findings: Sequence[Finding], *, grows: bool) -> None:
+    """Let the first stage of which a file is damaged or missing begin again, and those after it; say so.
+
+    Where the data have grown since, the images of a damaged manifest are others now, and the models are made anew too.
+    Raises RunError for a file that somebody else has put there.
+    """
+    foreign = [finding.name for finding in findings if finding.problem == "foreign"]
+    if foreign:
+        raise RunError(f"{run.path}/{foreign[0]}: not written by this run; move it elsewhere")
+    lost = [finding for finding in findings if finding.stage in STAGES]
+    for finding in lost:
+        run.warn(f"{finding.name}: {finding.problem}; it is computed again", stage=finding.stage)
+    if lost:
+        first = min(STAGES.index(finding.stage) for finding in lost)
+        anew = [MODELS] if grows and first == 0 else []
+        run.reopen(STAGES[first:], [*(finding.name for finding in lost), *anew])
+
+
+def discard_staged(run: Ledger) -> None:
+    """Remove files of tables in the making that are not what their names tell."""
+    names = [name for name in run.store.walk(STAGING) if integrity.seal(name)]
+    found = run.store.digests(names)
+    for name in names:
+        if found.get(name) != integrity.seal(name):
+            run.warn(f"{name}: damaged; it is computed again")
+            run.store.remove(name)

@@ -1,0 +1,167 @@
+"""Variants that were trained elsewhere: a checkpoint becomes a model of the run without training."""
+
+import dataclasses
+import hashlib
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from pneumo_batch import terminal
+from pneumo_batch.core.attribution import soundness
+from pneumo_batch.core.data.images import Preprocess, Split, named_normalisation
+from pneumo_batch.core.models import answers, checkpoints, evaluation, networks, pretrained, programs
+from pneumo_batch.errors import JobError
+from pneumo_batch.execution.cluster import Resources
+from pneumo_batch.job.schema import Job, VariantSpec
+from pneumo_batch.rundir import checksums
+from pneumo_batch.rundir.integrity import parquet_bytes
+from pneumo_batch.rundir.layout import PROGRAM
+from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.storage import json_bytes
+from pneumo_batch.stages.workers import predictor
+
+
+def digests(job: Job) -> dict[str, str]:
+    """SHA-256 of everything a job names by place and that changes results: checkpoints and code of one's own.
+
+    Raises JobError for a file that cannot be read.
+    """
+    found = {f"variant.{spec.name}": _digest(_read(spec)) for spec in job.variant}
+    for name in [job.network.name, *job.attribution.methods]:
+        if ":" in name and name != networks.XRV_NETWORK and not programs.is_file(name):
+            found[name] = _code_digest(name)
+    if programs.is_file(job.network.name):
+        found["network"] = _digest(_program(job))
+    weights = starting_weights(job)
+    if weights is not None:
+        found["network.weights"] = _digest(weights)
+    return found
+
+
+def starting_weights(job: Job) -> bytes | None:
+    """The content of the file that `network.weights` means; None for "none". Raises JobError."""
+    try:
+        place = pretrained.place(job.network.name, job.network.weights)
+        return place.read_bytes() if place else None
+    except (OSError, ValueError) as error:
+        raise JobError(str(error)) from error
+
+
+def _program(job: Job) -> bytes:
+    try:
+        return programs.read(job.network.name)
+    except ValueError as error:
+        raise JobError(str(error)) from error
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _read(spec: VariantSpec) -> bytes:
+    try:
+        return Path(spec.checkpoint).expanduser().read_bytes()
+    except OSError as error:
+        raise JobError(f"variant.{spec.name}: cannot read checkpoint {spec.checkpoint}: {error.strerror}") from error
+
+
+def _code_digest(name: str) -> str:
+    """Of the file that defines a callable: the name alone would let changed code resume an old run."""
+    try:
+        source = inspect.getsourcefile(networks.user_callable(name))
+    except (TypeError, ValueError) as error:
+        raise JobError(f"{name}: {error}") from error
+    assert source is not None
+    return _digest(Path(source).read_bytes())
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images a brought model is judged on."""
+
+    rows: pa.Table  # the manifest
+    classes: list[str]
+    splits: dict[str, Split]
+    preprocess: Preprocess
+
+
+def load(specs: list[VariantSpec], job: Job, run: Run, images: Images, resources: Resources) -> None:
+    """Check checkpoints against the job's network, write them into `models/`. Raises JobError if one does not fit."""
+    program = _program(job) if programs.is_file(job.network.name) else None
+    models, suspects = [], []
+    for spec in specs:
+        model, preprocess = network(spec, job, images.preprocess, images.classes)
+        weights, outputs = checkpoints.state_bytes(model), networks.outputs_for(images.classes)
+        models.append(predictor.Model(spec.name, job.network.name, program, weights, outputs, preprocess))
+        if soundness.gives_probabilities(model, torch.zeros(1, preprocess.channels, preprocess.size, preprocess.size)):
+            suspects.append(spec.name)
+    for spec, brought, logits in zip(specs, models, predictor.logits(models, images.splits, resources), strict=True):
+        if spec.name in suspects:
+            _warn_of_probabilities(spec, run, logits)
+        _write(spec, run, images, brought, logits)
+
+
+def _warn_of_probabilities(spec: VariantSpec, run: Run, logits: dict[str, np.ndarray]) -> None:
+    """Gradients of a probability vanish where the model is sure, and its threshold is not that of a logit."""
+    values = np.concatenate([values_NK.ravel() for values_NK in logits.values()])
+    values = values[np.isfinite(values)]
+    if not len(values) or values.min() < 0 or values.max() > 1:
+        return
+    line = (
+        f"variant.{spec.name}: all {len(values)} outputs lie in 0 to 1: if the network ends in a sigmoid or softmax, "
+        "take that off, for maps and accuracy are meant to be those of logits"
+    )
+    run.event("warning", stage="train", message=line)
+    terminal.say(f"warning: {line}", level="warning")
+
+
+def _write(spec: VariantSpec, run: Run, images: Images, model: predictor.Model, logits: dict[str, np.ndarray]) -> None:
+    labels = {name: split.labels_N for name, split in images.splits.items()}
+    record = {
+        "name": spec.name,
+        "kind": spec.kind,
+        "seed": None,
+        "network": model.network if model.program is None else Path(model.network).name,
+        "classes": images.classes,
+        "outputs": model.outputs,
+        "preprocess": model.preprocess.as_dict(),
+        "checkpoint": Path(spec.checkpoint).name,
+        **evaluation.measure(logits, labels),
+        "memorised": None,  # a random variant's labels stayed where it was trained
+        "unanswered": answers.unanswered(images.rows, logits),
+    }
+    files = {
+        "model.safetensors": model.weights,
+        "predictions.parquet": parquet_bytes(evaluation.predictions(images.rows, logits)),
+        "model.json": json_bytes(record),
+    }
+    if model.program is not None:  # readers and workers need not have the file
+        files[PROGRAM] = model.program
+    checksums.write_model(run.store, spec.name, files)
+
+
+def network(spec: VariantSpec, job: Job, common: Preprocess, classes: list[str]) -> tuple[torch.nn.Module, Preprocess]:
+    """The job's network with the weights of a checkpoint, and how its images are prepared. Raises JobError."""
+    try:
+        preprocess = own_preprocess(spec, common)
+        model = networks.build(
+            job.network.name,
+            image_size=preprocess.size,
+            channels=preprocess.channels,
+            outputs=networks.outputs_for(classes),
+        )
+        return checkpoints.load_state(model, Path(spec.checkpoint)), preprocess
+    except ValueError as error:
+        raise JobError(f"variant.{spec.name}: {error}") from error
+
+
+def own_preprocess(spec: VariantSpec, common: Preprocess) -> Preprocess:
+    """The run's, but for what the variant was trained with instead. Size and padding are common: maps are compared."""
+    channels, given = spec.channels or common.channels, spec.normalise
+    named = named_normalisation(given, channels) if isinstance(given, str) else given
+    mean, std = named or (common.mean, common.std)
+    return dataclasses.replace(common, mean=mean, std=std, channels=channels)

@@ -1,0 +1,101 @@
+"""The actor of attribution; imports nothing that only the driver needs, for each actor waits for its imports."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from pneumo_batch.core import tables
+from pneumo_batch.core.attribution import explainer, targets
+from pneumo_batch.core.data.images import Preprocess
+from pneumo_batch.core.models import answers, runtime
+from pneumo_batch.errors import RejectedImage
+from pneumo_batch.execution import watchdog
+from pneumo_batch.execution.actor_pool import Pool
+from pneumo_batch.job.schema import Attribution
+from pneumo_batch.stages.workers import decode
+
+
+def begin(pool: Pool) -> str:
+    """Set a worker of the pool up for its share of the machine; returns the device it computes on."""
+    runtime.keep_memory()
+    runtime.use_threads(int(pool.share.cpus))
+    return "cuda" if pool.share.gpus else "cpu"
+
+
+def explainer_of(settings: Attribution, model: torch.nn.Module, preprocess: Preprocess) -> explainer.Explainer:
+    """The attribution methods of a job on one network, on the device the network is on."""
+    return explainer.Explainer(model, settings.options_by_method(), preprocess, allow_tf32=settings.allow_tf32)
+
+
+class Attributor:
+    """An actor of the pool: all variants and methods on its share of the machine."""
+
+    def __init__(self, pool: Pool, board: Any):
+        self.device = begin(pool)
+        self.pool = pool
+        self.board = board
+        self.preprocess = {name: pool.run.preprocess(name) for name in pool.variants}
+        self.explainers = {
+            name: explainer_of(pool.job.attribution, pool.run.model(name).to(self.device), preprocess)
+            for name, preprocess in self.preprocess.items()
+        }
+        shapes = next(iter(self.explainers.values())).map_shapes
+        deltas = explainer.WITH_DELTA & set(shapes)
+        chosen = deltas if pool.job.attribution.integrated_gradients.steps == "auto" else set()
+        self.schema = tables.maps_schema(shapes, pool.variants, deltas, chosen)
+        self.classes = pool.run.model_record(pool.variants[0])["classes"]
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        if not batch.num_rows:  # none of them could be read
+            return self.schema.empty_table()
+        pixels_BHW = tables.tensor_array(batch["pixels"])
+        labels_B = batch["label"].to_numpy()
+        targets_B = targets.explained_outputs(self.pool.job.attribution.target, self.classes, labels_B)
+        kept: list[int] = []
+        columns: dict[str, list[np.ndarray]] = {}
+        rows = batch.select([*(field.name for field in tables.IDENTITY), "split"]).to_pylist()
+        with watchdog.batch(self.board, batch["image_id"].to_pylist()) as guarded:
+            for i, row in enumerate(rows):
+                try:
+                    guarded.begin(row["image_id"])
+                    found = self._explain(pixels_BHW[i : i + 1], targets_B[i : i + 1])
+                except RejectedImage as error:
+                    decode.reject(self.pool.run.store, row, str(error))
+                    continue
+                for name, values_1 in found.items():
+                    columns.setdefault(name, []).append(values_1)
+                kept.append(i)
+                self.board.add.remote("attributions", 1)
+        if not kept:
+            return self.schema.empty_table()
+        joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+        return self._table(batch.take(pa.array(kept)), joined)
+
+    def _explain(self, pixels_BHW: np.ndarray, targets_B: np.ndarray) -> dict[str, np.ndarray]:
+        """Columns of the maps table. Raises RejectedImage for a film that a network has no number for."""
+        columns = {}
+        for variant, explain in self.explainers.items():
+            inputs_BCHW = self.preprocess[variant].inputs(torch.from_numpy(pixels_BHW).to(self.device))
+            found = explain(inputs_BCHW, torch.from_numpy(targets_B).to(self.device))
+            columns[f"logit__{variant}"] = logits_B = found.logits_B.cpu().numpy()
+            if not np.isfinite(logits_B).all():
+                raise RejectedImage(answers.no_answer(variant, answers.not_finite(logits_B)))
+            for method, maps_BHW in found.maps.items():
+                columns[f"{method}__{variant}"] = maps_BHW.cpu().numpy()
+            for method, delta_B in found.deltas.items():
+                columns[f"{method}_delta__{variant}"] = delta_B.cpu().numpy()
+                columns[f"{method}_steps__{variant}"] = found.steps[method].cpu().numpy()
+        return columns
+
+    def _table(self, batch: pa.Table, columns: dict[str, np.ndarray]) -> pa.Table:
+        arrays: list[Any] = []
+        for field in self.schema:
+            if field.name in batch.column_names:
+                arrays.append(batch[field.name])
+            elif isinstance(field.type, pa.FixedShapeTensorType):
+                arrays.append(tables.tensor_column(columns[field.name]))
+            else:
+                arrays.append(pa.array(columns[field.name], field.type))
+        return pa.table(arrays, schema=self.schema)

@@ -1,0 +1,232 @@
+"""What a Ray Train worker does: train its variants one after the other, save their state, write the finished ones.
+
+The state of a training lies beside the models in the making, as one file that its first worker writes. A checkpoint
+that Ray Train keeps would be a barrier for all workers at every report, and it keeps none without its controller.
+"""
+
+import io
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+import ray.train
+import ray.train.torch
+
+from pneumo_batch.core import tables
+from pneumo_batch.core.data import manifest
+from pneumo_batch.core.data.images import Preprocess, Split
+from pneumo_batch.core.models import answers, checkpoints, evaluation, networks, pretrained, runtime, training, variants
+from pneumo_batch.errors import DamagedError
+from pneumo_batch.job.schema import Job
+from pneumo_batch.rundir import checksums, integrity
+from pneumo_batch.rundir.integrity import parquet_bytes
+from pneumo_batch.rundir.layout import STAGING
+from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.storage import Store, json_bytes
+
+
+@dataclass(frozen=True)
+class Common:
+    """What the trainings of a run have in common."""
+
+    job: Job
+    run: Run
+    rows: pa.Table  # the manifest
+    preprocess: Preprocess
+    shared: dict[str, ray.ObjectRef]
+    board: Any
+    start: ray.ObjectRef | None = None  # the file of weights that training starts from
+
+    @cached_property
+    def classes(self) -> list[str]:
+        return manifest.class_names(self.rows)
+
+
+def recipe(job: Job, variant: variants.Variant) -> training.Recipe:
+    settings = job.train
+    assert variant.seed is not None
+    return training.Recipe(
+        seed=variant.seed,
+        epochs=settings.epochs if variant.is_true else settings.max_epochs,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        sampler=settings.sampler,
+        plateau=settings.plateau,
+        plateau_patience=settings.plateau_patience,
+        patience=settings.patience if variant.is_true else 0,
+        memorise=None if variant.is_true else settings.memorise,
+        amp=settings.amp,
+    )
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What one Ray Train run does: these variants in turn, with so many threads a worker."""
+
+    variants: list[variants.Variant]
+    threads: int
+    common: Common
+
+
+@ray.remote(max_calls=1, retry_exceptions=True)  # the process ends with its work: it holds half a gigabyte of torch
+def train_alone(slot: Slot) -> None:
+    """A slot of one worker: Ray Train's local mode, in a process that Ray starts again when it dies.
+
+    Ray Train's controller and what looks after its workers would be four more processes a slot that import as much as
+    the worker does (docs/performance.md).
+    """
+    local = ray.train.ScalingConfig(num_workers=0)
+    ray.train.torch.TorchTrainer(lambda: _train_all(slot), scaling_config=local).fit()
+
+
+def train_together(config: dict[str, Any]) -> None:
+    """What each of several workers of a slot runs.
+
+    `config["slot"]` is a reference, because the controller of a training opens `config` too, and would import all that
+    a Slot consists of.
+    """
+    _train_all(ray.get(config["slot"]))
+
+
+def _train_all(slot: Slot) -> None:
+    """Train a slot's variants; those that are there already are left out."""
+    common = slot.common
+    runtime.keep_memory()
+    runtime.use_threads(slot.threads)
+    splits = dict(zip(common.shared, ray.get(list(common.shared.values())), strict=True))
+    for variant in slot.variants:
+        if not common.run.store.exists(f"models/{variant.name}/model.json"):
+            _train(variant, common, splits)
+
+
+def _train(variant: variants.Variant, common: Common, splits: dict[str, Split]) -> None:
+    true = splits["train"]
+    train = Split(true.pixels_NHW, variants.training_labels(variant, true.labels_N))
+    trainer = _trainer(variant, common)
+    reporter = _Reporter(trainer, variant, common)
+    training.fit(trainer, train, splits["val"], reporter.after_epoch)
+    logits = {name: trainer.logits(split).numpy() for name, split in splits.items()}
+    reporter.finish(logits, {**splits, "train": train}, float((train.labels_N == true.labels_N).mean()))
+
+
+def _trainer(variant: variants.Variant, common: Common) -> training.Trainer:
+    import torch
+
+    context = ray.train.get_context()
+    settings = recipe(common.job, variant)
+    torch.manual_seed(settings.seed)
+    model = networks.build(
+        common.job.network.name,
+        image_size=common.preprocess.size,
+        channels=common.preprocess.channels,
+        outputs=networks.outputs_for(common.classes),
+    )
+    if common.start is not None:
+        pretrained.start_from(model, ray.get(common.start), common.job.network.weights)
+    model = model.to(memory_format=torch.channels_last)
+    ranks = training.Ranks(context.get_world_rank(), context.get_world_size())
+    # Ray Train's local mode would take a GPU that is there, whether Ray has given it to this worker or not.
+    device = ray.train.torch.get_device() if ray.get_gpu_ids() else torch.device("cpu")
+    prepared = ray.train.torch.prepare_model(model, move_to_device=device)
+    trainer = training.Trainer(prepared, common.preprocess, settings, ranks)
+    state = _saved_state(variant, common.run.store, trainer.device)
+    if state:
+        trainer.load(state)
+    return trainer
+
+
+def _state_name(variant: variants.Variant) -> str:
+    return f"{STAGING}/train/{variant.name}.pt"
+
+
+def _saved_state(variant: variants.Variant, store: Store, device: Any) -> dict[str, Any] | None:
+    """The state a training of this variant has saved, if any; a damaged one is as good as none."""
+    import torch
+
+    name = _state_name(variant)
+    if not store.exists(name):
+        return None
+    try:
+        content = integrity.without_digest(name, store.read_bytes(name))
+    except DamagedError:
+        return None
+    return torch.load(io.BytesIO(content), weights_only=True, map_location=device)
+
+
+class _Reporter:
+    """Tells the driver how far a training is and saves its state from time to time."""
+
+    def __init__(self, trainer: training.Trainer, variant: variants.Variant, common: Common):
+        self.trainer = trainer
+        self.variant = variant
+        self.common = common
+        self.saved = time.monotonic()
+
+    @property
+    def _first(self) -> bool:
+        return self.trainer.ranks.rank == 0
+
+    def after_epoch(self, row: dict[str, Any]) -> None:
+        if self._first:
+            kept = row["memorised"]
+            note = f"loss {row['train_loss']:.3f}  accuracy {row['train_accuracy']:.3f}"
+            note += f"  memorised {kept:.3f}" if kept is not None else ""
+            note += f"  val AUROC {row['val_auroc']:.3f}" if row["val_auroc"] is not None else ""
+            self.common.board.set.remote(self.variant.name, row["epoch"], note)
+            if time.monotonic() - self.saved >= self.common.job.train.checkpoint_seconds:
+                self._save()
+
+    def finish(self, logits: dict[str, np.ndarray], splits: dict[str, Split], agreement: float) -> None:
+        """Keep the model, its history, and what it says of every image; `agreement` of given with true labels."""
+        history = self.trainer.history
+        measured = {
+            **evaluation.measure(logits, {name: split.labels_N for name, split in splits.items()}),
+            "epochs": len(history),
+            "chosen_epoch": self.trainer.best_epoch,
+            "memorised": self.trainer.memorised,
+            "label_agreement": agreement,
+            "majority": float(np.bincount(splits["train"].labels_N).max() / len(splits["train"])),
+            "unanswered": answers.unanswered(self.common.rows, logits),
+        }
+        if self._first:
+            self._commit(logits, measured)
+            total = self.trainer.recipe.epochs
+            self.common.board.set.remote(self.variant.name, total, f"done after {len(history)} epochs")
+
+    def _commit(self, logits: dict[str, np.ndarray], measured: dict[str, Any]) -> None:
+        """Write the variant under `staging/`, then move it into `models/`."""
+        store = self.common.run.store
+        rows = [{"variant": self.variant.name, **row} for row in self.trainer.history]
+        files = {
+            "model.safetensors": checkpoints.state_bytes(self.trainer.network),
+            "history.parquet": parquet_bytes(pa.Table.from_pylist(rows, schema=tables.HISTORY)),
+            "predictions.parquet": parquet_bytes(evaluation.predictions(self.common.rows, logits)),
+            "model.json": json_bytes(_model_record(self.variant, self.common, measured)),
+        }
+        checksums.write_model(store, self.variant.name, files)
+        store.remove(_state_name(self.variant))
+
+    def _save(self) -> None:
+        import torch
+
+        sink = io.BytesIO()
+        torch.save(self.trainer.state(), sink)
+        self.common.run.store.write_bytes(_state_name(self.variant), integrity.with_digest(sink.getvalue()))
+        self.saved = time.monotonic()
+
+
+def _model_record(variant: variants.Variant, common: Common, measured: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": variant.name,
+        "kind": variant.kind,
+        "seed": variant.seed,
+        "network": common.job.network.name,
+        "classes": common.classes,
+        "outputs": networks.outputs_for(common.classes),
+        "preprocess": common.preprocess.as_dict(),
+        **measured,
+    }
