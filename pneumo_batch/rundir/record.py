@@ -13,7 +13,7 @@ import filelock
 import pyarrow as pa
 
 from pneumo_batch import terminal
-from pneumo_batch.errors import DamagedError, RunError
+from pneumo_batch.errors import DamagedError, RunBusyError, RunError
 from pneumo_batch.job import jobfile
 from pneumo_batch.rundir import checksums, integrity, lease, provenance
 from pneumo_batch.rundir.checksums import Checksums
@@ -38,10 +38,6 @@ _OF_PASS = re.compile(r"/p(\d{4,})-[^/]*$")
 # What a stage commits as a whole once all of it is there; other files are simply written again.
 _TABLES = {"index": (MANIFEST,), "attribute": (MAPS,), "compare": (SCORES,), "cascade": (CASCADES, DERIVED)}
 _CHECKSUM = "checksum"  # of the record's other fields
-
-
-class RunBusyError(RunError):
-    """Another process holds the run."""
 
 
 class Ledger:
