@@ -1,12 +1,7 @@
-import os
 from pathlib import Path
 
 import pytest
-
-# Ray reads these when it starts; the same as a run sets for itself.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-
-REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
+from helpers.paths import REAL
 
 
 @pytest.fixture(scope="session")

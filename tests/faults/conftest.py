@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import tomli_w
 import torch
+from helpers.paths import HELPERS
 from PIL import Image
 
 from pneumo_batch import Run
@@ -24,13 +25,12 @@ from pneumo_batch.core.models import networks
 
 pytestmark = pytest.mark.faults
 VARIANTS = {"mine_a": "true", "mine_b": "true", "noise": "random"}
-HERE = Path(__file__).parent
 DEADLINE_SECONDS = 300
 
 
 @pytest.fixture(scope="session")
 def films(tmp_path_factory):
-    """Generated films, one of them white: the one that the methods of killers.py dislike."""
+    """Generated films, one of them white: the one that the methods of helpers/killers.py dislike."""
     root = tmp_path_factory.mktemp("films") / "films"
     phantom.write(root, train=16, test=16, seed=5, image_size=96)
     Image.new("L", (96, 96), 255).save(root / "test" / "NORMAL" / "NORMAL2-IM-9999-0001.jpeg")
@@ -119,7 +119,10 @@ class Process:
         # beside the job: the disk of the run may be full
         self.log_path = Path(job).with_name(f"{self.path.name}-{time.monotonic_ns()}.log")
         line = [*command, sys.executable, "-m", "pneumo_batch.cli", "run", str(job), "--run-dir", str(run_dir)]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(HELPERS.parent), os.environ.get("PYTHONPATH", "")]),
+        }
         with self.log_path.open("w") as log:
             self.process = subprocess.Popen(
                 [*line, *arguments],

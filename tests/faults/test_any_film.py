@@ -1,8 +1,8 @@
 """Spoilt films for minutes, through the code that the stages run in their tasks; no crash of the process, no hang."""
 
 import pytest
+from helpers.mutated_films import mutated, through_the_stages
 from hypothesis import HealthCheck, given, settings
-from mutated_films import mutated, through_the_stages
 
 pytestmark = pytest.mark.faults
 

@@ -21,7 +21,7 @@ WHITE = "test/NORMAL/NORMAL2-IM-9999-0001.jpeg"
 )
 def test_the_culprit_is_quarantined(method, reason, brought, untouched, tmp_path):
     values = tomllib.loads(brought.read_text())
-    values["attribution"] = {"methods": ["grad_cam", f"killers:{method}"], "rows_per_file": 4}
+    values["attribution"] = {"methods": ["grad_cam", f"helpers.killers:{method}"], "rows_per_file": 4}
     values["cluster"] = {"stall_seconds": 5.0}
     del values["cascade"]
     run = completed(write_job(tmp_path / "job.toml", values), tmp_path / "run")

@@ -1,19 +1,11 @@
 import os
-import sys
-from pathlib import Path
 
 import pytest
+from helpers.paths import HELPERS
 
 from pneumo_batch import pipeline
 from pneumo_batch.job import jobfile, schema
 from pneumo_batch.rundir.reader import Run
-
-# Workers find a test's own networks and methods where the driver does.
-HERE = str(Path(__file__).parent)
-sys.path.insert(0, HERE)
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [HERE, os.environ.get("PYTHONPATH")]))
-# Ray's workers have the environment that Ray was started with, and the S3 server of test_s3.py wants credentials, any.
-os.environ.update(AWS_ACCESS_KEY_ID="key", AWS_SECRET_ACCESS_KEY="secret", AWS_EC2_METADATA_DISABLED="true")
 
 # What makes a run small: two epochs teach nothing, and nothing here asks a model to know anything.
 TINY = {
@@ -32,6 +24,17 @@ def tiny_job(**sections):
     for name, part in sections.items():
         values[name] = {**values.get(name, {}), **part} if isinstance(part, dict) else part
     return jobfile.parse(values, source="test")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def environment():
+    """What Ray's workers need, which have the environment that Ray was started with."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PYTHONPATH", str(HELPERS.parent), prepend=os.pathsep)  # a test's own networks and methods
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patched.setenv(name, "any")  # the S3 server of test_s3.py wants some
+        patched.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield
 
 
 @pytest.fixture(scope="session")

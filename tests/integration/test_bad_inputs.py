@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import tomli_w
 import torch
+from helpers import probes
 from PIL import Image
 
 from pneumo_batch import cli, pipeline
@@ -25,7 +26,6 @@ from pneumo_batch.core.models import networks
 from pneumo_batch.errors import DataError
 from pneumo_batch.job import jobfile
 
-from . import probes
 from .conftest import TINY, tiny_job
 
 GRAY = np.linspace(0, 255, 64 * 64).reshape(64, 64)
@@ -293,8 +293,8 @@ def test_a_wrong_checkpoint_is_one_line_before_anything_starts(case, words, film
 
 
 PARTS = {
-    "dropout that never stops": ({"network": {"name": "probes:Noisy"}}, "draws random numbers in eval mode"),
-    "batch statistics": ({"network": {"name": "probes:of_the_batch"}}, "depends on the images beside it"),
+    "dropout that never stops": ({"network": {"name": "helpers.probes:Noisy"}}, "draws random numbers in eval mode"),
+    "batch statistics": ({"network": {"name": "helpers.probes:of_the_batch"}}, "depends on the images beside it"),
     "a map of one number": (
         {
             "network": {"name": "resnet18"},
@@ -332,7 +332,7 @@ def test_a_network_that_gives_probabilities_is_warned_of(films, ray_cluster, tmp
     for name, network in (("certain", probes.Probability), ("logits", probes.Witness)):
         path = tmp_path / f"{name}.pth"
         path.write_bytes(torch_bytes(network(image_size=64, channels=1, outputs=1).state_dict()))
-        variants.append((f"probes:{network.__name__}", {"name": name, "kind": "true", "checkpoint": str(path)}))
+        variants.append((f"helpers.probes:{network.__name__}", {"name": name, "kind": "true", "checkpoint": str(path)}))
     warnings = {}
     for network, variant in variants:
         methods = {"methods": ["integrated_gradients"]}
@@ -390,7 +390,7 @@ def test_a_film_that_no_network_answers_is_named_and_left_out(root, ray_cluster,
         variants.append({"name": name, "kind": kind, "checkpoint": str(tmp_path / f"{name}.pth")})
     values = {
         "data": {"root": str(root), "image_size": 64, "normalise": [0.4, 0.3], "max_bad": 0.2},
-        "network": {"name": "probes:standardising"},
+        "network": {"name": "helpers.probes:standardising"},
         "train": {"true_seeds": [], "random_seeds": []},
         "attribution": {"rows_per_file": 1, "integrated_gradients": {"steps": 4}, "grad_cam": {"layer": "1"}},
         "variant": variants,

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tomli_w
 import torch
+from helpers.paths import DOCS
 from PIL import Image
 
 from pneumo_batch import cli, pipeline
@@ -22,7 +23,7 @@ from pneumo_batch.rundir.reader import Run
 
 from .conftest import tiny_job
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "bring-your-own.md"
+PAGE = DOCS / "bring-your-own.md"
 # What makes the page's jobs small: their images, and how carefully they are attributed.
 SMALL = ["data.image_size=64", "attribution.integrated_gradients.steps=4", "compare.resamples=100"]
 

@@ -2,11 +2,11 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import paths
 from prometheus_client.parser import text_string_to_metric_families
 
 from pneumo_batch import pipeline
@@ -19,7 +19,7 @@ from pneumo_batch.rundir.reader import Run
 pytestmark = pytest.mark.slow  # the rules themselves: tests/unit/test_growing_tables.py
 
 SCORE_KEYS = [name for name in tables.SCORES.names if name not in ("score", "degenerate")]
-NIGHTLY = Path(__file__).resolve().parents[2] / "jobs" / "nightly.toml"
+NIGHTLY = paths.JOBS / "nightly.toml"
 NIGHTS = (8, 3, 3)  # test images that are there when each begins: 8, 11, 14
 
 

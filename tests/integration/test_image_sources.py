@@ -14,6 +14,7 @@ import numpy as np
 import pydicom
 import pytest
 import tomli_w
+from helpers.paths import DOCS
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
@@ -26,7 +27,7 @@ from pneumo_batch.errors import DataError, JobError
 
 from .conftest import tiny_job
 
-DOC = Path(__file__).parents[2] / "docs" / "images.md"
+DOC = DOCS / "images.md"
 ONE_AND_ONE = {"true_seeds": [0], "random_seeds": [100], "epochs": 1, "max_epochs": 1}
 INDEX_ONLY = {"true_seeds": [0], "random_seeds": []}
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from helpers.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--num-cpus=2", "--object-store-memory=100000000")
 TINY = (
     *("phantom.train=16", "phantom.test=6", "phantom.image_size=64", "train.epochs=1", "train.max_epochs=1"),

@@ -20,8 +20,8 @@ from .conftest import TINY, tiny_job
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
 
-METHODS = ["integrated_gradients", "grad_cam", "probes:on_gpu"]
-WITNESS = {"network": {"name": "probes:OnGpu"}, "attribution": {"methods": METHODS}}
+METHODS = ["integrated_gradients", "grad_cam", "helpers.probes:on_gpu"]
+WITNESS = {"network": {"name": "helpers.probes:OnGpu"}, "attribution": {"methods": METHODS}}
 
 
 def devices(run):
@@ -29,7 +29,7 @@ def devices(run):
     found = set()
     for variant in run.variants():
         trained = bool(run.model(variant).on_gpu)
-        found.add((trained, bool(run.maps("probes:on_gpu", variant)[1].any())))
+        found.add((trained, bool(run.maps("helpers.probes:on_gpu", variant)[1].any())))
     return found
 
 

@@ -12,11 +12,11 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from helpers.paths import DOCS
 from PIL import Image
 
 from pneumo_batch.core import tables
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = (DOCS / "querying.md").read_text(encoding="utf-8")
 SETUP, *_ = re.findall(r"```python\n(.*?)```", PAGE.partition("\n## ")[0], re.DOTALL)
 QUESTIONS = {part.partition("\n")[0]: part for part in PAGE.split("\n## ")[1:]}

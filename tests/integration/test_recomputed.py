@@ -1,8 +1,8 @@
 """verdict.json once more from `scores/`, by a few lines of pandas that share no code with the project."""
 
 import pytest
-import recomputed
-from recomputed import flat
+from helpers import recomputed
+from helpers.recomputed import flat
 
 from pneumo_batch import pipeline
 

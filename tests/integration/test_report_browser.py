@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from helpers.report_runs import make_run
 from playwright.sync_api import Page, sync_playwright
-from report_runs import make_run
 
 from pneumo_batch import report
 

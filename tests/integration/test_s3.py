@@ -240,8 +240,8 @@ def test_of_many_contenders_never_two_hold(bucket):
 
 HOLD = """
 import sys, time
-from pneumo_batch import lease
-from pneumo_batch.stages import cluster
+from pneumo_batch.rundir import lease
+from pneumo_batch.execution import cluster
 from pneumo_batch.rundir.storage import Store
 lease.Lease(Store(sys.argv[1]), 0.2).acquire()
 print("held", flush=True)

@@ -312,7 +312,8 @@ def test_what_travels_is_the_package_its_version_and_the_job_with_absolute_paths
     place = tmp_path / "package"
     place.mkdir()
     ray_jobs.pack(place, job)
-    code = "from pneumo_batch import __file__, __version__, jobfile; job = jobfile.load('job.toml'); "
+    code = "from pneumo_batch import __file__, __version__; from pneumo_batch.job import jobfile; "
+    code += "job = jobfile.load('job.toml'); "
     code += "print(__file__, __version__, job.data.root, job.variant[0].checkpoint)"
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     shown = subprocess.run(

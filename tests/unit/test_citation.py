@@ -1,10 +1,7 @@
-from pathlib import Path
-
 import yaml
+from helpers.paths import ROOT
 
 from pneumo_batch import __version__
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_citation_file_is_that_of_this_version():

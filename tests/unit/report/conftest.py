@@ -1,5 +1,5 @@
 import pytest
-from report_runs import build, make_run
+from helpers.report_runs import build, make_run
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import numpy as np
-from report_runs import EVIL, shown
+from helpers.report_runs import EVIL, shown
 
 from pneumo_batch.report.source import Source
 

@@ -3,8 +3,8 @@ import io
 
 import numpy as np
 import pytest
+from helpers.report_runs import build, make_run
 from PIL import Image
-from report_runs import build, make_run
 
 from pneumo_batch.report import selection
 from pneumo_batch.report.figures import overlays

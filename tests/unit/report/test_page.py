@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from report_runs import EVIL, EVIL_FILE
+from helpers.report_runs import EVIL, EVIL_FILE
 
 from pneumo_batch import cli, report
 from pneumo_batch.report import selection

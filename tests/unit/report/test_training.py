@@ -1,5 +1,5 @@
 import numpy as np
-from report_runs import EVIL, shown
+from helpers.report_runs import EVIL, shown
 
 from pneumo_batch.core.statistics import classification
 from pneumo_batch.report.figures import training

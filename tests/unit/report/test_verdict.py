@@ -2,7 +2,7 @@ import io
 
 import numpy as np
 import pandas as pd
-from report_runs import shown
+from helpers.report_runs import shown
 
 from pneumo_batch.report import parts
 

@@ -84,8 +84,8 @@ def test_a_token_that_can_be_read_in_a_home_that_cannot_be_written_is_used(monke
 def test_ray_starts_with_a_long_tmpdir_and_without_a_home(tmp_path):
     folder = tmp_path / ("x" * 50)
     folder.mkdir()
-    code = "from pneumo_batch import config\nfrom pneumo_batch.stages import cluster\n"
-    code += "with cluster.session(config.Cluster()):\n    import ray\n"
+    code = "from pneumo_batch.job import schema\nfrom pneumo_batch.execution import cluster\n"
+    code += "with cluster.session(schema.Cluster()):\n    import ray\n"
     code += "    found = ray.get(ray.remote(lambda: 2 + 2).remote())\nprint(found)"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"TMPDIR": str(folder), "HOME": NOWHERE}

@@ -5,9 +5,9 @@ import shutil
 
 import pyarrow as pa
 import pytest
+from helpers.mutated_films import FILMS, SIZE, listed, mutated, through_the_stages
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mutated_films import FILMS, SIZE, listed, mutated, through_the_stages
 from pyarrow import fs as pafs
 
 from pneumo_batch.core import tables

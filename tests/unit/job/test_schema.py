@@ -1,14 +1,14 @@
 import json
 import tomllib
-from pathlib import Path
 
 import pytest
+from helpers import paths
 from pydantic import BaseModel
 
 from pneumo_batch.errors import JobError
 from pneumo_batch.job import jobfile, schema
 
-JOBS = sorted((Path(__file__).parents[2] / "jobs").glob("*.toml"))
+JOBS = sorted(paths.JOBS.glob("*.toml"))
 
 
 def sections(model=schema.Job):

@@ -24,14 +24,14 @@ def test_a_containers_limit_counts_and_not_the_machine(tmp_path, monkeypatch, co
 
 
 def test_a_start_that_hangs_ends_the_process_with_one_line():
-    code = "from pneumo_batch.stages import cluster\nimport time\nwith cluster._deadline(0.2): time.sleep(60)"
+    code = "from pneumo_batch.execution import cluster\nimport time\nwith cluster._deadline(0.2): time.sleep(60)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False)
     assert ended.returncode == 1
     assert ended.stderr == "pneumo-batch: Ray did not start here in time: is the machine busy? Run it again\n"
 
 
 def test_a_start_in_time_is_left_alone():
-    code = "from pneumo_batch.stages import cluster\nimport time\nwith cluster._deadline(0.3): pass\ntime.sleep(0.6)"
+    code = "from pneumo_batch.execution import cluster\nimport time\nwith cluster._deadline(0.3): pass\ntime.sleep(0.6)"
     assert subprocess.run([sys.executable, "-c", code], timeout=50, check=False).returncode == 0
 
 

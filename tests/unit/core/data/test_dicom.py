@@ -440,7 +440,7 @@ def test_without_pydicom_one_line_says_what_to_install(tmp_path):
     path.write_bytes(film())
     code = (
         "import sys; sys.modules['pydicom'] = None\n"
-        "from pneumo_batch.core import images\n"
+        "from pneumo_batch.core.data import images\n"
         "try: images.inspect(open(sys.argv[1], 'rb').read())\n"
         "except RejectedImage as error: print(error)"
     )

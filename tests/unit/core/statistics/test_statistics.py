@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-import recomputed
-from recomputed import flat
+from helpers import recomputed
+from helpers.recomputed import flat
 
 from pneumo_batch.core import tables
 from pneumo_batch.core.similarity import pairs, per_image

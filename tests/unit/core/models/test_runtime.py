@@ -9,7 +9,7 @@ from pneumo_batch.core.models import runtime
 
 FAULTS = """
 import resource, sys, torch
-from pneumo_batch.core import runtime
+from pneumo_batch.core.models import runtime
 torch.set_num_threads(1)
 if sys.argv[1] == "keep":
     assert runtime.keep_memory()

@@ -76,7 +76,7 @@ def test_a_narrow_terminal_shortens_no_name(monkeypatch, capsys):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_a_name_that_is_no_text_is_printed_byte_for_byte(encoding):
-    code = "from pneumo_batch import terminal, options\nterminal.keep_names()\n"
+    code = "from pneumo_batch import terminal\nfrom pneumo_batch.cli import options\nterminal.keep_names()\n"
     code += "terminal.console().print('film \\udce9.png \\u00e9')\noptions.complain('film \\udce9.png', 3)"
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True, timeout=60)

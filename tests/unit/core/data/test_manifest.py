@@ -1,11 +1,11 @@
 import hashlib
 import io
 import os
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from helpers.paths import REAL
 from PIL import Image
 from pyarrow import fs as pafs
 
@@ -14,7 +14,7 @@ from pneumo_batch.core.data import manifest
 from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.errors import DataError
 
-KERMANY = Path(__file__).parents[2].parent / "shared" / "data" / "kermany224"
+KERMANY = REAL / "kermany224"
 LOCAL = pafs.LocalFileSystem()
 
 

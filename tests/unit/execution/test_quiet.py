@@ -33,7 +33,7 @@ REAL = (
 
 def run(body):
     """What a process does with `body` in the block; stdout, stderr and exit code."""
-    code = "import os, signal, sys\nfrom pneumo_batch.stages import quiet\n"
+    code = "import os, signal, sys\nfrom pneumo_batch.execution import quiet\n"
     code += "def core(*lines):\n    for line in lines: os.write(2, (line + '\\n').encode())\n"
     code += (
         f"print('before')\nprint('our before', file=sys.stderr)\nwith quiet.filtered():\n    {body}\nprint('after')\n"
@@ -90,7 +90,7 @@ def test_an_interrupted_process_says_so_and_ends_by_itself():
 
 
 def test_a_terminal_stays_one_for_progress_bars():
-    code = "import os, pty, sys\nfrom pneumo_batch.stages import quiet\n"
+    code = "import os, pty, sys\nfrom pneumo_batch.execution import quiet\n"
     code += (
         "master, slave = pty.openpty()\nos.dup2(slave, 2)\nwith quiet.filtered():\n    found = sys.stderr.isatty()\n"
     )
