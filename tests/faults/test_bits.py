@@ -10,11 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.processes import Process, assert_same_results, completed, has_file
 
 from pneumo_batch.rundir import verification
 from pneumo_batch.rundir.reader import Run
-
-from .conftest import Process, assert_same_results, completed, has_file
 
 pytestmark = pytest.mark.faults
 

@@ -4,8 +4,7 @@ import tomllib
 
 import numpy as np
 import pytest
-
-from .conftest import completed, write_job
+from helpers.processes import completed, write_job
 
 pytestmark = pytest.mark.faults
 

@@ -5,8 +5,7 @@ import signal
 
 import pytest
 import torch
-
-from .conftest import Process, assert_ended, assert_same_results, completed, has_file, stage_is
+from helpers.processes import Process, assert_ended, assert_same_results, completed, has_file, stage_is
 
 pytestmark = pytest.mark.faults
 

@@ -7,10 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.processes import Process, assert_same_results, completed, has_file, stage_is
 
 from pneumo_batch.rundir import provenance
-
-from .conftest import Process, assert_same_results, completed, has_file, stage_is
 
 pytestmark = pytest.mark.faults
 MEGABYTE = 2**20

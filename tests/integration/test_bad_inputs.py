@@ -17,6 +17,7 @@ import pytest
 import tomli_w
 import torch
 from helpers import probes
+from helpers.tiny import TINY, tiny_job
 from PIL import Image
 
 from pneumo_batch import cli, pipeline
@@ -25,8 +26,6 @@ from pneumo_batch.core.data import phantom
 from pneumo_batch.core.models import networks
 from pneumo_batch.errors import DataError
 from pneumo_batch.job import jobfile
-
-from .conftest import TINY, tiny_job
 
 GRAY = np.linspace(0, 255, 64 * 64).reshape(64, 64)
 

@@ -12,6 +12,7 @@ import pytest
 import tomli_w
 import torch
 from helpers.paths import DOCS
+from helpers.tiny import tiny_job
 from PIL import Image
 
 from pneumo_batch import cli, pipeline
@@ -20,8 +21,6 @@ from pneumo_batch.core.models import networks
 from pneumo_batch.errors import JobError
 from pneumo_batch.job import jobfile
 from pneumo_batch.rundir.reader import Run
-
-from .conftest import tiny_job
 
 PAGE = DOCS / "bring-your-own.md"
 # What makes the page's jobs small: their images, and how carefully they are attributed.

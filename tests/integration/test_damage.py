@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.tiny import tiny_job
 
 from pneumo_batch import pipeline
 from pneumo_batch.errors import DamagedError, RunError
 from pneumo_batch.rundir import verification
 from pneumo_batch.rundir.reader import Run
 
-from .conftest import tiny_job
 from .test_cli import call, one_line
 
 PLACES = 200

@@ -4,11 +4,10 @@ import shutil
 
 import numpy as np
 import pytest
+from helpers.tiny import tiny_job
 
 from pneumo_batch import pipeline
 from pneumo_batch.rundir.reader import Run
-
-from .conftest import tiny_job
 
 
 def attributed_again(tiny_run, path, job):

@@ -15,6 +15,7 @@ import pydicom
 import pytest
 import tomli_w
 from helpers.paths import DOCS
+from helpers.tiny import tiny_job
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
@@ -24,8 +25,6 @@ from pneumo_batch.cli import doctor
 from pneumo_batch.core.data import images, phantom
 from pneumo_batch.core.data.manifest import parse_name
 from pneumo_batch.errors import DataError, JobError
-
-from .conftest import tiny_job
 
 DOC = DOCS / "images.md"
 ONE_AND_ONE = {"true_seeds": [0], "random_seeds": [100], "epochs": 1, "max_epochs": 1}

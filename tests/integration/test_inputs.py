@@ -5,14 +5,13 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from helpers.tiny import TINY, tiny_job
 
 from pneumo_batch import pipeline
 from pneumo_batch.core.data import phantom
 from pneumo_batch.core.models import networks
 from pneumo_batch.errors import DataError, JobError
 from pneumo_batch.job import jobfile
-
-from .conftest import TINY, tiny_job
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,9 @@ import pytest
 import scipy.special
 import scipy.stats
 import torch
+from helpers.tiny import tiny_job
 
 from pneumo_batch import pipeline
-
-from .conftest import tiny_job
 
 pytestmark = pytest.mark.slow
 

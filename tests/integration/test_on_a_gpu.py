@@ -9,14 +9,13 @@ import pytest
 import ray.data
 import tomli_w
 import torch
+from helpers.tiny import TINY, tiny_job
 
 from pneumo_batch import pipeline
 from pneumo_batch.execution import resources
 from pneumo_batch.execution.actor_pool import Pool
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.stages.workers.attributor import Attributor
-
-from .conftest import TINY, tiny_job
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
 

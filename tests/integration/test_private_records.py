@@ -7,14 +7,13 @@ import re
 import pyarrow.parquet as pq
 import pytest
 import torch
+from helpers.tiny import tiny_job
 
 from pneumo_batch import cli, pipeline
 from pneumo_batch.core.data import phantom
 from pneumo_batch.core.models import networks
 from pneumo_batch.errors import JobError
 from pneumo_batch.rundir.reader import Run
-
-from .conftest import tiny_job
 
 
 @pytest.fixture

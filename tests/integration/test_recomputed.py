@@ -3,10 +3,9 @@
 import pytest
 from helpers import recomputed
 from helpers.recomputed import flat
+from helpers.tiny import tiny_job
 
 from pneumo_batch import pipeline
-
-from .conftest import tiny_job
 
 TRUE, RANDOM = ["true_0", "true_1", "true_2"], ["random_100", "random_101", "random_102"]
 

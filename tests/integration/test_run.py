@@ -16,14 +16,13 @@ import scipy.stats
 import skimage.filters
 import skimage.metrics
 import torch
+from helpers.tiny import tiny_job
 
 from pneumo_batch import pipeline
 from pneumo_batch.core import tables
 from pneumo_batch.errors import RunBusyError, RunError
 from pneumo_batch.rundir import layout
 from pneumo_batch.rundir.reader import Run
-
-from .conftest import tiny_job
 
 
 def test_record_is_complete_and_balances(tiny_run):

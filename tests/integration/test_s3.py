@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.fs
 import pytest
+from helpers.tiny import tiny_job
 
 from pneumo_batch import pipeline
 from pneumo_batch.core.data import phantom
@@ -23,7 +24,6 @@ from pneumo_batch.rundir.integrity import parquet_bytes
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.storage import Store
 
-from .conftest import tiny_job
 from .test_cli import command, one_line
 from .test_submit import free_port, wait_for
 

@@ -441,6 +441,7 @@ def test_without_pydicom_one_line_says_what_to_install(tmp_path):
     code = (
         "import sys; sys.modules['pydicom'] = None\n"
         "from pneumo_batch.core.data import images\n"
+        "from pneumo_batch.errors import RejectedImage\n"
         "try: images.inspect(open(sys.argv[1], 'rb').read())\n"
         "except RejectedImage as error: print(error)"
     )

@@ -1,0 +1,21 @@
+"""The smallest job that has every stage."""
+
+from pneumo_batch.job import jobfile
+
+# What makes a run small: two epochs teach nothing, and nothing here asks a model to know anything.
+TINY = {
+    "name": "tiny",
+    "data": {"root": "phantom", "image_size": 64, "val_fraction": 0.2},
+    "phantom": {"train": 40, "test": 14, "image_size": 96},
+    "train": {"true_seeds": [0, 1], "random_seeds": [100], "epochs": 2, "max_epochs": 2, "batch_size": 8},
+    "attribution": {"rows_per_file": 4},
+    "compare": {"resamples": 100},
+}
+
+
+def tiny_job(**sections):
+    """The tiny job with some values of its sections replaced."""
+    values = {name: dict(part) if isinstance(part, dict) else part for name, part in TINY.items()}
+    for name, part in sections.items():
+        values[name] = {**values.get(name, {}), **part} if isinstance(part, dict) else part
+    return jobfile.parse(values, source="test")
