@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 PAGE = "reference/job-file"
 PLACE = "<!-- fields -->"  # invisible where the page is read as a file
-_NAMES = {"string": "string", "integer": "whole number", "number": "number", "boolean": "true or false"}
+_NAMES = {"string": "string", "integer": "whole number", "number": "number", "boolean": "true or false", "object": "table"}
 
 Schema = Mapping[str, Any]
 
