@@ -10,7 +10,13 @@ if TYPE_CHECKING:
 
 PAGE = "reference/job-file"
 PLACE = "<!-- fields -->"  # invisible where the page is read as a file
-_NAMES = {"string": "string", "integer": "whole number", "number": "number", "boolean": "true or false", "object": "table"}
+_NAMES = {
+    "string": "string",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+    "object": "table",
+}
 
 Schema = Mapping[str, Any]
 
