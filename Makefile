@@ -5,15 +5,17 @@ BIN := $(VENV)/bin
 # Installing again happens only when what is declared has changed.
 INSTALLED := $(VENV)/.installed
 DEVELOPING := $(VENV)/.developing
+DOCUMENTING := $(VENV)/.documenting
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-faults test-statistics lint format bench clean
+.PHONY: help run test test-slow test-faults test-statistics lint format bench docs clean
 
 help:
 	@echo "make run    set up, then run the demonstration job on generated images (about three minutes)"
 	@echo "make test   set up, then run the tests"
 	@echo "make lint   ruff, mypy, import-linter; cluster/ against the schemas of what reads it"
 	@echo "make bench  measure against the peers; prints ratios"
+	@echo "make docs   build docs/ and the reference as a site, into build/docs"
 	@echo "also: test-slow, test-faults, test-statistics, format, clean"
 
 $(BIN)/python:
@@ -27,6 +29,10 @@ $(INSTALLED): pyproject.toml | $(BIN)/python
 
 $(DEVELOPING): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
+	@touch $@ $(INSTALLED)
+
+$(DOCUMENTING): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@touch $@ $(INSTALLED)
 
 run: $(INSTALLED)
@@ -60,6 +66,11 @@ format: $(DEVELOPING)
 bench: $(DEVELOPING)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	$(BIN)/python tests/bench/run.py
+
+# -E reads every page again: those made of the code do not know when it changes
+docs: $(DOCUMENTING)
+	$(BIN)/python -m sphinx -b html -E -W --keep-going -q -d build/doctrees docs build/docs
+	@echo build/docs/index.html
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
