@@ -116,7 +116,7 @@ def _toml(value: Any) -> str:
 
 def _fill(_app: "Sphinx", name: str, content: list[str]) -> None:
     if name == PAGE:
-        from pneumo_batch.config import Job
+        from pneumo_batch.job.schema import Job
 
         assert PLACE in content[0]
         content[0] = content[0].replace(PLACE, markdown(Job.model_json_schema()))

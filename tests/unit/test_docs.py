@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from pneumo_batch.config import Job
+from pneumo_batch.job.schema import Job
 
 from .test_config import sections
 
