@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,20 +18,38 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import ray.data
 
+from pneumo_batch import terminal
 from pneumo_batch.core import tables
 from pneumo_batch.core.similarity import comparison, pairs
 from pneumo_batch.execution import progress, staging
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
+from pneumo_batch.rundir import accounts
 from pneumo_batch.rundir.layout import MAPS, SCORES
 from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.storage import Store
+from pneumo_batch.rundir.writer import RunWriter
+from pneumo_batch.stages import survey
+from pneumo_batch.stages.stage import Plan, Survey
 
 _MOST_ROWS = 64
 _TASK_CPUS = 1
+_SCORE_BYTES = 3  # measured: a row of the scores table after compression
 
 
-def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
+def plan(job: Job, found: Survey) -> Plan:
+    count = found.attributed(job) * _rows(comparison_of(job, survey.variants(job)))
+    size = count * _SCORE_BYTES
+    return Plan(f"{count} scores, about {terminal.size(size)}", {"scores": count, "bytes": size})
+
+
+def check(_job: Job, _found: Survey, _store: Store) -> None:
+    """Nothing of its own can fail."""
+
+
+def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, int]:
     """Write `scores/`."""
+    assert resources is not None
     images = locate(run)
     if not run.is_committed(SCORES):
         earlier = staging.earlier_ids(run, SCORES)
@@ -40,6 +58,10 @@ def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
         _score(images, {pairs.KINDS: new, pairs.CROSS_KINDS: crossed}, Scorer(job, run, None, pairs.KINDS), resources)
         run.commit_table(SCORES, _without_cross_kinds(run, crossed["image_id"].to_pylist()))
     return {"images": images.num_rows, "scores": images.num_rows * rows_per_image(job, run)}
+
+
+def verify(job: Job, run: Run) -> None:
+    accounts.check_balance(accounts.tally(run, MAPS), accounts.tally(run, SCORES), [], SCORES, rows_per_image(job, run))
 
 
 def _score(images: pa.Table, parts: dict[tuple[str, ...], pa.Table], scorer: "Scorer", resources: Resources) -> None:
@@ -55,13 +77,16 @@ def _score(images: pa.Table, parts: dict[tuple[str, ...], pa.Table], scorer: "Sc
     for kinds, part in parts.items():
         ids = part["image_id"].to_pylist()
         mine = Counter({image_id: found.pop(image_id, 0) for image_id in ids})
-        staging.check_balance(ids, mine, [], SCORES, rows_per_image(scorer.job, run, kinds))
-    staging.check_balance([], found, [], SCORES)
+        accounts.check_balance(ids, mine, [], SCORES, rows_per_image(scorer.job, run, kinds))
+    accounts.check_balance([], found, [], SCORES)
 
 
 def rows_per_image(job: Job, run: Run, kinds: tuple[str, ...] = pairs.KINDS) -> int:
     """Rows of the scores table that an image has."""
-    plan = plan_of(job, run, kinds)
+    return _rows(plan_of(job, run, kinds))
+
+
+def _rows(plan: comparison.Comparison) -> int:
     return sum(len(plan.pairs[cell.kind]) for cell in plan.cells)
 
 
@@ -95,8 +120,16 @@ def _without_cross_kinds(run: Run, image_ids: list[str]) -> dict[str, pa.Table]:
 
 def plan_of(job: Job, run: Run, kinds: tuple[str, ...] = pairs.KINDS) -> comparison.Comparison:
     """What is compared in a run."""
+    variants = [(name, run.model_record(name)["kind"] == "true") for name in run.variants()]
+    return comparison_of(job, variants, kinds)
+
+
+def comparison_of(
+    job: Job, variants: Sequence[tuple[str, bool]], kinds: tuple[str, ...] = pairs.KINDS
+) -> comparison.Comparison:
+    """What is compared between the maps of such models: their names, and whether labels were true."""
     return comparison.Comparison(
-        variants=tuple((name, run.model_record(name)["kind"] == "true") for name in run.variants()),
+        variants=tuple(variants),
         methods=tuple(job.attribution.methods),
         metrics=tuple(job.compare.metrics),
         region_grid=job.compare.region_grid,
@@ -159,7 +192,7 @@ class Scorer:
     """Scores one block of images; runs in a Ray task."""
 
     job: Job
-    run: Run
+    run: RunWriter
     board: Any
     kinds: tuple[str, ...]
 

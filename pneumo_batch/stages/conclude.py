@@ -15,9 +15,13 @@ from pneumo_batch.core.similarity import metrics, per_image
 from pneumo_batch.core.statistics import classification, label_share, passes, scales, summaries, verdict
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
-from pneumo_batch.rundir import provenance
-from pneumo_batch.rundir.layout import PASSES, SCALES, SCORES, SUMMARY, VERDICT
+from pneumo_batch.rundir import accounts, provenance
+from pneumo_batch.rundir.accounts import ImbalanceError
+from pneumo_batch.rundir.layout import MAPS, PASSES, SCALES, SCORES, SUMMARY, VERDICT
 from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.storage import Store
+from pneumo_batch.rundir.writer import RunWriter
+from pneumo_batch.stages.stage import Plan, Survey
 
 _FROM_MODEL = (
     "kind",
@@ -32,7 +36,15 @@ _FROM_MODEL = (
 )
 
 
-def run(job: Job, run: Run, _resources: Resources) -> dict[str, int]:
+def plan(_job: Job, _found: Survey) -> Plan:
+    return Plan("summary and verdict")
+
+
+def check(_job: Job, _found: Survey, _store: Store) -> None:
+    """Nothing of its own can fail."""
+
+
+def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str, int]:
     """Write `summary.parquet`, `scales.parquet` and `verdict.json`."""
     images = run.maps_table([]).sort_by("image_id")
     data = per_image.gather(_score_batches(run), images)
@@ -58,6 +70,16 @@ def run(job: Job, run: Run, _resources: Resources) -> dict[str, int]:
     run.store.write_json(VERDICT, found)
     _note_pass(run, found)
     return {"methods": len(found["methods"]), "summaries": run.store.read_table(SUMMARY).num_rows}
+
+
+def verify(job: Job, run: Run) -> None:
+    summary = run.store.read_table(SUMMARY, schema=tables.SUMMARY)
+    concluded = set(summary["method"].to_pylist()) & run.store.read_json(VERDICT)["methods"].keys()
+    if lost := set(job.attribution.methods) - concluded:
+        raise ImbalanceError(f"summary or verdict lack {', '.join(sorted(lost))}")
+    most, attributed = max(summary["images"].to_pylist()), len(accounts.tally(run, MAPS))
+    if most > attributed:
+        raise ImbalanceError(f"the summary speaks of {most} images, {attributed} were attributed")
 
 
 def _note_pass(run: Run, found: dict[str, Any]) -> None:

@@ -11,11 +11,11 @@ from pneumo_batch.core.data import manifest
 from pneumo_batch.errors import DataError
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir.layout import QUARANTINE
-from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages import index
 
 
-def begin(job: Job, run: Run) -> bool:
+def begin(job: Job, run: RunWriter) -> bool:
     """Begin a pass over the images that joined, if there are any; say in words what it leaves as it is.
 
     Raises DataError when the classes are no longer those the models were trained for.
