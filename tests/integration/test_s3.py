@@ -21,8 +21,8 @@ from pneumo_batch.execution import cluster
 from pneumo_batch.job import jobfile
 from pneumo_batch.rundir import lease, verification
 from pneumo_batch.rundir.integrity import parquet_bytes
-from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.storage import Store
+from pneumo_batch.rundir.writer import RunWriter
 
 from .test_cli import command, one_line
 from .test_submit import free_port, wait_for
@@ -151,7 +151,7 @@ def test_a_run_killed_on_an_object_store_goes_on_and_is_the_local_one(ray_cluste
     with subprocess.Popen(command("run", str(job), "--run-dir", uri), stderr=subprocess.DEVNULL) as process:
         wait_for(lambda: bool(store.files("staging/maps", ".parquet")), process)
         process.kill()
-    assert Run(uri).record["status"] == "running"
+    assert RunWriter(uri).record["status"] == "running"
     kept = store.files("staging/maps", ".parquet")
     early = subprocess.run(command("run", str(job), "--run-dir", uri), capture_output=True, text=True, check=False)
     assert early.returncode == 75, early.stderr  # nobody can tell yet that the holder is dead
@@ -159,7 +159,7 @@ def test_a_run_killed_on_an_object_store_goes_on_and_is_the_local_one(ray_cluste
     time.sleep(lease.BEAT_SECONDS * lease.LIFE_BEATS)
     later = subprocess.run(command("run", str(job), "--run-dir", uri), capture_output=True, text=True, check=False)
     assert later.returncode == 0, later.stderr
-    run = Run(uri)
+    run = RunWriter(uri)
     assert {name.rpartition("/")[2] for name in kept} < {
         name.rpartition("/")[2] for name in store.files("maps", ".parquet")
     }
@@ -175,7 +175,7 @@ def test_a_run_killed_on_an_object_store_goes_on_and_is_the_local_one(ray_cluste
 
 
 def test_a_store_that_nodes_cannot_reach_is_one_line_before_anything_is_computed(ray_cluster):
-    gone = Run(f"s3://bucket/run?endpoint_override=127.0.0.1%3A{free_port()}&scheme=http&region=us-east-1")
+    gone = RunWriter(f"s3://bucket/run?endpoint_override=127.0.0.1%3A{free_port()}&scheme=http&region=us-east-1")
     with pytest.raises(JobError, match="a node of the cluster: it has to have the credentials"):
         cluster.check_shared(gone)
 
@@ -257,7 +257,7 @@ def test_a_killed_holders_lease_is_taken_over_and_a_living_ones_is_not(bucket):
         store = Store(uri)
         with pytest.raises(lease.HeldError, match=f"process {holder.pid} on "):
             lease.Lease(store, BEAT).acquire()
-        assert Run(uri).is_held()
+        assert RunWriter(uri).is_held()
         holder.kill()
     time.sleep(BEAT * lease.LIFE_BEATS * 1.5)
     claim = lease.Lease(store, BEAT)

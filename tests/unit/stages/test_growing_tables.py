@@ -13,7 +13,7 @@ from pneumo_batch.errors import DataError
 from pneumo_batch.execution import staging
 from pneumo_batch.job import schema
 from pneumo_batch.rundir.layout import SCORES
-from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages import compare, incremental, index
 
 JOB = schema.Job(name="x", data={"root": "films", "grows": True})
@@ -70,7 +70,7 @@ def score_row(image_id, kind, score):
 
 
 def test_former_cross_scores_of_those_go_and_their_others_stay(tmp_path):
-    run = Run(tmp_path)
+    run = RunWriter(tmp_path)
     run.write_record({"format": 1, "pass": 2, "stages": {}, "counts": {}})
     rows = [score_row(i, kind, 0.5) for i in ("a", "b") for kind in ("true_true", "true_true_cross", "edge")]
     run.store.write_table("scores/one.parquet", pa.Table.from_pylist(rows, schema=tables.SCORES))
@@ -124,7 +124,8 @@ def finished(tmp_path):
     root = tmp_path / "films"
     phantom.write(root, train=8, test=4, seed=0, image_size=32)
     job = schema.Job(name="x", data={"root": str(root), "grows": True})
-    run = Run.create(tmp_path / "run", job, "f" * 64)
+    run = RunWriter(tmp_path / "run")
+    run.open(job, "f" * 64)
     stages = {name: {"status": "complete"} for name in ("index", "train", "attribute", "cascade", "report")}
     run.update_record(status="complete", stages=stages)
     rows, rejected = manifest.inspect_batch(index.discover(job, run.images)[0], run.images)
@@ -162,6 +163,7 @@ def test_other_classes_than_the_models_know_are_refused(finished):
 def test_a_run_that_is_resumed_looks_for_its_images_where_they_are_now(finished, tmp_path):
     _, run, root = finished
     moved = root.rename(tmp_path / "elsewhere")
-    again = Run.create(run.path, schema.Job(name="x", data={"root": str(moved), "grows": True}), "f" * 64)
+    again = RunWriter(run.path)
+    again.open(schema.Job(name="x", data={"root": str(moved), "grows": True}), "f" * 64)
     assert [root.path for root in again.images.by_name.values()] == [str(moved)]
     assert not incremental.begin(again.job, again)
