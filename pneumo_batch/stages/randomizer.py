@@ -9,7 +9,6 @@ import pyarrow as pa
 import torch
 
 from pneumo_batch.core import cascade, comparison, curves, runtime, tables, targets
-from pneumo_batch.core.roots import DataError
 from pneumo_batch.layout import DERIVED, STAGING
 from pneumo_batch.stages import attributor, decode
 from pneumo_batch.stages.pool import Pool
@@ -50,12 +49,8 @@ class Randomizer:
         return curves.table(batch, self.plan, self.derived, np.stack(scores), np.stack(entropy_D, axis=1))
 
     def _inputs(self, batch: pa.Table) -> tuple[torch.Tensor, torch.Tensor]:
-        arrays = []
-        for row in batch.to_pylist():
-            try:
-                arrays.append(decode.read_pixels(self.run.images, row, self.preprocess))
-            except (OSError, ValueError) as error:
-                raise DataError(f"{row['image_id']}: no longer readable since attributed: {error}") from error
+        images = self.run.images
+        arrays = [decode.attributed_pixels(images, row, self.preprocess) for row in batch.to_pylist()]
         inputs_BCHW = self.preprocess.inputs(torch.from_numpy(np.stack(arrays)).to(self.device))
         classes, target = self.record["classes"], self.job.attribution.target
         targets_B = targets.explained_outputs(target, classes, batch["label"].to_numpy())
