@@ -28,6 +28,7 @@ from pneumo_batch.layout import (
 from pneumo_batch.storage import Store
 
 Sections = dict[str, dict[str, tuple[str, ...]]]  # by stage, then name: its digest, or two while it is replaced
+Expected = dict[str, tuple[str, tuple[str, ...]]]  # by name: the stage of a committed file, and what it may be
 # What workers or an earlier process may have written of a stage. What this process writes it knows.
 FOLDERS = {
     "index": (MANIFEST, QUARANTINE, PHANTOM),
@@ -122,8 +123,8 @@ class Checksums:
         sections.setdefault(stage, {}).update({name: (told[name],) for name in fresh if name in told})
         self.write(sections)
 
-    def expected(self) -> dict[str, tuple[str, tuple[str, ...]]]:
-        """By name, the stage of a committed file and what it may be: as listed, or as it tells until it is listed."""
+    def expected(self) -> Expected:
+        """Every committed file: as listed, or as it tells until it is listed."""
         found = {name: (stage, digests) for stage, files in self.read().items() for name, digests in files.items()}
         for stage, folders in FOLDERS.items():
             unlisted = [name for folder in folders for name in self.store.walk(folder) if name not in found]
