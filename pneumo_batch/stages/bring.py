@@ -10,14 +10,14 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pneumo_batch import checksums, terminal
+from pneumo_batch import checksums
 from pneumo_batch.config import Job, JobError, VariantSpec
 from pneumo_batch.core import answers, checkpoints, evaluation, networks, pretrained, programs, soundness
 from pneumo_batch.core.images import Preprocess, Split, named_normalisation
 from pneumo_batch.integrity import parquet_bytes
 from pneumo_batch.layout import PROGRAM
 from pneumo_batch.run import Run
-from pneumo_batch.stages import judge
+from pneumo_batch.stages import judge, progress
 from pneumo_batch.stages.cluster import Resources
 from pneumo_batch.storage import json_bytes
 
@@ -112,8 +112,7 @@ def _warn_of_probabilities(spec: VariantSpec, run: Run, logits: dict[str, np.nda
         f"variant.{spec.name}: all {len(values)} outputs lie in 0 to 1: if the network ends in a sigmoid or softmax, "
         "take that off, for maps and accuracy are meant to be those of logits"
     )
-    run.event("warning", stage="train", message=line)
-    terminal.say(f"warning: {line}", level="warning")
+    progress.warn(run, "train", line)
 
 
 def _write(spec: VariantSpec, run: Run, images: Images, model: judge.Model, logits: dict[str, np.ndarray]) -> None:

@@ -10,7 +10,7 @@ from pneumo_batch.config import Job
 from pneumo_batch.core import manifest, tables
 from pneumo_batch.layout import QUARANTINE
 from pneumo_batch.run import Run
-from pneumo_batch.stages import index
+from pneumo_batch.stages import index, progress
 
 
 def begin(job: Job, run: Run) -> bool:
@@ -27,8 +27,7 @@ def begin(job: Job, run: Run) -> bool:
             f"{', '.join(expected)}"
         )
     for line in _warnings(listing, known, job):
-        terminal.say(f"warning: {line}")
-        run.event("warning", stage="index", message=line)
+        progress.warn(run, "index", line)
     rejected = run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)["image_id"].combine_chunks()
     new = index.joined(listing, known, job)
     if pc.all(pc.is_in(new["image_id"], rejected)).as_py() is not False:  # nothing, or what was rejected before
