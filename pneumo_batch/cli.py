@@ -69,6 +69,7 @@ def _explain(error: Exception) -> int:
     from pneumo_batch.ledger import RunBusyError, RunError
 
     cause = _root_cause(error)
+    said = next(iter(str(cause).splitlines()), "")  # Ray adds lines of its own to what is raised in its tasks
     for kind, code in (
         (JobError, EXIT_USAGE),
         (DataError, EXIT_DATA),
@@ -76,18 +77,16 @@ def _explain(error: Exception) -> int:
         (RunError, EXIT_USAGE),
     ):
         if isinstance(cause, kind):
-            return complain(str(cause), code)
+            return complain(said, code)
     if isinstance(cause, DamagedError):
-        return complain(f"{cause}; pneumo-batch verify --reopen lets the next run compute it again", EXIT_DATA)
+        return complain(f"{said}; pneumo-batch verify --reopen lets the next run compute it again", EXIT_DATA)
     if isinstance(cause, OSError) and cause.errno is not None:  # full or read-only disks, lost mounts
         place = f"{cause.filename}: " if cause.filename is not None else ""
         return complain(place + (cause.strerror or os.strerror(cause.errno)).splitlines()[0], EXIT_ERROR)
     import traceback
 
     traceback.print_exception(error)
-    return complain(
-        f"unexpected {type(cause).__name__}: {str(cause).splitlines()[0] if str(cause) else ''}", EXIT_ERROR
-    )
+    return complain(f"unexpected {type(cause).__name__}: {said}", EXIT_ERROR)
 
 
 def _root_cause(error: BaseException) -> BaseException:
