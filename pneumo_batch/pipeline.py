@@ -191,8 +191,13 @@ def verify(stage: Stage, job: Job, run: Run) -> None:
 
 
 def _reopen_damaged(job: Job, run: RunWriter) -> None:
-    """Of a run to be resumed, let the first stage whose files are not what it wrote begin again, and those after it."""
+    """Of a run to be resumed, let the first stage whose files are not what it wrote begin again, and those after it.
+
+    Of a complete one whose data grow too, where the index is not whole: what joined the data is told from it.
+    """
     if run.record["status"] == "complete":
+        if job.data.grows and run.checksums.exist:
+            verification.reopen(run, verification.verify_stage(run, "index"), grows=True)
         return
     if not run.checksums.exist:
         _reopen_unbalanced(job, run)

@@ -15,6 +15,7 @@ from pneumo_batch.rundir.layout import BACKUP, METRICS, MODELS, OWNERS, RECORD, 
 from pneumo_batch.rundir.storage import Store
 
 Sections = dict[str, dict[str, tuple[str, ...]]]  # by stage, then name: its digest, or two while it is replaced
+Expected = dict[str, tuple[str, tuple[str, ...]]]  # by name: the stage of a committed file, and what it may be
 _CHANGING = (RECORD, SUMS, METRICS, "events", f"{STAGING}/", f"{BACKUP}/", ".")
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 _STAGE, _END = "# stage ", "# end "
@@ -102,8 +103,8 @@ class Checksums:
         sections.setdefault(stage, {}).update({name: (told[name],) for name in fresh if name in told})
         self.write(sections)
 
-    def expected(self) -> dict[str, tuple[str, tuple[str, ...]]]:
-        """By name, the stage of a committed file and what it may be: as listed, or as it tells until it is listed."""
+    def expected(self) -> Expected:
+        """Every committed file: as listed, or as it tells until it is listed."""
         found = {name: (stage, digests) for stage, files in self.read().items() for name, digests in files.items()}
         for one in OWNERS:
             unlisted = [name for folder in one.folders for name in self.store.walk(folder) if name not in found]

@@ -39,19 +39,16 @@ def verify(run: Run) -> Verification:
         raise RunError(
             f"{run.path}: has no checksums ({SUMS}): an older pneumo-batch wrote it, nothing can be verified"
         )
-    try:
-        expected = listed.expected()
-    except DamagedError as error:
-        raise RunError(f"{run.path}/{error}, and so is its copy") from error
-    found = run.store.digests(expected)
-    findings = [*_kept_twice(run)]
-    for name, (stage, digests) in sorted(expected.items()):
-        if name not in found:
-            findings.append(Finding(name, "missing", stage))
-        elif found[name] not in digests:
-            findings.append(Finding(name, "damaged", stage))
-    findings += [Finding(name, "foreign", stage) for name, stage in _foreign(run, expected)]
-    return Verification(len(found) + 2, findings)
+    expected = _expected(run)
+    changed = _changed(run, expected)
+    foreign = [Finding(name, "foreign", stage) for name, stage in _foreign(run, expected)]
+    read = len(expected) - sum(finding.problem == "missing" for finding in changed)
+    return Verification(read + 2, [*_kept_twice(run), *changed, *foreign])
+
+
+def verify_stage(run: Run, stage: str) -> list[Finding]:
+    """What one stage of a run has written and is damaged or missing. Raises RunError where the list of it is."""
+    return _changed(run, {name: one for name, one in _expected(run).items() if one[0] == stage})
 
 
 def verify_unheld(run: Run) -> Verification:
@@ -59,6 +56,23 @@ def verify_unheld(run: Run) -> Verification:
     if run.record["status"] != "complete" and run.is_held():  # of a complete one even a read-only copy will do
         raise RunBusyError(f"{run.path}: another process holds this run; try again later")
     return verify(run)
+
+
+def _expected(run: Run) -> checksums.Expected:
+    try:
+        return checksums.Checksums(run.store).expected()
+    except DamagedError as error:
+        raise RunError(f"{run.path}/{error}, and so is its copy") from error
+
+
+def _changed(run: Run, expected: checksums.Expected) -> list[Finding]:
+    found, findings = run.store.digests(expected), []
+    for name, (stage, digests) in sorted(expected.items()):
+        if name not in found:
+            findings.append(Finding(name, "missing", stage))
+        elif found[name] not in digests:
+            findings.append(Finding(name, "damaged", stage))
+    return findings
 
 
 def _kept_twice(run: Run) -> list[Finding]:
@@ -75,7 +89,7 @@ def _kept_twice(run: Run) -> list[Finding]:
     return findings
 
 
-def _foreign(run: Run, expected: dict[str, Any]) -> list[tuple[str, str]]:
+def _foreign(run: Run, expected: checksums.Expected) -> list[tuple[str, str]]:
     """Files in the folders of finished stages that readers would take for theirs."""
     done = [name for name, stage in run.record["stages"].items() if stage["status"] == "complete"]
     left = [(name, one) for one in done for folder in owner(one).folders for name in run.store.walk(folder)]

@@ -107,7 +107,8 @@ class RunWriter(Run):
 
     def warn(self, message: str, **fields: Any) -> None:
         """Say what was found, here and in the events."""
-        terminal.say(f"warning: {self.path}: {message}")
+        if not terminal.logs_json():  # which shows every event
+            terminal.say(f"warning: {self.path}: {message}")
         self.event("warning", message=message, **fields)
 
     def update_record(self, **fields: Any) -> None:

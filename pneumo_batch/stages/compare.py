@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import ray.data
 
 from pneumo_batch import terminal
@@ -31,6 +30,7 @@ from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages import survey
 from pneumo_batch.stages.stage import Plan, Survey
+from pneumo_batch.stages.workers import decode
 
 _MOST_ROWS = 64
 _TASK_CPUS = 1
@@ -140,14 +140,16 @@ def comparison_of(
 
 
 def locate(run: Run) -> pa.Table:
-    """Identity of every attributed image, its file of maps and its row there."""
+    """Identity of every attributed image, its file of maps, its row there, and the SHA-256 it was indexed with."""
     names = [field.name for field in tables.IDENTITY]
     parts = []
     for name in run.store.files(MAPS, ".parquet"):
-        part = pq.read_table(run.store.path(name), columns=names, filesystem=run.store.fs)
+        part = run.store.read_table(name, columns=names)
         part = part.append_column("file", pa.array([name] * part.num_rows))
         parts.append(part.append_column("row", pa.array(np.arange(part.num_rows))))
-    return pa.concat_tables(parts)
+    images, known = pa.concat_tables(parts), run.manifest_table()
+    digests = dict(zip(known["image_id"].to_pylist(), known["sha256"].to_pylist(), strict=True))
+    return images.append_column("sha256", pa.array([digests[image_id] for image_id in images["image_id"].to_pylist()]))
 
 
 def _with_partners(images: pa.Table, job: Job) -> pa.Table:
@@ -215,13 +217,13 @@ class Scorer:
                 plan.check_self_pairs(own)
             places = [(partner["file"], partner["row"]) for partner in row["partners"]]
             others = comparison.Others(features(*places[0]), [regions(*place) for place in places])
-            pixels_HW = self._pixels(row["image_id"]) if pairs.EDGE in plan.pairs else None
+            pixels_HW = self._pixels(row) if pairs.EDGE in plan.pairs else None
             found.append(plan.score(row["image_id"], pixels_HW, own, others))
             self.board.add.remote("comparisons", 1)
         return plan.table(batch, np.stack(found))
 
-    def _pixels(self, image_id: str) -> np.ndarray:
-        return self.run.preprocess().pixels(self.run.images.read_bytes(image_id))
+    def _pixels(self, row: dict[str, Any]) -> np.ndarray:
+        return decode.attributed_pixels(self.run.images, row, self.run.preprocess())
 
 
 def _reader(run: Run, plan: comparison.Comparison, batch: pa.Table) -> Callable[[str, int], dict[str, np.ndarray]]:
@@ -234,7 +236,7 @@ def _reader(run: Run, plan: comparison.Comparison, batch: pa.Table) -> Callable[
     held = {}
     for file, rows in needed.items():
         order = sorted(rows)
-        table = pq.read_table(run.store.path(file), columns=columns, filesystem=run.store.fs).take(pa.array(order))
+        table = run.store.read_table(file, columns=columns).take(pa.array(order))
         arrays = {name: tables.tensor_array(table[name]) for name in columns}
         held[file] = ({row: position for position, row in enumerate(order)}, arrays)
 

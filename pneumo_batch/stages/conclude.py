@@ -1,12 +1,10 @@
 """Conclude: the scores -> the summary table and the verdict of each method."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset
 
 from pneumo_batch.core import tables
 from pneumo_batch.core.attribution import localisation
@@ -47,7 +45,7 @@ def check(_job: Job, _found: Survey, _store: Store) -> None:
 def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str, int]:
     """Write `summary.parquet`, `scales.parquet` and `verdict.json`."""
     images = run.maps_table([]).sort_by("image_id")
-    data = per_image.gather(_score_batches(run), images)
+    data = per_image.gather(run.store.read_batches(SCORES, tables.SCORES), images)
     names = {kind: [v for v in run.variants() if run.model_record(v)["kind"] == kind] for kind in ("true", "random")}
     settings = job.compare
     tests = label_share.randomization_test(data, names["true"], names["random"], resamples=settings.resamples)
@@ -116,12 +114,6 @@ def _add_scales(methods: dict[str, dict[str, Any]], found: pa.Table, view: str) 
     for name, method in methods.items():
         method["reproducible"] = scales.reproducible(found, name)
         method["caveats"] += scales.in_words(found, name, view)
-
-
-def _score_batches(run: Run) -> Iterator[pa.RecordBatch]:
-    paths = [run.store.path(name) for name in run.store.files(SCORES, ".parquet")]
-    dataset = pyarrow.dataset.dataset(paths, schema=tables.SCORES, filesystem=run.store.fs, format="parquet")
-    yield from dataset.to_batches()
 
 
 def _facts(name: str, job: Job, run: Run, test: dict[str, Any]) -> verdict.VariantFacts:

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pneumo_batch import terminal
 from pneumo_batch.core.attribution import baselines, soundness
 from pneumo_batch.core.data.images import Preprocess, Split, named_normalisation
 from pneumo_batch.core.models import answers, checkpoints, evaluation, networks, pretrained, programs
 from pneumo_batch.errors import JobError
+from pneumo_batch.execution import progress
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job, VariantSpec
 from pneumo_batch.rundir import checksums
@@ -124,8 +124,7 @@ def _warn_of_probabilities(spec: VariantSpec, run: RunWriter, logits: dict[str, 
         f"variant.{spec.name}: all {len(values)} outputs lie in 0 to 1: if the network ends in a sigmoid or softmax, "
         "take that off, for maps and accuracy are meant to be those of logits"
     )
-    run.event("warning", stage="train", message=line)
-    terminal.say(f"warning: {line}", level="warning")
+    progress.warn(run, "train", line)
 
 
 def _write(

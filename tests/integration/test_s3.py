@@ -1,5 +1,6 @@
 """Data and runs on an object store: a real S3 server that the tests start and end."""
 
+import contextlib
 import json
 import os
 import signal
@@ -28,6 +29,7 @@ from .test_cli import command, one_line
 from .test_submit import free_port, wait_for
 
 BEAT = 0.2
+LIVING_BEAT = 2  # of a holder that is to be seen alive: the store tells whole seconds, and a busy machine renews late
 
 
 def serve(**environment):
@@ -243,33 +245,58 @@ import sys, time
 from pneumo_batch.rundir import lease
 from pneumo_batch.execution import cluster
 from pneumo_batch.rundir.storage import Store
-lease.Lease(Store(sys.argv[1]), 0.2).acquire()
+lease.Lease(Store(sys.argv[1]), float(sys.argv[2])).acquire()
 print("held", flush=True)
 time.sleep(600)
 """
 
 
-def test_a_killed_holders_lease_is_taken_over_and_a_living_ones_is_not(bucket):
+@contextlib.contextmanager
+def holding(uri, beat):
+    """A process that holds a run until the block ends."""
+    with subprocess.Popen([sys.executable, "-c", HOLD, uri, str(beat)], stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout.readline() == "held\n"
+            yield holder
+        finally:
+            holder.kill()
+
+
+def test_a_living_holders_lease_is_not_taken_however_long_ago_it_seems_renewed(bucket, monkeypatch):
+    """Where this machine's clock is an hour ahead of the store's, every claim looks left behind."""
+    uri = bucket("living")
+    store = Store(uri)
+    with holding(uri, LIVING_BEAT) as holder:
+        (first,) = lease.claims(store)
+        wait_for(lambda: lease.claims(store)[0].renewed > first.renewed, holder)
+        for ahead in (0, 3600):
+            now = time.time
+            with monkeypatch.context() as wrong:
+                wrong.setattr(lease.time, "time", lambda now=now, ahead=ahead: now() + ahead)
+                assert lease.claims(store)[0].is_aged == bool(ahead)
+                with pytest.raises(lease.HeldError, match=f"process {holder.pid} on "):
+                    lease.Lease(store, BEAT).acquire()
+                assert RunWriter(uri).is_held()
+        assert [claim.name for claim in lease.claims(store)] == [first.name]
+        assert holder.poll() is None
+
+
+def test_a_killed_holders_lease_is_taken_over_once_its_life_is_over(bucket):
     uri = bucket("killed")
-    with subprocess.Popen([sys.executable, "-c", HOLD, uri], stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout.readline() == "held\n"
-        time.sleep(BEAT * lease.LIFE_BEATS * 2)  # longer than an object lives that nobody renews
-        store = Store(uri)
-        with pytest.raises(lease.HeldError, match=f"process {holder.pid} on "):
-            lease.Lease(store, BEAT).acquire()
-        assert RunWriter(uri).is_held()
-        holder.kill()
-    time.sleep(BEAT * lease.LIFE_BEATS * 1.5)
+    store = Store(uri)
+    with holding(uri, BEAT):
+        pass
+    wait_for(lambda: lease.claims(store)[0].is_aged)
+    assert not RunWriter(uri).is_held()
     claim = lease.Lease(store, BEAT)
     claim.acquire()
-    assert len(lease.claims(store)) == 1
+    assert [one.name for one in lease.claims(store)] == [claim.name]
     claim.release()
 
 
 def test_a_holder_whose_lease_was_taken_ends_itself(bucket):
     uri = bucket("lost")
-    with subprocess.Popen([sys.executable, "-c", HOLD, uri], stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout.readline() == "held\n"
+    with holding(uri, BEAT) as holder:
         Store(uri).remove(f".lock/{lease.claims(Store(uri))[0].name}.claim")
         assert holder.wait(timeout=30) == -signal.SIGTERM
 

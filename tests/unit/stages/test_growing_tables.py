@@ -1,11 +1,14 @@
 """Which rows of the tables a later pass touches, by rules that need no cluster."""
 
+import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from pneumo_batch import pipeline, terminal
 from pneumo_batch.core import tables
 from pneumo_batch.core.data import manifest, phantom
 from pneumo_batch.core.similarity import pairs
@@ -150,6 +153,33 @@ def test_what_was_rejected_once_is_no_news(finished):
     row = {"image_id": "test/NORMAL/broken-0001.jpeg", "stage": "index", "reason": "no image"}
     run.store.write_table("quarantine.parquet", pa.Table.from_pylist([row], schema=tables.QUARANTINE))
     assert not incremental.begin(job, run)
+
+
+@pytest.mark.parametrize("name", ["manifest/part-0.parquet", "quarantine.parquet"])
+def test_what_joined_is_not_told_from_a_damaged_index(finished, name, capsys):
+    job, run, _ = finished
+    run.checksums.seal("index")
+    pipeline._reopen_damaged(job, run)
+    assert run.record["status"] == "complete"
+    data = bytearray(run.store.read_bytes(name))
+    data[20] ^= 1
+    Path(run.store.path(name)).write_bytes(data)
+    pipeline._reopen_damaged(job, run)
+    assert capsys.readouterr().err == f"warning: {run.path}: {name}: damaged; it is computed again\n"
+    assert (run.record["status"], run.record["stages"]) == ("running", {})
+    assert not run.store.exists("manifest")
+
+
+def test_warnings_are_one_line_each_for_machines_too(finished, capsys, monkeypatch):
+    job, run, root = finished
+    monkeypatch.setitem(terminal._formats, "log", "json")
+    next((root / "test" / "NORMAL").iterdir()).unlink()
+    assert not incremental.begin(job, run)
+    run.warn("something")
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["event"] for line in lines] == ["warning"] * 2
+    assert "1 images are no longer there" in lines[0]["message"]
+    assert lines[1]["message"] == "something"
 
 
 def test_other_classes_than_the_models_know_are_refused(finished):
