@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: jobs/ is shipped inside the package, and the README is read where no repository is."""
+"""What pyproject.toml cannot say: jobs/ is shipped inside the package, and an index shows the README alone."""
 
 import re
 import tomllib

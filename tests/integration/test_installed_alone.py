@@ -52,7 +52,7 @@ def wheel(sdist, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def call(wheel, tmp_path_factory):
-    """Calls the command of a new environment that has the wheel, in an empty folder; dependencies are those of this one."""
+    """Calls the command of a new environment with the wheel, in an empty folder; the rest is what is installed here."""
     place, empty = tmp_path_factory.mktemp("installed"), tmp_path_factory.mktemp("empty")
     # a source tree on PYTHONPATH would pass for the package
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "RAY_ADDRESS")}
