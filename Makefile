@@ -33,7 +33,7 @@ $(DEVELOPING): pyproject.toml setup.py | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
 	@touch $@ $(INSTALLED)
 
-$(DOCUMENTING): pyproject.toml | $(BIN)/python
+$(DOCUMENTING): pyproject.toml setup.py | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@touch $@ $(INSTALLED)
 

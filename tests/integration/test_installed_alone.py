@@ -13,8 +13,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from helpers.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ["demo", "kaggle", "nightly", "rigorous"]
 
 

@@ -4,13 +4,12 @@ import importlib.util
 import re
 import subprocess
 import tomllib
-from pathlib import Path
 
 import pytest
+from helpers.paths import ROOT
 
 from tools import oldest, release
 
-ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
