@@ -99,7 +99,7 @@ def cli() -> None:
 
     \b
     Example:
-      pneumo-batch run jobs/demo.toml
+      pneumo-batch run demo
       pneumo-batch status runs/demo-*
     """
 

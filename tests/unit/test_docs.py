@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 from pneumo_batch.job.schema import Job
 
 PAGES = sorted(page.relative_to(DOCS).with_suffix("").as_posix() for page in DOCS.rglob("*.md"))
-TEXTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md"), *(ROOT / "cluster").rglob("*.md")]
+TEXTS = [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "cluster").rglob("*.md")]
 CONF = runpy.run_path(str(DOCS / "conf.py"))
 JOB_FIELDS = runpy.run_path(str(DOCS / "_extensions" / "job_fields.py"))
 
