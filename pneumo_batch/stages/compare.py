@@ -5,11 +5,8 @@ in that file, but for the last ones, whose partners are read from another.
 """
 
 import dataclasses
-import functools
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,7 +27,7 @@ from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages import survey
 from pneumo_batch.stages.stage import Plan, Survey
-from pneumo_batch.stages.workers import decode
+from pneumo_batch.stages.workers.scorer import Scorer, comparison_of, plan_of
 
 _MOST_ROWS = 64
 _TASK_CPUS = 1
@@ -64,7 +61,7 @@ def verify(job: Job, run: Run) -> None:
     accounts.check_balance(accounts.tally(run, MAPS), accounts.tally(run, SCORES), [], SCORES, rows_per_image(job, run))
 
 
-def _score(images: pa.Table, parts: dict[tuple[str, ...], pa.Table], scorer: "Scorer", resources: Resources) -> None:
+def _score(images: pa.Table, parts: dict[tuple[str, ...], pa.Table], scorer: Scorer, resources: Resources) -> None:
     """Score what is not scored yet of each part, by the kinds of pairs it needs, and check that all of it is there."""
     run, done = scorer.run, staging.tally(scorer.run, SCORES)
     todo = {kinds: staging.without(part, done) for kinds, part in parts.items()}
@@ -118,27 +115,6 @@ def _without_cross_kinds(run: Run, image_ids: list[str]) -> dict[str, pa.Table]:
     return found
 
 
-def plan_of(job: Job, run: Run, kinds: tuple[str, ...] = pairs.KINDS) -> comparison.Comparison:
-    """What is compared in a run."""
-    variants = [(name, run.model_record(name)["kind"] == "true") for name in run.variants()]
-    return comparison_of(job, variants, kinds)
-
-
-def comparison_of(
-    job: Job, variants: Sequence[tuple[str, bool]], kinds: tuple[str, ...] = pairs.KINDS
-) -> comparison.Comparison:
-    """What is compared between the maps of such models: their names, and whether labels were true."""
-    return comparison.Comparison(
-        variants=tuple(variants),
-        methods=tuple(job.attribution.methods),
-        metrics=tuple(job.compare.metrics),
-        region_grid=job.compare.region_grid,
-        size=job.data.image_size,
-        seed=job.compare.partner_seed,
-        kinds=kinds,
-    )
-
-
 def locate(run: Run) -> pa.Table:
     """Identity of every attributed image, its file of maps, its row there, and the SHA-256 it was indexed with."""
     names = [field.name for field in tables.IDENTITY]
@@ -167,7 +143,7 @@ def _with_partners(images: pa.Table, job: Job) -> pa.Table:
     return images.append_column("partners", pa.ListArray.from_arrays(offsets, structs))
 
 
-def _compare(images: pa.Table, todo: pa.Table, scorer: "Scorer", resources: Resources) -> None:
+def _compare(images: pa.Table, todo: pa.Table, scorer: Scorer, resources: Resources) -> None:
     wanted = set(todo["image_id"].to_pylist())
     chosen = images.filter(pa.array([image_id in wanted for image_id in images["image_id"].to_pylist()]))
     fair = math.ceil(chosen.num_rows / (4 * resources.cpus))
@@ -187,64 +163,3 @@ def _blocks(images: pa.Table, rows: int) -> list[pa.Table]:
         if files[position] != files[position - 1] or position - starts[-1] >= rows:
             starts.append(position)
     return [images.slice(a, b - a) for a, b in zip(starts, [*starts[1:], len(files)], strict=True)]
-
-
-@dataclass(frozen=True)
-class Scorer:
-    """Scores one block of images; runs in a Ray task."""
-
-    job: Job
-    run: RunWriter
-    board: Any
-    kinds: tuple[str, ...]
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        plan = plan_of(self.job, self.run, self.kinds)
-        read = _reader(self.run, plan, batch)
-
-        @functools.lru_cache(maxsize=2 * max(pairs.PARTNERS.values()))  # partners are most often the next images
-        def regions(file: str, row: int) -> comparison.RegionsOf:
-            return plan.regions(read(file, row))
-
-        @functools.lru_cache(maxsize=4)
-        def features(file: str, row: int) -> comparison.ImageFeatures:
-            return plan.features(read(file, row), regions(file, row))
-
-        found = []
-        for position, row in enumerate(batch.to_pylist()):
-            own = features(row["file"], row["row"])
-            if position == 0:
-                plan.check_self_pairs(own)
-            places = [(partner["file"], partner["row"]) for partner in row["partners"]]
-            others = comparison.Others(features(*places[0]), [regions(*place) for place in places])
-            pixels_HW = self._pixels(row) if pairs.EDGE in plan.pairs else None
-            found.append(plan.score(row["image_id"], pixels_HW, own, others))
-            self.board.add.remote("comparisons", 1)
-        return plan.table(batch, np.stack(found))
-
-    def _pixels(self, row: dict[str, Any]) -> np.ndarray:
-        return decode.attributed_pixels(self.run.images, row, self.run.preprocess())
-
-
-def _reader(run: Run, plan: comparison.Comparison, batch: pa.Table) -> Callable[[str, int], dict[str, np.ndarray]]:
-    """Maps (V, h, w) of each method for the rows this batch needs; each file is read once."""
-    columns = [f"{method}__{name}" for method in plan.methods for name, _ in plan.variants]
-    needed: dict[str, set[int]] = {}
-    for image in batch.select(["file", "row", "partners"]).to_pylist():
-        for place in (image, *image["partners"]):
-            needed.setdefault(place["file"], set()).add(place["row"])
-    held = {}
-    for file, rows in needed.items():
-        order = sorted(rows)
-        table = run.store.read_table(file, columns=columns).take(pa.array(order))
-        arrays = {name: tables.tensor_array(table[name]) for name in columns}
-        held[file] = ({row: position for position, row in enumerate(order)}, arrays)
-
-    def read(file: str, row: int) -> dict[str, np.ndarray]:
-        places, arrays = held[file]
-        at = places[row]
-        return {
-            method: np.stack([arrays[f"{method}__{name}"][at] for name, _ in plan.variants]) for method in plan.methods
-        }
-
-    return read

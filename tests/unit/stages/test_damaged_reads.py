@@ -11,6 +11,7 @@ from pneumo_batch.errors import DamagedError
 from pneumo_batch.report.source import Source
 from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages import compare, conclude
+from pneumo_batch.stages.workers import scorer
 
 COLUMN = "grad_cam__true_0"
 READERS = {
@@ -28,7 +29,7 @@ IDS = ["test/0/person0_7.png"]
 def read_block(run):
     place = {"file": run.store.files("maps")[0], "row": 0}
     batch = pa.Table.from_pylist([{**place, "partners": [place]}])
-    return compare._reader(run, compare.plan_of(run.job, run), batch)(*place.values())
+    return scorer._reader(run, scorer.plan_of(run.job, run), batch)(*place.values())
 
 
 @pytest.fixture(scope="module")
