@@ -52,7 +52,7 @@ def read(download: Download) -> Films:
 
 def labels(file: LabelFile) -> pd.DataFrame:
     """The labels of a file that CheXpert's labeler wrote."""
-    return pd.DataFrame({name: file.values(name, THREE_VALUED, "Int8") for name in [*FINDINGS, NO_FINDING]})
+    return pd.DataFrame({name: file.values(name, THREE_VALUED) for name in [*FINDINGS, NO_FINDING]})
 
 
 def _split(download: Download, path: str, split: str) -> pd.DataFrame:

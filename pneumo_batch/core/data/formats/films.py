@@ -116,8 +116,9 @@ def _joined(found: Films, images: Mapping[str, int]) -> tuple[pd.DataFrame, int]
 def _reasons(found: Films, there: pd.DataFrame, finding: str, choice: Choice) -> pd.Series:
     """Why a film is left out: the first reason of several; "" where it is used."""
     label, views = there[finding], there["view"]
-    wanted = FRONTAL if choice.views is None or {"PA", "AP"} <= set(choice.views) else ()
-    wanted = {*wanted, *(choice.views or ())}
+    wanted = set(FRONTAL if choice.views is None else choice.views)
+    if {"PA", "AP"} <= wanted:
+        wanted.add("FRONTAL")
     has_views = bool(found.table["view"].notna().any())
     nothing_found = there[found.no_finding] if found.no_finding else label
     conditions = {

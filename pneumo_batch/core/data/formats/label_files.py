@@ -40,12 +40,12 @@ class LabelFile(NamedTuple):
         self.refuse(self.rows[column].duplicated(), column, "is named twice")
         self.refuse(self.rows[column] == "", column, "must not be empty")
 
-    def values(self, column: str, known: Mapping[str, Any], dtype: str) -> pd.Series:
+    def values(self, column: str, known: Mapping[str, Any]) -> pd.Series:
         """A column's texts by what they mean. Raises DataError for one that means nothing."""
         texts = self.rows[column]
         shown = ", ".join(repr(text) for text in known)
         self.refuse(~texts.isin(known), column, f"must be one of {shown}")
-        return texts.map(pd.Series(known, dtype=dtype)).astype(dtype)
+        return texts.map(dict(known))
 
     def numbers(self, columns: Sequence[str]) -> pd.DataFrame:
         """Columns as floating-point numbers, NaN where they are empty. Raises DataError for what is none."""
@@ -73,10 +73,10 @@ class Download(NamedTuple):
         wanted = [name for pattern in patterns for name in (pattern, f"{pattern}.gz")]
         found = [path for path in self.others if any(fnmatchcase(PurePosixPath(path).name, name) for name in wanted)]
         nearest = min((path.count("/") for path in found), default=0)
-        first, *more = sorted(path for path in found if path.count("/") == nearest) or [None]
-        if more:
-            raise DataError(f"{first} and {more[0]}: keep one of them below data.root")
-        return first
+        found = sorted(path for path in found if path.count("/") == nearest)
+        if len(found) > 1:
+            raise DataError(f"{found[0]} and {found[1]}: keep one of them below data.root")
+        return found[0] if found else None
 
     def need(self, *patterns: str) -> str:
         """As `find`. Raises DataError where there is no such file."""

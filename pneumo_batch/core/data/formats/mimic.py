@@ -40,7 +40,7 @@ def read(download: Download) -> Films:
 def _splits(download: Download) -> pd.Series:
     file: LabelFile = download.table(download.need("mimic-cxr-*-split.csv"), [_FILM, "split"])
     file.refuse_repeats(_FILM)
-    return file.values("split", _SPLITS, "str").set_axis(file.rows[_FILM])
+    return file.values("split", _SPLITS).set_axis(file.rows[_FILM])
 
 
 def _key(path: str) -> str:

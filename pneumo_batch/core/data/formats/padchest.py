@@ -36,7 +36,7 @@ def read(download: Download) -> Films:
     remarks = [f"{by_hand} of {len(rows)} films are labelled by a physician, the others by a network from the report"]
     if unlabelled := int((~labelled).sum()):
         remarks.append(f"{unlabelled} films have no labels: not used")
-    findings = tuple(name for name in labels if name != NO_FINDING)
+    findings = tuple(str(name) for name in labels if name != NO_FINDING)
     return Films(table, findings, NO_FINDING, key=lambda path: PurePosixPath(path).name, remarks=tuple(remarks))
 
 

@@ -23,7 +23,7 @@ def read(download: Download) -> Films:
     labels = (share > 0).astype("int8") * -1
     labels = labels.mask(share > 1 / 2, 1)
     table = films.films(labels, film=labels.index.to_series(), split="train").reset_index(drop=True)
-    findings = tuple(sorted(name for name in labels if name != NO_FINDING))
+    findings = tuple(sorted(str(name) for name in labels if name != NO_FINDING))
     remarks = (
         films.outlined(_boxes(file)),
         _agreement(votes[list(findings)], readers),
@@ -59,7 +59,8 @@ def _file(download: Download) -> LabelFile:
     file = download.table(download.need("train.csv"), [_FILM, _NAME, _READER, *_CORNERS])
     for column in (_FILM, _NAME, _READER):
         file.refuse(file.rows[column] == "", column, "must not be empty")
-    bare = (file.rows[_CORNERS] == "").any(axis=1)
-    file.refuse(bare & (file.rows[_NAME] != NO_FINDING), _NAME, "a finding needs the four corners of its box")
-    file.refuse(~bare & (file.rows[_NAME] == NO_FINDING), _NAME, "has a box all the same")
+    given = file.rows[_CORNERS] != ""
+    nothing = file.rows[_NAME] == NO_FINDING
+    file.refuse(~given.all(axis=1) & ~nothing, _NAME, "a finding needs the four corners of its box")
+    file.refuse(given.any(axis=1) & nothing, _NAME, "has a box all the same")
     return file
