@@ -13,7 +13,7 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from pneumo_batch.errors import JobError
-from pneumo_batch.job.schema import RESULTS_VERSION, Job, Phantom, Section
+from pneumo_batch.job.schema import RESULTS_VERSION, Job, Section
 
 # ------------------------------------------------------------------------------------------------------------ loading
 
@@ -134,8 +134,6 @@ def fingerprint(job: Job, contents: Mapping[str, str]) -> str:
     values = result_values(job)
     if not job.is_phantom:
         del values["phantom"]
-    elif job.phantom.contrast == Phantom().contrast:
-        del values["phantom"]["contrast"]  # which runs before it existed do not know
     if not job.cascade.seeds:
         del values["cascade"]
     values |= {"contents": dict(contents), "version": [metadata.version("pneumo-batch"), RESULTS_VERSION]}

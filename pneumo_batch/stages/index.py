@@ -173,7 +173,6 @@ def write_phantom(job: Job, run: Run) -> None:
             test=wanted.test,
             seed=wanted.seed,
             image_size=wanted.image_size,
-            contrast=wanted.contrast,
             spread=_spread,
         )
 
