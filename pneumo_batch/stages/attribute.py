@@ -6,7 +6,6 @@ become `maps/` when every image is accounted for; an interrupted stage keeps the
 
 import dataclasses
 import math
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +17,7 @@ from pneumo_batch.core.similarity import pairs
 from pneumo_batch.errors import DataError
 from pneumo_batch.execution import progress, staging, watchdog
 from pneumo_batch.execution.actor_pool import Pool
+from pneumo_batch.execution.board import Board
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Attribution, Job
 from pneumo_batch.rundir.integrity import parquet_bytes
@@ -61,7 +61,7 @@ def choose(rows: pa.Table, settings: Attribution) -> pa.Table:
     return rows.take(order[: settings.limit])
 
 
-def _attribute(todo: pa.Table, pool: Pool, board: Any) -> None:
+def _attribute(todo: pa.Table, pool: Pool, board: Board) -> None:
     rows = _rows_per_file(todo.num_rows, pool)
     blocks = [todo.slice(start, rows) for start in range(0, todo.num_rows, rows)]
     pool = dataclasses.replace(pool, share=pool.share.at_most(len(blocks)))

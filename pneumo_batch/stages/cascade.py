@@ -6,7 +6,6 @@ time and no memory.
 
 import dataclasses
 import math
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,6 +16,7 @@ from pneumo_batch.core.randomization import cascade, curves
 from pneumo_batch.core.similarity import comparison, pairs
 from pneumo_batch.execution import progress, staging
 from pneumo_batch.execution.actor_pool import Pool
+from pneumo_batch.execution.board import Board
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir.layout import CASCADE_SUMMARY, CASCADES, DERIVED, STAGING
@@ -77,7 +77,7 @@ def rows_per_image(job: Job, run: Run) -> int:
     return len(curves.cells(plan_of(job, run))) * len(networks(job, run))
 
 
-def _randomize(todo: pa.Table, derived: list[cascade.Derived], pool: Pool, board: Any) -> None:
+def _randomize(todo: pa.Table, derived: list[cascade.Derived], pool: Pool, board: Board) -> None:
     per_image = 4 * pool.job.data.image_size**2 * len(pool.job.attribution.methods) * len(derived)
     fair = math.ceil(todo.num_rows / pool.share.actors)
     rows = max(1, min(_MOST_IMAGES, fair, _BLOCK_BYTES // per_image))

@@ -4,7 +4,6 @@ A task scores images that lie together in one file of maps. The images each of t
 in that file, but for the last ones, whose partners are read from another.
 """
 
-import dataclasses
 import functools
 import math
 from collections import Counter
@@ -21,6 +20,7 @@ import ray.data
 from pneumo_batch.core import tables
 from pneumo_batch.core.similarity import comparison, pairs
 from pneumo_batch.execution import progress, staging
+from pneumo_batch.execution.board import Board
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir.layout import MAPS, SCORES
@@ -37,25 +37,25 @@ def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
         earlier = staging.earlier_ids(run, SCORES)
         new = staging.without(images, earlier)
         crossed = _crossed_anew(images, earlier, job)
-        _score(images, {pairs.KINDS: new, pairs.CROSS_KINDS: crossed}, Scorer(job, run, None, pairs.KINDS), resources)
+        _score(images, {pairs.KINDS: new, pairs.CROSS_KINDS: crossed}, job, run, resources)
         run.commit_table(SCORES, _without_cross_kinds(run, crossed["image_id"].to_pylist()))
     return {"images": images.num_rows, "scores": images.num_rows * rows_per_image(job, run)}
 
 
-def _score(images: pa.Table, parts: dict[tuple[str, ...], pa.Table], scorer: "Scorer", resources: Resources) -> None:
+def _score(images: pa.Table, parts: dict[tuple[str, ...], pa.Table], job: Job, run: Run, resources: Resources) -> None:
     """Score what is not scored yet of each part, by the kinds of pairs it needs, and check that all of it is there."""
-    run, done = scorer.run, staging.tally(scorer.run, SCORES)
+    done = staging.tally(run, SCORES)
     todo = {kinds: staging.without(part, done) for kinds, part in parts.items()}
-    partnered = _with_partners(images, scorer.job)
+    partnered = _with_partners(images, job)
     with progress.shown({"comparisons": sum(part.num_rows for part in todo.values())}) as board:
         for kinds, part in todo.items():
             if part.num_rows:
-                _compare(partnered, part, dataclasses.replace(scorer, board=board, kinds=kinds), resources)
+                _compare(partnered, part, Scorer(job, run, board, kinds), resources)
     found = staging.tally(run, SCORES)
     for kinds, part in parts.items():
         ids = part["image_id"].to_pylist()
         mine = Counter({image_id: found.pop(image_id, 0) for image_id in ids})
-        staging.check_balance(ids, mine, [], SCORES, rows_per_image(scorer.job, run, kinds))
+        staging.check_balance(ids, mine, [], SCORES, rows_per_image(job, run, kinds))
     staging.check_balance([], found, [], SCORES)
 
 
@@ -160,7 +160,7 @@ class Scorer:
 
     job: Job
     run: Run
-    board: Any
+    board: Board
     kinds: tuple[str, ...]
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -184,7 +184,7 @@ class Scorer:
             others = comparison.Others(features(*places[0]), [regions(*place) for place in places])
             pixels_HW = self._pixels(row["image_id"]) if pairs.EDGE in plan.pairs else None
             found.append(plan.score(row["image_id"], pixels_HW, own, others))
-            self.board.add.remote("comparisons", 1)
+            self.board.add("comparisons", 1)
         return plan.table(batch, np.stack(found))
 
     def _pixels(self, image_id: str) -> np.ndarray:

@@ -21,6 +21,7 @@ from pneumo_batch.core.data import manifest
 from pneumo_batch.core.data.images import Preprocess, Split
 from pneumo_batch.core.models import answers, checkpoints, evaluation, networks, pretrained, runtime, training, variants
 from pneumo_batch.errors import DamagedError
+from pneumo_batch.execution.board import Board
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import checksums, integrity
 from pneumo_batch.rundir.integrity import parquet_bytes
@@ -38,7 +39,7 @@ class Common:
     rows: pa.Table  # the manifest
     preprocess: Preprocess
     shared: dict[str, ray.ObjectRef]
-    board: Any
+    board: Board
     start: ray.ObjectRef | None = None  # the file of weights that training starts from
 
     @cached_property
@@ -176,7 +177,7 @@ class _Reporter:
             note = f"loss {row['train_loss']:.3f}  accuracy {row['train_accuracy']:.3f}"
             note += f"  memorised {kept:.3f}" if kept is not None else ""
             note += f"  val AUROC {row['val_auroc']:.3f}" if row["val_auroc"] is not None else ""
-            self.common.board.set.remote(self.variant.name, row["epoch"], note)
+            self.common.board.set(self.variant.name, row["epoch"], note)
             if time.monotonic() - self.saved >= self.common.job.train.checkpoint_seconds:
                 self._save()
 
@@ -195,7 +196,7 @@ class _Reporter:
         if self._first:
             self._commit(logits, measured)
             total = self.trainer.recipe.epochs
-            self.common.board.set.remote(self.variant.name, total, f"done after {len(history)} epochs")
+            self.common.board.set(self.variant.name, total, f"done after {len(history)} epochs")
 
     def _commit(self, logits: dict[str, np.ndarray], measured: dict[str, Any]) -> None:
         """Write the variant under `staging/`, then move it into `models/`."""
