@@ -5,17 +5,14 @@ import importlib.util
 import itertools
 import re
 import runpy
-from pathlib import Path
 
 import pytest
+from helpers.job_fields import sections
+from helpers.paths import DOCS, ROOT
 from markdown_it import MarkdownIt
 
 from pneumo_batch.job.schema import Job
 
-from .test_config import sections
-
-ROOT = Path(__file__).resolve().parents[2]
-DOCS = ROOT / "docs"
 PAGES = sorted(page.relative_to(DOCS).with_suffix("").as_posix() for page in DOCS.rglob("*.md"))
 TEXTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md"), *(ROOT / "cluster").rglob("*.md")]
 CONF = runpy.run_path(str(DOCS / "conf.py"))

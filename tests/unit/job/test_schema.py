@@ -3,21 +3,13 @@ import tomllib
 
 import pytest
 from helpers import paths
+from helpers.job_fields import sections
 from pydantic import BaseModel
 
 from pneumo_batch.errors import JobError
 from pneumo_batch.job import jobfile, schema
 
 JOBS = sorted(paths.JOBS.glob("*.toml"))
-
-
-def sections(model=schema.Job):
-    yield model
-    for field in model.model_fields.values():
-        annotation = field.annotation
-        inner = getattr(annotation, "__args__", (annotation,))[0]
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from sections(inner)
 
 
 def leaves():
