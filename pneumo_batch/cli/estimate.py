@@ -6,11 +6,10 @@ from typing import Any
 from pneumo_batch import pipeline, terminal
 from pneumo_batch.core.models import costs
 from pneumo_batch.core.randomization import curves
-from pneumo_batch.core.similarity import comparison
 from pneumo_batch.execution import cluster
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir.storage import Store
-from pneumo_batch.stages import survey, train
+from pneumo_batch.stages import compare, survey
 from pneumo_batch.stages.workers import trainer
 
 _AUTO_STEPS = 100  # docs/performance.md
@@ -23,15 +22,15 @@ def plan(job: Job, run_dir: str | None) -> dict[str, Any]:
     """Numbers of every stage. Raises JobError or DataError as the run itself would before it reads an image."""
     found = survey.survey(job)
     splits, attributed = found.images, found.attributed(job)
-    models = [(variant.name, variant.is_true) for variant in train.planned(job)]
-    models += [(spec.name, spec.kind == "true") for spec in job.variant]
+    models = job.variants
     shapes = survey.check_parts(job, found.classes)
     path = run_dir or str(pipeline.default_run_dir(job, found.fingerprint))
     survey.check_room(job, Store(path), found, shapes)
-    rows = _score_rows(job, models)
+    compared = compare.comparison_of(job, models)
+    rows = sum(len(compared.pairs[cell.kind]) for cell in compared.cells)
     derived = len(survey.derived(job, found.classes))
     cascaded = min(attributed, job.cascade.images)
-    per_network = len(curves.cells(_comparison(job, models)))
+    per_network = len(curves.cells(compared))
     return {
         "name": job.name,
         "run_dir": path,
@@ -43,8 +42,8 @@ def plan(job: Job, run_dir: str | None) -> dict[str, Any]:
         "stages": {
             "index": {"images": sum(splits.values()), **splits},
             "train": {
-                "variants": [name for name, _ in models],
-                "trained": len(train.planned(job)),
+                "variants": [variant.name for variant in models],
+                "trained": len(job.train.variants),
                 "epochs": _epochs(job),
             },
             "attribute": {
@@ -86,23 +85,7 @@ def _training_estimate(job: Job, splits: dict[str, int]) -> dict[str, Any]:
 
 def _epochs(job: Job) -> dict[str, int]:
     """Epochs of every variant to be trained, at most."""
-    return {variant.name: trainer.recipe(job, variant).epochs for variant in train.planned(job)}
-
-
-def _score_rows(job: Job, models: list[tuple[str, bool]]) -> int:
-    found = _comparison(job, models)
-    return sum(len(found.pairs[cell.kind]) for cell in found.cells)
-
-
-def _comparison(job: Job, models: list[tuple[str, bool]]) -> comparison.Comparison:
-    return comparison.Comparison(
-        variants=tuple(models),
-        methods=tuple(job.attribution.methods),
-        metrics=tuple(job.compare.metrics),
-        region_grid=job.compare.region_grid,
-        size=job.data.image_size,
-        seed=job.compare.partner_seed,
-    )
+    return {variant.name: trainer.recipe(job, variant).epochs for variant in job.train.variants}
 
 
 def show(found: dict[str, Any]) -> None:

@@ -8,12 +8,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from pneumo_batch.core import variants
+from pneumo_batch.core.variants import Variant
+
 # Raised when the same job on the same data gives other numbers than before: old runs are then not resumed.
 RESULTS_VERSION = 2
 PHANTOM = "phantom"
 
 Metric = Literal["spearman", "pearson", "ssim", "hog", "top10"]
-VARIANT_NAME = r"^[a-z][a-z0-9_]{0,62}$"
 
 
 def result(default: Any = ..., **constraints: Any) -> Any:
@@ -128,7 +130,7 @@ class Train(Section):
     """Epochs of true variants."""
     max_epochs: int = result(80, ge=1)
     """Most epochs of random variants; they stop once they have memorised their labels."""
-    memorise: float = result(0.95, gt=0, le=1)
+    memorise: float = result(variants.MEMORISED, gt=0, le=1)
     """Training accuracy (eval mode) at which a random variant counts as having memorised."""
     patience: int = result(0, ge=0)
     """True variants stop after so many epochs without a better validation loss; 0 never stops early."""
@@ -157,6 +159,12 @@ class Train(Section):
         if len(set(seeds)) < len(seeds):
             raise ValueError("true_seeds and random_seeds must not share or repeat a seed")
         return self
+
+    @property
+    def variants(self) -> list[Variant]:
+        """Those to be trained."""
+        true = [variants.trained("true", seed) for seed in self.true_seeds]
+        return true + [variants.trained("random", seed) for seed in self.random_seeds]
 
 
 class IntegratedGradientsOptions(Section):
@@ -308,9 +316,9 @@ class Cluster(Section):
 class VariantSpec(Section):
     """A variant brought along instead of trained: one `[[variant]]` table each."""
 
-    name: str = result(pattern=VARIANT_NAME)
+    name: str = result(pattern=variants.NAME_PATTERN)
     """Name of the variant, used in columns and folders."""
-    kind: Literal["true", "random"] = result()
+    kind: variants.Kind = result()
     """Whether it was trained on true or on random labels."""
     checkpoint: str = neutral(min_length=1)  # its content is in the fingerprint, not its place
     """File of weights: safetensors, or a state dict that torch loads with weights_only."""
@@ -353,11 +361,15 @@ class Job(Section):
             raise ValueError('data.grows needs a data.root of your own, attribution.splits = ["test"] and no limit')
         if self.compare.region_grid > self.data.image_size:
             raise ValueError("compare.region_grid is larger than data.image_size")
-        names += [f"true_{seed}" for seed in self.train.true_seeds]
-        names += [f"random_{seed}" for seed in self.train.random_seeds]
+        names += [variant.name for variant in self.train.variants]
         if self.cascade.variant is not None and self.cascade.variant not in names:
             raise ValueError(f"cascade.variant: no variant {self.cascade.variant!r}; there are: {', '.join(names)}")
         return self
+
+    @property
+    def variants(self) -> list[Variant]:
+        """Every variant, trained and brought."""
+        return self.train.variants + [Variant(spec.name, spec.kind) for spec in self.variant]
 
     @property
     def is_phantom(self) -> bool:

@@ -14,6 +14,7 @@ import ray.data
 from pneumo_batch.core import tables
 from pneumo_batch.core.randomization import cascade, curves
 from pneumo_batch.core.similarity import comparison, pairs
+from pneumo_batch.core.variants import Variant
 from pneumo_batch.execution import progress, staging
 from pneumo_batch.execution.actor_pool import Pool
 from pneumo_batch.execution.board import Board
@@ -68,8 +69,8 @@ def networks(job: Job, run: Run) -> list[cascade.Derived]:
 
 
 def plan_of(job: Job, run: Run) -> comparison.Comparison:
-    """How maps are compared: as in the scores table, with the original as the one variant."""
-    return dataclasses.replace(compare.plan_of(job, run), variants=((original(job, run), True),))
+    """As in the scores table, with the original as the one variant; taken as a true one, for those have every cell."""
+    return dataclasses.replace(compare.plan_of(job, run), variants=(Variant(original(job, run), "true"),))
 
 
 def rows_per_image(job: Job, run: Run) -> int:

@@ -7,7 +7,7 @@ in that file, but for the last ones, whose partners are read from another.
 import functools
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ import ray.data
 
 from pneumo_batch.core import tables
 from pneumo_batch.core.similarity import comparison, pairs
+from pneumo_batch.core.variants import Variant, of_records
 from pneumo_batch.execution import progress, staging
 from pneumo_batch.execution.board import Board
 from pneumo_batch.execution.cluster import Resources
@@ -95,8 +96,13 @@ def _without_cross_kinds(run: Run, image_ids: list[str]) -> dict[str, pa.Table]:
 
 def plan_of(job: Job, run: Run, kinds: tuple[str, ...] = pairs.KINDS) -> comparison.Comparison:
     """What is compared in a run."""
+    return comparison_of(job, of_records(run.model_record(name) for name in run.variants()), kinds)
+
+
+def comparison_of(job: Job, variants: Iterable[Variant], kinds: tuple[str, ...] = pairs.KINDS) -> comparison.Comparison:
+    """What a job compares of these variants."""
     return comparison.Comparison(
-        variants=tuple((name, run.model_record(name)["kind"] == "true") for name in run.variants()),
+        variants=tuple(variants),
         methods=tuple(job.attribution.methods),
         metrics=tuple(job.compare.metrics),
         region_grid=job.compare.region_grid,
@@ -193,7 +199,8 @@ class Scorer:
 
 def _reader(run: Run, plan: comparison.Comparison, batch: pa.Table) -> Callable[[str, int], dict[str, np.ndarray]]:
     """Maps (V, h, w) of each method for the rows this batch needs; each file is read once."""
-    columns = [f"{method}__{name}" for method in plan.methods for name, _ in plan.variants]
+    names = [variant.name for variant in plan.variants]
+    columns = [f"{method}__{name}" for method in plan.methods for name in names]
     needed: dict[str, set[int]] = {}
     for image in batch.select(["file", "row", "partners"]).to_pylist():
         for place in (image, *image["partners"]):
@@ -209,7 +216,8 @@ def _reader(run: Run, plan: comparison.Comparison, batch: pa.Table) -> Callable[
         places, arrays = held[file]
         at = places[row]
         return {
-            method: np.stack([arrays[f"{method}__{name}"][at] for name, _ in plan.variants]) for method in plan.methods
+            method: np.stack([arrays[f"{method}__{variant.name}"][at] for variant in plan.variants])
+            for method in plan.methods
         }
 
     return read

@@ -101,8 +101,7 @@ def _listing(job: Job, images: Roots) -> manifest.Inventory:
         found = read_manifest(job.data.manifest, images, job.data.classes)
     else:
         found = manifest.inventory(images, job.data.classes)
-    trains = len(job.train.true_seeds) + len(job.train.random_seeds) > 0
-    manifest.require_splits(found.listing, [*(["train"] if trains else []), *job.attribution.splits])
+    manifest.require_splits(found.listing, [*(["train"] if job.train.variants else []), *job.attribution.splits])
     return found
 
 

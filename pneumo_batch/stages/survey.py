@@ -47,7 +47,7 @@ class Survey:
 def survey(job: Job) -> Survey:
     """Look at everything a job refers to. Raises DataError or JobError when some of it is not there."""
     contents = external_models.digests(job)
-    if programs.is_file(job.network.name) and (job.train.true_seeds or job.train.random_seeds):
+    if programs.is_file(job.network.name) and job.train.variants:
         raise JobError(
             f"network.name = {job.network.name!r}: a file has no fresh weights to train: bring every variant as a "
             "[[variant]], with train.true_seeds = [] and train.random_seeds = []"
@@ -66,8 +66,7 @@ def survey(job: Job) -> Survey:
 
 def variant_names(job: Job) -> list[str]:
     """Every variant of a job, trained and brought."""
-    trained = [f"true_{seed}" for seed in job.train.true_seeds] + [f"random_{seed}" for seed in job.train.random_seeds]
-    return trained + [spec.name for spec in job.variant]
+    return [variant.name for variant in job.variants]
 
 
 def map_shapes(job: Job, classes: list[str]) -> dict[str, tuple[int, int]]:
@@ -142,8 +141,8 @@ def fits(job: Job, found: Survey, resources: Resources) -> None:
     network = _network(job, found.classes)
     weights = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     shares.attribution(job, weights * len(variant_names(job)), resources)
-    if job.train.true_seeds or job.train.random_seeds:
-        shares.training(job, len(job.train.true_seeds) + len(job.train.random_seeds), resources)
+    if job.train.variants:
+        shares.training(job, len(job.train.variants), resources)
         shares.check_training_memory(sum(found.images.values()), job.data.image_size, psutil.virtual_memory().available)
 
 

@@ -10,7 +10,7 @@ import ray
 from pneumo_batch.core import tables
 from pneumo_batch.core.data import audit, images, manifest
 from pneumo_batch.core.data.images import Preprocess, Split
-from pneumo_batch.core.models import variants
+from pneumo_batch.core.variants import Variant
 from pneumo_batch.errors import DataError, JobError
 from pneumo_batch.execution import progress, staging
 from pneumo_batch.execution import resources as shares
@@ -25,7 +25,7 @@ from pneumo_batch.stages.workers import trainer as train_worker
 
 def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
     """Train the variants that `models/` does not hold yet. Raises DataError for images no variant can be trained on."""
-    missing = [variant for variant in planned(job) if not _is_there(run, variant.name)]
+    missing = [variant for variant in job.train.variants if not _is_there(run, variant.name)]
     brought = [spec for spec in job.variant if not _is_there(run, spec.name)]
     if missing or brought:
         rows = run.manifest_table()
@@ -39,7 +39,7 @@ def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
             _check_classes(splits["train"], manifest.class_names(rows))
             _train(missing, job, run, (rows, shared, preprocess), resources)
     _leave_out_unanswered(run)
-    return {"variants": len(planned(job)) + len(job.variant), "trained": len(planned(job))}
+    return {"variants": len(job.train.variants) + len(job.variant), "trained": len(job.train.variants)}
 
 
 def _leave_out_unanswered(run: Run) -> None:
@@ -62,7 +62,7 @@ def _is_there(run: Run, variant: str) -> bool:
 
 
 def _train(
-    missing: list[variants.Variant],
+    missing: list[Variant],
     job: Job,
     run: Run,
     images: tuple[pa.Table, dict[str, "ray.ObjectRef[Split]"], Preprocess],
@@ -74,25 +74,19 @@ def _train(
         weights = external_models.starting_weights(job)
         start = ray.put(weights) if weights is not None else None
         common = train_worker.Common(job, run, rows, preprocess, shared, board, start)
-        every = planned(job)
+        every = job.train.variants
         share = shares.training(job, len(every), resources)
         todo = slots(every, missing, share.slots)
         _fit_all([train_worker.Slot(mine, share.cpus_per_worker, common) for mine in todo], share)
 
 
-def slots(every: list[variants.Variant], missing: list[variants.Variant], count: int) -> list[list[variants.Variant]]:
+def slots(every: list[Variant], missing: list[Variant], count: int) -> list[list[Variant]]:
     """The variants each slot still has to train.
 
     A variant belongs to one slot, with its share of the machine, whichever are done already: a resumed run computes
     with as many threads, so that it gets the weights it would have had.
     """
     return [[variant for variant in every[slot::count] if variant in missing] for slot in range(count)]
-
-
-def planned(job: Job) -> list[variants.Variant]:
-    """The variants a job trains."""
-    pairs = [("true", seed) for seed in job.train.true_seeds] + [("random", seed) for seed in job.train.random_seeds]
-    return [variants.trained(kind, seed) for kind, seed in pairs]  # type: ignore[arg-type]
 
 
 def _check_classes(train: Split, names: list[str]) -> None:

@@ -13,6 +13,7 @@ from pneumo_batch.core import tables
 from pneumo_batch.core.models import evaluation
 from pneumo_batch.core.similarity import metrics, pairs, per_image
 from pneumo_batch.core.statistics import label_share, summaries, verdict
+from pneumo_batch.core.variants import KINDS, Variant, names_of
 from pneumo_batch.job import jobfile
 from pneumo_batch.rundir.reader import Run
 
@@ -127,7 +128,7 @@ def _conclude(run: Run, images: pa.Table, names, classes, rng) -> None:
 
     Integrated Gradients of any two models are alike on a film; maps of the other methods are so of true models only.
     """
-    job, variants = run.job, [(name, name.startswith("true")) for name in names]
+    job, variants = run.job, [Variant(name, "true" if name.startswith("true") else "random") for name in names]
     cells = itertools.product(job.attribution.methods, metrics.VIEWS, metrics.SCALES, METRICS)
     rows = []
     for (method, view, scale, metric), (kind, chosen) in itertools.product(cells, pairs.plan(variants).items()):
@@ -140,10 +141,10 @@ def _conclude(run: Run, images: pa.Table, names, classes, rng) -> None:
     scores = pa.Table.from_pylist(rows, schema=tables.SCORES)
     run.store.write_table("scores/part-0.parquet", scores)
     data = per_image.gather(scores, images)
-    true, random = ([name for name, is_true in variants if is_true == wanted] for wanted in (True, False))
+    true, random = (names_of(variants, kind) for kind in KINDS)
     run.store.write_table("summary.parquet", summaries.summarise(data, classes, resamples=100))
     tests = label_share.randomization_test(data, true, random, resamples=100)
-    facts = [verdict.VariantFacts(name, is_true, training_accuracy=1.0, epochs=2) for name, is_true in variants]
+    facts = [verdict.VariantFacts(one.name, one.kind, training_accuracy=1.0, epochs=2) for one in variants]
     primary, threshold = job.compare.primary, job.compare.threshold
     concluded = verdict.conclude(facts, tests, (primary.view, primary.scale, primary.metric), threshold)
     found = {

@@ -63,7 +63,7 @@ def table(
     named = cells(plan)
     columns = {name: identity[name].take(pa.array(image_N)) for name in ("image_id", "label", "patient_id")}
     columns |= {name: _coded([getattr(cell, name) for cell in named], cell_N) for name in Cell._fields}
-    columns["variant"] = _coded([plan.variants[0][0]], np.zeros(images * networks * rows, np.int16))
+    columns["variant"] = _coded([plan.variants[0].name], np.zeros(images * networks * rows, np.int16))
     columns |= {name: _coded([getattr(one, name) for one in derived], network_N) for name in ("mode", "layer")}
     for name in ("depth", "seed"):
         columns[name] = pa.array(np.array([getattr(one, name) for one in derived])[network_N])

@@ -16,6 +16,7 @@ from pneumo_batch.core.similarity import metrics, pairs
 from pneumo_batch.core.similarity.per_image import row_means
 from pneumo_batch.core.statistics import bootstrap
 from pneumo_batch.core.statistics.numbers import number
+from pneumo_batch.core.variants import Variant
 
 GRIDS = (2, 4, 8, 16, 32, 64)  # cells a side
 METRIC = "spearman"
@@ -47,10 +48,10 @@ def grids_within(size: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Curve:
-    """What is measured on each image of a sample: `variants` as (name, trained on true labels), in the maps' order."""
+    """What is measured on each image of a sample: `variants` in the maps' order."""
 
     method: str
-    variants: tuple[tuple[str, bool], ...]
+    variants: tuple[Variant, ...]
     size: int
 
     def table(
@@ -117,7 +118,7 @@ class Curve:
     @functools.cached_property
     def _index(self) -> dict[str, np.ndarray]:
         """Positions (P, 2) of the pairs of each kind."""
-        place = {name: position for position, (name, _) in enumerate(self.variants)}
+        place = {variant.name: position for position, variant in enumerate(self.variants)}
         plan = pairs.plan(self.variants)
         return {k: np.array([(place[a], place[b]) for a, b in plan[k]], dtype=np.int64).reshape(-1, 2) for k in KINDS}
 

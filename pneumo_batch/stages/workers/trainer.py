@@ -19,7 +19,8 @@ import ray.train.torch
 from pneumo_batch.core import tables
 from pneumo_batch.core.data import manifest
 from pneumo_batch.core.data.images import Preprocess, Split
-from pneumo_batch.core.models import answers, checkpoints, evaluation, networks, pretrained, runtime, training, variants
+from pneumo_batch.core.models import answers, checkpoints, evaluation, labels, networks, pretrained, runtime, training
+from pneumo_batch.core.variants import Variant
 from pneumo_batch.errors import DamagedError
 from pneumo_batch.execution.board import Board
 from pneumo_batch.job.schema import Job
@@ -47,7 +48,7 @@ class Common:
         return manifest.class_names(self.rows)
 
 
-def recipe(job: Job, variant: variants.Variant) -> training.Recipe:
+def recipe(job: Job, variant: Variant) -> training.Recipe:
     settings = job.train
     assert variant.seed is not None
     return training.Recipe(
@@ -68,7 +69,7 @@ def recipe(job: Job, variant: variants.Variant) -> training.Recipe:
 class Slot:
     """What one Ray Train run does: these variants in turn, with so many threads a worker."""
 
-    variants: list[variants.Variant]
+    variants: list[Variant]
     threads: int
     common: Common
 
@@ -104,9 +105,9 @@ def _train_all(slot: Slot) -> None:
             _train(variant, common, splits)
 
 
-def _train(variant: variants.Variant, common: Common, splits: dict[str, Split]) -> None:
+def _train(variant: Variant, common: Common, splits: dict[str, Split]) -> None:
     true = splits["train"]
-    train = Split(true.pixels_NHW, variants.training_labels(variant, true.labels_N))
+    train = Split(true.pixels_NHW, labels.training_labels(variant, true.labels_N))
     trainer = _trainer(variant, common)
     reporter = _Reporter(trainer, variant, common)
     training.fit(trainer, train, splits["val"], reporter.after_epoch)
@@ -114,7 +115,7 @@ def _train(variant: variants.Variant, common: Common, splits: dict[str, Split]) 
     reporter.finish(logits, {**splits, "train": train}, float((train.labels_N == true.labels_N).mean()))
 
 
-def _trainer(variant: variants.Variant, common: Common) -> training.Trainer:
+def _trainer(variant: Variant, common: Common) -> training.Trainer:
     import torch
 
     context = ray.train.get_context()
@@ -140,11 +141,11 @@ def _trainer(variant: variants.Variant, common: Common) -> training.Trainer:
     return trainer
 
 
-def _state_name(variant: variants.Variant) -> str:
+def _state_name(variant: Variant) -> str:
     return f"{STAGING}/train/{variant.name}.pt"
 
 
-def _saved_state(variant: variants.Variant, store: Store, device: Any) -> dict[str, Any] | None:
+def _saved_state(variant: Variant, store: Store, device: Any) -> dict[str, Any] | None:
     """The state a training of this variant has saved, if any; a damaged one is as good as none."""
     import torch
 
@@ -161,7 +162,7 @@ def _saved_state(variant: variants.Variant, store: Store, device: Any) -> dict[s
 class _Reporter:
     """Tells the driver how far a training is and saves its state from time to time."""
 
-    def __init__(self, trainer: training.Trainer, variant: variants.Variant, common: Common):
+    def __init__(self, trainer: training.Trainer, variant: Variant, common: Common):
         self.trainer = trainer
         self.variant = variant
         self.common = common
@@ -220,7 +221,7 @@ class _Reporter:
         self.saved = time.monotonic()
 
 
-def _model_record(variant: variants.Variant, common: Common, measured: dict[str, Any]) -> dict[str, Any]:
+def _model_record(variant: Variant, common: Common, measured: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": variant.name,
         "kind": variant.kind,
