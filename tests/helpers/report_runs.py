@@ -11,7 +11,7 @@ from PIL import Image
 from pneumo_batch import report
 from pneumo_batch.core import tables
 from pneumo_batch.core.models import evaluation
-from pneumo_batch.core.similarity import metrics, pairs, per_image
+from pneumo_batch.core.similarity import options, pairs, per_image
 from pneumo_batch.core.statistics import label_share, summaries, verdict
 from pneumo_batch.core.variants import KINDS, Variant, names_of
 from pneumo_batch.job import jobfile
@@ -129,7 +129,7 @@ def _conclude(run: Run, images: pa.Table, names, classes, rng) -> None:
     Integrated Gradients of any two models are alike on a film; maps of the other methods are so of true models only.
     """
     job, variants = run.job, [Variant(name, "true" if name.startswith("true") else "random") for name in names]
-    cells = itertools.product(job.attribution.methods, metrics.VIEWS, metrics.SCALES, METRICS)
+    cells = itertools.product(job.attribution.methods, options.VIEWS, options.SCALES, METRICS)
     rows = []
     for (method, view, scale, metric), (kind, chosen) in itertools.product(cells, pairs.plan(variants).items()):
         for (a, b), image in itertools.product(chosen, images.to_pylist()):
@@ -160,8 +160,8 @@ def _conclude(run: Run, images: pa.Table, names, classes, rng) -> None:
 def _write_curves(run: Run, methods) -> None:
     """Parameter randomization of three layers, and agreement at two grid sizes, as round numbers."""
     randomized, scales = [], []
-    places = list(itertools.product(methods, metrics.VIEWS))
-    for (method, view), scale, metric in itertools.product(places, metrics.SCALES, METRICS):
+    places = list(itertools.product(methods, options.VIEWS))
+    for (method, view), scale, metric in itertools.product(places, options.SCALES, METRICS):
         for mode, depth in [*(("cascade", depth) for depth in range(4)), *(("independent", d) for d in (1, 2, 3))]:
             row = {"variant": "true_0", "method": method, "view": view, "scale": scale, "metric": metric, "mode": mode}
             mean = 1 - depth / 4

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pneumo_batch.core import tables
 from pneumo_batch.core.similarity import metrics as similarity
-from pneumo_batch.core.similarity import pairs
+from pneumo_batch.core.similarity import options, pairs
 from pneumo_batch.core.similarity.per_image import row_means
 from pneumo_batch.core.variants import Variant
 
@@ -54,10 +54,10 @@ class Comparison:
         return [
             Cell(method, view, scale, metric, kind)
             for method in self.methods
-            for view in similarity.VIEWS
-            for scale in similarity.SCALES
+            for view in options.VIEWS
+            for scale in options.SCALES
             for metric in self.metrics
-            if scale == "pixel" or metric in similarity.REGION_METRICS
+            if scale == "pixel" or metric in options.REGION_METRICS
             for kind in self.pairs
         ]
 
@@ -94,7 +94,7 @@ class Comparison:
 
     @property
     def _views(self) -> list[tuple[str, str]]:
-        return [(method, view) for method in self.methods for view in similarity.VIEWS]
+        return [(method, view) for method in self.methods for view in options.VIEWS]
 
     @cached_property
     def _index(self) -> dict[str, np.ndarray]:

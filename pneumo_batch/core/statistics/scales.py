@@ -12,10 +12,11 @@ import numpy as np
 import pyarrow as pa
 
 from pneumo_batch.core import tables
-from pneumo_batch.core.similarity import metrics, pairs
+from pneumo_batch.core.similarity import metrics, options, pairs
 from pneumo_batch.core.similarity.per_image import row_means
 from pneumo_batch.core.statistics import bootstrap
 from pneumo_batch.core.statistics.numbers import number
+from pneumo_batch.core.statistics.options import RESAMPLES
 from pneumo_batch.core.variants import Variant
 
 GRIDS = (2, 4, 8, 16, 32, 64)  # cells a side
@@ -55,7 +56,7 @@ class Curve:
     size: int
 
     def table(
-        self, images: Sample, maps_of: Callable[[str], np.ndarray], *, resamples: int = 2000, seed: int = 0
+        self, images: Sample, maps_of: Callable[[str], np.ndarray], *, resamples: int = RESAMPLES, seed: int = 0
     ) -> pa.Table:
         """`tables.SCALES`: by view and grid the means of TT, TTx and TN, and the 95 % interval of the mean TT - TTx.
 
@@ -86,7 +87,7 @@ class Curve:
 
     @functools.cached_property
     def _places(self) -> list[tuple[str, int]]:
-        return [(view, grid) for view in metrics.VIEWS for grid in grids_within(self.size)]
+        return [(view, grid) for view in options.VIEWS for grid in grids_within(self.size)]
 
     def _means(self, images: Sample, maps_of: Callable[[str], np.ndarray]) -> np.ndarray:
         """Per-image means (Q, N, K) over the pairs of each kind, NaN where none is defined."""
@@ -112,7 +113,7 @@ class Curve:
         )
 
     def _features(self, maps_Vhw: np.ndarray) -> list[metrics.Features]:
-        views = {view: metrics.prepare(maps_Vhw, self.method, view, self.size) for view in metrics.VIEWS}
+        views = {view: metrics.prepare(maps_Vhw, self.method, view, self.size) for view in options.VIEWS}
         return [metrics.Features(views[view], view, grid) for view, grid in self._places]
 
     @functools.cached_property
