@@ -15,9 +15,10 @@ import skimage.metrics
 
 from pneumo_batch.core.similarity import metrics as similarity
 from pneumo_batch.core.similarity import pairs
+from pneumo_batch.core.variants import Variant
 
 GRID = 8
-VARIANTS = [(f"true_{i}", True) for i in range(4)] + [(f"random_{i}", False) for i in range(4)]
+VARIANTS = [Variant(f"true_{i}", "true") for i in range(4)] + [Variant(f"random_{i}", "random") for i in range(4)]
 BENCHED_KINDS = ("true_true", "true_random", "random_random", "true_true_cross", "true_random_cross", "edge")
 
 
@@ -31,7 +32,7 @@ def images(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def positions() -> dict[str, np.ndarray]:
-    index = {name: i for i, (name, _) in enumerate(VARIANTS)} | {pairs.EDGE: 0}
+    index = {variant.name: i for i, variant in enumerate(VARIANTS)} | {pairs.EDGE: 0}
     plan = pairs.plan(VARIANTS)
     return {kind: np.array([(index[a], index[b]) for a, b in plan[kind]]) for kind in BENCHED_KINDS}
 
