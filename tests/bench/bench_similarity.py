@@ -14,7 +14,7 @@ import skimage.feature
 import skimage.metrics
 
 from pneumo_batch.core.similarity import metrics as similarity
-from pneumo_batch.core.similarity import pairs
+from pneumo_batch.core.similarity import options, pairs
 from pneumo_batch.core.variants import Variant
 
 GRID = 8
@@ -40,7 +40,7 @@ def positions() -> dict[str, np.ndarray]:
 def ours(maps: np.ndarray, edges: np.ndarray) -> list[np.ndarray]:
     """Every image once, its partner being the next: features of a partner are kept, as the stage keeps them."""
     out = []
-    for view in similarity.VIEWS:
+    for view in options.VIEWS:
         features = [similarity.Features(similarity.apply_view(m, "saliency", view), view, GRID) for m in maps]
         for i, own in enumerate(features):
             others = {"edge": similarity.Features(edges[i], view, GRID)}
@@ -55,7 +55,7 @@ def ours(maps: np.ndarray, edges: np.ndarray) -> list[np.ndarray]:
 def peer(maps: np.ndarray, edges: np.ndarray) -> list[np.ndarray]:
     """The same scores, each from its two maps."""
     out = []
-    for view in similarity.VIEWS:
+    for view in options.VIEWS:
         for i, own in enumerate(maps):
             others = {"edge": edges[i]} | dict.fromkeys(pairs.CROSS_KINDS, maps[(i + 1) % len(maps)])
             for kind, pairs_P2 in positions().items():
