@@ -20,6 +20,7 @@ from pneumo_batch.core.similarity import metrics, pairs, per_image
 from pneumo_batch.core.similarity.comparison import Comparison, Others
 from pneumo_batch.core.similarity.per_image import Cell
 from pneumo_batch.core.statistics import label_share, verdict
+from pneumo_batch.core.variants import KINDS, names_of, of_records
 from pneumo_batch.report.figures import base
 
 _METHOD, _MIXTURE = "grad_cam", "mixture"
@@ -33,14 +34,14 @@ class Mixtures:
     """What the maps of a run's films under its models, mixed with edges, amount to."""
 
     def __init__(self, run: Run) -> None:
-        self.variants = tuple((name, run.model_record(name)["kind"] == "true") for name in run.variants())
+        self.variants = tuple(of_records(run.model_record(name) for name in run.variants()))
         self.plan = Comparison(
             self.variants, (_MIXTURE,), ("spearman",), 8, run.job.data.image_size, run.job.compare.partner_seed
         )
         self.images = run.maps_table([]).sort_by("image_id")
         ids, patients = (self.images[name].to_pylist() for name in ("image_id", "patient_id"))
         self.partners_NC = pairs.partners(ids, patients, self.plan.seed, pairs.PARTNERS["region"])
-        maps_VNhw = np.stack([run.maps(_METHOD, name)[1] for name, _ in self.variants])
+        maps_VNhw = np.stack([run.maps(_METHOD, variant.name)[1] for variant in self.variants])
         self.maps_VNSS = self._standardised(
             np.stack([metrics.prepare(maps_Nhw, _METHOD, "magnitude", self.plan.size) for maps_Nhw in maps_VNhw])
         )
@@ -60,9 +61,9 @@ class Mixtures:
             for n, some in enumerate(self.partners_NC)
         ]
         data = per_image.gather(self.plan.table(self.images, np.stack(scores)), self.images)
-        names = ([name for name, is_true in self.variants if is_true == kind] for kind in (True, False))
+        names = (names_of(self.variants, kind) for kind in KINDS)
         found = label_share.randomization_test(data, *names)[_CELL]
-        facts = [verdict.VariantFacts(name, is_true) for name, is_true in self.variants]
+        facts = [verdict.VariantFacts(one.name, one.kind) for one in self.variants]
         return found, verdict.decide(facts, found, _THRESHOLD).verdict
 
     def _standardised(self, maps: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from pneumo_batch.core.models import costs
 from pneumo_batch.execution import cluster
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir.reader import Run
-from pneumo_batch.stages import survey, train
+from pneumo_batch.stages import survey
 from pneumo_batch.stages.stage import Plan, Survey
 from pneumo_batch.stages.workers import trainer
 
@@ -53,7 +53,7 @@ def plan(job: Job, run_dir: str | None) -> Estimate:
     path = run_dir or str(pipeline.default_run_dir(job, found.fingerprint))
     pipeline.check(job, found, Run(path))
     plans = {stage.name: stage.work().plan(job, found) for stage in pipeline.STAGES}
-    images, models = found.attributed(job), len(survey.variants(job))
+    images, models = found.attributed(job), len(job.variants)
     return Estimate(job, path, found, plans, _estimate(job, images, models) | _training_estimate(job, found.images))
 
 
@@ -75,7 +75,7 @@ def _training_estimate(job: Job, splits: dict[str, int]) -> dict[str, Any]:
     """Core-hours of training if no variant stops early; validation images are carved from those of train."""
     images = splits.get("train", 0) + splits.get("val", 0)
     hours = costs.training_hours(
-        images, sum(trainer.recipe(job, variant).epochs for variant in train.planned(job)), job.data.image_size
+        images, sum(trainer.recipe(job, variant).epochs for variant in job.train.variants), job.data.image_size
     )
     return {"training_core_hours_at_most": round(hours, 3)}
 

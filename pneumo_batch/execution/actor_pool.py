@@ -11,7 +11,7 @@ from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir.reader import Run
 
-# An image that kills its actor is found by its fourth attempt (desk.py); by default Ray tries for half an hour.
+# An image that kills its actor is found by its fourth attempt (watchdog.py); by default Ray tries for half an hour.
 _MAX_TASK_RETRIES = 4
 _MAX_RESTARTS = 16
 

@@ -1,71 +1,152 @@
-"""Both ends of the desk: workers that sign in and out, and the driver that ends the ones that hang."""
+"""Who works on which image: so that one which kills its worker, or never ends, is found and left out.
+
+A worker says when a batch begins and ends. When one begins that has not ended, its worker died, and Ray has given it to
+another one: that one names every image by itself, and leaves out an image that two workers died of. A worker that sits
+on one image for too long is killed from outside; its image is left out when the batch comes again.
+"""
 
 import contextlib
 import os
 import signal
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Protocol
 
 import psutil
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pneumo_batch.errors import RejectedImage
-from pneumo_batch.execution.worklog import Place
 
-_ANSWER_SECONDS = 30
+_DEATHS = 2  # one could be the machine's fault
 
 
-class Guard:
-    """What a worker says of one batch."""
+@dataclass(frozen=True)
+class Place:
+    """A process of the cluster."""
 
-    def __init__(self, board: Any, image_ids: list[str]):
-        self._board = board
+    node_id: str
+    pid: int
+
+
+class Watching(Protocol):
+    """What is said to a watchdog, in whatever process it is kept."""
+
+    def batch_started(self, image_ids: list[str]) -> bool:
+        """True where a worker died of the batch before: its images are to be begun one by one."""
+
+    def image_started_alone(self, image_id: str) -> str | None:
+        """Begin one image of such a batch, or learn why it is to be left out."""
+
+    def image_finished_alone(self, image_id: str) -> None: ...
+
+    def turned_to(self, image_id: str, place: Place) -> None:
+        """Note what a worker works on now."""
+
+    def batch_finished(self, image_ids: list[str], place: Place) -> None: ...
+
+    def late(self, seconds: float) -> list[tuple[Place, str]]:
+        """Who has sat on one image for longer, and on which."""
+
+    def leave_out(self, image_id: str, place: Place, reason: str) -> None:
+        """From now on nobody turns to this image."""
+
+    def forget(self, place: Place) -> None:
+        """A worker that is no longer there."""
+
+
+class Watchdog:
+    """`Watching` where it is kept: in the actor that workers report progress to (board.py)."""
+
+    def __init__(self) -> None:
+        self._batches: Counter[str] = Counter()  # by image: batches started and not finished
+        self._alone: Counter[str] = Counter()  # by image: started by itself and not finished
+        self._left_out: dict[str, str] = {}
+        self._busy: dict[Place, tuple[str, float]] = {}
+
+    def batch_started(self, image_ids: list[str]) -> bool:
+        suspicious = any(self._batches[image_id] or image_id in self._left_out for image_id in image_ids)
+        self._batches.update(image_ids)
+        return suspicious
+
+    def image_started_alone(self, image_id: str) -> str | None:
+        if self._alone[image_id] >= _DEATHS:
+            self._left_out[image_id] = f"the process that worked on it died, {_DEATHS + 1} times"
+        self._alone[image_id] += 1
+        return self._left_out.get(image_id)
+
+    def image_finished_alone(self, image_id: str) -> None:
+        del self._alone[image_id]
+
+    def turned_to(self, image_id: str, place: Place) -> None:
+        self._busy[place] = image_id, time.monotonic()
+
+    def batch_finished(self, image_ids: list[str], place: Place) -> None:
+        self._busy.pop(place, None)
+        for image_id in image_ids:
+            del self._batches[image_id], self._alone[image_id]
+
+    def late(self, seconds: float) -> list[tuple[Place, str]]:
+        now = time.monotonic()
+        return [(place, image_id) for place, (image_id, since) in self._busy.items() if now - since > seconds]
+
+    def leave_out(self, image_id: str, place: Place, reason: str) -> None:
+        self._left_out[image_id] = reason
+        self._busy.pop(place, None)
+
+    def forget(self, place: Place) -> None:
+        self._busy.pop(place, None)
+
+
+# --------------------------------------------------------------------------------------------------------- on a worker
+
+
+class WatchedBatch:
+    """One batch of a worker, which says at every image that it turns to it."""
+
+    def __init__(self, watchdog: Watching, image_ids: list[str]):
+        self._watchdog = watchdog
         self._image_ids = image_ids
         self._place = Place(ray.get_runtime_context().get_node_id(), os.getpid())
         self._current: str | None = None
-        self._suspicious = bool(self._ask("sign_in", image_ids))
-
-    def _tell(self, method: str, *arguments: Any) -> Any:
-        return self._board.desk.remote(method, *arguments)
-
-    def _ask(self, method: str, *arguments: Any) -> Any:
-        try:
-            return ray.get(self._tell(method, *arguments), timeout=_ANSWER_SECONDS)
-        except ray.exceptions.RayError:
-            return None  # the book is lost or starts again; the work is not
+        self._suspicious = watchdog.batch_started(image_ids)
 
     def begin(self, image_id: str) -> None:
         """Turn to an image, and away from the one before. Raises RejectedImage where it has to be left out."""
         if self._suspicious:
             if self._current:
-                self._tell("sign_out_alone", self._current)
-            reason = self._ask("sign_in_alone", image_id)
+                self._watchdog.image_finished_alone(self._current)
+            reason = self._watchdog.image_started_alone(image_id)
             self._current = image_id
             if reason:
                 raise RejectedImage(reason)
-        self._tell("turn_to", image_id, self._place)
+        self._watchdog.turned_to(image_id, self._place)
 
-    def close(self) -> None:
-        self._tell("sign_out", self._image_ids, self._place)
+    def finish(self) -> None:
+        self._watchdog.batch_finished(self._image_ids, self._place)
 
 
 @contextlib.contextmanager
-def batch(board: Any, image_ids: list[str]) -> Iterator[Guard]:
-    """Sign a batch in, and out once it is done; a block that raises is signed out too, for it did not die."""
-    guard = Guard(board, image_ids)
+def batch(watchdog: Watching, image_ids: list[str]) -> Iterator[WatchedBatch]:
+    """A batch that is being worked on; it is finished too where the block raises, for then no worker died."""
+    watched = WatchedBatch(watchdog, image_ids)
     try:
-        yield guard
+        yield watched
     finally:
-        guard.close()
+        watched.finish()
+
+
+# -------------------------------------------------------------------------------------------------------- on the driver
 
 
 @contextlib.contextmanager
-def watch(board: Any, seconds: float) -> Iterator[None]:
+def watch(watchdog: Watching, seconds: float) -> Iterator[None]:
     """While the block runs, kill workers that sit on one image for longer than `seconds`; Ray starts new ones."""
     stop = threading.Event()
-    thread = threading.Thread(target=_watch, args=(board, seconds, stop), daemon=True)
+    thread = threading.Thread(target=_watch, args=(watchdog, seconds, stop), daemon=True)
     thread.start()
     try:
         yield
@@ -74,21 +155,21 @@ def watch(board: Any, seconds: float) -> Iterator[None]:
         thread.join()
 
 
-def _watch(board: Any, seconds: float, stop: threading.Event) -> None:
+def _watch(watchdog: Watching, seconds: float, stop: threading.Event) -> None:
     while not stop.wait(min(seconds / 4, 15.0)):
         with contextlib.suppress(ray.exceptions.RayError):
-            for place, image_id in ray.get(board.desk.remote("late", seconds), timeout=_ANSWER_SECONDS):
+            for place, image_id in watchdog.late(seconds):
                 there = NodeAffinitySchedulingStrategy(place.node_id, soft=False)
-                _end_worker.options(scheduling_strategy=there).remote(board, place, image_id, seconds)
+                _end_worker.options(scheduling_strategy=there).remote(watchdog, place, image_id, seconds)
 
 
 @ray.remote(num_cpus=0, max_retries=0)
-def _end_worker(board: Any, place: Place, image_id: str, seconds: float) -> None:
+def _end_worker(watchdog: Watching, place: Place, image_id: str, seconds: float) -> None:
     """Kill a worker that hangs; one that is gone already had another reason, and its image stays."""
     if not psutil.pid_exists(place.pid):
-        board.desk.remote("forget", place)
+        watchdog.forget(place)
         return
     # first, so that nobody turns to the image again in between
-    ray.get(board.desk.remote("leave_out", image_id, place, f"no result within {seconds:g} s (cluster.stall_seconds)"))
+    watchdog.leave_out(image_id, place, f"no result within {seconds:g} s (cluster.stall_seconds)")
     with contextlib.suppress(ProcessLookupError):
         os.kill(place.pid, signal.SIGKILL)

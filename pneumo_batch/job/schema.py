@@ -8,14 +8,47 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from pneumo_batch.core import variants
+from pneumo_batch.core.attribution.options import (
+    GRAD_CAM,
+    INTEGRATED_GRADIENTS,
+    POSITIVE,
+    Baseline,
+    GradCam,
+    IntegratedGradients,
+    Rule,
+)
+from pneumo_batch.core.data.options import (
+    BY_SUBTYPE,
+    TEST_FRACTION,
+    Channels,
+    Format,
+    Negatives,
+    Normalisation,
+    Pad,
+    Projection,
+    Resize,
+    Split,
+    Uncertain,
+    Unmentioned,
+)
+from pneumo_batch.core.similarity.options import (
+    METRICS,
+    REGION_GRID,
+    REGION_METRICS,
+    SMALLEST_SIDE,
+    Metric,
+    Scale,
+    View,
+)
+from pneumo_batch.core.statistics.options import RESAMPLES, THRESHOLD
+from pneumo_batch.core.variants import Variant
+
 # Raised when the same job on the same data gives other numbers than before: old runs are then not resumed.
 RESULTS_VERSION = 2
 PHANTOM = "phantom"
-
-Format = Literal["folders", "list", "nih", "chexpert", "mimic-cxr-jpg", "padchest", "vindr", "rsna", "siim"]
-Metric = Literal["spearman", "pearson", "ssim", "hog", "top10"]
 FINDINGS_ONLY = ("uncertain", "unmentioned", "negatives", "views", "test_fraction")  # of [data]: read with findings
-VARIANT_NAME = r"^[a-z][a-z0-9_]{0,62}$"
+_PATH = IntegratedGradients()
 
 
 def result(default: Any = ..., **constraints: Any) -> Any:
@@ -43,27 +76,27 @@ class Data(Section):
     """"folders" by split and class, a "list" (manifest), or the name of a published set as it was downloaded."""
     findings: list[str] | None = result(None)
     """Of a published set, or a list with a column a finding: one, for the classes NORMAL (without it) and itself."""
-    uncertain: Literal["ignore", "positive", "negative"] = result("ignore")
+    uncertain: Uncertain = result("ignore")
     """What an uncertain label (-1) counts as; "ignore" leaves the film out."""
-    unmentioned: Literal["negative", "ignore"] = result("negative")
+    unmentioned: Unmentioned = result("negative")
     """What a finding counts as that a label file does not mention; "ignore" leaves the film out."""
-    negatives: Literal["all", "no_finding"] = result("all")
+    negatives: Negatives = result("all")
     """Films without the finding: "all", or "no_finding": only those on which nothing else was found either."""
-    views: list[Literal["PA", "AP", "LATERAL"]] | None = result(None, min_length=1)
+    views: list[Projection] | None = result(None, min_length=1)
     """Views of a published set to use (default: frontal ones, where the set says which these are)."""
-    test_fraction: float = result(0.2, ge=0, lt=1)
+    test_fraction: float = result(TEST_FRACTION, ge=0, lt=1)
     """Share of the films carved out for testing, by patient, where a published set has no test split of its own."""
     classes: list[str] | Literal["subtype"] | None = result(None)
     """Class folders in label order (default: discovered, sorted), or "subtype": pneumonia by bacteria and virus."""
     image_size: int = result(224, ge=32, le=2048, multiple_of=32)
     """Side of the square network input, pixels."""
-    channels: Literal[1, 3] = result(1)
+    channels: Channels = result(1)
     """Input channels; 3 repeats the grey channel, since the colour mode of the published files leaks the label."""
-    pad: Literal["black", "none"] = result("black")
+    pad: Pad = result("black")
     """"black" pads to a square before resizing; "none" squashes."""
-    resize: Literal["bilinear", "bicubic", "area", "lanczos"] = result("bilinear")
+    resize: Resize = result("bilinear")
     """Filter that resizes, with antialiasing."""
-    normalise: Literal["train", "imagenet", "torchxrayvision"] | tuple[float, float] = result("train")
+    normalise: Literal["train", Normalisation] | tuple[float, float] = result("train")
     """Mean and deviation of pixels in [0, 1]: the training split's, [mean, std], or what a library's models expect."""
     val_fraction: float = result(0.1, ge=0, lt=1)
     """Share of the training images carved out for validation, by patient; 0 keeps the shipped val/ folder."""
@@ -119,7 +152,7 @@ class Data(Section):
             raise ValueError(f'manifest needs format = "list", not "{self.format}"' if self.manifest else missing)
         if self.manifest is not None and self.root == PHANTOM:
             raise ValueError("manifest needs root: the folder its paths are relative to")
-        if self.manifest is not None and self.classes == "subtype":
+        if self.manifest is not None and self.classes == BY_SUBTYPE:
             raise ValueError('classes = "subtype" is for folders; give the subtypes as labels in the manifest')
         return self
 
@@ -189,7 +222,7 @@ class Train(Section):
     """Epochs of true variants."""
     max_epochs: int = result(80, ge=1)
     """Most epochs of random variants; they stop once they have memorised their labels."""
-    memorise: float = result(0.95, gt=0, le=1)
+    memorise: float = result(variants.MEMORISED, gt=0, le=1)
     """Training accuracy (eval mode) at which a random variant counts as having memorised."""
     patience: int = result(0, ge=0)
     """True variants stop after so many epochs without a better validation loss; 0 never stops early."""
@@ -219,33 +252,39 @@ class Train(Section):
             raise ValueError("true_seeds and random_seeds must not share or repeat a seed")
         return self
 
+    @property
+    def variants(self) -> list[Variant]:
+        """Those to be trained."""
+        true = [variants.trained("true", seed) for seed in self.true_seeds]
+        return true + [variants.trained("random", seed) for seed in self.random_seeds]
+
 
 class IntegratedGradientsOptions(Section):
-    steps: Annotated[int, Field(ge=1)] | Literal["auto"] = result(50)
+    steps: Annotated[int, Field(ge=1)] | Literal["auto"] = result(_PATH.steps)
     """Points on the path from the baseline to the image, or "auto": as many as an image needs for `tolerance`."""
-    tolerance: float = result(0.05, gt=0)
+    tolerance: float = result(_PATH.tolerance, gt=0)
     """With steps = "auto": the relative error of map and completeness that is small enough."""
-    baseline: Literal["black", "mean", "white", "blur", "noise"] = result("black")
+    baseline: Baseline = result(_PATH.baseline)
     """Where the path starts."""
-    rule: Literal["midpoint", "gauss-legendre", "left", "right"] = result("midpoint")
+    rule: Rule = result(_PATH.rule)
     """Quadrature rule."""
 
 
 class GradCamOptions(Section):
-    layer: str = result("auto")
+    layer: str = result(GradCam().layer)
     """Module path of the layer, or "auto"."""
 
 
 class Attribution(Section):
     """Which maps are computed, of which images, of which output."""
 
-    methods: list[str] = result(["integrated_gradients", "grad_cam"], min_length=1)
+    methods: list[str] = result([INTEGRATED_GRADIENTS, GRAD_CAM], min_length=1)
     """Attribution methods by name, or "module:function"."""
-    splits: list[Literal["train", "val", "test"]] = result(["test"], min_length=1)
+    splits: list[Split] = result(["test"], min_length=1)
     """Splits whose images are attributed."""
     limit: int | None = result(None, ge=1)
     """Attribute at most so many images, chosen by a seeded rule."""
-    target: str = result("positive")
+    target: str = result(POSITIVE)
     """The explained output: "positive" (two classes), a class name, or "label" (the image's own class)."""
     integrated_gradients: IntegratedGradientsOptions = IntegratedGradientsOptions()
     """Points on the path ("auto" for tolerance), its start (black, mean, white, blur, noise), the quadrature rule."""
@@ -267,14 +306,14 @@ class Attribution(Section):
 
     def options_by_method(self) -> dict[str, dict[str, object]]:
         """Options of each method as keyword arguments."""
-        sections = {method: getattr(self, method, None) for method in self.methods}
-        return {method: section.model_dump() if section else {} for method, section in sections.items()}
+        known: dict[str, Section] = {INTEGRATED_GRADIENTS: self.integrated_gradients, GRAD_CAM: self.grad_cam}
+        return {method: known[method].model_dump() if method in known else {} for method in self.methods}
 
 
 class Primary(Section):
-    view: Literal["signed", "magnitude"] = result("magnitude")
+    view: View = result("magnitude")
     """View the verdict is read from."""
-    scale: Literal["pixel", "region"] = result("region")
+    scale: Scale = result("region")
     """Scale the verdict is read from."""
     metric: Metric = result("spearman")
     """Metric the verdict is read from."""
@@ -283,17 +322,17 @@ class Primary(Section):
 class Compare(Section):
     """How maps are compared and the verdict is drawn."""
 
-    metrics: list[Metric] = result(["spearman", "pearson", "ssim", "hog", "top10"], min_length=1)
+    metrics: list[Metric] = result(list(METRICS), min_length=1)
     """Similarity metrics."""
-    region_grid: int = result(8, ge=2, le=64)
+    region_grid: int = result(REGION_GRID, ge=2, le=64)
     """Cells a side of the region scale."""
     primary: Primary = Primary()
     """What the verdict is read from."""
-    threshold: float = result(0.5, gt=0, lt=1)
+    threshold: float = result(THRESHOLD, gt=0, lt=1)
     """Label share that divides sensitive from insensitive: the part of what true models agree on that labels own."""
     partner_seed: int = result(0, ge=0)
     """Seed of the rule that pairs an image with another one for the cross-image controls."""
-    resamples: int = result(2000, ge=100)
+    resamples: int = result(RESAMPLES, ge=100)
     """Bootstrap resamples of the patients."""
 
     @model_validator(mode="before")
@@ -310,7 +349,7 @@ class Compare(Section):
     def _primary_is_measured(self) -> "Compare":
         if self.primary.metric not in self.metrics:
             raise ValueError(f"primary.metric {self.primary.metric!r} is not one of compare.metrics")
-        if self.primary.scale == "region" and self.primary.metric in ("ssim", "hog"):
+        if self.primary.scale == "region" and self.primary.metric not in REGION_METRICS:
             raise ValueError(f"primary.metric {self.primary.metric!r} is not defined at the region scale")
         return self
 
@@ -369,15 +408,15 @@ class Cluster(Section):
 class VariantSpec(Section):
     """A variant brought along instead of trained: one `[[variant]]` table each."""
 
-    name: str = result(pattern=VARIANT_NAME)
+    name: str = result(pattern=variants.NAME_PATTERN)
     """Name of the variant, used in columns and folders."""
-    kind: Literal["true", "random"] = result()
+    kind: variants.Kind = result()
     """Whether it was trained on true or on random labels."""
     checkpoint: str = neutral(min_length=1)  # its content is in the fingerprint, not its place
     """File of weights: safetensors, or a state dict that torch loads with weights_only."""
-    normalise: Literal["imagenet", "torchxrayvision"] | tuple[float, float] | None = result(None)
+    normalise: Normalisation | tuple[float, float] | None = result(None)
     """What it was trained with: mean and standard deviation of pixels in [0, 1], or a name (default: as in [data])."""
-    channels: Literal[1, 3] | None = result(None)
+    channels: Channels | None = result(None)
     """Input channels it was trained with (default: those of [data])."""
 
     @field_validator("normalise")
@@ -408,17 +447,24 @@ class Job(Section):
         names = [spec.name for spec in self.variant]
         if len(set(names)) < len(names):
             raise ValueError("variant: two [[variant]] tables share a name")
-        if "hog" in self.compare.metrics and self.data.image_size < 48:
-            raise ValueError("compare.metrics: hog needs data.image_size of 48 or more; leave hog out")
+        for metric in self.compare.metrics:
+            if self.data.image_size < (least := SMALLEST_SIDE[metric]):
+                raise ValueError(
+                    f"compare.metrics: {metric} needs data.image_size of {least} or more; leave {metric} out"
+                )
         if self.data.grows and (self.is_phantom or self.attribution.limit or self.attribution.splits != ["test"]):
             raise ValueError('data.grows needs a data.root of your own, attribution.splits = ["test"] and no limit')
         if self.compare.region_grid > self.data.image_size:
             raise ValueError("compare.region_grid is larger than data.image_size")
-        names += [f"true_{seed}" for seed in self.train.true_seeds]
-        names += [f"random_{seed}" for seed in self.train.random_seeds]
+        names += [variant.name for variant in self.train.variants]
         if self.cascade.variant is not None and self.cascade.variant not in names:
             raise ValueError(f"cascade.variant: no variant {self.cascade.variant!r}; there are: {', '.join(names)}")
         return self
+
+    @property
+    def variants(self) -> list[Variant]:
+        """Every variant, trained and brought."""
+        return self.train.variants + [Variant(spec.name, spec.kind) for spec in self.variant]
 
     @property
     def is_phantom(self) -> bool:

@@ -8,7 +8,6 @@ import dataclasses
 import math
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,6 +22,7 @@ from pneumo_batch.core.similarity import pairs
 from pneumo_batch.errors import DataError, JobError
 from pneumo_batch.execution import progress, staging, watchdog
 from pneumo_batch.execution.actor_pool import Pool
+from pneumo_batch.execution.board import Board
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Attribution, Job
 from pneumo_batch.rundir import accounts
@@ -95,7 +95,7 @@ def choose(rows: pa.Table, settings: Attribution) -> pa.Table:
     return rows.take(order[: settings.limit])
 
 
-def _attribute(todo: pa.Table, pool: Pool, board: Any) -> None:
+def _attribute(todo: pa.Table, pool: Pool, board: Board) -> None:
     rows = _rows_per_file(todo.num_rows, pool)
     blocks = [todo.slice(start, rows) for start in range(0, todo.num_rows, rows)]
     pool = dataclasses.replace(pool, share=pool.share.at_most(len(blocks)))

@@ -7,7 +7,6 @@ time and no memory.
 import dataclasses
 import functools
 import math
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,9 +16,11 @@ from pneumo_batch.core import tables
 from pneumo_batch.core.attribution import baselines
 from pneumo_batch.core.randomization import cascade, curves
 from pneumo_batch.core.similarity import comparison, pairs
+from pneumo_batch.core.variants import Variant
 from pneumo_batch.errors import JobError
 from pneumo_batch.execution import progress, staging
 from pneumo_batch.execution.actor_pool import Pool
+from pneumo_batch.execution.board import Board
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import accounts
@@ -27,8 +28,9 @@ from pneumo_batch.rundir.layout import CASCADE_SUMMARY, CASCADES, DERIVED, STAGI
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
-from pneumo_batch.stages import compare, survey
+from pneumo_batch.stages import survey
 from pneumo_batch.stages.stage import Plan, Survey
+from pneumo_batch.stages.workers import scorer
 from pneumo_batch.stages.workers.randomizer import Randomizer
 
 _MOST_IMAGES = 16  # a block: what an interruption can cost, and what shares the making of one network
@@ -38,7 +40,7 @@ _BLOCK_BYTES = 256 * 2**20  # of maps that an actor holds
 def plan(job: Job, found: Survey) -> Plan:
     networks = len(derived(job, found.classes))
     images = min(found.attributed(job), job.cascade.images)
-    cells = len(curves.cells(compare.comparison_of(job, survey.variants(job))))
+    cells = len(curves.cells(scorer.comparison_of(job, job.variants)))
     numbers = {"networks": networks, "images": images if networks else 0, "scores": images * networks * cells}
     line = f"{images} images, {networks} derived networks, {numbers['scores']} scores" if networks else "nothing"
     return Plan(line, numbers)
@@ -114,8 +116,8 @@ def derived(job: Job, classes: list[str]) -> list[cascade.Derived]:
 
 
 def plan_of(job: Job, run: Run) -> comparison.Comparison:
-    """How maps are compared: as in the scores table, with the original as the one variant."""
-    return dataclasses.replace(compare.plan_of(job, run), variants=((original(job, run), True),))
+    """As in the scores table, with the original as the one variant; taken as a true one, for those have every cell."""
+    return dataclasses.replace(scorer.plan_of(job, run), variants=(Variant(original(job, run), "true"),))
 
 
 def rows_per_image(job: Job, run: Run) -> int:
@@ -123,7 +125,7 @@ def rows_per_image(job: Job, run: Run) -> int:
     return len(curves.cells(plan_of(job, run))) * len(networks(job, run))
 
 
-def _randomize(todo: pa.Table, wanted: list[cascade.Derived], pool: Pool, board: Any) -> None:
+def _randomize(todo: pa.Table, wanted: list[cascade.Derived], pool: Pool, board: Board) -> None:
     per_image = 4 * pool.job.data.image_size**2 * len(pool.job.attribution.methods) * len(wanted)
     fair = math.ceil(todo.num_rows / pool.share.actors)
     rows = max(1, min(_MOST_IMAGES, fair, _BLOCK_BYTES // per_image))

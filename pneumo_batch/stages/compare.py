@@ -4,7 +4,6 @@ A task scores images that lie together in one file of maps. The images each of t
 in that file, but for the last ones, whose partners are read from another.
 """
 
-import dataclasses
 import math
 from collections import Counter
 from typing import Any
@@ -25,7 +24,6 @@ from pneumo_batch.rundir.layout import MAPS, SCORES
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
-from pneumo_batch.stages import survey
 from pneumo_batch.stages.stage import Plan, Survey
 from pneumo_batch.stages.workers.scorer import Scorer, comparison_of, plan_of
 
@@ -35,7 +33,7 @@ _SCORE_BYTES = 3  # measured: a row of the scores table after compression
 
 
 def plan(job: Job, found: Survey) -> Plan:
-    count = found.attributed(job) * _rows(comparison_of(job, survey.variants(job)))
+    count = found.attributed(job) * _rows(comparison_of(job, job.variants))
     size = count * _SCORE_BYTES
     return Plan(f"{count} scores, about {terminal.size(size)}", {"scores": count, "bytes": size})
 
@@ -52,7 +50,7 @@ def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, 
         earlier = staging.earlier_ids(run, SCORES)
         new = staging.without(images, earlier)
         crossed = _crossed_anew(images, earlier, job)
-        _score(images, {pairs.KINDS: new, pairs.CROSS_KINDS: crossed}, Scorer(job, run, None, pairs.KINDS), resources)
+        _score(images, {pairs.KINDS: new, pairs.CROSS_KINDS: crossed}, job, run, resources)
         run.commit_table(SCORES, _without_cross_kinds(run, crossed["image_id"].to_pylist()))
     return {"images": images.num_rows, "scores": images.num_rows * rows_per_image(job, run)}
 
@@ -61,20 +59,22 @@ def verify(job: Job, run: Run) -> None:
     accounts.check_balance(accounts.tally(run, MAPS), accounts.tally(run, SCORES), [], SCORES, rows_per_image(job, run))
 
 
-def _score(images: pa.Table, parts: dict[tuple[str, ...], pa.Table], scorer: Scorer, resources: Resources) -> None:
+def _score(
+    images: pa.Table, parts: dict[tuple[str, ...], pa.Table], job: Job, run: RunWriter, resources: Resources
+) -> None:
     """Score what is not scored yet of each part, by the kinds of pairs it needs, and check that all of it is there."""
-    run, done = scorer.run, staging.tally(scorer.run, SCORES)
+    done = staging.tally(run, SCORES)
     todo = {kinds: staging.without(part, done) for kinds, part in parts.items()}
-    partnered = _with_partners(images, scorer.job)
+    partnered = _with_partners(images, job)
     with progress.shown({"comparisons": sum(part.num_rows for part in todo.values())}) as board:
         for kinds, part in todo.items():
             if part.num_rows:
-                _compare(partnered, part, dataclasses.replace(scorer, board=board, kinds=kinds), resources)
+                _compare(partnered, part, Scorer(job, run, board, kinds), resources)
     found = staging.tally(run, SCORES)
     for kinds, part in parts.items():
         ids = part["image_id"].to_pylist()
         mine = Counter({image_id: found.pop(image_id, 0) for image_id in ids})
-        accounts.check_balance(ids, mine, [], SCORES, rows_per_image(scorer.job, run, kinds))
+        accounts.check_balance(ids, mine, [], SCORES, rows_per_image(job, run, kinds))
     accounts.check_balance([], found, [], SCORES)
 
 

@@ -11,6 +11,7 @@ from pneumo_batch.core.attribution import localisation
 from pneumo_batch.core.models import evaluation
 from pneumo_batch.core.similarity import metrics, per_image
 from pneumo_batch.core.statistics import classification, label_share, passes, scales, summaries, verdict
+from pneumo_batch.core.variants import names_of, of_records
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import accounts, provenance
@@ -46,9 +47,10 @@ def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str,
     """Write `summary.parquet`, `scales.parquet` and `verdict.json`."""
     images = run.maps_table([]).sort_by("image_id")
     data = per_image.gather(run.store.read_batches(SCORES, tables.SCORES), images)
-    names = {kind: [v for v in run.variants() if run.model_record(v)["kind"] == kind] for kind in ("true", "random")}
+    variants = of_records(run.model_record(name) for name in run.variants())
+    names = names_of(variants, "true"), names_of(variants, "random")
     settings = job.compare
-    tests = label_share.randomization_test(data, names["true"], names["random"], resamples=settings.resamples)
+    tests = label_share.randomization_test(data, *names, resamples=settings.resamples)
     classes = run.model_record(run.variants()[0])["classes"]
     run.store.write_table(SUMMARY, summaries.summarise(data, classes, resamples=settings.resamples))
     primary = settings.primary
@@ -96,14 +98,14 @@ def _scales(job: Job, run: Run, images: pa.Table) -> pa.Table:
     chosen = scales.sample(
         images["image_id"].to_pylist(), images["patient_id"].to_pylist(), seed=job.compare.partner_seed
     )
-    variants = tuple((name, run.model_record(name)["kind"] == "true") for name in run.variants())
+    variants = of_records(run.model_record(name) for name in run.variants())
     parts = []
     for method in job.attribution.methods:
-        columns = [f"{method}__{name}" for name, _ in variants]
+        columns = [f"{method}__{variant.name}" for variant in variants]
         table = run.maps_table(columns, image_ids=chosen.image_ids)
         maps_NVhw = np.stack([tables.tensor_array(table[name]) for name in columns], axis=1)
         maps = dict(zip(table["image_id"].to_pylist(), maps_NVhw, strict=True))
-        curve = scales.Curve(method, variants, job.data.image_size)
+        curve = scales.Curve(method, tuple(variants), job.data.image_size)
         parts.append(curve.table(chosen, maps.__getitem__, resamples=job.compare.resamples))
     found = pa.concat_tables(parts)
     run.store.write_table(SCALES, found)
@@ -120,7 +122,8 @@ def _facts(name: str, job: Job, run: Run, test: dict[str, Any]) -> verdict.Varia
     record = run.model_record(name)
     return verdict.VariantFacts(
         name=name,
-        is_true=record["kind"] == "true",
+        kind=record["kind"],
+        seed=record["seed"],
         memorised=record["memorised"],
         required=job.train.memorise,
         majority=record.get("majority"),

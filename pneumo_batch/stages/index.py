@@ -13,6 +13,7 @@ from pneumo_batch.core.data import audit, manifest, splits
 from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.errors import DataError
 from pneumo_batch.execution import progress, watchdog
+from pneumo_batch.execution.board import Board
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import accounts
@@ -120,8 +121,7 @@ def _listing(job: Job, images: Roots) -> manifest.Inventory:
     if gone := images.missing():
         raise DataError(f"{gone[0]}: no such folder; set data.root to the folder of the images")
     found = listing.of_data(job.data, images)
-    trains = len(job.train.true_seeds) + len(job.train.random_seeds) > 0
-    manifest.require_splits(found.listing, [*(["train"] if trains else []), *job.attribution.splits])
+    manifest.require_splits(found.listing, [*(["train"] if job.train.variants else []), *job.attribution.splits])
     return found
 
 
@@ -185,13 +185,13 @@ def inspect_task(batch: pa.Table, images: Roots, before: Callable[[str], None] =
     return pa.concat_tables([_INSPECTED.empty_table(), good, bad], promote_options="default")
 
 
-def inspect(listing: pa.Table, images: Roots, board: object) -> tuple[pa.Table, pa.Table]:
+def inspect(listing: pa.Table, images: Roots, board: Board) -> tuple[pa.Table, pa.Table]:
     """Open every listed image on the cluster: (manifest rows, quarantine rows), each sorted by id."""
 
     def inspect_batch(batch: pa.Table) -> pa.Table:
         with watchdog.batch(board, batch["image_id"].to_pylist()) as guarded:
             inspected = inspect_task(batch, images, guarded.begin)
-        board.add.remote("images", batch.num_rows)  # type: ignore[attr-defined]
+        board.add("images", batch.num_rows)
         return inspected
 
     blocks = math.ceil(listing.num_rows / _ROWS_PER_TASK)

@@ -22,7 +22,7 @@ from pneumo_batch.stages.stage import Survey
 def survey(job: Job) -> Survey:
     """Look at everything a job refers to. Raises DataError or JobError when some of it is not there."""
     contents = external_models.digests(job)
-    if programs.is_file(job.network.name) and (job.train.true_seeds or job.train.random_seeds):
+    if programs.is_file(job.network.name) and job.train.variants:
         raise JobError(
             f"network.name = {job.network.name!r}: a file has no fresh weights to train: bring every variant as a "
             "[[variant]], with train.true_seeds = [] and train.random_seeds = []"
@@ -42,14 +42,7 @@ def survey(job: Job) -> Survey:
 
 def variant_names(job: Job) -> list[str]:
     """Every variant of a job, trained and brought."""
-    return [name for name, _ in variants(job)]
-
-
-def variants(job: Job) -> list[tuple[str, bool]]:
-    """Every variant of a job: its name, and whether its labels are true."""
-    trained = [(f"true_{seed}", True) for seed in job.train.true_seeds]
-    trained += [(f"random_{seed}", False) for seed in job.train.random_seeds]
-    return trained + [(spec.name, spec.kind == "true") for spec in job.variant]
+    return [variant.name for variant in job.variants]
 
 
 def preprocess(job: Job) -> Preprocess:
@@ -71,6 +64,6 @@ def fits(job: Job, found: Survey, resources: Resources) -> None:
     model = network(job, found.classes)
     weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     shares.attribution(job, weights * len(variant_names(job)), resources)
-    if job.train.true_seeds or job.train.random_seeds:
-        shares.training(job, len(job.train.true_seeds) + len(job.train.random_seeds), resources)
+    if job.train.variants:
+        shares.training(job, len(job.train.variants), resources)
         shares.check_training_memory(sum(found.images.values()), job.data.image_size, psutil.virtual_memory().available)

@@ -11,7 +11,8 @@ import ray
 from pneumo_batch.core import tables
 from pneumo_batch.core.data import audit, images, manifest
 from pneumo_batch.core.data.images import Preprocess, Split
-from pneumo_batch.core.models import pretrained, variants
+from pneumo_batch.core.models import pretrained
+from pneumo_batch.core.variants import Variant
 from pneumo_batch.errors import DamagedError, DataError, JobError
 from pneumo_batch.execution import progress, staging
 from pneumo_batch.execution import resources as shares
@@ -28,7 +29,7 @@ from pneumo_batch.stages.workers import decode, trainer
 
 
 def plan(job: Job, _found: Survey) -> Plan:
-    epochs = {variant.name: trainer.recipe(job, variant).epochs for variant in planned(job)}
+    epochs = {variant.name: trainer.recipe(job, variant).epochs for variant in job.train.variants}
     numbers = {"variants": survey.variant_names(job), "trained": len(epochs), "epochs": epochs}
     listed = ", ".join(f"{name} (up to {count} epochs)" for name, count in epochs.items())
     return Plan(f"{len(epochs)} variants: {listed}" if epochs else "nothing", numbers)
@@ -49,7 +50,7 @@ def check(job: Job, found: Survey, _store: Store) -> None:
 def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, int]:
     """Train the variants that `models/` does not hold yet. Raises DataError for images no variant can be trained on."""
     assert resources is not None
-    missing = [variant for variant in planned(job) if not _is_there(run, variant.name)]
+    missing = [variant for variant in job.train.variants if not _is_there(run, variant.name)]
     brought = [spec for spec in job.variant if not _is_there(run, spec.name)]
     if missing or brought:
         rows = run.manifest_table()
@@ -63,7 +64,7 @@ def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, 
             _check_classes(splits["train"], manifest.class_names(rows))
             _train(missing, job, run, (rows, shared, preprocess), resources)
     _leave_out_unanswered(run)
-    return {"variants": len(planned(job)) + len(job.variant), "trained": len(planned(job))}
+    return {"variants": len(job.train.variants) + len(job.variant), "trained": len(job.train.variants)}
 
 
 def verify(job: Job, run: Run) -> None:
@@ -115,7 +116,7 @@ def _is_there(run: Run, variant: str) -> bool:
 
 
 def _train(
-    missing: list[variants.Variant],
+    missing: list[Variant],
     job: Job,
     run: RunWriter,
     images: tuple[pa.Table, dict[str, "ray.ObjectRef[Split]"], Preprocess],
@@ -127,25 +128,19 @@ def _train(
         weights = external_models.starting_weights(job)
         start = ray.put(weights) if weights is not None else None
         common = trainer.Common(job, run, rows, preprocess, shared, board, start)
-        every = planned(job)
+        every = job.train.variants
         share = shares.training(job, len(every), resources)
         todo = slots(every, missing, share.slots)
         _fit_all([trainer.Slot(mine, share.cpus_per_worker, common) for mine in todo], share)
 
 
-def slots(every: list[variants.Variant], missing: list[variants.Variant], count: int) -> list[list[variants.Variant]]:
+def slots(every: list[Variant], missing: list[Variant], count: int) -> list[list[Variant]]:
     """The variants each slot still has to train.
 
     A variant belongs to one slot, with its share of the machine, whichever are done already: a resumed run computes
     with as many threads, so that it gets the weights it would have had.
     """
     return [[variant for variant in every[slot::count] if variant in missing] for slot in range(count)]
-
-
-def planned(job: Job) -> list[variants.Variant]:
-    """The variants a job trains."""
-    pairs = [("true", seed) for seed in job.train.true_seeds] + [("random", seed) for seed in job.train.random_seeds]
-    return [variants.trained(kind, seed) for kind, seed in pairs]  # type: ignore[arg-type]
 
 
 def _check_classes(train: Split, names: list[str]) -> None:

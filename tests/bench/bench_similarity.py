@@ -14,10 +14,11 @@ import skimage.feature
 import skimage.metrics
 
 from pneumo_batch.core.similarity import metrics as similarity
-from pneumo_batch.core.similarity import pairs
+from pneumo_batch.core.similarity import options, pairs
+from pneumo_batch.core.variants import Variant
 
 GRID = 8
-VARIANTS = [(f"true_{i}", True) for i in range(4)] + [(f"random_{i}", False) for i in range(4)]
+VARIANTS = [Variant(f"true_{i}", "true") for i in range(4)] + [Variant(f"random_{i}", "random") for i in range(4)]
 BENCHED_KINDS = ("true_true", "true_random", "random_random", "true_true_cross", "true_random_cross", "edge")
 
 
@@ -31,7 +32,7 @@ def images(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def positions() -> dict[str, np.ndarray]:
-    index = {name: i for i, (name, _) in enumerate(VARIANTS)} | {pairs.EDGE: 0}
+    index = {variant.name: i for i, variant in enumerate(VARIANTS)} | {pairs.EDGE: 0}
     plan = pairs.plan(VARIANTS)
     return {kind: np.array([(index[a], index[b]) for a, b in plan[kind]]) for kind in BENCHED_KINDS}
 
@@ -39,7 +40,7 @@ def positions() -> dict[str, np.ndarray]:
 def ours(maps: np.ndarray, edges: np.ndarray) -> list[np.ndarray]:
     """Every image once, its partner being the next: features of a partner are kept, as the stage keeps them."""
     out = []
-    for view in similarity.VIEWS:
+    for view in options.VIEWS:
         features = [similarity.Features(similarity.apply_view(m, "saliency", view), view, GRID) for m in maps]
         for i, own in enumerate(features):
             others = {"edge": similarity.Features(edges[i], view, GRID)}
@@ -54,7 +55,7 @@ def ours(maps: np.ndarray, edges: np.ndarray) -> list[np.ndarray]:
 def peer(maps: np.ndarray, edges: np.ndarray) -> list[np.ndarray]:
     """The same scores, each from its two maps."""
     out = []
-    for view in similarity.VIEWS:
+    for view in options.VIEWS:
         for i, own in enumerate(maps):
             others = {"edge": edges[i]} | dict.fromkeys(pairs.CROSS_KINDS, maps[(i + 1) % len(maps)])
             for kind, pairs_P2 in positions().items():

@@ -11,8 +11,9 @@ from PIL import Image
 from pneumo_batch import report
 from pneumo_batch.core import tables
 from pneumo_batch.core.models import evaluation
-from pneumo_batch.core.similarity import metrics, pairs, per_image
+from pneumo_batch.core.similarity import options, pairs, per_image
 from pneumo_batch.core.statistics import label_share, summaries, verdict
+from pneumo_batch.core.variants import KINDS, Variant, names_of
 from pneumo_batch.job import jobfile
 from pneumo_batch.rundir.writer import RunWriter
 
@@ -128,8 +129,8 @@ def _conclude(run: RunWriter, images: pa.Table, names, classes, rng) -> None:
 
     Integrated Gradients of any two models are alike on a film; maps of the other methods are so of true models only.
     """
-    job, variants = run.job, [(name, name.startswith("true")) for name in names]
-    cells = itertools.product(job.attribution.methods, metrics.VIEWS, metrics.SCALES, METRICS)
+    job, variants = run.job, [Variant(name, "true" if name.startswith("true") else "random") for name in names]
+    cells = itertools.product(job.attribution.methods, options.VIEWS, options.SCALES, METRICS)
     rows = []
     for (method, view, scale, metric), (kind, chosen) in itertools.product(cells, pairs.plan(variants).items()):
         for (a, b), image in itertools.product(chosen, images.to_pylist()):
@@ -141,10 +142,10 @@ def _conclude(run: RunWriter, images: pa.Table, names, classes, rng) -> None:
     scores = pa.Table.from_pylist(rows, schema=tables.SCORES)
     run.store.write_table("scores/part-0.parquet", scores)
     data = per_image.gather(scores, images)
-    true, random = ([name for name, is_true in variants if is_true == wanted] for wanted in (True, False))
+    true, random = (names_of(variants, kind) for kind in KINDS)
     run.store.write_table("summary.parquet", summaries.summarise(data, classes, resamples=100))
     tests = label_share.randomization_test(data, true, random, resamples=100)
-    facts = [verdict.VariantFacts(name, is_true, training_accuracy=1.0, epochs=2) for name, is_true in variants]
+    facts = [verdict.VariantFacts(one.name, one.kind, training_accuracy=1.0, epochs=2) for one in variants]
     primary, threshold = job.compare.primary, job.compare.threshold
     concluded = verdict.conclude(facts, tests, (primary.view, primary.scale, primary.metric), threshold)
     found = {
@@ -160,8 +161,8 @@ def _conclude(run: RunWriter, images: pa.Table, names, classes, rng) -> None:
 def _write_curves(run: RunWriter, methods) -> None:
     """Parameter randomization of three layers, and agreement at two grid sizes, as round numbers."""
     randomized, scales = [], []
-    places = list(itertools.product(methods, metrics.VIEWS))
-    for (method, view), scale, metric in itertools.product(places, metrics.SCALES, METRICS):
+    places = list(itertools.product(methods, options.VIEWS))
+    for (method, view), scale, metric in itertools.product(places, options.SCALES, METRICS):
         for mode, depth in [*(("cascade", depth) for depth in range(4)), *(("independent", d) for d in (1, 2, 3))]:
             row = {"variant": "true_0", "method": method, "view": view, "scale": scale, "metric": metric, "mode": mode}
             mean = 1 - depth / 4

@@ -30,6 +30,7 @@ from pneumo_batch.core.similarity import pairs
 from pneumo_batch.core.similarity.per_image import Cell, PerImage, ScoredPair
 from pneumo_batch.core.statistics import label_share
 from pneumo_batch.core.statistics.verdict import VariantFacts, decide
+from pneumo_batch.core.variants import KINDS, Variant, names_of
 
 pytestmark = [pytest.mark.statistics, pytest.mark.timeout(3600)]
 
@@ -54,9 +55,9 @@ class Setting:
     random_agree: bool = False  # what labels add to two true models, random labels add to two random ones
 
     @property
-    def variants(self) -> tuple[tuple[str, bool], ...]:
-        true = tuple((f"true_{i}", True) for i in range(self.true))
-        return true + tuple((f"random_{i}", False) for i in range(self.random))
+    def variants(self) -> tuple[Variant, ...]:
+        true = tuple(Variant(f"true_{i}", "true") for i in range(self.true))
+        return true + tuple(Variant(f"random_{i}", "random") for i in range(self.random))
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,9 @@ class Rates:
 
 
 @functools.cache
-def plan(variants: tuple[tuple[str, bool], ...], kinds: tuple[str, ...]) -> tuple[list[ScoredPair], np.ndarray]:
+def plan(variants: tuple[Variant, ...], kinds: tuple[str, ...]) -> tuple[list[ScoredPair], np.ndarray]:
     """The scored pairs and the positions (2, P) of their models."""
-    place = {name: position for position, (name, _) in enumerate(variants)}
+    place = {variant.name: position for position, variant in enumerate(variants)}
     scored = [ScoredPair(kind, a, b) for kind in kinds for a, b in pairs.plan(variants)[kind]]
     return scored, np.array([(place[pair.variant_a], place[pair.variant_b]) for pair in scored]).T
 
@@ -136,9 +137,9 @@ def judge(job: tuple[Setting, float, int]) -> tuple[float, ...]:
     """Truth covered, and by patients alone (NaN where no interval is given); sensitive, insensitive, invalid."""
     setting, share, index = job
     data = study(setting, share, np.random.default_rng([zlib.crc32(repr(setting).encode()), index]))
-    names = [[name for name, is_true in setting.variants if is_true == kind] for kind in (True, False)]
+    names = [names_of(setting.variants, kind) for kind in KINDS]
     test = label_share.randomization_test(data, *names, resamples=RESAMPLES, seed=index)[CELL]
-    facts = [VariantFacts(name, is_true, memorised=1.0, auroc_low=0.9) for name, is_true in setting.variants]
+    facts = [VariantFacts(one.name, one.kind, memorised=1.0, auroc_low=0.9) for one in setting.variants]
     found = decide(facts, test, THRESHOLD).verdict
     covered = [_covers(one, share) for one in (test.share, test.share.for_these_models)]
     return (*covered, found == "sensitive", found == "insensitive", found == "invalid")

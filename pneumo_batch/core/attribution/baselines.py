@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pneumo_batch.core.attribution.options import BASELINES
+
 if TYPE_CHECKING:
     from pneumo_batch.core.data.images import Preprocess
 
-BASELINES = ("black", "mean", "white", "blur", "noise")
 CONSTANT = ("black", "mean", "white", "noise")  # the same for every image
 NOISE_SEED = 0
 _GRAY = {"black": 0.0, "white": 1.0}  # of full scale, before normalising

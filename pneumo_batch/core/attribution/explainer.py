@@ -17,15 +17,15 @@ from torch import nn
 
 from pneumo_batch.core.attribution import rules, soundness
 from pneumo_batch.core.attribution.baselines import CONSTANT, baseline_input, baseline_of
-from pneumo_batch.core.attribution.grad_cam import Activation, GradCam
+from pneumo_batch.core.attribution.grad_cam import Activation
 from pneumo_batch.core.attribution.integrated_gradients import (
     End,
-    IntegratedGradients,
     PathIntegral,
     default_pass_size,
 )
-from pneumo_batch.core.attribution.linear_stem import Cut
+from pneumo_batch.core.attribution.linear_stem import LinearStem
 from pneumo_batch.core.attribution.methods import CAPTUM, further_method
+from pneumo_batch.core.attribution.options import GRAD_CAM, INTEGRATED_GRADIENTS, GradCam, IntegratedGradients
 from pneumo_batch.core.models import programs
 from pneumo_batch.core.models.networks import grad_cam_layer, without_inplace
 from pneumo_batch.core.models.runtime import exact_arithmetic
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS", "Explainer", "Explanation", "GradCam", "IntegratedGradients", "baseline_input"]
 
-OWN = ("integrated_gradients", "grad_cam")
-WITH_DELTA = frozenset({"integrated_gradients"})  # these report how far the map is from completeness
+OWN = (INTEGRATED_GRADIENTS, GRAD_CAM)
+WITH_DELTA = frozenset({INTEGRATED_GRADIENTS})  # these report how far the map is from completeness
 _Options = TypeVar("_Options", IntegratedGradients, GradCam)
 
 
@@ -84,7 +84,7 @@ class Explainer:
         self._model = _frozen(model)
         with exact_arithmetic(allow_tf32):
             soundness.check(self._model, self._example_1CHW)
-            self._cut = Cut(self._model, self._example_1CHW)
+            self._stem = LinearStem.of(self._model, self._example_1CHW)
             self._prepare_grad_cam(methods)
             self._prepare_path(methods, pass_size)
             self._prepare_others(methods)
@@ -102,20 +102,20 @@ class Explainer:
             if "deep_lift" in maps:
                 rules.check_deep_lift(self._model, self._example_1CHW)
             if grad_cam_hw is not None:
-                maps["grad_cam"] = grad_cam_hw
+                maps[GRAD_CAM] = grad_cam_hw
             if self._path is not None:
-                one_point = PathIntegral(self._cut, IntegratedGradients(steps=1), pass_size=1)
-                maps["integrated_gradients"] = one_point(end, end, 0).map_HW
+                one_point = PathIntegral(self._stem, IntegratedGradients(steps=1), pass_size=1)
+                maps[INTEGRATED_GRADIENTS] = one_point(end, end, 0).map_HW
         return {name: (maps[name].shape[0], maps[name].shape[1]) for name in self._methods}
 
     @property
-    def hoisted(self) -> str | None:
-        """The path of the convolution taken out of the step loop; None on the plain path."""
-        return self._cut.hoisted
+    def linear_stem(self) -> str | None:
+        """The path of the convolution that Integrated Gradients passes only twice; None where there is no such one."""
+        return self._stem.path
 
     def _prepare_grad_cam(self, methods: Mapping[str, Mapping[str, Any]]) -> None:
-        options = _options(GradCam, "grad_cam", methods)
-        self._grad_cam = "grad_cam" in methods
+        options = _options(GradCam, GRAD_CAM, methods)
+        self._grad_cam = GRAD_CAM in methods
         self._layer = options.layer
         if self._grad_cam or "guided_grad_cam" in methods:
             self._layer = grad_cam_layer(self._model, options.layer)
@@ -124,11 +124,11 @@ class Explainer:
 
     def _prepare_path(self, methods: Mapping[str, Mapping[str, Any]], pass_size: int | None) -> None:
         self._path: PathIntegral | None = None
-        if "integrated_gradients" not in methods:
+        if INTEGRATED_GRADIENTS not in methods:
             return
-        options = _options(IntegratedGradients, "integrated_gradients", methods)
-        self.pass_size = pass_size or default_pass_size(self._cut, self._example_1CHW)
-        self._path = PathIntegral(self._cut, options, self.pass_size)
+        options = _options(IntegratedGradients, INTEGRATED_GRADIENTS, methods)
+        self.pass_size = pass_size or default_pass_size(self._stem, self._example_1CHW)
+        self._path = PathIntegral(self._stem, options, self.pass_size)
         self._baseline_of = baseline_of(options.baseline, self._preprocess)
         self._baseline_end = None
         if options.baseline in CONSTANT:  # its forward pass serves every image
@@ -154,17 +154,17 @@ class Explainer:
         end, grad_cam_hw = self._forward(inputs_1CHW, target)
         row = _Row(end.logits_1N[0, target])
         if grad_cam_hw is not None:
-            row.maps["grad_cam"] = grad_cam_hw
+            row.maps[GRAD_CAM] = grad_cam_hw
         if self._path is not None:
             start = self._baseline_end or self._end(self._baseline_of(inputs_1CHW))
-            name = "integrated_gradients"
+            name = INTEGRATED_GRADIENTS
             row.maps[name], row.deltas[name], row.steps[name] = self._path(start, end, target)
         for name, method in self._others.items():
             row.maps[name] = method(inputs_1CHW, target)
         return row
 
     def _end(self, inputs_1CHW: torch.Tensor) -> End:
-        return End(inputs_1CHW, self._cut.entry(inputs_1CHW), self._model(inputs_1CHW))
+        return End(inputs_1CHW, self._stem.features(inputs_1CHW), self._model(inputs_1CHW))
 
     def _forward(self, inputs_1CHW: torch.Tensor, target: int) -> tuple[End, torch.Tensor | None]:
         """The forward pass that the logit, Grad-CAM and the path's end share."""
@@ -173,7 +173,7 @@ class Explainer:
         with torch.enable_grad(), Activation(self._model, self._layer) as activation:
             end = self._end(inputs_1CHW)
             grad_cam_hw = activation.map_hw(end.logits_1N[0, target])
-        return End(end.inputs_1CHW, end.entry, end.logits_1N.detach()), grad_cam_hw
+        return End(end.inputs_1CHW, end.features, end.logits_1N.detach()), grad_cam_hw
 
 
 @dataclass

@@ -4,19 +4,11 @@ Array legend: C channels of the layer, h height, w width of the layer.
 """
 
 import math
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch import nn
-
-
-@dataclass(frozen=True)
-class GradCam:
-    """Options: the layer's module path, or "auto"."""
-
-    layer: str = "auto"
 
 
 class Activation:

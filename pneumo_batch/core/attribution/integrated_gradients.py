@@ -3,50 +3,26 @@
 The map is (x - x') times the mean gradient on the straight path from the baseline x' to the image x. Every pass runs
 several points of one image's path, never of two images, so a map does not depend on its batch.
 
-Array legend: S points on a path, B images, C channels, H height, W width; "entry" as in hoist.py.
+Array legend: S points on a path, B images, C channels, H height, W width; "features" as in linear_stem.py.
 """
 
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from pneumo_batch.core.attribution.linear_stem import Cut
+from pneumo_batch.core.attribution.linear_stem import LinearStem
+from pneumo_batch.core.attribution.options import IntegratedGradients
 from pneumo_batch.core.models import programs
 
 REFINEMENT = 3
-RULES = ("midpoint", "gauss-legendre", "left", "right")
 COARSEST, FINEST = 6, 486  # points of steps = "auto"
 # Where gradients jump, as those of ReLU networks do, the midpoint rule's error goes with the distance of its points, at
 # random: three times as much before a refinement as after, and the change between them has sqrt(9 + 1) of the latter.
 _ERROR_OF_CHANGE = 10**-0.5
-
-
-@dataclass(frozen=True)
-class IntegratedGradients:
-    """Options. `rule` places a fixed number of `steps`.
-
-    steps = "auto" takes the midpoint rule on 6 intervals and cuts each in three, keeping every point computed before,
-    until for this image the estimated relative L2 error of the map and its completeness error, relative to the map's
-    L1 norm, are both within `tolerance`, at 486 points at the latest.
-    """
-
-    steps: int | str = 50
-    baseline: str = "black"
-    rule: str = "midpoint"
-    tolerance: float = 0.05
-
-    def __post_init__(self) -> None:
-        if self.rule not in RULES:
-            raise ValueError(f"unknown rule {self.rule!r}: choose one of {', '.join(RULES)}")
-        if self.steps != "auto" and (not isinstance(self.steps, int) or self.steps < 1):
-            raise ValueError(f"steps must be a whole number from 1, or 'auto', not {self.steps!r}")
-        if self.tolerance <= 0:
-            raise ValueError(f"tolerance must be above 0, not {self.tolerance}")
 
 
 def nodes(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -81,18 +57,18 @@ class PathResult(NamedTuple):
 
 
 class End(NamedTuple):
-    """One end of a path: the input (1, C, H, W), the entry (1, ...) and the logits (1, N)."""
+    """One end of a path: the input (1, C, H, W), the features (1, ...) and the logits (1, N)."""
 
     inputs_1CHW: torch.Tensor
-    entry: torch.Tensor
+    features: torch.Tensor
     logits_1N: torch.Tensor
 
 
 class PathIntegral:
     """Integrated Gradients of one network, `pass_size` points at once."""
 
-    def __init__(self, cut: Cut, options: IntegratedGradients, pass_size: int) -> None:
-        self._cut = cut
+    def __init__(self, stem: LinearStem, options: IntegratedGradients, pass_size: int) -> None:
+        self._stem = stem
         self._options = options
         self._pass_size = pass_size
         self._points: torch.Tensor | None = None
@@ -100,7 +76,7 @@ class PathIntegral:
     def __call__(self, start: End, end: End, target: int) -> PathResult:
         """The map of output `target` for the image at `end`, from the baseline at `start`."""
         difference_1CHW = end.inputs_1CHW - start.inputs_1CHW
-        step = self._cut.step(difference_1CHW)
+        step = self._stem.step(difference_1CHW)
         total_1E = step.new_zeros(1, step.numel())
         rise = float(end.logits_1N[0, target]) - float(start.logits_1N[0, target])
         auto = self._options.steps == "auto"
@@ -109,7 +85,7 @@ class PathIntegral:
         for alphas, weights in levels:
             before = result
             total_1E /= REFINEMENT
-            self._add(total_1E, (start.entry, step, target), alphas, weights)
+            self._add(total_1E, (start.features, step, target), alphas, weights)
             map_HW = self._map(total_1E, step.shape, difference_1CHW)
             steps = len(alphas) + (before.steps if before else 0)
             result = PathResult(map_HW, float(map_HW.double().sum()) - rise, steps)
@@ -120,7 +96,7 @@ class PathIntegral:
 
     def _map(self, total_1E: torch.Tensor, shape: torch.Size, difference_1CHW: torch.Tensor) -> torch.Tensor:
         total = total_1E.view(1, *shape[2:], shape[1]).permute(0, 3, 1, 2)
-        return (difference_1CHW * self._cut.pull_back(total, difference_1CHW)).sum(1)[0]
+        return (difference_1CHW * self._stem.pull_back(total, difference_1CHW)).sum(1)[0]
 
     def _converged(self, before: PathResult, now: PathResult) -> bool:
         error = _ERROR_OF_CHANGE * float((now.map_HW - before.map_HW).norm())
@@ -137,7 +113,7 @@ class PathIntegral:
             torch.addcmul(start, alphas_S.view(-1, 1, 1, 1), step, out=points)
             with torch.enable_grad():
                 leaf = points.detach().requires_grad_()
-                logit = self._cut.logits(leaf)[:, target].sum()
+                logit = self._stem.logits(leaf)[:, target].sum()
             gradients = torch.autograd.grad(logit, leaf)[0]
             # A sum over the first dimension is twenty times slower in this layout, and needs another tensor.
             total_1E.addmm_(weights_S[None], gradients.permute(0, 2, 3, 1).flatten(1))
@@ -164,9 +140,9 @@ _CPU_BYTES = 32 << 20
 _GPU_BYTES = 4 << 30
 
 
-def default_pass_size(cut: Cut, example_1CHW: torch.Tensor) -> int:
+def default_pass_size(stem: LinearStem, example_1CHW: torch.Tensor) -> int:
     """Points a pass: small enough for the CPU's caches, large enough to keep a GPU busy within its memory."""
-    if programs.kind(cut.model) == programs.TORCHSCRIPT:
+    if programs.kind(stem.model) == programs.TORCHSCRIPT:
         return programs.PASS_SIZE
     sizes: list[int] = []
 
@@ -174,10 +150,10 @@ def default_pass_size(cut: Cut, example_1CHW: torch.Tensor) -> int:
         if isinstance(output, torch.Tensor):
             sizes.append(output.numel() * output.element_size())
 
-    handles = [module.register_forward_hook(note) for module in cut.model.modules()]
+    handles = [module.register_forward_hook(note) for module in stem.model.modules()]
     try:
         with torch.no_grad():
-            cut.logits(cut.entry(example_1CHW))
+            stem.logits(stem.features(example_1CHW))
     finally:
         for handle in handles:
             handle.remove()

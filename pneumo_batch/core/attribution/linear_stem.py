@@ -1,80 +1,86 @@
-"""A network cut behind its linear first convolution, so that a straight path of inputs passes it only twice.
+"""A network without its stem, a linear first convolution, so that a straight path of inputs passes that only twice.
 
 With conv(x) = K x + b, conv(x' + a d) = conv(x') + a K d; and the gradient at the input, summed over the path, is K^T
 applied once to the sum of the gradients behind the convolution. Exact in exact arithmetic.
 
-Array legend: B points, C channels of the input, H height, W width; an "entry" is what the rest of the network takes:
-the first convolution's output, or the input itself where nothing could be hoisted.
+Array legend: B points, C channels of the input, H height, W width; "features" are what the rest of the network takes:
+the stem's output, or the input itself where a network has no such stem.
 """
 
 import copy
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
 from pneumo_batch.core.attribution.pooling import pool_first
 
-_EXACT = 1e-9  # relative, in float64: what the cut network must agree to with the whole one
+_EXACT = 1e-9  # relative, in float64: what the parted network must agree to with the whole one
 
 
 class _Slot(nn.Module):
-    """Stands where the first convolution was, and returns what was put in."""
+    """Stands where the stem was, and returns what was put in."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.entry: torch.Tensor | None = None
+        self.features: torch.Tensor | None = None
 
     def forward(self, _inputs: torch.Tensor) -> torch.Tensor:
-        assert self.entry is not None
-        return self.entry
+        assert self.features is not None
+        return self.features
 
 
-class Cut:
-    """A frozen network in eval mode, as entry -> logits.
+class LinearStem:
+    """A frozen network in eval mode, parted behind its stem: input -> features -> logits.
 
-    `hoisted` is the first convolution's path, or None where the plain path is taken: networks whose input reaches
-    anything but one Conv2d, or whose cut copy does not give the same logits and gradients.
+    `path` is the stem's, or None where the features are the input itself. `model` loses its stem.
     """
 
-    def __init__(self, model: nn.Module, example_1CHW: torch.Tensor) -> None:
+    def __init__(self, model: nn.Module, path: str | None, example_1CHW: torch.Tensor) -> None:
+        self.model, self.path = model, path
         self._example_1CHW = example_1CHW
         self._slot: _Slot | None = None
-        self.model = model
-        self.hoisted = first_convolution(model, example_1CHW)
-        if self.hoisted is None or not _is_exact(_trial(model, self.hoisted, example_1CHW), model, example_1CHW):
-            self.hoisted = None
-            return
-        self._cut(pool_first(copy.deepcopy(model)), self.hoisted)
+        if path is not None:
+            self._stem = model.get_submodule(path)
+            self._linear = copy.deepcopy(self._stem)
+            self._linear.register_parameter("bias", None)
+            self._slot = _Slot()
+            model.set_submodule(path, self._slot)
 
-    def _cut(self, model: nn.Module, path: str) -> None:
-        self._first = model.get_submodule(path)
-        self._linear = copy.deepcopy(self._first)
-        self._linear.register_parameter("bias", None)
-        self._slot = _Slot()
-        model.set_submodule(path, self._slot)
-        self.model = model
+    @classmethod
+    def of(cls, model: nn.Module, example_1CHW: torch.Tensor) -> "LinearStem":
+        """Of a network, which stays as it is.
 
-    def entry(self, inputs_BCHW: torch.Tensor) -> torch.Tensor:
+        It is not parted where its input reaches anything but one Conv2d, or where the parts do not give the same logits
+        and gradients as the whole.
+        """
+        path = first_convolution(model, example_1CHW)
+        if path is not None:
+            trial = cls(pool_first(copy.deepcopy(model).double()), path, example_1CHW.double())
+            if _is_exact(trial, model, example_1CHW):
+                return cls(pool_first(copy.deepcopy(model)), path, example_1CHW)
+        return cls(model, None, example_1CHW)
+
+    def features(self, inputs_BCHW: torch.Tensor) -> torch.Tensor:
         """What the rest of the network takes for these inputs."""
-        return _channels_last(inputs_BCHW if self._slot is None else self._first(inputs_BCHW))
+        return _channels_last(inputs_BCHW if self._slot is None else self._stem(inputs_BCHW))
 
     def step(self, difference_BCHW: torch.Tensor) -> torch.Tensor:
-        """The change of the entry for a change of the input."""
+        """The change of the features for a change of the input."""
         return _channels_last(difference_BCHW if self._slot is None else self._linear(difference_BCHW))
 
-    def logits(self, entry: torch.Tensor) -> torch.Tensor:
-        """Logits (B, outputs) from entries (B, ...)."""
+    def logits(self, features: torch.Tensor) -> torch.Tensor:
+        """Logits (B, outputs) from features (B, ...)."""
         if self._slot is None:
-            return self.model(entry)
-        self._slot.entry = entry
+            return self.model(features)
+        self._slot.features = features
         try:
-            return self.model(self._example_1CHW.expand(len(entry), -1, -1, -1))
+            return self.model(self._example_1CHW.expand(len(features), -1, -1, -1))
         finally:
-            self._slot.entry = None
+            self._slot.features = None
 
     def pull_back(self, gradient: torch.Tensor, difference_BCHW: torch.Tensor) -> torch.Tensor:
-        """A gradient at the entry, carried to the input; `difference_BCHW` gives the input's shape."""
+        """A gradient at the features, carried to the input; `difference_BCHW` gives the input's shape."""
         if self._slot is None:
             return gradient
         with torch.enable_grad():
@@ -87,8 +93,8 @@ def first_convolution(model: nn.Module, example_1CHW: torch.Tensor) -> str | Non
     """The path of the one Conv2d that takes exactly the network's input, once; None if there is none."""
     takers: list[str] = []
 
-    def note(path: str) -> Any:
-        def hook(_module: nn.Module, arguments: tuple[Any, ...]) -> None:
+    def note(path: str) -> Callable[[nn.Module, tuple[object, ...]], None]:
+        def hook(_module: nn.Module, arguments: tuple[object, ...]) -> None:
             if arguments and arguments[0] is example_1CHW:
                 takers.append(path)
 
@@ -111,16 +117,8 @@ def _channels_last(maps_BCHW: torch.Tensor) -> torch.Tensor:
     return maps_BCHW.contiguous(memory_format=torch.channels_last)
 
 
-def _trial(model: nn.Module, path: str, example_1CHW: torch.Tensor) -> Cut:
-    """The cut network in float64."""
-    cut = Cut.__new__(Cut)
-    cut._example_1CHW = example_1CHW.double()
-    cut._cut(pool_first(copy.deepcopy(model).double()), path)
-    return cut
-
-
-def _is_exact(cut: Cut, model: nn.Module, example_1CHW: torch.Tensor) -> bool:
-    """Compare logits and input gradients of the cut and the whole network, in float64, at two random inputs."""
+def _is_exact(parted: LinearStem, model: nn.Module, example_1CHW: torch.Tensor) -> bool:
+    """Compare logits and input gradients of the parted and the whole network, in float64, at two random inputs."""
     whole = copy.deepcopy(model).double()
     shape = (2, *example_1CHW.shape[1:])
     inputs_BCHW = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -129,12 +127,12 @@ def _is_exact(cut: Cut, model: nn.Module, example_1CHW: torch.Tensor) -> bool:
         with torch.enable_grad():
             logits = whole(inputs_BCHW)
             gradient_BCHW = torch.autograd.grad(logits.sum(), inputs_BCHW)[0]
-            entry = cut.entry(inputs_BCHW).detach().requires_grad_()
-            cut_logits = cut.logits(entry)
-            cut_gradient_BCHW = cut.pull_back(torch.autograd.grad(cut_logits.sum(), entry)[0], inputs_BCHW)
+            features = parted.features(inputs_BCHW).detach().requires_grad_()
+            parted_logits = parted.logits(features)
+            parted_gradient_BCHW = parted.pull_back(torch.autograd.grad(parted_logits.sum(), features)[0], inputs_BCHW)
     except RuntimeError:
-        return False  # such as an in-place operation on the entry, or an input that is used elsewhere
-    return _close(logits, cut_logits) and _close(gradient_BCHW, cut_gradient_BCHW)
+        return False  # such as an in-place operation on the features, or an input that is used elsewhere
+    return _close(logits, parted_logits) and _close(gradient_BCHW, parted_gradient_BCHW)
 
 
 def _close(wanted: torch.Tensor, found: torch.Tensor) -> bool:

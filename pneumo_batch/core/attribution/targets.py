@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-POSITIVE, LABEL = "positive", "label"
+from pneumo_batch.core.attribution.options import LABEL, POSITIVE
 
 
 def check_target(target: str, classes: Sequence[str]) -> None:

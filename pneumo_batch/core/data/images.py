@@ -8,12 +8,13 @@ import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from pneumo_batch.core.data.looks import Look
+from pneumo_batch.core.data.options import Pad, Resize
 from pneumo_batch.errors import RejectedImage
 
 if TYPE_CHECKING:
@@ -69,7 +70,6 @@ def inspect(data: bytes) -> ImageInfo:
     return dataclasses.replace(info, look=Look.of(gray))
 
 
-Resize = Literal["bilinear", "bicubic", "area", "lanczos"]
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -102,7 +102,7 @@ class Preprocess:
 
     size: int
     channels: int = 1
-    pad: Literal["black", "none"] = "black"
+    pad: Pad = "black"
     mean: float | tuple[float, ...] = 0.345
     std: float | tuple[float, ...] = 0.282
     resize: Resize = "bilinear"

@@ -11,19 +11,17 @@ import pyarrow as pa
 from pneumo_batch.core.data import images, patients
 from pneumo_batch.core.data.formats.account import Account
 from pneumo_batch.core.data.formats.folders import (
-    SPLITS,
     UNNAMED,
     ImageFile,
     check_roots,
     list_datasets,
     resolve_classes,
 )
+from pneumo_batch.core.data.options import BY_SUBTYPE, SPLITS
 from pneumo_batch.core.data.patients import parse_name
 from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.core.tables import MANIFEST, QUARANTINE
 from pneumo_batch.errors import DataError, RejectedImage
-
-BY_SUBTYPE = "subtype"  # as `classes`: a class folder whose names carry subtypes is split into them
 
 _FROM_FILE = ("width", "height", "mode", "sha256", "gray_low", "gray_high", "cells")
 # What is known of an image before its file is read. A patient who was given stands against what the file says; the rule

@@ -16,6 +16,7 @@ from pneumo_batch.core.similarity import metrics
 from pneumo_batch.core.similarity.comparison import Comparison
 from pneumo_batch.core.similarity.per_image import Cell
 from pneumo_batch.core.statistics import bootstrap
+from pneumo_batch.core.statistics.options import RESAMPLES
 
 _AT_ONCE = 16  # derived maps whose features are held together
 _POINT = ["variant", "method", "view", "scale", "metric", "mode", "depth", "layer"]
@@ -63,7 +64,7 @@ def table(
     named = cells(plan)
     columns = {name: identity[name].take(pa.array(image_N)) for name in ("image_id", "label", "patient_id")}
     columns |= {name: _coded([getattr(cell, name) for cell in named], cell_N) for name in Cell._fields}
-    columns["variant"] = _coded([plan.variants[0][0]], np.zeros(images * networks * rows, np.int16))
+    columns["variant"] = _coded([plan.variants[0].name], np.zeros(images * networks * rows, np.int16))
     columns |= {name: _coded([getattr(one, name) for one in derived], network_N) for name in ("mode", "layer")}
     for name in ("depth", "seed"):
         columns[name] = pa.array(np.array([getattr(one, name) for one in derived])[network_N])
@@ -79,7 +80,7 @@ def _coded(values: Sequence[str], index_N: np.ndarray) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(codes[index_N], pa.int16()), pa.array(distinct.tolist()))
 
 
-def curves(scores: pa.Table, *, resamples: int = 2000, seed: int = 0) -> pa.Table:
+def curves(scores: pa.Table, *, resamples: int = RESAMPLES, seed: int = 0) -> pa.Table:
     """`tables.CASCADE_SUMMARY`: mean similarity to the original at every depth, of each curve.
 
     An image counts with its mean over seeds. The 95 % interval resamples patients, the same ones at every point; it

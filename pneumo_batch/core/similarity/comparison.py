@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from pneumo_batch.core import tables
 from pneumo_batch.core.similarity import metrics as similarity
-from pneumo_batch.core.similarity import pairs
+from pneumo_batch.core.similarity import options, pairs
 from pneumo_batch.core.similarity.per_image import row_means
+from pneumo_batch.core.variants import Variant
 
 _SELF_TOLERANCE = 1e-6
 
@@ -35,7 +36,7 @@ class Cell:
 class Comparison:
     """What is compared, alike for every image."""
 
-    variants: tuple[tuple[str, bool], ...]  # name, trained on true labels; in the order of the maps
+    variants: tuple[Variant, ...]  # in the order of the maps
     methods: tuple[str, ...]
     metrics: tuple[str, ...]
     region_grid: int
@@ -53,10 +54,10 @@ class Comparison:
         return [
             Cell(method, view, scale, metric, kind)
             for method in self.methods
-            for view in similarity.VIEWS
-            for scale in similarity.SCALES
+            for view in options.VIEWS
+            for scale in options.SCALES
             for metric in self.metrics
-            if scale == "pixel" or metric in similarity.REGION_METRICS
+            if scale == "pixel" or metric in options.REGION_METRICS
             for kind in self.pairs
         ]
 
@@ -93,12 +94,12 @@ class Comparison:
 
     @property
     def _views(self) -> list[tuple[str, str]]:
-        return [(method, view) for method in self.methods for view in similarity.VIEWS]
+        return [(method, view) for method in self.methods for view in options.VIEWS]
 
     @cached_property
     def _index(self) -> dict[str, np.ndarray]:
         """Positions (P, 2) of each kind's pairs in the left and the right features."""
-        place = {name: position for position, (name, _) in enumerate(self.variants)}
+        place = {variant.name: position for position, variant in enumerate(self.variants)}
         return {
             kind: np.array([[place[a], self._place_b(kind, i, b, place)] for i, (a, b) in enumerate(found)])
             for kind, found in self.pairs.items()
@@ -225,7 +226,7 @@ class References:
 
     def _random_maps(self, method: str, view: str) -> np.ndarray:
         maps_VSS = self.own.of(method, view).maps_VHW
-        true = [position for position, (_, is_true) in enumerate(self.comparison.variants) if is_true]
+        true = [position for position, variant in enumerate(self.comparison.variants) if variant.is_true]
         return np.stack([similarity.random_map(maps_VSS[position], self.rng) for position in true]).astype(np.float32)
 
     def _cached(self, key: tuple[str, ...], make: Callable[[], np.ndarray]) -> similarity.Features:

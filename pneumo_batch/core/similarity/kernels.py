@@ -52,7 +52,7 @@ _BAND = _band()
 
 
 def hog(map_HW: np.ndarray) -> np.ndarray:
-    """scikit-image's histograms of oriented gradients of a map in [0, 1], at least 48 pixels a side: (D,) float64."""
+    """scikit-image's histograms of oriented gradients (D,) float64 of a map in [0, 1], of `SMALLEST_SIDE` or larger."""
     return skimage.feature.hog(map_HW, orientations=9, pixels_per_cell=(16, 16), cells_per_block=(3, 3))
 
 

@@ -16,17 +16,10 @@ import scipy.stats
 import skimage.filters
 
 from pneumo_batch.core.similarity import kernels
-
-VIEWS = ("signed", "magnitude")
-SCALES = ("pixel", "region")
-METRICS = ("spearman", "pearson", "ssim", "hog", "top10")
-REGION_METRICS = ("spearman", "pearson", "top10")
+from pneumo_batch.core.similarity.options import METRICS, REGION_METRICS, SMALLEST_SIDE
 
 # These methods claim only their positive part (Selvaraju et al. 2017, equation 2); of others the magnitude is |a|.
 POSITIVE_PART = frozenset({"grad_cam", "guided_grad_cam"})
-
-# Smaller images have no value of the metric: SSIM needs its window, HOG one block of 3 x 3 cells of 16 x 16 pixels.
-SMALLEST_SIDE = {"spearman": 1, "pearson": 1, "ssim": 11, "hog": 48, "top10": 1}
 
 _DATA_RANGE = {"signed": 2.0, "magnitude": 1.0}
 

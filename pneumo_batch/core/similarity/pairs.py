@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pneumo_batch.core.variants import Variant, names_of
+
 EDGE = "edge"  # kinds, and the name of the reference map in the `variant_b` column
 RANDOM_MAP = "random_map"
 WITHIN_KINDS = ("true_true", "true_random", "random_random")
@@ -19,15 +21,14 @@ PARTNERS = {"region": 16, "pixel": 1}
 Pair = tuple[str, str]
 
 
-def plan(variants: Sequence[tuple[str, bool]]) -> dict[str, list[Pair]]:
-    """The pairs (variant_a, variant_b) of each kind, for variants given as (name, trained on true labels).
+def plan(variants: Sequence[Variant]) -> dict[str, list[Pair]]:
+    """The pairs (variant_a, variant_b) of each kind, by name.
 
     Both are explained on the image itself, except in the cross kinds: there one is explained on the image and the other
     on images of other patients (`partners`), both ways. With a single true variant `true_true_cross` pairs that model
     with itself (`same_model_floor`).
     """
-    true = [name for name, is_true in variants if is_true]
-    random = [name for name, is_true in variants if not is_true]
+    true, random = names_of(variants, "true"), names_of(variants, "random")
     true_random = [(a, b) for a in true for b in random]
     return {
         "true_true": _unordered(true),
@@ -41,9 +42,9 @@ def plan(variants: Sequence[tuple[str, bool]]) -> dict[str, list[Pair]]:
     }
 
 
-def same_model_floor(variants: Sequence[tuple[str, bool]]) -> bool:
+def same_model_floor(variants: Sequence[Variant]) -> bool:
     """Whether the floor of the ceiling compares one model with itself: too high, since a model's maps look alike."""
-    return sum(is_true for _, is_true in variants) == 1
+    return sum(variant.is_true for variant in variants) == 1
 
 
 def hash_order(image_ids: Sequence[str], seed: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.special
 
 from pneumo_batch.core.statistics import bootstrap
+from pneumo_batch.core.statistics.options import RESAMPLES
 
 NEUTRAL_THRESHOLD = 0.5
 
@@ -78,7 +79,7 @@ def average_precision(scores_N: np.ndarray, positive_N: np.ndarray) -> float:
 
 
 def auroc_interval(
-    logits_NK: np.ndarray, labels_N: np.ndarray, patients_N: np.ndarray, *, resamples: int = 2000, seed: int = 0
+    logits_NK: np.ndarray, labels_N: np.ndarray, patients_N: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[float | None, float | None]:
     """95 % interval of `auroc_of`, patients resampled; a model is better than chance if it lies above 0.5.
 

@@ -20,6 +20,7 @@ from pneumo_batch.core.similarity.pairs import CROSS_KINDS, WITHIN_KINDS
 from pneumo_batch.core.similarity.per_image import Cell, PerImage, row_means
 from pneumo_batch.core.statistics import bootstrap, permutation
 from pneumo_batch.core.statistics.numbers import number
+from pneumo_batch.core.statistics.options import RESAMPLES
 
 KINDS = ("true_true", "true_random", "true_true_cross", "true_random_cross")  # what the quantities are made of
 QUANTITIES = ("difference", "everywhere", "image_specific", "headroom", "remainder", "share")
@@ -93,7 +94,7 @@ class CellTest:
 
 
 def randomization_test(
-    data: PerImage, true: Sequence[str], random: Sequence[str], *, resamples: int = 2000, seed: int = 0
+    data: PerImage, true: Sequence[str], random: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[Cell, CellTest]:
     """The test of every cell of a run's scores; `true` and `random` name the models of each kind."""
     return {cell: _test(data, cell, (true, random), resamples, seed) for cell in data.cells}

@@ -12,10 +12,12 @@ import numpy as np
 import pyarrow as pa
 
 from pneumo_batch.core import tables
-from pneumo_batch.core.similarity import metrics, pairs
+from pneumo_batch.core.similarity import metrics, options, pairs
 from pneumo_batch.core.similarity.per_image import row_means
 from pneumo_batch.core.statistics import bootstrap
 from pneumo_batch.core.statistics.numbers import number
+from pneumo_batch.core.statistics.options import RESAMPLES
+from pneumo_batch.core.variants import Variant
 
 GRIDS = (2, 4, 8, 16, 32, 64)  # cells a side
 METRIC = "spearman"
@@ -47,14 +49,14 @@ def grids_within(size: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Curve:
-    """What is measured on each image of a sample: `variants` as (name, trained on true labels), in the maps' order."""
+    """What is measured on each image of a sample: `variants` in the maps' order."""
 
     method: str
-    variants: tuple[tuple[str, bool], ...]
+    variants: tuple[Variant, ...]
     size: int
 
     def table(
-        self, images: Sample, maps_of: Callable[[str], np.ndarray], *, resamples: int = 2000, seed: int = 0
+        self, images: Sample, maps_of: Callable[[str], np.ndarray], *, resamples: int = RESAMPLES, seed: int = 0
     ) -> pa.Table:
         """`tables.SCALES`: by view and grid the means of TT, TTx and TN, and the 95 % interval of the mean TT - TTx.
 
@@ -85,7 +87,7 @@ class Curve:
 
     @functools.cached_property
     def _places(self) -> list[tuple[str, int]]:
-        return [(view, grid) for view in metrics.VIEWS for grid in grids_within(self.size)]
+        return [(view, grid) for view in options.VIEWS for grid in grids_within(self.size)]
 
     def _means(self, images: Sample, maps_of: Callable[[str], np.ndarray]) -> np.ndarray:
         """Per-image means (Q, N, K) over the pairs of each kind, NaN where none is defined."""
@@ -111,13 +113,13 @@ class Curve:
         )
 
     def _features(self, maps_Vhw: np.ndarray) -> list[metrics.Features]:
-        views = {view: metrics.prepare(maps_Vhw, self.method, view, self.size) for view in metrics.VIEWS}
+        views = {view: metrics.prepare(maps_Vhw, self.method, view, self.size) for view in options.VIEWS}
         return [metrics.Features(views[view], view, grid) for view, grid in self._places]
 
     @functools.cached_property
     def _index(self) -> dict[str, np.ndarray]:
         """Positions (P, 2) of the pairs of each kind."""
-        place = {name: position for position, (name, _) in enumerate(self.variants)}
+        place = {variant.name: position for position, variant in enumerate(self.variants)}
         plan = pairs.plan(self.variants)
         return {k: np.array([(place[a], place[b]) for a, b in plan[k]], dtype=np.int64).reshape(-1, 2) for k in KINDS}
 

@@ -11,9 +11,10 @@ from pneumo_batch.core.similarity.per_image import PerImage, row_means
 from pneumo_batch.core.statistics import bootstrap
 from pneumo_batch.core.statistics.label_share import projected
 from pneumo_batch.core.statistics.numbers import number
+from pneumo_batch.core.statistics.options import RESAMPLES
 
 
-def summarise(data: PerImage, classes: Sequence[str], *, resamples: int = 2000, seed: int = 0) -> pa.Table:
+def summarise(data: PerImage, classes: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0) -> pa.Table:
     """`tables.SUMMARY`: per cell and kind the mean, spread, median and interval of the per-image means.
 
     First over all images (`class_name` "all"), then over those of each class; the label is the index into `classes`.

@@ -15,6 +15,7 @@ from pneumo_batch.core.statistics.label_share import (
     Estimate,
 )
 from pneumo_batch.core.statistics.outcomes import Outcome
+from pneumo_batch.core.variants import KINDS, MEMORISED, Variant
 
 ALPHA = 0.05
 CHANCE = 0.5
@@ -27,13 +28,11 @@ _SOURCES = {
 
 
 @dataclass(frozen=True)
-class VariantFacts:
-    """What the verdict needs to know of one model; None where nobody measured it."""
+class VariantFacts(Variant):
+    """A variant with what the verdict needs to know of it; None where nobody measured it."""
 
-    name: str
-    is_true: bool
     memorised: float | None = None  # of a random variant: accuracy on the training labels it was given, in eval mode
-    required: float = 0.95  # of a random variant
+    required: float = MEMORISED  # of a random variant
     majority: float | None = None  # what always naming the most frequent label would score
     auroc: float | None = None  # on test
     auroc_low: float | None = None  # lower end of its 95 % interval
@@ -233,7 +232,7 @@ def _model_problems(variants: Sequence[VariantFacts]) -> list[str]:
 
 
 def _floor(variants: Sequence[VariantFacts]) -> list[str]:
-    if same_model_floor([(v.name, v.is_true) for v in variants]):
+    if same_model_floor(variants):
         return ["The cross-image floor compares one model with itself, which makes it too high."]
     return []
 
@@ -241,14 +240,12 @@ def _floor(variants: Sequence[VariantFacts]) -> list[str]:
 def _training(variants: Sequence[VariantFacts]) -> list[str]:
     """How far each kind was trained: a difference of the two shows in maps beside that of the labels."""
     parts = []
-    for is_true, name in ((True, "true"), (False, "random")):
-        mine = [
-            v for v in variants if v.is_true == is_true and v.training_accuracy is not None and v.epochs is not None
-        ]
+    for kind in KINDS:
+        mine = [v for v in variants if v.kind == kind and v.training_accuracy is not None and v.epochs is not None]
         if not mine:
             return []
         accuracy = _span([v.training_accuracy for v in mine], "{:.3f}")
-        parts.append(f"{name} models {accuracy} after {_span([v.epochs for v in mine], '{}')} epochs")
+        parts.append(f"{kind} models {accuracy} after {_span([v.epochs for v in mine], '{}')} epochs")
     return [f"Accuracy on the training labels they were given: {parts[0]}, {parts[1]}."]
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from pneumo_batch.core.data.formats.folders import SPLITS
+from pneumo_batch.core.data.options import SPLITS
 from pneumo_batch.report.figures import exploration
 from pneumo_batch.report.parts import MISSING, Heading, Items, Section, Side, Table, Text
 from pneumo_batch.report.source import Source, seeded

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pneumo_batch.core import tables
-from pneumo_batch.core.similarity import metrics, pairs
+from pneumo_batch.core.similarity import metrics, options, pairs
 from pneumo_batch.core.statistics.wording import listed, method_name
 from pneumo_batch.report import kept, selection
 from pneumo_batch.report.figures import overlays
@@ -123,13 +123,13 @@ class _Maps:
             method: np.stack([tables.tensor_array(table[f"{method}__{name}"]) for name in names], axis=1)
             for method in source.methods
         }
-        layers = len(ids) * len(source.methods) * len(metrics.VIEWS) * (len(names) + 1)
+        layers = len(ids) * len(source.methods) * len(options.VIEWS) * (len(names) + 1)
         fitting = int((_BYTES / _BYTES_PER_PIXEL / max(1, layers)) ** 0.5)
         self.side = max(_SIDES[0], min(_SIDES[1], fitting, self.size))
 
     def row(self, image_id: str, method: str, facts: "_Facts") -> Row:
         names = [*self.true, *self.random]
-        drawn = {view: self._draw(image_id, method, view) for view in metrics.VIEWS}
+        drawn = {view: self._draw(image_id, method, view) for view in options.VIEWS}
         tiles = [
             Tile(name, *facts.caption(image_id, method, name), {view: uris[place] for view, (_, uris) in drawn.items()})
             for place, name in enumerate(names)

@@ -3,7 +3,7 @@
 import html
 from typing import Any
 
-from pneumo_batch.core.data.formats.folders import SPLITS
+from pneumo_batch.core.data.options import SPLITS
 from pneumo_batch.core.statistics.wording import listed
 from pneumo_batch.report.parts import Code, Fold, Heading, Items, Section, Side, Table, Text, interval, number, numbers
 from pneumo_batch.report.sections import training

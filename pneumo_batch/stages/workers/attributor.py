@@ -13,6 +13,7 @@ from pneumo_batch.core.models import answers, runtime
 from pneumo_batch.errors import RejectedImage
 from pneumo_batch.execution import watchdog
 from pneumo_batch.execution.actor_pool import Pool
+from pneumo_batch.execution.board import Board
 from pneumo_batch.job.schema import Attribution
 from pneumo_batch.stages.workers import decode
 
@@ -32,7 +33,7 @@ def explainer_of(settings: Attribution, model: torch.nn.Module, preprocess: Prep
 class Attributor:
     """An actor of the pool: all variants and methods on its share of the machine."""
 
-    def __init__(self, pool: Pool, board: Any):
+    def __init__(self, pool: Pool, board: Board):
         self.device = begin(pool)
         self.pool = pool
         self.board = board
@@ -67,7 +68,7 @@ class Attributor:
                 for name, values_1 in found.items():
                     columns.setdefault(name, []).append(values_1)
                 kept.append(i)
-                self.board.add.remote("attributions", 1)
+                self.board.add("attributions", 1)
         if not kept:
             return self.schema.empty_table()
         joined = {name: np.concatenate(parts) for name, parts in columns.items()}

@@ -14,6 +14,7 @@ from pneumo_batch.core.data.images import Preprocess, Split
 from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.errors import DataError, RejectedImage
 from pneumo_batch.execution import watchdog
+from pneumo_batch.execution.board import Board
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir.layout import STAGING
 from pneumo_batch.rundir.reader import Run
@@ -65,7 +66,7 @@ def moments(pixels_NHW: np.ndarray) -> tuple[float, float]:
     return mean, float(np.sqrt(counts @ (levels - mean) ** 2 / counts.sum()))
 
 
-def decoder(run: Run, variant: str, board: Any) -> Callable[[pa.Table], pa.Table]:
+def decoder(run: Run, variant: str, board: Board) -> Callable[[pa.Table], pa.Table]:
     """A function that adds the column `pixels` to manifest rows, as a variant's network takes them.
 
     An image that cannot be read, or that a variant has no number for, leaves the batch and a note why (`rejected`).

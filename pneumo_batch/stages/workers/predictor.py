@@ -12,6 +12,7 @@ from ray.util import ActorPool
 from pneumo_batch.core.data.images import Preprocess, Split
 from pneumo_batch.core.models import checkpoints, networks, runtime, training
 from pneumo_batch.execution import progress
+from pneumo_batch.execution.board import Board
 from pneumo_batch.execution.cluster import Resources
 
 # An actor imports torch before its first image: so many are worth it, and fewer are judged here.
@@ -74,7 +75,7 @@ def _elsewhere(
                 ray.kill(judge)
 
 
-def _judge(board: Any, on_gpu: bool) -> Any:
+def _judge(board: Board, on_gpu: bool) -> Any:
     # An actor, not tasks: those leave idle workers that hold torch's half gigabyte each during attribution, and one
     # that uses a GPU is started anew for every task.
     return (
@@ -83,7 +84,7 @@ def _judge(board: Any, on_gpu: bool) -> Any:
 
 
 class _Judge:
-    def __init__(self, board: Any):
+    def __init__(self, board: Board):
         runtime.keep_memory()
         runtime.use_threads(1)
         self.device = "cuda" if ray.get_gpu_ids() else "cpu"
@@ -92,7 +93,7 @@ class _Judge:
     def logits(self, model: Model, pixels_NHW: np.ndarray) -> np.ndarray:
         network = model.build().to(self.device)
         logits_NK = training.predict(network, model.preprocess, pixels_NHW).numpy()
-        self.board.add.remote(model.name, len(pixels_NHW))
+        self.board.add(model.name, len(pixels_NHW))
         return logits_NK
 
 

@@ -14,6 +14,7 @@ from pneumo_batch.core.models import runtime
 from pneumo_batch.core.randomization import cascade, curves
 from pneumo_batch.core.similarity import comparison
 from pneumo_batch.execution.actor_pool import Pool
+from pneumo_batch.execution.board import Board
 from pneumo_batch.rundir.layout import DERIVED, STAGING
 from pneumo_batch.stages.workers import attributor, decode
 
@@ -22,7 +23,7 @@ class Randomizer:
     """An actor of the pool: every derived network on a block of images."""
 
     def __init__(
-        self, pool: Pool, board: Any, original: str, plan: comparison.Comparison, derived: list[cascade.Derived]
+        self, pool: Pool, board: Board, original: str, plan: comparison.Comparison, derived: list[cascade.Derived]
     ):
         self.device = attributor.begin(pool)
         self.job, self.run, self.board = pool.job, pool.run, board
@@ -39,7 +40,7 @@ class Randomizer:
         for one in self.derived:
             if one.weights not in explained:
                 explained[one.weights] = self._explain(one, inputs_BCHW, targets_B)
-            self.board.add.remote("maps", batch.num_rows)
+            self.board.add("maps", batch.num_rows)
         maps_D, entropy_D = zip(*(explained[one.weights] for one in self.derived), strict=True)
         originals = maps_D[0]  # a plan begins with depth 0
         self.plan.check_self_pairs(self.plan.features({method: maps_Bhw[:1] for method, maps_Bhw in originals.items()}))

@@ -1,7 +1,7 @@
 """What a task of comparison does: score the images that lie together in one file of maps. Imports no torch."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,22 +10,20 @@ import pyarrow as pa
 
 from pneumo_batch.core import tables
 from pneumo_batch.core.similarity import comparison, pairs
+from pneumo_batch.core.variants import Variant, of_records
+from pneumo_batch.execution.board import Board
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir.reader import Run
-from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages.workers import decode
 
 
 def plan_of(job: Job, run: Run, kinds: tuple[str, ...] = pairs.KINDS) -> comparison.Comparison:
     """What is compared in a run."""
-    variants = [(name, run.model_record(name)["kind"] == "true") for name in run.variants()]
-    return comparison_of(job, variants, kinds)
+    return comparison_of(job, of_records(run.model_record(name) for name in run.variants()), kinds)
 
 
-def comparison_of(
-    job: Job, variants: Sequence[tuple[str, bool]], kinds: tuple[str, ...] = pairs.KINDS
-) -> comparison.Comparison:
-    """What is compared between the maps of such models: their names, and whether labels were true."""
+def comparison_of(job: Job, variants: Iterable[Variant], kinds: tuple[str, ...] = pairs.KINDS) -> comparison.Comparison:
+    """What a job compares of these variants."""
     return comparison.Comparison(
         variants=tuple(variants),
         methods=tuple(job.attribution.methods),
@@ -42,8 +40,8 @@ class Scorer:
     """Scores one block of images; runs in a Ray task."""
 
     job: Job
-    run: RunWriter
-    board: Any
+    run: Run
+    board: Board
     kinds: tuple[str, ...]
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -67,7 +65,7 @@ class Scorer:
             others = comparison.Others(features(*places[0]), [regions(*place) for place in places])
             pixels_HW = self._pixels(row) if pairs.EDGE in plan.pairs else None
             found.append(plan.score(row["image_id"], pixels_HW, own, others))
-            self.board.add.remote("comparisons", 1)
+            self.board.add("comparisons", 1)
         return plan.table(batch, np.stack(found))
 
     def _pixels(self, row: dict[str, Any]) -> np.ndarray:
@@ -76,7 +74,7 @@ class Scorer:
 
 def _reader(run: Run, plan: comparison.Comparison, batch: pa.Table) -> Callable[[str, int], dict[str, np.ndarray]]:
     """Maps (V, h, w) of each method for the rows this batch needs; each file is read once."""
-    columns = [f"{method}__{name}" for method in plan.methods for name, _ in plan.variants]
+    columns = [f"{method}__{variant.name}" for method in plan.methods for variant in plan.variants]
     needed: dict[str, set[int]] = {}
     for image in batch.select(["file", "row", "partners"]).to_pylist():
         for place in (image, *image["partners"]):
@@ -92,7 +90,8 @@ def _reader(run: Run, plan: comparison.Comparison, batch: pa.Table) -> Callable[
         places, arrays = held[file]
         at = places[row]
         return {
-            method: np.stack([arrays[f"{method}__{name}"][at] for name, _ in plan.variants]) for method in plan.methods
+            method: np.stack([arrays[f"{method}__{variant.name}"][at] for variant in plan.variants])
+            for method in plan.methods
         }
 
     return read

@@ -19,8 +19,10 @@ import ray.train.torch
 from pneumo_batch.core import tables
 from pneumo_batch.core.data import manifest
 from pneumo_batch.core.data.images import Preprocess, Split
-from pneumo_batch.core.models import answers, checkpoints, evaluation, networks, pretrained, runtime, training, variants
+from pneumo_batch.core.models import answers, checkpoints, evaluation, labels, networks, pretrained, runtime, training
+from pneumo_batch.core.variants import Variant
 from pneumo_batch.errors import DamagedError
+from pneumo_batch.execution.board import Board
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import checksums, integrity
 from pneumo_batch.rundir.integrity import parquet_bytes
@@ -38,7 +40,7 @@ class Common:
     rows: pa.Table  # the manifest
     preprocess: Preprocess
     shared: dict[str, ray.ObjectRef]
-    board: Any
+    board: Board
     start: ray.ObjectRef | None = None  # the file of weights that training starts from
 
     @cached_property
@@ -46,7 +48,7 @@ class Common:
         return manifest.class_names(self.rows)
 
 
-def recipe(job: Job, variant: variants.Variant) -> training.Recipe:
+def recipe(job: Job, variant: Variant) -> training.Recipe:
     settings = job.train
     assert variant.seed is not None
     return training.Recipe(
@@ -67,7 +69,7 @@ def recipe(job: Job, variant: variants.Variant) -> training.Recipe:
 class Slot:
     """What one Ray Train run does: these variants in turn, with so many threads a worker."""
 
-    variants: list[variants.Variant]
+    variants: list[Variant]
     threads: int
     common: Common
 
@@ -103,9 +105,9 @@ def _train_all(slot: Slot) -> None:
             _train(variant, common, splits)
 
 
-def _train(variant: variants.Variant, common: Common, splits: dict[str, Split]) -> None:
+def _train(variant: Variant, common: Common, splits: dict[str, Split]) -> None:
     true = splits["train"]
-    train = Split(true.pixels_NHW, variants.training_labels(variant, true.labels_N))
+    train = Split(true.pixels_NHW, labels.training_labels(variant, true.labels_N))
     trainer = _trainer(variant, common)
     reporter = _Reporter(trainer, variant, common)
     training.fit(trainer, train, splits["val"], reporter.after_epoch)
@@ -113,7 +115,7 @@ def _train(variant: variants.Variant, common: Common, splits: dict[str, Split]) 
     reporter.finish(logits, {**splits, "train": train}, float((train.labels_N == true.labels_N).mean()))
 
 
-def _trainer(variant: variants.Variant, common: Common) -> training.Trainer:
+def _trainer(variant: Variant, common: Common) -> training.Trainer:
     import torch
 
     context = ray.train.get_context()
@@ -139,11 +141,11 @@ def _trainer(variant: variants.Variant, common: Common) -> training.Trainer:
     return trainer
 
 
-def _state_name(variant: variants.Variant) -> str:
+def _state_name(variant: Variant) -> str:
     return f"{STAGING}/train/{variant.name}.pt"
 
 
-def _saved_state(variant: variants.Variant, store: Store, device: Any) -> dict[str, Any] | None:
+def _saved_state(variant: Variant, store: Store, device: Any) -> dict[str, Any] | None:
     """The state a training of this variant has saved, if any; a damaged one is as good as none."""
     import torch
 
@@ -160,7 +162,7 @@ def _saved_state(variant: variants.Variant, store: Store, device: Any) -> dict[s
 class _Reporter:
     """Tells the driver how far a training is and saves its state from time to time."""
 
-    def __init__(self, trainer: training.Trainer, variant: variants.Variant, common: Common):
+    def __init__(self, trainer: training.Trainer, variant: Variant, common: Common):
         self.trainer = trainer
         self.variant = variant
         self.common = common
@@ -176,7 +178,7 @@ class _Reporter:
             note = f"loss {row['train_loss']:.3f}  accuracy {row['train_accuracy']:.3f}"
             note += f"  memorised {kept:.3f}" if kept is not None else ""
             note += f"  val AUROC {row['val_auroc']:.3f}" if row["val_auroc"] is not None else ""
-            self.common.board.set.remote(self.variant.name, row["epoch"], note)
+            self.common.board.set(self.variant.name, row["epoch"], note)
             if time.monotonic() - self.saved >= self.common.job.train.checkpoint_seconds:
                 self._save()
 
@@ -195,7 +197,7 @@ class _Reporter:
         if self._first:
             self._commit(logits, measured)
             total = self.trainer.recipe.epochs
-            self.common.board.set.remote(self.variant.name, total, f"done after {len(history)} epochs")
+            self.common.board.set(self.variant.name, total, f"done after {len(history)} epochs")
 
     def _commit(self, logits: dict[str, np.ndarray], measured: dict[str, Any]) -> None:
         """Write the variant under `staging/`, then move it into `models/`."""
@@ -219,7 +221,7 @@ class _Reporter:
         self.saved = time.monotonic()
 
 
-def _model_record(variant: variants.Variant, common: Common, measured: dict[str, Any]) -> dict[str, Any]:
+def _model_record(variant: Variant, common: Common, measured: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": variant.name,
         "kind": variant.kind,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pneumo_batch.core.models import variants
+from pneumo_batch.core import variants
 from pneumo_batch.errors import JobError
 from pneumo_batch.execution import resources as shares
 from pneumo_batch.execution.cluster import Node, Resources

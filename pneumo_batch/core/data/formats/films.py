@@ -1,13 +1,14 @@
 """The table that every published format becomes, one row a film, and what a job uses of it."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from pneumo_batch.core.data.formats.account import Account
-from pneumo_batch.core.data.formats.folders import SPLITS, ImageFile
+from pneumo_batch.core.data.formats.folders import ImageFile
+from pneumo_batch.core.data.options import SPLITS, TEST_FRACTION, Negatives, Uncertain, Unmentioned
 from pneumo_batch.errors import DataError
 
 WITHOUT = "NORMAL"  # the class of the films without the finding
@@ -36,11 +37,11 @@ class Choice(NamedTuple):
     """What a job takes of a set, as its fields in [data] say; `views` None are the frontal ones."""
 
     findings: Sequence[str]
-    uncertain: Literal["ignore", "positive", "negative"] = "ignore"
-    unmentioned: Literal["negative", "ignore"] = "negative"
-    negatives: Literal["all", "no_finding"] = "all"
+    uncertain: Uncertain = "ignore"
+    unmentioned: Unmentioned = "negative"
+    negatives: Negatives = "all"
     views: Sequence[str] | None = None
-    test_fraction: float = 0.2
+    test_fraction: float = TEST_FRACTION
     seed: int = 0
 
 

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from pyarrow import fs as pafs
 
+from pneumo_batch.core.data.options import SPLITS
 from pneumo_batch.core.data.roots import Root, Roots, leaves
 from pneumo_batch.errors import DataError
 
-SPLITS = ("train", "val", "test")
 _SPLIT_OF = {name: name for name in SPLITS}
 # Other names of a split, where the folder lies beside one that is called as above or nothing is.
 _ALIASES = {"validation": "val", "valid": "val", "dev": "val"}

@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 from pneumo_batch.core.data import manifest
 from pneumo_batch.core.data.formats import films
 from pneumo_batch.core.data.formats.films import Choice, Films, Selected
-from pneumo_batch.core.data.formats.folders import SPLITS, ImageFile, check_roots, resolve_classes
+from pneumo_batch.core.data.formats.folders import ImageFile, check_roots, resolve_classes
 from pneumo_batch.core.data.formats.label_files import THREE_VALUED
+from pneumo_batch.core.data.options import SPLITS
 from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.errors import DataError
 

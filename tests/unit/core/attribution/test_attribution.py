@@ -92,15 +92,15 @@ def captum_path(model, inputs_BCHW, baseline_1CHW, targets_B, steps=16, method="
 
 
 @pytest.mark.parametrize(
-    ("name", "hoisted"), [("cnn5", "conv1.0"), ("resnet18", "conv1"), ("densenet121", "features.conv0")]
+    ("name", "stem"), [("cnn5", "conv1.0"), ("resnet18", "conv1"), ("densenet121", "features.conv0")]
 )
-def test_both_methods_equal_captum_in_float64(name, hoisted):
+def test_both_methods_equal_captum_in_float64(name, stem):
     model = network(name, channels=3, outputs=3, size=32)
     inputs_BCHW, preprocess = images(1, 3, size=32), Preprocess(32, 3)
     explainer = Explainer(model, {"integrated_gradients": {"steps": 16}, "grad_cam": {}}, preprocess, pass_size=5)
     target_1 = torch.tensor([2])
     found = explainer(inputs_BCHW, target_1)
-    assert explainer.hoisted == hoisted
+    assert explainer.linear_stem == stem
     baseline_1CHW = attribution.baseline_input("black", preprocess).double()
     wanted = captum_path(model, inputs_BCHW, baseline_1CHW, target_1)
     assert relative(found.maps["integrated_gradients"], wanted) < 1e-9
@@ -208,7 +208,7 @@ def test_grad_cam_of_pooling_and_a_linear_head_sums_to_the_logit_without_bias():
 
 
 @pytest.mark.parametrize("layer", ["features.norm5", "features.denseblock4", "features.conv0"])
-def test_grad_cam_before_an_in_place_activation_and_at_the_hoisted_layer(layer):
+def test_grad_cam_before_an_in_place_activation_and_at_the_stem_layer(layer):
     # densenet applies an in-place ReLU, as a function, to the output of norm5
     model, inputs_BCHW = network("densenet121", size=32), images(1, size=32)
     methods = {"grad_cam": {"layer": layer}, "integrated_gradients": {"steps": 1}}

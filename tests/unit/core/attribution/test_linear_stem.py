@@ -4,7 +4,7 @@ from torch import nn
 
 from pneumo_batch.core.attribution.explainer import Explainer
 from pneumo_batch.core.attribution.integrated_gradients import default_pass_size
-from pneumo_batch.core.attribution.linear_stem import Cut
+from pneumo_batch.core.attribution.linear_stem import LinearStem
 from pneumo_batch.core.data.images import Preprocess
 
 
@@ -73,7 +73,7 @@ def test_networks_that_cannot_be_cut_take_the_plain_path_and_are_right(make):
     torch.manual_seed(0)
     model = make().double().eval()
     explainer = Explainer(model, {"integrated_gradients": {"steps": 9}}, Preprocess(8, mean=0.0))
-    assert explainer.hoisted is None
+    assert explainer.linear_stem is None
     inputs_BCHW = torch.randn(1, 1, 8, 8, dtype=torch.float64)
     found = explainer(inputs_BCHW, torch.zeros(1, dtype=torch.int64)).maps["integrated_gradients"]
     torch.testing.assert_close(found, reference(model, inputs_BCHW, 9), rtol=1e-9, atol=1e-12)
@@ -85,7 +85,7 @@ def test_strides_groups_and_padding_modes_are_cut_exactly(padding_mode):
     first = nn.Conv2d(2, 4, 3, stride=2, padding=1, groups=2, padding_mode=padding_mode)
     model = nn.Sequential(first, nn.ELU(), nn.Flatten(), nn.Linear(4 * 16, 1)).double().eval()
     explainer = Explainer(model, {"integrated_gradients": {"steps": 9}}, Preprocess(8, channels=2, mean=0.0))
-    assert explainer.hoisted == "0"
+    assert explainer.linear_stem == "0"
     inputs_BCHW = torch.randn(1, 2, 8, 8, dtype=torch.float64)
     found = explainer(inputs_BCHW, torch.zeros(1, dtype=torch.int64)).maps["integrated_gradients"]
     torch.testing.assert_close(found, reference(model, inputs_BCHW, 9), rtol=1e-9, atol=1e-12)
@@ -96,4 +96,4 @@ def test_the_pass_size_follows_from_the_largest_activation():
     model = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.Flatten(), nn.Linear(8 * 64 * 64, 1))
     model.eval().requires_grad_(False)
     example_1CHW = torch.zeros(1, 1, 64, 64)
-    assert default_pass_size(Cut(model, example_1CHW), example_1CHW) == 256
+    assert default_pass_size(LinearStem.of(model, example_1CHW), example_1CHW) == 256

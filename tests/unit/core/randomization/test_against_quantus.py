@@ -5,7 +5,7 @@ import pytest
 import scipy.ndimage
 from skimage.metrics import structural_similarity
 
-from pneumo_batch.core.similarity import metrics
+from pneumo_batch.core.similarity import metrics, options
 
 # exc_type: one of its requirements needs a system library that bare servers lack
 quantus = pytest.importorskip("quantus", reason="pip install quantus", exc_type=ImportError)
@@ -28,7 +28,7 @@ def ours(maps_VHW, view, metric):
     return metrics.scores(features, features, PAIRS, metric, "pixel")
 
 
-@pytest.mark.parametrize("view", metrics.VIEWS)
+@pytest.mark.parametrize("view", options.VIEWS)
 @pytest.mark.parametrize("metric", ["spearman", "pearson"])
 def test_correlations_agree_as_its_randomisation_metrics_call_them(metric, view):
     flat_VN = maps_of(view).astype(np.float64).reshape(4, -1)
@@ -36,7 +36,7 @@ def test_correlations_agree_as_its_randomisation_metrics_call_them(metric, view)
     np.testing.assert_allclose(ours(maps_of(view), view, metric), theirs, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("view", metrics.VIEWS)
+@pytest.mark.parametrize("view", options.VIEWS)
 def test_ssim_takes_maps_normalised_alike(view):
     maps_VHW = maps_of(view).astype(np.float64)
     data_range = {"signed": 2.0, "magnitude": 1.0}[view]

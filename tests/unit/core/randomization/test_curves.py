@@ -9,9 +9,10 @@ from pneumo_batch.core.similarity import metrics
 from pneumo_batch.core.similarity.comparison import Comparison
 from pneumo_batch.core.similarity.per_image import Cell
 from pneumo_batch.core.statistics import bootstrap
+from pneumo_batch.core.variants import Variant
 
 PLAN = Comparison(
-    variants=(("true_0", True),),
+    variants=(Variant("true_0", "true"),),
     methods=("integrated_gradients", "grad_cam"),
     metrics=("spearman", "ssim"),
     region_grid=4,
@@ -91,7 +92,7 @@ def test_the_table_has_one_row_per_image_network_and_cell_in_that_order():
 
 
 def score_table(scores_BDR, entropy_BD, derived, patients):
-    plan = Comparison((("true_0", True),), ("grad_cam",), ("spearman",), 4, 32, 0)
+    plan = Comparison((Variant("true_0", "true"),), ("grad_cam",), ("spearman",), 4, 32, 0)
     return curves.table(identity(["a", "b", "c"], patients), plan, derived, scores_BDR, entropy_BD)
 
 

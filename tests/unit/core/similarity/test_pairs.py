@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 
 from pneumo_batch.core.similarity import pairs
+from pneumo_batch.core.variants import Variant
 
-TWO_AND_TWO = [("true_0", True), ("true_1", True), ("random_5", False), ("random_6", False)]
+TWO_AND_TWO = [
+    Variant("true_0", "true"),
+    Variant("true_1", "true"),
+    Variant("random_5", "random"),
+    Variant("random_6", "random"),
+]
 
 
 def test_plan_of_two_true_and_two_random_variants():
@@ -34,7 +40,7 @@ def test_plan_of_two_true_and_two_random_variants():
 
 
 def test_numbers_of_pairs_of_four_and_four():
-    variants = [(f"true_{i}", True) for i in range(4)] + [(f"random_{i}", False) for i in range(4)]
+    variants = [Variant(f"true_{i}", "true") for i in range(4)] + [Variant(f"random_{i}", "random") for i in range(4)]
     counts = {kind: len(found) for kind, found in pairs.plan(variants).items()}
     assert counts == {
         "true_true": 6,
@@ -49,7 +55,7 @@ def test_numbers_of_pairs_of_four_and_four():
 
 
 def test_a_single_true_variant_is_crossed_with_itself_and_says_so():
-    variants = [("true_0", True), ("random_0", False)]
+    variants = [Variant("true_0", "true"), Variant("random_0", "random")]
     found = pairs.plan(variants)
     assert found["true_true"] == []
     assert found["true_true_cross"] == [("true_0", "true_0")]
@@ -57,7 +63,7 @@ def test_a_single_true_variant_is_crossed_with_itself_and_says_so():
 
 
 def test_no_true_variant_leaves_only_random_pairs():
-    found = pairs.plan([("random_0", False), ("random_1", False)])
+    found = pairs.plan([Variant("random_0", "random"), Variant("random_1", "random")])
     assert {kind for kind, some in found.items() if some} == {"random_random", "random_random_cross"}
 
 

@@ -7,7 +7,7 @@ import skimage.filters
 import skimage.metrics
 import torch
 
-from pneumo_batch.core.similarity import metrics
+from pneumo_batch.core.similarity import metrics, options
 from pneumo_batch.core.similarity.metrics import Features, scores
 
 GRID = 8
@@ -50,8 +50,8 @@ def reference(x_HW, y_HW, view, metric):
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (50, 61)])
-@pytest.mark.parametrize("view", metrics.VIEWS)
-@pytest.mark.parametrize("metric", metrics.METRICS)
+@pytest.mark.parametrize("view", options.VIEWS)
+@pytest.mark.parametrize("metric", options.METRICS)
 def test_pixel_scale_equals_the_libraries_pair_by_pair(shape, view, metric):
     maps_VHW = metrics.apply_view(maps_of_every_sort(shape), "saliency", view)
     features, pairs_P2 = Features(maps_VHW, view, GRID), all_pairs(6)
@@ -60,7 +60,7 @@ def test_pixel_scale_equals_the_libraries_pair_by_pair(shape, view, metric):
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (50, 61), (5, 7)])
-@pytest.mark.parametrize("metric", metrics.REGION_METRICS)
+@pytest.mark.parametrize("metric", options.REGION_METRICS)
 def test_region_scale_equals_the_libraries_on_torch_cells(shape, metric):
     maps_VHW = maps_of_every_sort(shape)
     cells = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(maps_VHW.astype(np.float64)), GRID).numpy()
@@ -71,7 +71,7 @@ def test_region_scale_equals_the_libraries_on_torch_cells(shape, metric):
     np.testing.assert_allclose(scores(features, features, pairs_P2, metric, "region"), expected, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("metric", metrics.METRICS)
+@pytest.mark.parametrize("metric", options.METRICS)
 def test_a_score_does_not_depend_on_the_maps_beside_it(metric):
     maps_VHW = maps_of_every_sort()
     together = Features(maps_VHW, "signed", GRID)
@@ -93,7 +93,7 @@ def test_spearman_is_exactly_the_same_for_any_batch():
 def test_pairs_across_two_images_take_the_first_map_from_the_first():
     a, b = maps_of_every_sort(seed=1), maps_of_every_sort(seed=2)[:2]
     pairs_P2 = all_pairs(6, 2)
-    for metric in metrics.METRICS:
+    for metric in options.METRICS:
         found = scores(Features(a, "signed", GRID), Features(b, "signed", GRID), pairs_P2, metric, "pixel")
         expected = [reference(a[i], b[j], "signed", metric) for i, j in pairs_P2]
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
@@ -131,7 +131,7 @@ def test_equal_cells_stay_tied_after_pooling():
     assert len(np.unique(metrics.pool(cells.repeat(7, axis=1).repeat(7, axis=2), 8))) == 3
 
 
-@pytest.mark.parametrize("scale", metrics.SCALES)
+@pytest.mark.parametrize("scale", options.SCALES)
 def test_constant_and_not_finite_maps_are_undefined_and_harm_no_other(scale):
     maps_VHW = maps_of_every_sort()[:5]
     maps_VHW[1] = 3
@@ -139,7 +139,7 @@ def test_constant_and_not_finite_maps_are_undefined_and_harm_no_other(scale):
     maps_VHW[3, 5, 5] = np.inf
     features = Features(maps_VHW, "signed", GRID)
     assert features.degenerate(scale).tolist() == [False, True, True, True, False]
-    for metric in metrics.METRICS if scale == "pixel" else metrics.REGION_METRICS:
+    for metric in options.METRICS if scale == "pixel" else options.REGION_METRICS:
         found = scores(features, features, all_pairs(5), metric, scale).reshape(5, 5)
         assert np.isfinite(found[np.ix_([0, 4], [0, 4])]).all()
         assert np.isnan(found[1:4]).all()
@@ -153,7 +153,7 @@ def test_a_map_that_varies_only_within_its_cells_is_degenerate_at_region_scale()
     assert features.degenerate("region").all()
 
 
-@pytest.mark.parametrize("metric", metrics.REGION_METRICS)
+@pytest.mark.parametrize("metric", options.REGION_METRICS)
 def test_a_floor_is_the_mean_over_other_images_both_ways(metric):
     images_JVHW = np.stack([maps_of_every_sort(seed=seed)[:4] for seed in range(4)])
     images_JVHW[0, 3] = images_JVHW[2, 1] = 7  # the image itself has no map of one model, and another none of a second
@@ -236,10 +236,10 @@ def test_sobel_edges_of_bytes_are_those_of_the_image_in_zero_to_one():
     np.testing.assert_allclose(found, skimage.filters.sobel(image_HW / 255.0), atol=1e-7)
 
 
-@pytest.mark.parametrize("scale", metrics.SCALES)
+@pytest.mark.parametrize("scale", options.SCALES)
 def test_a_map_is_like_itself(scale):
     features = Features(maps_of_every_sort(), "signed", GRID)
-    for metric in metrics.METRICS if scale == "pixel" else metrics.REGION_METRICS:
+    for metric in options.METRICS if scale == "pixel" else options.REGION_METRICS:
         assert metrics.self_pair_error(features, metric, scale) < 1e-12
 
 

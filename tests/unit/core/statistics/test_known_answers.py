@@ -15,12 +15,13 @@ from pneumo_batch.core.data.images import Preprocess
 from pneumo_batch.core.similarity import metrics, pairs, per_image
 from pneumo_batch.core.similarity.comparison import Comparison, Others
 from pneumo_batch.core.statistics import label_share, verdict
+from pneumo_batch.core.variants import Variant
 
 SIZE, IMAGES, PATIENTS = 64, 60, 40
 THRESHOLD, PRIMARY = 0.5, ("magnitude", "region", "spearman")
 TRUE, RANDOM = [f"true_{i}" for i in range(4)], [f"random_{i}" for i in range(4)]
-VARIANTS = tuple((name, name in TRUE) for name in TRUE + RANDOM)
-FACTS = [verdict.VariantFacts(name, is_true, memorised=1.0, auroc=0.95, auroc_low=0.9) for name, is_true in VARIANTS]
+VARIANTS = tuple(Variant(name, "true" if name in TRUE else "random") for name in TRUE + RANDOM)
+FACTS = [verdict.VariantFacts(one.name, one.kind, memorised=1.0, auroc=0.95, auroc_low=0.9) for one in VARIANTS]
 
 
 @pytest.fixture(scope="module")

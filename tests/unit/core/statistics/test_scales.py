@@ -8,8 +8,9 @@ import torch
 from pneumo_batch.core import tables
 from pneumo_batch.core.similarity import metrics, pairs
 from pneumo_batch.core.statistics import scales
+from pneumo_batch.core.variants import Variant
 
-VARIANTS = (("true_0", True), ("true_1", True), ("random_0", False))
+VARIANTS = (Variant("true_0", "true"), Variant("true_1", "true"), Variant("random_0", "random"))
 SIZE = 32
 
 

@@ -12,6 +12,7 @@ from pneumo_batch.core.similarity import pairs, per_image
 from pneumo_batch.core.similarity.per_image import Cell, PerImage, ScoredPair
 from pneumo_batch.core.statistics import label_share
 from pneumo_batch.core.statistics.label_share import Deviations, Estimate, Interval
+from pneumo_batch.core.variants import Variant
 
 CELL = Cell("grad_cam", "magnitude", "region", "spearman")
 NAN = float("nan")
@@ -25,7 +26,7 @@ def study(true, random, patients, rng, missing=0.0):
     rows = []
     level = {"true_true": 0.7, "true_random": 0.4, "random_random": 0.5, "true_true_cross": 0.3,
              "true_random_cross": 0.25, "random_random_cross": 0.2}  # fmt: skip
-    for kind, found in pairs.plan([(name, name in true) for name in names]).items():
+    for kind, found in pairs.plan([Variant(name, "true" if name in true else "random") for name in names]).items():
         for a, b in found if kind in level else []:
             score = level[kind] + of_film + of_model[a] + of_model[b] + rng.normal(0, 0.1, len(films))
             score[rng.random(len(films)) < missing] = NAN

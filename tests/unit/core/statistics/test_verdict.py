@@ -10,9 +10,12 @@ from pneumo_batch.core.statistics.reading import disagreements, on_every_film, r
 from pneumo_batch.core.statistics.verdict import VariantFacts, conclude, decide
 
 MODELS = [
-    *(VariantFacts(f"true_{i}", True, auroc=0.95, auroc_low=0.93, training_accuracy=0.99, epochs=15) for i in range(3)),
     *(
-        VariantFacts(f"random_{i}", False, memorised=0.96, majority=0.743, training_accuracy=0.96, epochs=20 + i)
+        VariantFacts(f"true_{i}", "true", auroc=0.95, auroc_low=0.93, training_accuracy=0.99, epochs=15)
+        for i in range(3)
+    ),
+    *(
+        VariantFacts(f"random_{i}", "random", memorised=0.96, majority=0.743, training_accuracy=0.96, epochs=20 + i)
         for i in range(3)
     ),
 ]
@@ -112,7 +115,7 @@ def test_fewer_than_three_models_of_a_kind_are_inconclusive_and_say_what_holds_f
 
 
 def test_a_random_variant_that_did_not_memorise_makes_the_test_invalid():
-    models = [*MODELS[:5], VariantFacts("random_1", False, memorised=0.9499, majority=0.743)]
+    models = [*MODELS[:5], VariantFacts("random_1", "random", memorised=0.9499, majority=0.743)]
     found = decide(models, numbers(), 0.5)
     assert found.verdict == "invalid"
     assert found.reasons == [
@@ -122,7 +125,7 @@ def test_a_random_variant_that_did_not_memorise_makes_the_test_invalid():
 
 
 def test_a_true_variant_at_chance_makes_the_test_invalid():
-    models = [VariantFacts("true_0", True, auroc=0.55, auroc_low=0.5), *MODELS[1:]]
+    models = [VariantFacts("true_0", "true", auroc=0.55, auroc_low=0.5), *MODELS[1:]]
     found = decide(models, numbers(), 0.5)
     assert found.verdict == "invalid"
     assert found.reasons[0].startswith("true_0 is no better than chance on test: AUROC 0.550, interval from 0.500.")
@@ -139,7 +142,7 @@ def test_a_ceiling_that_does_not_exceed_the_floor_makes_the_test_invalid():
 
 
 def test_all_that_is_invalid_is_said_and_comes_before_inconclusive():
-    models = [VariantFacts("true_0", True, auroc_low=0.4), VariantFacts("random_0", False, memorised=0.7)]
+    models = [VariantFacts("true_0", "true", auroc_low=0.4), VariantFacts("random_0", "random", memorised=0.7)]
     found = decide(models, numbers(), 0.5)
     assert found.verdict == "invalid"
     assert [reason.split()[0] for reason in found.reasons] == ["true_0", "random_0"]
@@ -147,7 +150,7 @@ def test_all_that_is_invalid_is_said_and_comes_before_inconclusive():
 
 @pytest.mark.parametrize(("patients", "who"), [(1, "One patient"), (4, "4 patients")])
 def test_fewer_than_five_patients_are_inconclusive_whatever_else_there_is(patients, who):
-    models = [VariantFacts("true_0", True, auroc_low=0.4), *MODELS[1:]]
+    models = [VariantFacts("true_0", "true", auroc_low=0.4), *MODELS[1:]]
     found = decide(models, numbers(patients=patients), 0.5)
     assert found.verdict == "inconclusive"
     assert found.reasons == [f"{who} only: no interval can be drawn, which takes 5."]
@@ -222,7 +225,7 @@ def test_where_views_or_scales_disagree_a_line_says_what_to_read(outcomes, expec
 
 
 def test_what_nobody_measured_is_a_caveat_and_training_stands_beside_it():
-    mine, theirs = VariantFacts("mine", True), VariantFacts("theirs", False)
+    mine, theirs = VariantFacts("mine", "true"), VariantFacts("theirs", "random")
     cell = Cell("m", "magnitude", "region", "spearman")
     found = conclude([mine, *MODELS, theirs], {cell: numbers()}, cell[1:], 0.5)["m"]
     assert found.verdict == "sensitive"

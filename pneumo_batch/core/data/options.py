@@ -1,0 +1,17 @@
+"""What a job may choose of images and splits. Light: the command line reads job files with it."""
+
+from typing import Literal, get_args
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[str, ...] = get_args(Split)
+Channels = Literal[1, 3]
+Pad = Literal["black", "none"]
+Resize = Literal["bilinear", "bicubic", "area", "lanczos"]
+Normalisation = Literal["imagenet", "torchxrayvision"]  # what a library's models expect
+Format = Literal["folders", "list", "nih", "chexpert", "mimic-cxr-jpg", "padchest", "vindr", "rsna", "siim"]
+Uncertain = Literal["ignore", "positive", "negative"]
+Unmentioned = Literal["negative", "ignore"]
+Negatives = Literal["all", "no_finding"]  # without anything else either
+Projection = Literal["PA", "AP", "LATERAL"]
+TEST_FRACTION = 0.2
+BY_SUBTYPE: Literal["subtype"] = "subtype"

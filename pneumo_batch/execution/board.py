@@ -1,0 +1,109 @@
+"""What workers report to while a stage runs: an actor, and the typed way to it. Light, for every worker imports it."""
+
+import uuid
+from dataclasses import dataclass
+from typing import TypeVar
+
+import ray
+from ray.actor import ActorHandle
+
+from pneumo_batch.execution.watchdog import Place, Watchdog
+
+_ANSWER_SECONDS = 30
+_POLL_SECONDS = 5
+_NAME = f"pneumo-batch board {uuid.uuid4().hex}"  # of this driver
+T = TypeVar("T")
+_held: dict[str, ActorHandle] = {}  # an actor ends with the last reference to it
+
+
+@dataclass(frozen=True)
+class TaskState:
+    """How much of a task is done, and what is said beside it."""
+
+    done: int = 0
+    note: str = ""
+
+
+class _Kept(Watchdog):
+    """Latest state of every task of a stage, and who works on which image. Losing it loses no result."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        super().__init__()
+        self._tasks: dict[str, TaskState] = {}
+
+    def add(self, task: str, done: int) -> None:
+        before = self._tasks.get(task, TaskState())
+        self._tasks[task] = TaskState(before.done + done, before.note)
+
+    def set(self, task: str, done: int, note: str) -> None:
+        self._tasks[task] = TaskState(done, note)
+
+    def read(self) -> dict[str, TaskState]:
+        return self._tasks
+
+
+class Board:
+    """The way to the actor, for the driver and its workers; a `watchdog.Watching`.
+
+    What nobody waits for is sent off.
+    """
+
+    def __init__(self, actor: ActorHandle):
+        self._actor = actor
+
+    @classmethod
+    def of_driver(cls) -> "Board":
+        """The one board of this driver, cleared: a process more for every stage would take a second to start."""
+        made = ray.remote(num_cpus=0, max_restarts=-1)(_Kept)
+        _held[_NAME] = made.options(name=_NAME, get_if_exists=True).remote()  # type: ignore[assignment]
+        board = cls(_held[_NAME])
+        board._actor.clear.remote()
+        return board
+
+    def add(self, task: str, done: int) -> None:
+        """So much more of a task is done."""
+        self._actor.add.remote(task, done)
+
+    def set(self, task: str, done: int, note: str = "") -> None:
+        """So much of a task is done in all."""
+        self._actor.set.remote(task, done, note)
+
+    def read(self) -> dict[str, TaskState]:
+        """By task, of those that have begun."""
+        return _answer(self._actor.read.remote(), {}, _POLL_SECONDS)
+
+    def batch_started(self, image_ids: list[str]) -> bool:
+        return _answer(self._actor.batch_started.remote(image_ids), False)
+
+    def image_started_alone(self, image_id: str) -> str | None:
+        return _answer(self._actor.image_started_alone.remote(image_id), None)
+
+    def image_finished_alone(self, image_id: str) -> None:
+        self._actor.image_finished_alone.remote(image_id)
+
+    def turned_to(self, image_id: str, place: Place) -> None:
+        self._actor.turned_to.remote(image_id, place)
+
+    def batch_finished(self, image_ids: list[str], place: Place) -> None:
+        self._actor.batch_finished.remote(image_ids, place)
+
+    def late(self, seconds: float) -> list[tuple[Place, str]]:
+        return _answer(self._actor.late.remote(seconds), [])
+
+    def leave_out(self, image_id: str, place: Place, reason: str) -> None:
+        """Waits until it is known, and raises RayError where it cannot be."""
+        ray.get(self._actor.leave_out.remote(image_id, place, reason))
+
+    def forget(self, place: Place) -> None:
+        self._actor.forget.remote(place)
+
+
+def _answer(asked: "ray.ObjectRef[T]", unknown: T, seconds: float = _ANSWER_SECONDS) -> T:
+    """`unknown` where the actor is lost, starts again or is too busy: the work is none of that."""
+    try:
+        return ray.get(asked, timeout=seconds)
+    except ray.exceptions.RayError:
+        return unknown
