@@ -15,14 +15,16 @@ WITHOUT = "NORMAL"  # the class of the films without the finding
 FRONTAL = ("PA", "AP", "FRONTAL")
 VIEWS = (*FRONTAL, "LATERAL")
 _FIELDS = ("film", "patient_id", "view", "sex", "age", "split")
+_LABELLED = "labelled"
 
 
 class Films(NamedTuple):
     """What the label files of a set say. `findings` are columns of labels, as is `no_finding` where the set has one.
 
     `table` has `film` (as the set calls it), `patient_id`, `view` (PA, AP, LATERAL, or FRONTAL where the set says no
-    more), `sex` (M, F), `age` (years), `split` (train, val, test; null: in none), each null where it is not known, and
-    a column of labels each: 1, 0, -1 (uncertain), null (not mentioned). `key` tells from the path of an image which
+    more), `sex` (M, F), `age` (years), `split` (train, val, test; null: in none), each null where it is not known,
+    `labelled` (False: the set has no labels of the film), and a column of labels each: 1, 0, -1 (uncertain), null (not
+    mentioned). `key` tells from the path of an image which
     film it is. `remarks` are what else a reader of the results has to know.
     """
 
@@ -53,11 +55,11 @@ class Selected(NamedTuple):
     account: Account
 
 
-def films(labels: pd.DataFrame, **fields: object) -> pd.DataFrame:
+def films(labels: pd.DataFrame, labelled: "pd.Series[bool] | bool" = True, **fields: object) -> pd.DataFrame:
     """The table of `Films`: columns by name, null where there are none, and the labels (Int8)."""
     known = pd.DataFrame({name: fields.get(name) for name in _FIELDS}, index=labels.index, dtype=object)
     known["age"] = known["age"].astype(float)
-    return pd.concat([known, labels.astype("Int8")], axis=1)
+    return pd.concat([known.assign(**{_LABELLED: labelled}), labels.astype("Int8")], axis=1)
 
 
 def outlined(regions: pd.DataFrame, what: str = "boxes") -> str:
@@ -123,6 +125,7 @@ def _reasons(found: Films, there: pd.DataFrame, finding: str, choice: Choice) ->
     has_views = bool(found.table["view"].notna().any())
     nothing_found = there[found.no_finding] if found.no_finding else label
     conditions = {
+        "without labels": ~there[_LABELLED],
         "in no split of the set": there["split"].isna(),
         "lateral": views.eq("LATERAL") & ("LATERAL" not in wanted),
         "of a view that is not told": views.isna() & has_views,
@@ -162,11 +165,12 @@ def _check_classes(files: Sequence[ImageFile], finding: str, left_out: Mapping[s
 
 def _account(found: Films, there: pd.DataFrame, without_row: int, left_out: Mapping[str, int]) -> Account:
     table = found.table
+    labelled = table[table[_LABELLED]]
     names = [*found.findings, *([found.no_finding] if found.no_finding else [])]
     words = {1: "positive", 0: "negative", -1: "uncertain"}
     labels = {
-        name: {word: int(table[name].eq(value).sum()) for value, word in words.items()}
-        | {"unmentioned": int(table[name].isna().sum())}
+        name: {word: int(labelled[name].eq(value).sum()) for value, word in words.items()}
+        | {"unmentioned": int(labelled[name].isna().sum())}
         for name in names
     }
     splits = table.dropna(subset=["patient_id", "split"]).groupby("patient_id")["split"].nunique()

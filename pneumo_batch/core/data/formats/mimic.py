@@ -22,19 +22,17 @@ def read(download: Download) -> Films:
     metadata = download.table(download.need("mimic-cxr-*-metadata.csv"), [_FILM, *_STUDY, "ViewPosition"])
     metadata.refuse_repeats(_FILM)
     labels = pd.concat([studies.rows[_STUDY], chexpert.labels(studies)], axis=1)
-    every = metadata.rows.merge(labels, how="left", on=_STUDY, indicator="labelled")
-    rows = every[every["labelled"] == "both"]
+    rows = metadata.rows.merge(labels, how="left", on=_STUDY, indicator="labelled")
     table = films.films(
         rows[names],
+        labelled=rows["labelled"] == "both",
         film=rows[_FILM],
         patient_id="p" + rows["subject_id"],  # as in the names of the folders
         view=rows["ViewPosition"].map(_VIEWS),
         split=rows[_FILM].map(_splits(download)),
     )
-    remarks = ["labels are of a study: all its films have them"]
-    if unlabelled := len(every) - len(rows):
-        remarks.append(f"{unlabelled} films are of studies without a row of labels: not used")
-    return Films(table, chexpert.FINDINGS, chexpert.NO_FINDING, key=_key, remarks=tuple(remarks))
+    remarks = ("labels are of a study: all its films have them",)
+    return Films(table, chexpert.FINDINGS, chexpert.NO_FINDING, key=_key, remarks=remarks)
 
 
 def _splits(download: Download) -> pd.Series:

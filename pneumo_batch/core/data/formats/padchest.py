@@ -21,10 +21,12 @@ def read(download: Download) -> Films:
     columns = [_FILM, "PatientID", "Projection", "MethodLabel", _LABELS, born, taken, sex]
     file = download.table(download.need("PADCHEST_chest_x_ray_images_labels_160K_*.csv"), columns)
     file.refuse_repeats(_FILM)
-    labelled = ~file.rows[_LABELS].isin(_UNLABELLED)
-    rows = file.rows[labelled]
+    rows = file.rows
+    labelled = ~rows[_LABELS].isin(_UNLABELLED)
+    labels = _labels(LabelFile(file.name, rows[labelled]))
     table = films.films(
-        labels := _labels(LabelFile(file.name, rows)),
+        labels.astype("Int8").reindex(rows.index),
+        labelled=labelled,
         film=rows[_FILM],
         patient_id=rows["PatientID"],
         view=rows["Projection"].map(_VIEWS),
@@ -33,11 +35,9 @@ def read(download: Download) -> Films:
         split="train",
     )
     by_hand = int((rows["MethodLabel"] == "Physician").sum())
-    remarks = [f"{by_hand} of {len(rows)} films are labelled by a physician, the others by a network from the report"]
-    if unlabelled := int((~labelled).sum()):
-        remarks.append(f"{unlabelled} films have no labels: not used")
+    remarks = (f"{by_hand} of {len(rows)} films are labelled by a physician, the others by a network from the report",)
     findings = tuple(str(name) for name in labels if name != NO_FINDING)
-    return Films(table, findings, NO_FINDING, key=lambda path: PurePosixPath(path).name, remarks=tuple(remarks))
+    return Films(table, findings, NO_FINDING, key=lambda path: PurePosixPath(path).name, remarks=remarks)
 
 
 def _labels(file: LabelFile) -> pd.DataFrame:

@@ -152,30 +152,34 @@ def test_the_first_folder_of_chexpert_may_be_the_root(below, tmp_path):
 
 def test_mimic(tmp_path):
     table = read("mimic-cxr-jpg", tmp_path)
-    assert labels(table, "Pneumonia") == [1, 1, None, None, -1, 1, 0]  # of a study: both of its films
-    assert table["view"].fillna("-").tolist() == ["PA", "LATERAL", "AP", "-", "PA", "PA", "AP"]
-    assert table["split"].tolist() == ["train"] * 4 + ["val", "test", "test"]
+    assert labels(table, "Pneumonia") == [1, 1, None, None, -1, 1, 0, None]  # of a study: both of its films
+    assert table["labelled"].tolist() == [True] * 7 + [False]
+    assert table["view"].fillna("-").tolist() == ["PA", "LATERAL", "AP", "-", "PA", "PA", "AP", "AP"]
+    assert table["split"].tolist() == ["train"] * 4 + ["val", "test", "test", "test"]
     assert used("mimic-cxr-jpg", tmp_path) == {"aa01.jpg": 1, "aa03.jpg": 0, "aa06.jpg*": 1, "aa07.jpg*": 0}
     account = inventory("mimic-cxr-jpg", tmp_path).account
-    assert account.left_out == {"Pneumonia uncertain": 1, "lateral": 1, "of a view that is not told": 1}
-    assert "1 films are of studies without a row of labels: not used" in account.remarks
+    assert account.left_out == {
+        "Pneumonia uncertain": 1,
+        "lateral": 1,
+        "of a view that is not told": 1,
+        "without labels": 1,
+    }
+    assert account.files_without_row == 0
+    assert sum(account.labels["Pneumonia"].values()) == 7
     assert inventory("mimic-cxr-jpg", tmp_path).listing["patient_id"][0].as_py() == "p19990001"
 
 
 def test_padchest(tmp_path):
     table = read("padchest", tmp_path)
-    assert labels(table, "pneumonia") == [1, 1, 1, 0, 0, 0, 0, 1]
-    assert labels(table, "cardiomegaly") == [1, 0, 0, 0, 0, 0, 0, 0]
-    assert labels(table, "normal") == [0, 0, 0, 1, 1, 1, 0, 0]
+    assert labels(table, "pneumonia") == [1, 1, 1, 0, 0, 0, None, 0, 1]
+    assert labels(table, "cardiomegaly") == [1, 0, 0, 0, 0, 0, None, 0, 0]
+    assert labels(table, "normal") == [0, 0, 0, 1, 1, 1, None, 0, 0]
     assert not any(name != name.strip() or not name for name in table)
     assert table["age"].unique().tolist() == [84]
     account = inventory("padchest", tmp_path).account
-    assert account.left_out == {"lateral": 1, "of a view that is not told": 1}
-    assert account.remarks[:2] == (
-        "8 of 8 films are labelled by a physician, the others by a network from the report",
-        "1 films have no labels: not used",
-    )
-    assert account.files_without_row == 1
+    assert account.left_out == {"lateral": 1, "of a view that is not told": 1, "without labels": 1}
+    assert account.remarks[0] == "9 of 9 films are labelled by a physician, the others by a network from the report"
+    assert account.files_without_row == 0
     normal_only = {
         name.rstrip("*"): label for name, label in used("padchest", tmp_path, negatives="no_finding").items()
     }
