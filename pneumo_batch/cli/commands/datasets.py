@@ -61,7 +61,7 @@ def check(roots: tuple[str, ...], manifest: str | None, form: str | None, findin
     Of a published set also what its label files say and which films are not used.
 
     \b
-    Examples:
+    Example:
       pneumo-batch data check data/chest_xray
       pneumo-batch data check data/nih --format nih --finding Pneumonia
     """
