@@ -59,12 +59,12 @@ def _film(person_rng: np.random.Generator, rng: np.random.Generator, size: int, 
         raise ValueError(f"phantom.image_size is {size}: films are at least {MIN_SIZE} pixels a side")
     pose_rng, opacity_rng, film_rng = rng.spawn(3)
     chest = thorax.draw(person_rng, pose_rng, size)
-    opacity_HW = _opacity(opacity_rng, chest, subtype)
-    image_HW = _expose(film_rng, chest.attenuation_HW + opacity_HW)
+    opacity_HW = opacity(opacity_rng, chest, subtype)
+    image_HW = expose(film_rng, chest.attenuation_HW + opacity_HW)
     return Film(image_HW, opacity_HW > 0, subtype)
 
 
-def _opacity(rng: np.random.Generator, chest: Thorax, subtype: Subtype | None) -> np.ndarray:
+def opacity(rng: np.random.Generator, chest: Thorax, subtype: Subtype | None) -> np.ndarray:
     """Added attenuation: exactly 0 outside the opacity, and so outside the lungs."""
     if subtype is None:
         return np.zeros_like(chest.attenuation_HW)
@@ -109,7 +109,7 @@ def _spread(field_HW: np.ndarray, chest: Thorax, share: float) -> np.ndarray:
     return t * t * (3 - 2 * t)
 
 
-def _expose(rng: np.random.Generator, attenuation_HW: np.ndarray) -> np.ndarray:
+def expose(rng: np.random.Generator, attenuation_HW: np.ndarray) -> np.ndarray:
     """Film and detector: exposure, contrast, uneven field, unsharpness, grain, marker, collimation.
 
     Like a detector's automatic exposure this levels the mean of the scene before it varies it, so that the overall
