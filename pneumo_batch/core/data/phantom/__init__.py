@@ -7,6 +7,7 @@ import math
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
@@ -173,13 +174,20 @@ def write(
     not at all. `spread(make, numbers)` may call the picklable `make` with parts of the films' numbers, in any process
     that sees `root`. Raises ValueError if `root` already holds something.
     """
+    with whole_or_not_at_all(root) as unfinished:
+        make = _Maker(unfinished, [*_plans("train", train), *_plans("test", test)], seed, image_size)
+        numbers = list(range(train + test))
+        spread(make, numbers) if spread else make(numbers)
+
+
+@contextmanager
+def whole_or_not_at_all(root: Path) -> Iterator[Path]:
+    """A folder beside `root` that takes its place in the end. Raises ValueError if `root` already holds something."""
     if root.exists() and any(root.iterdir()):
         raise ValueError(f"{root} is not empty: name a new folder for the phantom data set")
     unfinished = root.with_name(f".{root.name}-{uuid.uuid4().hex}")
-    make = _Maker(unfinished, [*_plans("train", train), *_plans("test", test)], seed, image_size)
-    numbers = list(range(train + test))
     try:
-        spread(make, numbers) if spread else make(numbers)
+        yield unfinished
         unfinished.replace(root)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
