@@ -42,11 +42,12 @@ def render(
         PNEUMOTHORAX: _pneumothorax(air_rng, chest),
         OPACITY: phantom.opacity(opacity_rng, chest, "bacteria" if opacity_rng.uniform() < 0.7 else "virus"),
     }
-    attenuation_HW, free_HW = chest.attenuation_HW.copy(), np.ones_like(chest.air_HW, bool)
+    attenuation_HW, free_HW = chest.attenuation_HW, np.ones_like(chest.air_HW, bool)
     parts = {ENLARGED_HEART: [chest.heart_HW()]} if ENLARGED_HEART in findings else {}
     for name in (name for name in added if name in findings):
-        changed_HW = (added[name] != 0) & free_HW
-        attenuation_HW[changed_HW] += added[name][changed_HW]
+        after_HW = attenuation_HW + added[name]
+        changed_HW = (after_HW != attenuation_HW) & free_HW
+        attenuation_HW = np.where(changed_HW, after_HW, attenuation_HW)
         free_HW &= ~changed_HW
         parts[name] = [side_HW for sign in (_RIGHT, _LEFT) if (side_HW := changed_HW & (sign * chest.x_HW > 0)).any()]
     return SeveralFilm(phantom.expose(exposure_rng, attenuation_HW), {k: masks for k, masks in parts.items() if masks})
