@@ -31,7 +31,7 @@ _PUBLISHED = {"train": 96, "test": 24, "image_size": 160}
 @click.option(
     "--size", "image_size", type=click.IntRange(32, 4096), help="Side in pixels.  [default: 512; with --format 160]"
 )
-def demo(folder: str, form: Any, seed: int, **asked: int | None) -> None:
+def demo(folder: str, form: Any, seed: int, **asked: Any) -> None:
     """Write the generated data set: chest-X-ray-like images, opacities with known masks.
 
     With --format the films have several findings (opacity, effusion, pneumothorax, enlarged heart), and lie in the
@@ -40,11 +40,11 @@ def demo(folder: str, form: Any, seed: int, **asked: int | None) -> None:
     --train and --test; siim is 1024 pixels a side. DIR/truth.json says what every film shows, and where: boxes are x,
     y, width, height, masks are run lengths as COCO counts them, in pixels of the film.
 
-    An opacity is called Infiltration in nih, pneumonia in padchest, opacity in list and Lung Opacity elsewhere; other
-    findings of the set are dealt out as labels that nothing in the films shows.
+    An opacity is called Infiltration in nih, pneumonia in padchest, opacity in list and Lung Opacity elsewhere; rsna
+    names opacities only, siim pneumothorax only. Other findings of a set are labels that nothing in the films shows.
 
     \b
-    Examples:
+    Example:
       pneumo-batch data demo phantom --train 400 --test 96
       pneumo-batch data demo nih --format nih
     """
@@ -53,7 +53,7 @@ def demo(folder: str, form: Any, seed: int, **asked: int | None) -> None:
 
     if Path(folder).exists():
         raise JobError(f"{folder}: exists already; choose a new folder")
-    named = {name: value for name, value in asked.items() if value is not None}
+    named: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if form:
         from pneumo_batch.core.data.phantom import published
 

@@ -37,20 +37,20 @@ def render(
     pose_rng, opacity_rng, fluid_rng, air_rng, heart_rng, exposure_rng = film_rng.spawn(6)
     low, high = _ENLARGED_RATIO if ENLARGED_HEART in findings else _NORMAL_RATIO
     chest = thorax.draw(person_rng, pose_rng, size, heart_rng.uniform(low, high))
-    added = {
-        EFFUSION: _effusion(fluid_rng, chest),
-        PNEUMOTHORAX: _pneumothorax(air_rng, chest),
-        OPACITY: phantom.opacity(opacity_rng, chest, "bacteria" if opacity_rng.uniform() < 0.7 else "virus"),
-    }
+    draws = {EFFUSION: (_effusion, fluid_rng), PNEUMOTHORAX: (_pneumothorax, air_rng), OPACITY: (_opacity, opacity_rng)}
     attenuation_HW, free_HW = chest.attenuation_HW, np.ones_like(chest.air_HW, bool)
     parts = {ENLARGED_HEART: [chest.heart_HW()]} if ENLARGED_HEART in findings else {}
-    for name in (name for name in added if name in findings):
-        after_HW = attenuation_HW + added[name]
+    for name in (name for name in draws if name in findings):
+        draw, rng = draws[name]
+        after_HW = attenuation_HW + draw(rng, chest)
         changed_HW = (after_HW != attenuation_HW) & free_HW
-        attenuation_HW = np.where(changed_HW, after_HW, attenuation_HW)
-        free_HW &= ~changed_HW
+        attenuation_HW, free_HW = np.where(changed_HW, after_HW, attenuation_HW), free_HW & ~changed_HW
         parts[name] = [side_HW for sign in (_RIGHT, _LEFT) if (side_HW := changed_HW & (sign * chest.x_HW > 0)).any()]
     return SeveralFilm(phantom.expose(exposure_rng, attenuation_HW), {k: masks for k, masks in parts.items() if masks})
+
+
+def _opacity(rng: np.random.Generator, chest: Thorax) -> np.ndarray:
+    return phantom.opacity(rng, chest, "bacteria" if rng.uniform() < 0.7 else "virus")
 
 
 def _sides(rng: np.random.Generator, both: float) -> list[int]:

@@ -52,7 +52,7 @@ def _layout(form: Format) -> Layout:
         raise DataError(f"format {form} is DICOM, which needs pydicom: pip install 'pneumo-batch[dicom]'")
     name = _MODULES.get(form, form)
     layout: Any = importlib.import_module(f"pneumo_batch.core.data.phantom.layouts.{name}")
-    return layout  # type: ignore[no-any-return]
+    return layout
 
 
 def _states(planned: Sequence[Case]) -> dict[Case, Any]:
@@ -66,7 +66,8 @@ def _write_film(root: Path, layout: Layout, case: Case, state: Any, image_size: 
     if state != "missing":
         data = layout.encode(case, image_HW)
         _save(root / path, data[: len(data) // 2] if state == "broken" else data)
-    return Written(case, path, *image_HW.shape, shown, state)
+    height, width = image_HW.shape
+    return Written(case, path, height, width, shown, state)
 
 
 def _drawn(layout: Layout, case: Case, image_size: int) -> tuple[np.ndarray, dict[str, Shown]]:

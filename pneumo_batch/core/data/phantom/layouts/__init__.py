@@ -91,9 +91,9 @@ def jpeg(image_HW: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def csv(rows: Sequence[Mapping[Any, Any]], columns: Sequence[str] | None = None, header: str | None = None) -> bytes:
+def csv(rows: Sequence[Mapping[Any, Any]], header: str | None = None) -> bytes:
     """A table; `header` replaces a first line that has more or fewer cells than the rows."""
-    text = pd.DataFrame(rows, columns=columns).to_csv(index=False, header=header is None, lineterminator="\n")
+    text = pd.DataFrame(rows).to_csv(index=False, header=header is None, lineterminator="\n")
     return (text if header is None else f"{header}\n{text}").encode()
 
 
