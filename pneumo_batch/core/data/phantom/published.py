@@ -40,7 +40,7 @@ def write(root: Path, form: Format, *, train: int, test: int, seed: int, image_s
     counts = {TRAIN: train, TEST: test} if layout.PUBLISHED else {TRAIN: train + test}
     planned = cases.plan(seed, counts, layout.SHARES, laterals=layout.LATERALS, published=layout.PUBLISHED)
     with phantom.whole_or_not_at_all(root) as unfinished:
-        states = _states(planned)
+        states = _states(form, planned)
         films = [_write_film(unfinished, layout, case, states.get(case, "whole"), image_size) for case in planned]
         for path, data in layout.tables(films).items():
             _save(unfinished / path, data)
@@ -55,9 +55,11 @@ def _layout(form: Format) -> Layout:
     return layout
 
 
-def _states(planned: Sequence[Case]) -> dict[Case, Any]:
+def _states(form: Format, planned: Sequence[Case]) -> dict[Case, Any]:
+    """Published sets name films that are not there; whoever writes a list names those they have."""
     frontal = [case for case in planned if case.view != LATERAL and case.split == TRAIN]
-    return {frontal[k]: state for k, state in _STATES.items() if k < len(frontal)}
+    wanted = {k: state for k, state in _STATES.items() if k < len(frontal) and (form, state) != ("list", "missing")}
+    return {frontal[k]: state for k, state in wanted.items()}
 
 
 def _write_film(root: Path, layout: Layout, case: Case, state: Any, image_size: int) -> Written:
