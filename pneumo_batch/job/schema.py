@@ -4,6 +4,7 @@ Every field is declared with `result` (it changes results, so it is part of the 
 A field declared with neither fails a test: a missed one would let a run resume with other people's numbers.
 """
 
+import difflib
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 RESULTS_VERSION = 2
 PHANTOM = "phantom"
 
-Metric = Literal["spearman", "pearson", "ssim", "hog", "top10"]
+METRICS = ("spearman", "pearson", "ssim", "hog", "top10")
 VARIANT_NAME = r"^[a-z][a-z0-9_]{0,62}$"
 
 
@@ -215,15 +216,15 @@ class Primary(Section):
     """View the verdict is read from."""
     scale: Literal["pixel", "region"] = result("region")
     """Scale the verdict is read from."""
-    metric: Metric = result("spearman")
-    """Metric the verdict is read from."""
+    metric: str = result("spearman")
+    """Metric the verdict is read from, one of `metrics`."""
 
 
 class Compare(Section):
     """How maps are compared and the verdict is drawn."""
 
-    metrics: list[Metric] = result(["spearman", "pearson", "ssim", "hog", "top10"], min_length=1)
-    """Similarity metrics."""
+    metrics: list[str] = result(list(METRICS), min_length=1)
+    """Similarity metrics: spearman, pearson, ssim, hog, top10, or "module:function"."""
     region_grid: int = result(8, ge=2, le=64)
     """Cells a side of the region scale."""
     primary: Primary = Primary()
@@ -244,6 +245,19 @@ class Compare(Section):
                 " compare.threshold (default 0.5); leave margin out"
             )
         return values
+
+    @field_validator("metrics")
+    @classmethod
+    def _known(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if name not in METRICS and ":" not in name:
+                close = difflib.get_close_matches(name, METRICS, n=1)
+                hint = f" (did you mean {close[0]}?)" if close else ""
+                known = ", ".join(METRICS)
+                raise ValueError(f"unknown metric {name!r}{hint}: choose module:function or one of {known}")
+        if len(set(value)) < len(value):
+            raise ValueError("names an entry twice")
+        return value
 
     @model_validator(mode="after")
     def _primary_is_measured(self) -> "Compare":

@@ -17,6 +17,7 @@ from pneumo_batch.core.data.images import Preprocess
 from pneumo_batch.core.data.phantom import NORMAL, PNEUMONIA
 from pneumo_batch.core.models import networks, pretrained, programs
 from pneumo_batch.core.randomization import cascade
+from pneumo_batch.core.similarity import users_metric
 from pneumo_batch.errors import JobError
 from pneumo_batch.execution import resources as shares
 from pneumo_batch.execution.cluster import Resources
@@ -127,6 +128,15 @@ def map_bytes(job: Job, shapes: dict[str, tuple[int, int]]) -> int:
     return sum(4 * math.prod(shape) for shape in shapes.values()) * len(variant_names(job))
 
 
+def _check_metrics(job: Job) -> None:
+    """Raise JobError for a metric of the user's own that is none, or has no value where the verdict is read."""
+    side, grid, primary = job.data.image_size, job.compare.region_grid, job.compare.primary
+    for metric in filter(users_metric.is_users, job.compare.metrics):
+        has_value = users_metric.check(metric, {"pixel": (side, side), "region": (grid, grid)})
+        if metric == primary.metric and not has_value[primary.scale]:
+            raise JobError(f"compare.primary: {metric} has no value at the {primary.scale} scale: name another")
+
+
 def _check_start(job: Job, classes: list[str]) -> None:
     weights = external_models.starting_weights(job)
     if weights is None:
@@ -157,6 +167,7 @@ def check(job: Job, run: Run, found: Survey) -> None:
 def check_parts(job: Job, classes: list[str]) -> dict[str, tuple[int, int]]:
     """The shapes of `map_shapes`. Raises JobError also for weights and checkpoints that do not fit the network."""
     shapes = map_shapes(job, classes)
+    _check_metrics(job)
     _check_start(job, classes)
     for spec in job.variant:
         model, preprocess = external_models.network(spec, job, _preprocess(job), classes)
