@@ -1,8 +1,8 @@
 """From similarities to label shares, intervals and the permutation over models.
 
-TT and TN are the mean similarities of the maps of two true models, and of a true and a random one, on the same film; TTx
-and TNx those of the same pairs on films of two patients. h = TT - TTx is what two true models agree on about a film,
-k = TN - TNx what is left of it with random labels, and L = 1 - k / h the label share. docs/statistics.md derives it all.
+TT and TN are the mean similarities of the maps of two true models, and of a true and a random one, on the same film;
+TTx and TNx those of the same pairs on films of two patients. h = TT - TTx is what two true models agree on about a
+film, k = TN - TNx what is left of it with random labels, and L = 1 - k / h the label share.
 
 >>> from pneumo_batch import statistics
 >>> found = statistics.quantities(true_true=0.8, true_random=0.35, true_true_cross=0.3, true_random_cross=0.25)
@@ -53,21 +53,20 @@ class Quantities:
 
 
 def quantities(true_true: float, true_random: float, true_true_cross: float, true_random_cross: float) -> Quantities:
-    """d = TT - TN, its part TTx - TNx that shows on every film, the rest of it, h, k and L = 1 - k / h.
+    """The difference TT - TN, its part TTx - TNx that shows on every film, the rest of it, h, k and L = 1 - k / h.
 
     >>> quantities(0.5, 0.5, 0.5, 0.5).share
     nan
     """
-    return Quantities(
-        *map(float, _core.quantities(np.array([true_true, true_random, true_true_cross, true_random_cross])))
-    )
+    kinds_4 = np.array([true_true, true_random, true_true_cross, true_random_cross])
+    return Quantities(*map(float, _core.quantities(kinds_4)))
 
 
 def label_share(scores: pd.DataFrame, resamples: int = 2000, seed: int = 0) -> dict[Cell, CellTest]:
     """The test of every method, view, scale and metric in a table of scores, as `Run.scores` gives it.
 
-    Columns: image_id, label, patient_id, method, view, scale, metric, kind, variant_a, variant_b, score. Which models are
-    true and which random follows from the kinds. Intervals are over patients (bootstrap) and models (jackknife).
+    Columns: image_id, label, patient_id, method, view, scale, metric, kind, variant_a, variant_b, score. Which models
+    are true and which random follows from the kinds. Intervals are over patients (bootstrap) and models (jackknife).
 
     >>> rows = [("true_true", "a", "b", 0.8), ("true_random", "a", "n", 0.35), ("true_random", "b", "n", 0.35),
     ...         ("true_true_cross", "a", "b", 0.3), ("true_random_cross", "a", "n", 0.25)]
@@ -87,9 +86,9 @@ def label_share(scores: pd.DataFrame, resamples: int = 2000, seed: int = 0) -> d
 def permutation_test(matrix_VV: npt.ArrayLike, true_count: int) -> Permutation | None:
     """The exact one-sided test over all relabelings of V models: p is the share that reaches the observed separation.
 
-    `matrix_VV` is symmetric, of the similarity of every two models, the `true_count` true ones first; the statistic is the
-    mean over true pairs less that over mixed pairs. None without two true models and a random one, or where a pair has no
-    value. The smallest p is 1 / binomial(V, true_count): 0.05 for 3 + 3 models.
+    `matrix_VV` is symmetric, of the similarity of every two models, the `true_count` true ones first; the statistic is
+    the mean over true pairs less that over mixed pairs. None without two true models and a random one, or where a pair
+    has no value. The smallest p is 1 / binomial(V, true_count): 0.05 for 3 + 3 models.
 
     >>> matrix_VV = np.zeros((6, 6))
     >>> matrix_VV[:3, :3] = 1
