@@ -128,8 +128,10 @@ def interval_over_models(
     >>> found.ci_low < 0.8 < found.ci_high, 2 < found.df < 49
     (True, True)
     """
-    arrays = (np.asarray(values, dtype=np.float64) for values in (without_true, without_random, drawn_B))
-    return _core.combine(value, *arrays, patients)
+    true_R, random_K, drawn = (
+        np.asarray(values, dtype=np.float64) for values in (without_true, without_random, drawn_B)
+    )
+    return _core.combine(value, true_R, random_K, drawn, patients)
 
 
 def _models(scores: pd.DataFrame) -> tuple[list[str], list[str]]:

@@ -19,7 +19,7 @@ PerChannel = float | tuple[float, ...]
 Normalise = str | tuple[PerChannel, PerChannel]
 Target = int | torch.Tensor
 
-UNIT: Normalise = (0.0, 1.0)  # of images that are pixels in [0, 1] themselves
+UNIT = (0.0, 1.0)  # of images that are pixels in [0, 1] themselves
 _ROUNDING = 1e-3
 
 
@@ -67,7 +67,8 @@ def preprocess_of(images: torch.Tensor, normalise: Normalise | None) -> Preproce
             f"images: floats (N, C, S, S) are needed, square and one or more, not {images.dtype} {tuple(images.shape)}"
         )
     channels, size = images.shape[1:3]
-    mean, std = named_normalisation(normalise, channels) if isinstance(normalise, str) else normalise or UNIT
+    given = normalise or UNIT
+    mean, std = named_normalisation(given, channels) if isinstance(given, str) else given
     preprocess = Preprocess(size=size, channels=channels, mean=mean, std=std)
     if normalise is not None:
         low, high = (float(value) for value in preprocess.gray(images).aminmax())

@@ -43,7 +43,7 @@ def scores(metric: str, a: Maps, b: Maps, pairs_P2: np.ndarray) -> np.ndarray:
 def table(metric: str, a: Maps, b: Maps) -> np.ndarray:
     """As `scores`, between every map of `a` and every one of `b`: (V, W)."""
     shape = len(a.values_VHW), len(b.values_VHW)
-    return scores(metric, a, b, np.stack(np.indices(shape), axis=-1).reshape(-1, 2)).reshape(shape)
+    return scores(metric, a, b, np.indices(shape).reshape(2, -1).T).reshape(shape)
 
 
 def check(metric: str, shapes: dict[str, tuple[int, int]]) -> dict[str, bool]:
