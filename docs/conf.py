@@ -32,7 +32,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(collections|os|pathlib|typing)\..*"),
     ("py:.*", r"(np|numpy|pa|pandas|pd|pyarrow|torch)\..*"),
     # types that public functions give, and that are no public API themselves
-    ("py:.*", r"pneumo_batch\.(job|core)\..*"),
+    ("py:.*", r"pneumo_batch\.(api|job|core)\..*"),
 ]
 
 smartquotes = False  # "label" and --json are to be copied

@@ -83,9 +83,11 @@ def randomization_test(
 
     Raises JobError for settings, DataError for images without a finite logit, ValueError for the rest, in one line.
     """
+    settings = {name: value for name, value in settings.items() if value is not None}  # type: ignore[assignment]
     compare, functions = _compare(settings)
     given = _Given(images, settings)
-    given.check_size(compare)
+    with user_code.given(functions):
+        _check_size(compare, given.preprocess.size)
     models = {**_named(true, "true"), **_named(random, "random")}
     if len(models) < len(true) + len(random):
         raise ValueError(f"true and random: two networks share a name; there are: {', '.join(models)}")
@@ -104,7 +106,7 @@ class _Given:
         self.normalise = settings.get("normalise", UNIT)
         self.preprocess = in_memory.preprocess_of(images, self.normalise)
         count = len(images)
-        ids = [str(one) for one in settings.get("ids") or _places(count)]
+        ids = [str(one) for one in settings.get("ids", _places(count))]
         patients = [str(one) for one in settings.get("patients", ids)]
         labels = settings.get("labels")
         for name, values in (("ids", ids), ("patients", patients), ("labels", labels)):
@@ -121,17 +123,16 @@ class _Given:
         gray_NSS = self.preprocess.gray(self.inputs_NCSS.detach()).mean(1)
         return (255 * gray_NSS).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
-    def check_size(self, compare: Compare) -> None:
-        size = self.preprocess.size
-        smallest = {name: SMALLEST_SIDE.get(name, 1) for name in compare.metrics}
-        for name in [name for name, least in smallest.items() if least > size]:
-            raise JobError(
-                f"metrics: {name} needs images of {smallest[name]} pixels a side, these have {size}: leave it out"
-            )
-        if compare.region_grid > size:
-            raise JobError(f"region_grid: {compare.region_grid} cells a side, images have {size} pixels")
-        for name in filter(users_metric.is_users, compare.metrics):
-            users_metric.check(name, {"pixel": (size, size), "region": (compare.region_grid, compare.region_grid)})
+
+def _check_size(compare: Compare, size: int) -> None:
+    """Raise JobError for what has no value on images of `size` pixels a side."""
+    for name in compare.metrics:
+        least = SMALLEST_SIDE.get(name, 1)
+        if least > size:
+            raise JobError(f"metrics: {name} needs images of {least} pixels a side, these have {size}: leave it out")
+    if compare.region_grid > size:
+        raise JobError(f"region_grid: {compare.region_grid} cells a side, images have {size} pixels")
+    users_metric.check_all(compare.metrics, (compare.primary.metric, compare.primary.scale), size, compare.region_grid)
 
 
 def _places(count: int) -> list[str]:
@@ -160,10 +161,10 @@ def _named(models: Models, kind: variants.Kind) -> dict[str, nn.Module]:
 
 def _maps(models: Mapping[str, nn.Module], given: _Given, methods: Methods, target: Target) -> dict[str, np.ndarray]:
     """By method (N, V, h, w) float32. Raises DataError for an image that a network has no number for."""
-    sorted_target = target[given.order] if isinstance(target, torch.Tensor) and target.ndim else target
+    targets_N = in_memory.targets_of(target, len(given.order))[given.order]
     found: dict[str, list[np.ndarray]] = {name: [] for name in in_memory.named(methods)[1]}
     for name, model in models.items():
-        explained = in_memory.explain(model, given.inputs_NCSS, methods, sorted_target, given.normalise)
+        explained = in_memory.explain(model, given.inputs_NCSS, methods, targets_N, given.normalise)
         logits_N = explained.logits_B.cpu().numpy()
         for i in np.flatnonzero(~np.isfinite(logits_N)):
             reason = answers.no_answer(name, answers.not_finite(logits_N[i : i + 1]))

@@ -128,15 +128,6 @@ def map_bytes(job: Job, shapes: dict[str, tuple[int, int]]) -> int:
     return sum(4 * math.prod(shape) for shape in shapes.values()) * len(variant_names(job))
 
 
-def _check_metrics(job: Job) -> None:
-    """Raise JobError for a metric of the user's own that is none, or has no value where the verdict is read."""
-    side, grid, primary = job.data.image_size, job.compare.region_grid, job.compare.primary
-    for metric in filter(users_metric.is_users, job.compare.metrics):
-        has_value = users_metric.check(metric, {"pixel": (side, side), "region": (grid, grid)})
-        if metric == primary.metric and not has_value[primary.scale]:
-            raise JobError(f"compare.primary: {metric} has no value at the {primary.scale} scale: name another")
-
-
 def _check_start(job: Job, classes: list[str]) -> None:
     weights = external_models.starting_weights(job)
     if weights is None:
@@ -167,7 +158,8 @@ def check(job: Job, run: Run, found: Survey) -> None:
 def check_parts(job: Job, classes: list[str]) -> dict[str, tuple[int, int]]:
     """The shapes of `map_shapes`. Raises JobError also for weights and checkpoints that do not fit the network."""
     shapes = map_shapes(job, classes)
-    _check_metrics(job)
+    primary = (job.compare.primary.metric, job.compare.primary.scale)
+    users_metric.check_all(job.compare.metrics, primary, job.data.image_size, job.compare.region_grid)
     _check_start(job, classes)
     for spec in job.variant:
         model, preprocess = external_models.network(spec, job, _preprocess(job), classes)

@@ -3,7 +3,7 @@
 Array legend: N images, C channels, S pixels a side.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ Method = str | Callable[..., torch.Tensor]
 Methods = Iterable[Method] | Mapping[Method, Mapping[str, Any]]
 PerChannel = float | tuple[float, ...]
 Normalise = str | tuple[PerChannel, PerChannel]
-Target = int | torch.Tensor
+Target = int | Sequence[int] | torch.Tensor
 
 UNIT = (0.0, 1.0)  # of images that are pixels in [0, 1] themselves
 _ROUNDING = 1e-3
@@ -36,13 +36,23 @@ def explain(
     """
     functions, options = named(methods)
     preprocess = preprocess_of(images, normalise)
-    targets_N = torch.as_tensor(target).expand(len(images)).to(torch.int64)
+    targets_N = targets_of(target, len(images))
     with user_code.given(functions):
         explainer = Explainer(model, options, preprocess)
         try:
             return explainer(images, targets_N)
         except IndexError as error:
             raise ValueError(f"target: the network has no output {int(targets_N.max())}; they count from 0") from error
+
+
+def targets_of(target: Target, images: int) -> torch.Tensor:
+    """The index of the explained output of each image (N,) int64. Raises ValueError for too few, and below 0."""
+    targets_N = torch.as_tensor(target).to(torch.int64)
+    if targets_N.ndim and targets_N.shape != (images,):
+        raise ValueError(f"target: {tuple(targets_N.shape)} for {images} images: give one index, or one each")
+    if int(targets_N.min()) < 0:
+        raise ValueError(f"target: {int(targets_N.min())} is no output: they count from 0")
+    return targets_N.expand(images)
 
 
 def named(methods: Methods) -> tuple[dict[str, Callable[..., torch.Tensor]], dict[str, dict[str, Any]]]:

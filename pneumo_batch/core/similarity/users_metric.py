@@ -4,7 +4,7 @@ It gets what the built-in metrics compare: maps in one view, float64, at the net
 Shapes: V and W maps (variants) of an image, P pairs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,8 +51,23 @@ def check(metric: str, shapes: dict[str, tuple[int, int]]) -> dict[str, bool]:
 
     Raises JobError unless it is a number from -1 to 1 or NaN, 1 of a map with itself, and the same both ways.
     """
+    try:
+        user_callable(metric)
+    except ValueError as error:
+        raise JobError(f"compare.metrics: {error}") from error
     rng = np.random.default_rng(0)
     return {scale: _check(metric, scale, rng.standard_normal((2, *shape))) for scale, shape in shapes.items()}
+
+
+def check_all(metrics: Iterable[str], primary: tuple[str, str], size: int, grid: int) -> None:
+    """Try those among `metrics` that are the user's, on `size` x `size` pixels and on `grid` x `grid` cells.
+
+    Raises JobError as `check` does, and where the `primary` (metric, scale) has no value.
+    """
+    for metric in filter(is_users, metrics):
+        has_value = check(metric, {"pixel": (size, size), "region": (grid, grid)})
+        if metric == primary[0] and not has_value[primary[1]]:
+            raise JobError(f"compare.primary: {metric} has no value at the {primary[1]} scale: name another")
 
 
 def _check(metric: str, scale: str, noise_2HW: np.ndarray) -> bool:

@@ -51,7 +51,7 @@ def test_maps_that_follow_what_was_learned_are_told_from_those_that_do_not(found
     assert numbers["true_true"] > 0.9
     assert abs(numbers["true_random"]) < 0.1
     # weights are on every film alike: true networks agree on films of different patients nearly as much
-    assert numbers["true_true_cross"] > 0.7
+    assert numbers["true_true_cross"] > 0.5
     assert found["input_x_gradient"].share.value == pytest.approx(1, abs=0.2)
 
 
@@ -140,6 +140,8 @@ def test_without_a_second_true_network_nothing_is_drawn(models, images):
         ({"ids": ["a"] * COUNT}, ValueError, "ids: 'a' is there twice"),
         ({"memorised": [1.0]}, ValueError, "memorised: 1 for 3 random networks"),
         ({"normalise": (0.5, 0.25)}, ValueError, r"images: with normalise = \(0.5, 0.25\) undone they lie in 0.5"),
+        ({"target": [0, 0]}, ValueError, r"target: \(2,\) for 12 images"),
+        ({"target": -1}, ValueError, "target: -1 is no output"),
         ({"target": 1}, ValueError, "target: the network has no output 1"),
         ({"methods": ["saliensy"]}, ValueError, r"unknown method 'saliensy' \(did you mean saliency\?\)"),
     ],
