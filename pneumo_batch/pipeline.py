@@ -5,15 +5,71 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pneumo_batch.errors import RunError
 from pneumo_batch.job.schema import Job
-from pneumo_batch.rundir import checksums, prometheus, verification
-from pneumo_batch.rundir.layout import STAGES, VERDICT
+from pneumo_batch.rundir import layout, prometheus, verification
+from pneumo_batch.rundir.layout import VERDICT
 from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.writer import RunWriter
+from pneumo_batch.stages.stage import DAMAGE, Stage, Survey, UnbalancedError, Work
 
-_NEEDS_RAY = ("index", "train", "attribute", "compare", "cascade")
+if TYPE_CHECKING:
+    from pneumo_batch.execution.cluster import Resources
+
+
+def _index() -> Work:
+    from pneumo_batch.stages import index
+
+    return index
+
+
+def _train() -> Work:
+    from pneumo_batch.stages import train
+
+    return train
+
+
+def _attribute() -> Work:
+    from pneumo_batch.stages import attribute
+
+    return attribute
+
+
+def _compare() -> Work:
+    from pneumo_batch.stages import compare
+
+    return compare
+
+
+def _cascade() -> Work:
+    from pneumo_batch.stages import cascade
+
+    return cascade
+
+
+def _conclude() -> Work:
+    from pneumo_batch.stages import conclude
+
+    return conclude
+
+
+def _report() -> Work:
+    from pneumo_batch.stages import report
+
+    return report
+
+
+STAGES = (
+    Stage("index", _index),
+    Stage("train", _train),
+    Stage("attribute", _attribute),
+    Stage("compare", _compare),
+    Stage("cascade", _cascade),
+    Stage("conclude", _conclude, needs_ray=False),
+    Stage("report", _report, needs_ray=False),
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +91,7 @@ def default_run_dir(job: Job, job_fingerprint: str) -> Path:
     return Path("runs") / f"{job.name}-{job_fingerprint[:12]}"
 
 
-def execute(job: Job, run_dir: str | None = None, until: str = STAGES[-1], *, hash_paths: bool = False) -> Outcome:
+def execute(job: Job, run_dir: str | None = None, until: str = STAGES[-1].name, *, hash_paths: bool = False) -> Outcome:
     """Bring a run as far as `until`, from wherever it stands; with `hash_paths` no absolute path gets into its records.
 
     Raises JobError, DataError, RunError for what the user has to change, RunBusyError while another process holds it.
@@ -43,9 +99,9 @@ def execute(job: Job, run_dir: str | None = None, until: str = STAGES[-1], *, ha
     from pneumo_batch.stages import survey
 
     found = survey.survey(job)
-    path = run_dir or str(default_run_dir(job, found.fingerprint))
-    with Run(path).lock():
-        run = Run.create(path, job, found.fingerprint, hash_paths)
+    run = RunWriter(run_dir or str(default_run_dir(job, found.fingerprint)))
+    with run.lock():
+        run.open(job, found.fingerprint, hash_paths)
         run.recover()
         _reopen_damaged(job, run)
         worked = _advance(job, run, found, until)
@@ -58,32 +114,35 @@ def execute(job: Job, run_dir: str | None = None, until: str = STAGES[-1], *, ha
         return Outcome(run, worked=worked, complete=run.record["status"] == "complete")
 
 
-def _advance(job: Job, run: Run, found: Any, until: str) -> bool:
+def _advance(job: Job, run: RunWriter, found: Survey, until: str) -> bool:
     """Do the stages that are not done; whether there were any."""
-    from pneumo_batch.stages import survey
-
-    todo = [name for name in STAGES[: STAGES.index(until) + 1] if not _is_done(run, name)]
+    wanted = STAGES[: layout.STAGES.index(until) + 1]
+    todo = [stage for stage in wanted if not _is_done(run, stage)]
     if todo:
         with _recorded(run):
-            if todo[0] in _NEEDS_RAY:
-                survey.check(job, run, found)
-            with _cluster(job, run, todo) as resources:
-                if resources is not None:
-                    survey.fits(job, found, resources)
-                for name in todo:
-                    _run_stage(name, job, run, resources)
-    if all(_is_done(run, name) for name in STAGES) and run.record["status"] != "complete":
+            if todo[0].needs_ray:
+                check(job, found, run)
+            with _cluster(job, run, todo, found) as resources:
+                for stage in todo:
+                    _do(stage, job, run, resources)
+    if all(_is_done(run, stage) for stage in STAGES) and run.record["status"] != "complete":
         run.complete()
         prometheus.write(run)
     return bool(todo)
 
 
-def _is_done(run: Run, name: str) -> bool:
-    return run.record["stages"].get(name, {}).get("status") == "complete"
+def check(job: Job, found: Survey, run: Run) -> None:
+    """Raise JobError for what can be known to go wrong before hours are spent."""
+    for stage in STAGES:
+        stage.work().check(job, found, run.store)
+
+
+def _is_done(run: Run, stage: Stage) -> bool:
+    return run.record["stages"].get(stage.name, {}).get("status") == "complete"
 
 
 @contextlib.contextmanager
-def _recorded(run: Run) -> Iterator[None]:
+def _recorded(run: RunWriter) -> Iterator[None]:
     """Whatever ends the block early is in the record, interruptions included."""
     run.update_record(status="running", error=None)
     try:
@@ -96,33 +155,49 @@ def _recorded(run: Run) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _cluster(job: Job, run: Run, todo: list[str]) -> Iterator[Any]:
-    if not any(name in _NEEDS_RAY for name in todo):
+def _cluster(job: Job, run: Run, todo: list[Stage], found: Survey) -> "Iterator[Resources | None]":
+    if not any(stage.needs_ray for stage in todo):
         yield None
         return
     from pneumo_batch.execution import cluster
+    from pneumo_batch.stages import survey
 
     with cluster.session(job.cluster) as resources:
         cluster.check_shared(run)
+        survey.fits(job, found, resources)
         yield resources
 
 
-def _run_stage(name: str, job: Job, run: Run, resources: Any) -> None:
-    from pneumo_batch.stages import balance
-
+def _do(stage: Stage, job: Job, run: RunWriter, resources: "Resources | None") -> None:
     started = time.monotonic()
-    run.stage(name, status="running")
-    if name not in checksums.FOLDERS:  # it writes all of its files anew
-        run.checksums.drop([name])
-    counts = _stage_function(name)(job, run, resources)
-    balance.check(name, job, run)
-    run.checksums.seal(name)
-    run.stage(name, status="complete", seconds=round(time.monotonic() - started, 1), counts=counts)
+    run.stage(stage.name, status="running")
+    if not layout.owner(stage.name).folders:  # it writes all of its files anew
+        run.checksums.drop([stage.name])
+    counts = stage.work().execute(job, run, resources)
+    verify(stage, job, run)
+    run.checksums.seal(stage.name)
+    run.stage(stage.name, status="complete", seconds=round(time.monotonic() - started, 1), counts=counts)
 
 
-def _reopen_damaged(job: Job, run: Run) -> None:
-    """Of a run to be resumed, let the first stage whose files are not what it wrote begin again, and those after it."""
+def verify(stage: Stage, job: Job, run: Run) -> None:
+    """Raise UnbalancedError when what a finished stage left does not account for every image of the manifest."""
+    if run.number > 1 and layout.owner(stage.name).settled:
+        return  # by the first pass over the data, for the images it had
+    try:
+        stage.work().verify(job, run)
+    except DAMAGE as error:
+        line = str(error).splitlines()[0]
+        raise UnbalancedError(f"{run.path}: what the stage {stage.name!r} wrote is not whole: {line}") from error
+
+
+def _reopen_damaged(job: Job, run: RunWriter) -> None:
+    """Of a run to be resumed, let the first stage whose files are not what it wrote begin again, and those after it.
+
+    Of a complete one whose data grow too, where the index is not whole: what joined the data is told from it.
+    """
     if run.record["status"] == "complete":
+        if job.data.grows and run.checksums.exist:
+            verification.reopen(run, verification.verify_stage(run, "index"), grows=True)
         return
     if not run.checksums.exist:
         _reopen_unbalanced(job, run)
@@ -132,25 +207,17 @@ def _reopen_damaged(job: Job, run: Run) -> None:
     verification.reopen(run, verification.verify(run).findings, grows=job.data.grows)
 
 
-def _reopen_unbalanced(job: Job, run: Run) -> None:
+def _reopen_unbalanced(job: Job, run: RunWriter) -> None:
     """The same for a run of an older version, by what can be known without checksums: whether its files add up."""
-    from pneumo_batch.stages import balance
-
-    done = [name for name in STAGES if _is_done(run, name)]
-    for position, name in enumerate(done):
+    done = [stage for stage in STAGES if _is_done(run, stage)]
+    for position, stage in enumerate(done):
         try:
-            balance.check(name, job, run)
+            verify(stage, job, run)
         except RunError as error:
-            run.warn(f"{name} begins again: {error}", stage=name)
-            run.reopen(done[position:])
-            if name == "train":
-                balance.discard_damaged_models(job, run)
+            run.warn(f"{stage.name} begins again: {error}", stage=stage.name)
+            run.reopen([one.name for one in done[position:]])
+            if stage.name == "train":
+                from pneumo_batch.stages import train
+
+                train.discard_damaged_models(job, run)
             return
-
-
-def _stage_function(name: str) -> Any:
-    # imported when they run: one stage's libraries are not another's start-up time
-    import importlib
-
-    module = "pneumo_batch.report" if name == "report" else f"pneumo_batch.stages.{name}"
-    return importlib.import_module(module).run

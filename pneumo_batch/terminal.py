@@ -61,3 +61,12 @@ def say(text: str, level: str = "info", **fields: Any) -> None:
         time = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         text = json.dumps({"time": time, "level": level, "message": text, **fields}, default=str)
     print(text, file=sys.stderr, flush=True)
+
+
+def size(count: float) -> str:
+    """Bytes in a unit that suits them."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -41,12 +41,13 @@ def run(
         changes["cluster"] = {**changes.get("cluster", {}), "address": address}
     resolved = _resolved(job, changes)
     try:
-        return pipeline.execute(resolved, None if run_dir is None else str(run_dir), until).run
+        outcome = pipeline.execute(resolved, None if run_dir is None else str(run_dir), until)
     except Exception as error:
         cause = root_cause(error)
-        if cause is not error and isinstance(cause, JobError | DataError | RunError | DamagedError):
-            raise cause from None
-        raise
+        if cause is error or not isinstance(cause, JobError | DataError | RunError | DamagedError):
+            raise
+        raise type(cause)(str(cause).splitlines()[0]) from error  # Ray adds lines of its own
+    return Run(outcome.run.path)
 
 
 def _resolved(job: str | Path | Mapping[str, Any], changes: Mapping[str, Any]) -> Job:

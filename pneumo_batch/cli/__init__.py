@@ -67,19 +67,18 @@ def _terminate(*_: Any) -> None:
 def _explain(error: Exception) -> int:
     """One line for what the user can change; the traceback for what only we can."""
     cause = root_cause(error)
+    said = next(iter(str(cause).splitlines()), "")  # Ray adds lines of its own to what is raised in its tasks
     if isinstance(cause, JobError | DataError | RunError):
-        return complain(str(cause), cause.exit_code)
+        return complain(said, cause.exit_code)
     if isinstance(cause, DamagedError):
-        return complain(f"{cause}; pneumo-batch verify --reopen lets the next run compute it again", EXIT_DATA)
+        return complain(f"{said}; pneumo-batch verify --reopen lets the next run compute it again", EXIT_DATA)
     if isinstance(cause, OSError) and cause.errno is not None:  # full or read-only disks, lost mounts
         place = f"{cause.filename}: " if cause.filename is not None else ""
         return complain(place + (cause.strerror or os.strerror(cause.errno)).splitlines()[0], EXIT_ERROR)
     import traceback
 
     traceback.print_exception(error)
-    return complain(
-        f"unexpected {type(cause).__name__}: {str(cause).splitlines()[0] if str(cause) else ''}", EXIT_ERROR
-    )
+    return complain(f"unexpected {type(cause).__name__}: {said}", EXIT_ERROR)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -89,7 +88,7 @@ def cli() -> None:
 
     \b
     Example:
-      pneumo-batch run jobs/demo.toml
+      pneumo-batch run demo
       pneumo-batch status runs/demo-*
     """
 

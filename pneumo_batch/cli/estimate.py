@@ -1,66 +1,60 @@
 """What a job would do, without doing it: images, variants, maps and bytes of every stage."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from pneumo_batch import pipeline, terminal
 from pneumo_batch.core.models import costs
-from pneumo_batch.core.randomization import curves
-from pneumo_batch.core.similarity import comparison
 from pneumo_batch.execution import cluster
 from pneumo_batch.job.schema import Job
-from pneumo_batch.rundir.storage import Store
+from pneumo_batch.rundir.reader import Run
 from pneumo_batch.stages import survey, train
+from pneumo_batch.stages.stage import Plan, Survey
 from pneumo_batch.stages.workers import trainer
 
 _AUTO_STEPS = 100  # docs/performance.md
 _INTEGRATED = "integrated_gradients"
 _NODE_CORES = 16
-_SCORE_BYTES = 3  # measured: a row of the scores table after compression
 
 
-def plan(job: Job, run_dir: str | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Estimate:
+    """What a job would do."""
+
+    job: Job
+    run_dir: str
+    found: Survey
+    plans: dict[str, Plan]
+    hours: dict[str, Any]
+
+    @property
+    def positive(self) -> str | None:
+        """The class that the one logit of two classes is of."""
+        return self.found.classes[1] if len(self.found.classes) == 2 else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "name": self.job.name,
+            "run_dir": self.run_dir,
+            "fingerprint": self.found.fingerprint,
+            "classes": self.found.classes,
+            "positive": self.positive,
+            "network": self.job.network.name,
+            "estimate": self.hours,
+            "stages": {name: plan.numbers for name, plan in self.plans.items() if plan.numbers},
+        }
+
+
+def plan(job: Job, run_dir: str | None) -> Estimate:
     """Numbers of every stage. Raises JobError or DataError as the run itself would before it reads an image."""
     found = survey.survey(job)
-    splits, attributed = found.images, found.attributed(job)
-    models = [(variant.name, variant.is_true) for variant in train.planned(job)]
-    models += [(spec.name, spec.kind == "true") for spec in job.variant]
-    shapes = survey.check_parts(job, found.classes)
     path = run_dir or str(pipeline.default_run_dir(job, found.fingerprint))
-    survey.check_room(job, Store(path), found, shapes)
-    rows = _score_rows(job, models)
-    derived = len(survey.derived(job, found.classes))
-    cascaded = min(attributed, job.cascade.images)
-    per_network = len(curves.cells(_comparison(job, models)))
-    return {
-        "name": job.name,
-        "run_dir": path,
-        "fingerprint": found.fingerprint,
-        "classes": found.classes,
-        "positive": found.classes[1] if len(found.classes) == 2 else None,
-        "network": job.network.name,
-        "estimate": _estimate(job, attributed, len(models)) | _training_estimate(job, splits),
-        "stages": {
-            "index": {"images": sum(splits.values()), **splits},
-            "train": {
-                "variants": [name for name, _ in models],
-                "trained": len(train.planned(job)),
-                "epochs": _epochs(job),
-            },
-            "attribute": {
-                "images": attributed,
-                "maps": attributed * len(models) * len(shapes),
-                "map_shapes": {name: list(shape) for name, shape in shapes.items()},
-                "bytes": attributed * survey.map_bytes(job, shapes),
-            },
-            "compare": {"scores": attributed * rows, "bytes": attributed * rows * _SCORE_BYTES},
-            "cascade": {
-                "networks": derived,
-                "images": cascaded if derived else 0,
-                "scores": cascaded * derived * per_network,
-            },
-        },
-    }
+    pipeline.check(job, found, Run(path))
+    plans = {stage.name: stage.work().plan(job, found) for stage in pipeline.STAGES}
+    images, models = found.attributed(job), len(survey.variants(job))
+    return Estimate(job, path, found, plans, _estimate(job, images, models) | _training_estimate(job, found.images))
 
 
 def _estimate(job: Job, images: int, models: int) -> dict[str, Any]:
@@ -80,70 +74,33 @@ def _estimate(job: Job, images: int, models: int) -> dict[str, Any]:
 def _training_estimate(job: Job, splits: dict[str, int]) -> dict[str, Any]:
     """Core-hours of training if no variant stops early; validation images are carved from those of train."""
     images = splits.get("train", 0) + splits.get("val", 0)
-    hours = costs.training_hours(images, sum(_epochs(job).values()), job.data.image_size)
+    hours = costs.training_hours(
+        images, sum(trainer.recipe(job, variant).epochs for variant in train.planned(job)), job.data.image_size
+    )
     return {"training_core_hours_at_most": round(hours, 3)}
 
 
-def _epochs(job: Job) -> dict[str, int]:
-    """Epochs of every variant to be trained, at most."""
-    return {variant.name: trainer.recipe(job, variant).epochs for variant in train.planned(job)}
-
-
-def _score_rows(job: Job, models: list[tuple[str, bool]]) -> int:
-    found = _comparison(job, models)
-    return sum(len(found.pairs[cell.kind]) for cell in found.cells)
-
-
-def _comparison(job: Job, models: list[tuple[str, bool]]) -> comparison.Comparison:
-    return comparison.Comparison(
-        variants=tuple(models),
-        methods=tuple(job.attribution.methods),
-        metrics=tuple(job.compare.metrics),
-        region_grid=job.compare.region_grid,
-        size=job.data.image_size,
-        seed=job.compare.partner_seed,
-    )
-
-
-def show(found: dict[str, Any]) -> None:
+def show(found: Estimate) -> None:
     console = terminal.console()
-    stages = found["stages"]
     table = terminal.table("stage", "would do")
-    splits = ", ".join(f"{name} {count}" for name, count in stages["index"].items() if name != "images")
-    table.add_row("index", f"{stages['index']['images']} images ({splits})")
-    epochs = ", ".join(f"{name} (up to {count} epochs)" for name, count in stages["train"]["epochs"].items())
-    table.add_row("train", f"{stages['train']['trained']} variants: {epochs}" if epochs else "nothing")
-    maps = stages["attribute"]
-    shapes = ", ".join(f"{name} {h} x {w}" for name, (h, w) in maps["map_shapes"].items())
-    table.add_row("attribute", f"{maps['images']} images, {maps['maps']} maps ({shapes}), {_size(maps['bytes'])}")
-    table.add_row("compare", f"{stages['compare']['scores']} scores, about {_size(stages['compare']['bytes'])}")
-    derived = stages["cascade"]
-    counts = f"{derived['images']} images, {derived['networks']} derived networks, {derived['scores']} scores"
-    table.add_row("cascade", counts if derived["networks"] else "nothing")
-    table.add_row("conclude", "summary and verdict")
-    table.add_row("report", "one HTML page")
+    for name, plan in found.plans.items():
+        table.add_row(name, plan.line)
     console.print(table)
-    about = found["estimate"]
-    other = "" if found["network"] == about["measured_with"] else f" for {about['measured_with']}, and yours differs"
+    about = found.hours
+    other = (
+        "" if found.job.network.name == about["measured_with"] else f" for {about['measured_with']}, and yours differs"
+    )
     count = about["nodes_for_an_hour"]
     nodes = f"in an hour on about {count} node{'s' if count > 1 else ''} of {about['node_cores']} cores"
     hours = f"about {about['core_hours']:.2g} core-hours{other}: about {about['hours_here']:.2g} hours here"
-    if epochs:
+    if found.plans["train"].numbers["epochs"]:
         console.print(f"training       at most {about['training_core_hours_at_most']:.2g} core-hours{other}")
     console.print(f"attribution    {hours}, {nodes}")
     console.print(f"classes        {_classes(found)}")
-    console.print(f"run directory  {found['run_dir']}")
+    console.print(f"run directory  {found.run_dir}")
 
 
-def _classes(found: dict[str, Any]) -> str:
+def _classes(found: Estimate) -> str:
     """The classes in label order, and which of two the logit is of: nothing else shows that they are swapped."""
-    listed = ", ".join(f"{label} {name}" for label, name in enumerate(found["classes"]))
-    return f"{listed}; the logit is of {found['positive']}" if found["positive"] else listed
-
-
-def _size(count: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
+    listed = ", ".join(f"{label} {name}" for label, name in enumerate(found.found.classes))
+    return f"{listed}; the logit is of {found.positive}" if found.positive else listed

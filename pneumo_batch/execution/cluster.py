@@ -198,6 +198,7 @@ def _quiet() -> None:
     context = DataContext.get_current()
     context.enable_progress_bars = False  # the run shows its own, alike for every stage
     context.print_on_execution_start = False
+    context.raise_original_map_exception = True  # its own wrapper loses on the way here what a task has found
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors reach us as exceptions: once is enough
     logging.getLogger("ray.train").setLevel(logging.ERROR)
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pneumo_batch import terminal
 from pneumo_batch.execution.worklog import Desk
-from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.writer import RunWriter
 
 _POLL_SECONDS = 0.5
 _LINE_SECONDS = 15.0
@@ -50,7 +50,7 @@ class Board:
         return getattr(self._desk, method)(*arguments)
 
 
-def warn(run: Run, stage: str, line: str) -> None:
+def warn(run: RunWriter, stage: str, line: str) -> None:
     """Tell the user and the record what weakens a result."""
     if not terminal.logs_json():  # which shows every event
         terminal.say(f"warning: {line}")

@@ -16,16 +16,14 @@ from ray.data.block import Block, BlockAccessor
 from ray.data.datasource import Datasink
 
 from pneumo_batch.errors import DamagedError
+from pneumo_batch.rundir.accounts import rows_by_image
 from pneumo_batch.rundir.layout import STAGING
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.storage import Store
+from pneumo_batch.rundir.writer import RunWriter
 
 
-class ImbalanceError(RuntimeError):
-    """Tables that do not account for every image."""
-
-
-def tally(run: Run, table: str) -> Counter[str]:
+def tally(run: RunWriter, table: str) -> Counter[str]:
     """Rows of each image in the whole files of this pass, staged or in the table. Damaged ones are removed."""
     found: Counter[str] = Counter()
     for name in [*run.staged(table), *run.files_of_pass(table)]:
@@ -39,12 +37,6 @@ def tally(run: Run, table: str) -> Counter[str]:
 def earlier_ids(run: Run, table: str) -> set[str]:
     """Images that a table has from the passes before this one."""
     return {image_id for name in run.files_of_pass(table, earlier=True) for image_id in rows_by_image(run.store, name)}
-
-
-def rows_by_image(store: Store, name: str) -> Counter[str]:
-    """Rows of each image in one file. Raises DamagedError."""
-    ids = store.read_table(name, columns=["image_id"])["image_id"]
-    return Counter({item["values"]: item["counts"] for item in pc.value_counts(ids).to_pylist()})
 
 
 def without(rows: pa.Table, ids: Iterable[str]) -> pa.Table:
@@ -67,18 +59,3 @@ class _SealedParquet(Datasink[None]):
         parts = [part for block in blocks if (part := BlockAccessor.for_block(block).to_arrow()).num_rows]
         if parts:
             self.store.write_sealed(f"{self.stem}-{ctx.task_idx:06}", pa.concat_tables(parts), self.dictionary)
-
-
-def check_balance(
-    wanted: Iterable[str], found: Counter[str], excused: Iterable[str], table: str, rows: int = 1
-) -> None:
-    """Every wanted image has its `rows` rows in the table, or is excused. Raises ImbalanceError."""
-    wanted, excused = set(wanted), set(excused)
-    lost = sum(found[image_id] < rows for image_id in wanted - excused)
-    doubled = sum(count > rows for count in found.values())
-    strange = len(found.keys() - wanted)
-    if lost or doubled or strange:
-        raise ImbalanceError(
-            f"the {table} table does not balance with the manifest: {lost} images missing, {doubled} too often, "
-            f"{strange} unknown"
-        )

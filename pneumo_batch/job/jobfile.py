@@ -5,7 +5,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from importlib import metadata
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,23 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from pneumo_batch.errors import JobError
-from pneumo_batch.job.schema import RESULTS_VERSION, Job, Section
+from pneumo_batch.job.schema import RESULTS_VERSION, Job, Phantom, Section
 
 # ------------------------------------------------------------------------------------------------------------ loading
 
 
 def load(path: str | Path, overrides: Iterable[str] = (), sections: Mapping[str, Any] | None = None) -> Job:
-    """Read a job file and apply `--set section.field=value` overrides.
+    """Read a job file, or the shipped job of that name, and apply `--set section.field=value` overrides and `sections`.
 
     Raises JobError with one line that names the file and the field.
     """
     path = Path(path)
+    found = path if path.is_file() else shipped().get(str(path), path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows editors put a byte order mark first
+        values = tomllib.loads(found.read_text(encoding="utf-8-sig"))  # Windows editors put a byte order mark first
+    except FileNotFoundError as error:
+        hint = f"shipped jobs go by name: {', '.join(shipped())}"
+        raise JobError(f"{path}: cannot read the job file: {error.strerror}; {hint}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise JobError(f"{path}: cannot read the job file: {reason}") from error
@@ -96,6 +100,25 @@ def _suggestion(location: tuple[int | str, ...]) -> str:
     return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(model.model_fields)}"
 
 
+# ------------------------------------------------------------------------------------------------------------ shipped
+
+
+def shipped() -> dict[str, Path]:
+    """The job files that come with pneumo-batch, by name; empty where only the package itself was copied to."""
+    package = Path(str(resources.files("pneumo_batch")))
+    # in an installed package they lie inside it, in a source tree (an editable install) beside it
+    folder = package / "jobs" if (package / "jobs").is_dir() else package.parent / "jobs"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def shipped_text(name: str) -> str:
+    """A shipped job as it is written, comments and all. Raises JobError for an unknown name."""
+    jobs = shipped()
+    if name not in jobs:
+        raise JobError(f"--from {name}: no shipped job of that name; there are: {', '.join(jobs)}")
+    return jobs[name].read_text(encoding="utf-8")
+
+
 # -------------------------------------------------------------------------------------------------------- fingerprint
 
 
@@ -121,6 +144,8 @@ def fingerprint(job: Job, contents: Mapping[str, str]) -> str:
     values = result_values(job)
     if not job.is_phantom:
         del values["phantom"]
+    elif job.phantom.contrast == Phantom().contrast:
+        del values["phantom"]["contrast"]  # which runs before it existed do not know
     if not job.cascade.seeds:
         del values["cascade"]
     values |= {"contents": dict(contents), "version": [metadata.version("pneumo-batch"), RESULTS_VERSION]}

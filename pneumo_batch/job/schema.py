@@ -107,6 +107,8 @@ class Phantom(Section):
     """Seed of the generator."""
     image_size: int = result(224, ge=32, le=4096)
     """Side of the generated files, pixels."""
+    contrast: float = result(1.0, gt=0, le=4)
+    """Of opacities: their attenuation is multiplied by it, so that more of it takes fewer films to learn."""
 
 
 class Network(Section):

@@ -1,10 +1,7 @@
 """Verdict and tables -> figures and one HTML page that needs no network."""
 
-from typing import Any
-
 import matplotlib
 
-from pneumo_batch.job.schema import Job
 from pneumo_batch.report import page, parts
 from pneumo_batch.report.figures import base
 from pneumo_batch.report.sections import exploration, gallery, record, training, verdict
@@ -12,12 +9,12 @@ from pneumo_batch.report.source import Source
 from pneumo_batch.rundir.layout import REPORT
 from pneumo_batch.rundir.reader import Run
 
-__all__ = ["run"]
+__all__ = ["build"]
 
 _FOLDER = REPORT.rpartition("/")[0]
 
 
-def run(_job: Job, run: Run, _resources: Any) -> dict[str, int]:
+def build(run: Run) -> dict[str, int]:
     """Write `report/index.html`, and its figures, tables and model cards beside it.
 
     Raises RunError for a run that has not concluded.

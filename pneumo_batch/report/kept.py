@@ -19,14 +19,19 @@ def films(source: Source, image_ids: list[str]) -> tuple[dict[str, bytes], str |
     found = source.films.read(image_ids, _SIDE)
     if source.films.problem is None:
         encoded = _encoded(found)
-        table = {"image_id": list(encoded), "jpeg": list(encoded.values())}
-        source.run.store.write_table(_FILE, pa.table(table, schema=_SCHEMA))
+        _keep(source, encoded)
         return encoded, None
     kept = _kept(source)
     shown = {image_id: jpeg for image_id, jpeg in {**kept, **_encoded(found)}.items() if image_id in set(image_ids)}
     if not kept:
         return shown, source.films.problem
+    _keep(source, kept)  # again: a report lists the files that it writes as its own
     return shown, f"{source.films.problem} The films here are those of an earlier report of this run."
+
+
+def _keep(source: Source, jpegs: Mapping[str, bytes]) -> None:
+    table = {"image_id": list(jpegs), "jpeg": list(jpegs.values())}
+    source.run.store.write_table(_FILE, pa.table(table, schema=_SCHEMA))
 
 
 def _kept(source: Source) -> dict[str, bytes]:

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset
 import scipy.special
 
 from pneumo_batch.core import tables
@@ -104,24 +103,17 @@ class Source:
     @cached_property
     def similarities(self) -> per_image.PerImage:
         """Scores by image, in the order of `attributed`."""
-        return per_image.gather(self._scores().to_batches(), self.attributed)
+        return per_image.gather(self.run.store.read_batches(SCORES, tables.SCORES), self.attributed)
 
     def scores_of(self, image_ids: list[str]) -> pd.DataFrame:
         """Every score of some images."""
-        return self._scores().to_table(filter=pc.field("image_id").isin(image_ids)).to_pandas()
+        chosen = pc.field("image_id").isin(image_ids)
+        return self.run.store.read_table(SCORES, schema=tables.SCORES, filter=chosen).to_pandas()
 
     def maps_of(self, image_ids: list[str], columns: list[str]) -> pa.Table:
         """Columns of the maps table for some images; only those are held in memory."""
         columns = ["image_id", *columns]
-        return self._dataset(MAPS).to_table(columns=columns, filter=pc.field("image_id").isin(image_ids))
-
-    def _scores(self) -> pa.dataset.Dataset:
-        return self._dataset(SCORES, tables.SCORES)
-
-    def _dataset(self, folder: str, schema: pa.Schema | None = None) -> pa.dataset.Dataset:
-        store = self.run.store
-        paths = [store.path(name) for name in store.files(folder, ".parquet")]
-        return pa.dataset.dataset(paths, schema=schema, filesystem=store.fs, format="parquet")
+        return self.run.store.read_table(MAPS, columns=columns, filter=pc.field("image_id").isin(image_ids))
 
     @cached_property
     def quarantine_table(self) -> pa.Table:

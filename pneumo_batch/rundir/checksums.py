@@ -11,32 +11,11 @@ from contextlib import contextmanager
 from pneumo_batch.errors import DamagedError
 from pneumo_batch.rundir import integrity
 from pneumo_batch.rundir.integrity import sha256
-from pneumo_batch.rundir.layout import (
-    BACKUP,
-    CASCADES,
-    DERIVED,
-    MANIFEST,
-    MAPS,
-    METRICS,
-    MODELS,
-    PHANTOM,
-    QUARANTINE,
-    RECORD,
-    SCORES,
-    STAGING,
-    SUMS,
-)
+from pneumo_batch.rundir.layout import BACKUP, METRICS, MODELS, OWNERS, RECORD, STAGING, SUMS
 from pneumo_batch.rundir.storage import Store
 
 Sections = dict[str, dict[str, tuple[str, ...]]]  # by stage, then name: its digest, or two while it is replaced
-# What workers or an earlier process may have written of a stage. What this process writes it knows.
-FOLDERS = {
-    "index": (MANIFEST, QUARANTINE, PHANTOM),
-    "train": (MODELS,),
-    "attribute": (MAPS,),
-    "compare": (SCORES,),
-    "cascade": (CASCADES, DERIVED),
-}
+Expected = dict[str, tuple[str, tuple[str, ...]]]  # by name: the stage of a committed file, and what it may be
 _CHANGING = (RECORD, SUMS, METRICS, "events", f"{STAGING}/", f"{BACKUP}/", ".")
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 _STAGE, _END = "# stage ", "# end "
@@ -98,8 +77,9 @@ class Checksums:
     def begin(self) -> None:
         """Of a run that has none: list what it holds, as it is now."""
         self.write({})
-        for stage in FOLDERS:
-            self.seal(stage)
+        for one in OWNERS:
+            if one.folders:
+                self.seal(one.stage)
 
     def drop(self, stages: Iterable[str]) -> None:
         """Forget the files of stages that are done again."""
@@ -116,19 +96,19 @@ class Checksums:
         for name, digest in written.items():
             if not name.startswith(_CHANGING):
                 sections.setdefault(owner.get(name, stage), {})[name] = (digest,)
-        left = [name for folder in FOLDERS.get(stage, ()) for name in self.store.walk(folder)]
+        left = [name for folder in _folders(stage) for name in self.store.walk(folder)]
         fresh = [name for name in left if name not in owner and name not in written]
         told = {name: digest for name, digest in self._told(fresh).items() if digest}
         told |= self.store.digests([name for name in fresh if name not in told])
         sections.setdefault(stage, {}).update({name: (told[name],) for name in fresh if name in told})
         self.write(sections)
 
-    def expected(self) -> dict[str, tuple[str, tuple[str, ...]]]:
-        """By name, the stage of a committed file and what it may be: as listed, or as it tells until it is listed."""
+    def expected(self) -> Expected:
+        """Every committed file: as listed, or as it tells until it is listed."""
         found = {name: (stage, digests) for stage, files in self.read().items() for name, digests in files.items()}
-        for stage, folders in FOLDERS.items():
-            unlisted = [name for folder in folders for name in self.store.walk(folder) if name not in found]
-            found |= {name: (stage, (digest,)) for name, digest in self._told(unlisted).items()}
+        for one in OWNERS:
+            unlisted = [name for folder in one.folders for name in self.store.walk(folder) if name not in found]
+            found |= {name: (one.stage, (digest,)) for name, digest in self._told(unlisted).items()}
         return found
 
     def _told(self, names: Iterable[str]) -> dict[str, str]:
@@ -177,3 +157,8 @@ def _changed(sections: Sections, digests: Mapping[str, str], *, keep: bool) -> S
         }
         for stage, files in sections.items()
     }
+
+
+def _folders(stage: str) -> tuple[str, ...]:
+    """What to look through for the files of a stage; "job" and others have none."""
+    return next((one.folders for one in OWNERS if one.stage == stage), ())

@@ -107,17 +107,9 @@ class Lease:
 
     def _living(self) -> list[Claim]:
         """The other claims, without those that turn out to be left behind; these are removed."""
-        found = [claim for claim in claims(self.store) if claim.name != self.name]
-        aged = [claim for claim in found if claim.is_aged]
-        if not aged:
-            return found
-        time.sleep(_WATCH_BEATS * max(claim.beat for claim in aged))
-        still = {claim.name: claim for claim in claims(self.store) if claim.name != self.name}
-        for claim in aged:
-            if claim.name in still and still[claim.name].renewed == claim.renewed:
-                _remove(self.store, claim.name)  # its name is its own: nobody else's claim can be hit
-                del still[claim.name]
-        return list(still.values())
+        for claim in _left_behind(self.store, [one for one in claims(self.store) if one.name != self.name]):
+            _remove(self.store, claim.name)  # its name is its own: nobody else's claim can be hit
+        return [claim for claim in claims(self.store) if claim.name != self.name]
 
     def _renew(self) -> None:
         """End the process when the lease is lost: others may be at work on the run."""
@@ -145,8 +137,20 @@ def claims(store: Store) -> list[Claim]:
 
 
 def is_held(store: Store) -> bool:
-    """Whether a claim is there that is still renewed."""
-    return any(claim.held and not claim.is_aged for claim in claims(store))
+    """Whether a claim is there that is still renewed; takes some beats to tell where none has been for its life."""
+    left = {claim.name for claim in _left_behind(store, claims(store))}
+    return any(claim.held and claim.name not in left for claim in claims(store))
+
+
+def _left_behind(store: Store, found: list[Claim]) -> list[Claim]:
+    """Those of the claims that are aged and that nobody renews while they are watched: clocks may be wrong."""
+    aged = [claim for claim in found if claim.is_aged]
+    watched_until = time.monotonic() + _WATCH_BEATS * max((claim.beat for claim in aged), default=0)
+    while aged and time.monotonic() < watched_until:
+        time.sleep(min(claim.beat for claim in aged) / 2)
+        renewed = {claim.name: claim.renewed for claim in claims(store)}
+        aged = [claim for claim in aged if renewed.get(claim.name) == claim.renewed]
+    return aged
 
 
 def _remove(store: Store, name: str) -> None:

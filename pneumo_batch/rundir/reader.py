@@ -2,20 +2,21 @@
 
 import functools
 import os
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import tomli_w
 
 from pneumo_batch.core import tables
 from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.core.models import answers
 from pneumo_batch.errors import DamagedError, RunError
 from pneumo_batch.job import jobfile, schema
-from pneumo_batch.rundir import provenance
+from pneumo_batch.rundir import lock
+from pneumo_batch.rundir.checksums import Checksums
 from pneumo_batch.rundir.integrity import reading, sha256
 from pneumo_batch.rundir.layout import (
     CASCADE_SUMMARY,
@@ -36,14 +37,17 @@ from pneumo_batch.rundir.layout import (
     SUMMARY,
     VERDICT,
 )
-from pneumo_batch.rundir.record import Ledger
-from pneumo_batch.rundir.storage import open_roots
+from pneumo_batch.rundir.record import parse_record
+from pneumo_batch.rundir.storage import Store, open_roots, reason
 
 if TYPE_CHECKING:
     import torch
 
 
-class Run(Ledger):
+_OF_PASS = re.compile(r"/p(\d{4,})-[^/]*$")
+
+
+class Run:
     """A run directory, local or a URI.
 
     Reading needs no Ray:
@@ -52,10 +56,27 @@ class Run(Ledger):
     >>> ids, maps_NHW = run.maps("grad_cam", "true_0")
     """
 
-    def __repr__(self) -> str:
-        return f"Run({self.path!r})"
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = os.fspath(path)
+        self.store = Store(path)
 
-    # ------------------------------------------------------------------------------------------------------- reading
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.path!r})"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The content of run.json, from its copy where it is damaged. Raises RunError when this is no run directory."""
+        try:
+            record = self.store.read_twice(RECORD, parse_record)
+        except FileNotFoundError as error:
+            raise RunError(f"{self.path}: no run here (no {RECORD})") from error
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be read: {reason(error)}") from error
+        except DamagedError as error:
+            raise RunError(f"{self.path}/{error}") from error
+        if record.get("format", 0) > FORMAT:
+            raise RunError(f"{self.path}: written by a newer pneumo-batch (format {record['format']}); upgrade")
+        return record
 
     @property
     def verdict(self) -> dict[str, Any]:
@@ -188,7 +209,7 @@ class Run(Ledger):
 
     def _checked(self, model: str, name: str) -> bytes:
         """The content of a file of a model, if it is what the model's list says."""
-        data, wanted = self.store.read_bytes(f"{model}/{name}"), self.checksums.list_of_model(model)
+        data, wanted = self.store.read_bytes(f"{model}/{name}"), Checksums(self.store).list_of_model(model)
         if wanted.get(f"{model}/{name}", sha256(data)) != sha256(data):
             raise DamagedError(f"{self.path}/{model}/{name}: damaged: not what was written")
         return data
@@ -245,50 +266,17 @@ class Run(Ledger):
             raise RunError(f"{self.path}: no {name} yet; the stage {stage!r} writes it")
         return name
 
-    # ------------------------------------------------------------------------------------------------------- writing
+    @property
+    def number(self) -> int:
+        """Of the pass over the data, from 1; later ones only where `data.grows`."""
+        return self.record.get("pass", 1)
 
-    @classmethod
-    def create(cls, path: str | os.PathLike[str], job: schema.Job, fingerprint: str, hash_paths: bool = False) -> "Run":
-        """Open a run directory for writing, new or to be resumed. Call it under `lock`.
+    def is_held(self) -> bool:
+        """Whether a process works on this run now."""
+        return lock.is_held(self.store)
 
-        With `hash_paths` its records hold digests instead of the job's absolute paths.
-        Raises RunError when the directory holds the run of another job or something that is no run.
-        """
-        run = cls(path)
-        if hash_paths:
-            run._hidden = {**jobfile.hidden_paths(job), run.store.root: "RUN"}
-        if run.store.exists(RECORD):
-            run.heal()
-            if run.record["fingerprint"] != fingerprint:
-                raise RunError(
-                    f"{run.path}: holds the run of another job (fingerprint {run.record['fingerprint'][:12]}, this one "
-                    f"is {fingerprint[:12]}); choose another --run-dir"
-                )
-            run._keep(job)
-            return run
-        run.checksums.begin()
-        run._keep(job)
-        run.write_record(
-            {
-                "format": FORMAT,
-                "name": job.name,
-                "status": "running",
-                "fingerprint": fingerprint,
-                "created": provenance.now(),
-                "stages": {},
-                "counts": {},
-                "versions": provenance.versions(),
-                **provenance.source_commit(),
-                "error": None,
-            }
-        )
-        return run
-
-    def _keep(self, job: schema.Job) -> None:
-        """Write the job. One that resumes a run may differ in what changes no result: where the images lie now."""
-        self.images = self._roots(job)  # now: a worker that gets this run has another current folder
-        values = jobfile.without(job.model_dump(mode="json", exclude_none=True), self._hidden)
-        content = tomli_w.dumps(values).encode()
-        if not self.store.exists(JOB) or self.store.read_bytes(JOB) != content:
-            self.checksums.replace(JOB, content)
-        self.checksums.seal("job")
+    def files_of_pass(self, table: str, *, earlier: bool = False) -> list[str]:
+        """The files that this pass has given a table, or those of the passes before it."""
+        number, found = self.number, self.store.files(table, ".parquet")
+        passes = [int(match[1]) if (match := _OF_PASS.search(name)) else 1 for name in found]
+        return [name for name, one in zip(found, passes, strict=True) if (one < number if earlier else one == number)]

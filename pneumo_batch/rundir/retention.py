@@ -8,6 +8,7 @@ from typing import Any
 from pneumo_batch.errors import RunBusyError, RunError
 from pneumo_batch.rundir.layout import RECORD
 from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.writer import RunWriter
 
 
 def clean(folder: str, keep: int, *, dry_run: bool = False) -> list[str]:
@@ -43,7 +44,7 @@ def _remove(path: Path, updated: str) -> bool:
     """Remove a run unless a process took it up meanwhile. It is renamed first: half a run would look like one."""
     doomed = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.removed")
     try:
-        with Run(path).lock():
+        with RunWriter(path).lock():
             if Run(path).record["updated"] != updated:
                 return False
             path.rename(doomed)

@@ -6,7 +6,7 @@ import os
 import shutil
 import urllib.parse
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -228,6 +228,11 @@ class Store:
         """A Parquet file, or every file of a folder. Raises DamagedError."""
         with reading(f"{self.location}/{name}"):
             return self.dataset(name, schema).to_table(columns=columns, filter=filter)
+
+    def read_batches(self, name: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """The same in parts, for what is too large to be held at once. Raises DamagedError."""
+        with reading(f"{self.location}/{name}"):
+            yield from self.dataset(name, schema).to_batches()
 
     def move(self, source: str, target: str, last: str = "") -> None:
         """Rename a folder, replacing what is there. At once on a local disk; elsewhere file by file, `last` at last."""

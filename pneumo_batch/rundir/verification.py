@@ -6,8 +6,10 @@ from typing import Any, Literal
 
 from pneumo_batch.errors import DamagedError, RunBusyError, RunError
 from pneumo_batch.rundir import checksums, integrity
-from pneumo_batch.rundir.layout import BACKUP, MODELS, RECORD, STAGES, STAGING, SUMS
-from pneumo_batch.rundir.record import Ledger, parse_record
+from pneumo_batch.rundir.layout import BACKUP, MODELS, RECORD, STAGES, STAGING, SUMS, owner
+from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.record import parse_record
+from pneumo_batch.rundir.writer import RunWriter
 
 
 @dataclass(frozen=True)
@@ -30,35 +32,50 @@ class Verification:
         return {"files": self.files, "findings": [asdict(finding) for finding in self.findings]}
 
 
-def verify(run: Ledger) -> Verification:
+def verify(run: Run) -> Verification:
     """Read every committed file of a run. Raises RunError for one of an older version, which has no checksums."""
-    if not run.checksums.exist:
+    listed = checksums.Checksums(run.store)
+    if not listed.exist:
         raise RunError(
             f"{run.path}: has no checksums ({SUMS}): an older pneumo-batch wrote it, nothing can be verified"
         )
-    try:
-        expected = run.checksums.expected()
-    except DamagedError as error:
-        raise RunError(f"{run.path}/{error}, and so is its copy") from error
-    found = run.store.digests(expected)
-    findings = [*_kept_twice(run)]
-    for name, (stage, digests) in sorted(expected.items()):
-        if name not in found:
-            findings.append(Finding(name, "missing", stage))
-        elif found[name] not in digests:
-            findings.append(Finding(name, "damaged", stage))
-    findings += [Finding(name, "foreign", stage) for name, stage in _foreign(run, expected)]
-    return Verification(len(found) + 2, findings)
+    expected = _expected(run)
+    changed = _changed(run, expected)
+    foreign = [Finding(name, "foreign", stage) for name, stage in _foreign(run, expected)]
+    read = len(expected) - sum(finding.problem == "missing" for finding in changed)
+    return Verification(read + 2, [*_kept_twice(run), *changed, *foreign])
 
 
-def verify_unheld(run: Ledger) -> Verification:
+def verify_stage(run: Run, stage: str) -> list[Finding]:
+    """What one stage of a run has written and is damaged or missing. Raises RunError where the list of it is."""
+    return _changed(run, {name: one for name, one in _expected(run).items() if one[0] == stage})
+
+
+def verify_unheld(run: Run) -> Verification:
     """As `verify`, of a run that nobody works on. Raises RunBusyError."""
     if run.record["status"] != "complete" and run.is_held():  # of a complete one even a read-only copy will do
         raise RunBusyError(f"{run.path}: another process holds this run; try again later")
     return verify(run)
 
 
-def _kept_twice(run: Ledger) -> list[Finding]:
+def _expected(run: Run) -> checksums.Expected:
+    try:
+        return checksums.Checksums(run.store).expected()
+    except DamagedError as error:
+        raise RunError(f"{run.path}/{error}, and so is its copy") from error
+
+
+def _changed(run: Run, expected: checksums.Expected) -> list[Finding]:
+    found, findings = run.store.digests(expected), []
+    for name, (stage, digests) in sorted(expected.items()):
+        if name not in found:
+            findings.append(Finding(name, "missing", stage))
+        elif found[name] not in digests:
+            findings.append(Finding(name, "damaged", stage))
+    return findings
+
+
+def _kept_twice(run: Run) -> list[Finding]:
     """The record and the list, which no list has, and their copies."""
     findings = []
     for name, parse in ((RECORD, parse_record), (SUMS, checksums.parse)):
@@ -72,14 +89,14 @@ def _kept_twice(run: Ledger) -> list[Finding]:
     return findings
 
 
-def _foreign(run: Ledger, expected: dict[str, Any]) -> list[tuple[str, str]]:
+def _foreign(run: Run, expected: checksums.Expected) -> list[tuple[str, str]]:
     """Files in the folders of finished stages that readers would take for theirs."""
     done = [name for name, stage in run.record["stages"].items() if stage["status"] == "complete"]
-    left = [(name, one) for one in done for folder in checksums.FOLDERS.get(one, ()) for name in run.store.walk(folder)]
+    left = [(name, one) for one in done for folder in owner(one).folders for name in run.store.walk(folder)]
     return [(name, stage) for name, stage in left if name not in expected]
 
 
-def reopen(run: Ledger, findings: Sequence[Finding], *, grows: bool) -> None:
+def reopen(run: RunWriter, findings: Sequence[Finding], *, grows: bool) -> None:
     """Let the first stage of which a file is damaged or missing begin again, and those after it; say so.
 
     Where the data have grown since, the images of a damaged manifest are others now, and the models are made anew too.
@@ -97,7 +114,7 @@ def reopen(run: Ledger, findings: Sequence[Finding], *, grows: bool) -> None:
         run.reopen(STAGES[first:], [*(finding.name for finding in lost), *anew])
 
 
-def discard_staged(run: Ledger) -> None:
+def discard_staged(run: RunWriter) -> None:
     """Remove files of tables in the making that are not what their names tell."""
     names = [name for name in run.store.walk(STAGING) if integrity.seal(name)]
     found = run.store.digests(names)

@@ -6,33 +6,62 @@ become `maps/` when every image is accounted for; an interrupted stage keeps the
 
 import dataclasses
 import math
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
 
+from pneumo_batch import terminal
 from pneumo_batch.core import tables
+from pneumo_batch.core.attribution import targets
+from pneumo_batch.core.attribution.explainer import Explainer
 from pneumo_batch.core.data import audit
 from pneumo_batch.core.similarity import pairs
-from pneumo_batch.errors import DataError
+from pneumo_batch.errors import DataError, JobError
 from pneumo_batch.execution import progress, staging, watchdog
 from pneumo_batch.execution.actor_pool import Pool
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Attribution, Job
+from pneumo_batch.rundir import accounts
 from pneumo_batch.rundir.integrity import parquet_bytes
 from pneumo_batch.rundir.layout import MAPS, QUARANTINE
 from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.storage import Store
+from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages import predict, survey
+from pneumo_batch.stages.stage import Plan, Survey
 from pneumo_batch.stages.workers import decode
 from pneumo_batch.stages.workers.attributor import Attributor
 
 _FILE_BYTES = 64 * 2**20  # a file is at most this large before compression: what one actor holds of its results
 _DECODE_CPUS = 0.25
+_SPARE = 1.2  # of disk beside the maps: models, scores, the report, tables in the making
+_MODEL_BYTES = 50e6
 
 
-def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
+def plan(job: Job, found: Survey) -> Plan:
+    images, models = found.attributed(job), len(survey.variant_names(job))
+    shapes = map_shapes(job, found.classes)
+    maps, size = images * models * len(shapes), images * map_bytes(job, shapes)
+    sides = {name: list(shape) for name, shape in shapes.items()}
+    listed = ", ".join(f"{name} {h} x {w}" for name, (h, w) in shapes.items())
+    numbers = {"images": images, "maps": maps, "map_shapes": sides, "bytes": size}
+    return Plan(f"{images} images, {maps} maps ({listed}), {terminal.size(size)}", numbers)
+
+
+def check(job: Job, found: Survey, store: Store) -> None:
+    """Network, methods, layer and target fit together, and the disk has room for the maps."""
+    shapes = map_shapes(job, found.classes)
+    if store.is_local:
+        _check_room(job, store, found, shapes)
+
+
+def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, int]:
     """Write `maps/` and add what could not be read to the quarantine. Raises DataError when too much could not."""
+    assert resources is not None
     every = choose(run.manifest_table(), job.attribution)
     if not run.is_committed(MAPS):
         chosen = staging.without(every, staging.earlier_ids(run, MAPS))
@@ -44,7 +73,7 @@ def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
                 _attribute(todo, Pool.of(job, run, resources), board)
         done = staging.tally(run, MAPS)
         bad = [row for row in decode.rejected(run.store) if row["image_id"] not in done]  # a retry may have read it
-        staging.check_balance(chosen["image_id"].to_pylist(), done, [row["image_id"] for row in bad], MAPS)
+        accounts.check_balance(chosen["image_id"].to_pylist(), done, [row["image_id"] for row in bad], MAPS)
         _check(every.num_rows, bad, job.data.max_bad)
         _warn(run, every.num_rows, bad)
         _add_to_quarantine(run, bad)
@@ -52,6 +81,11 @@ def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
     attributed = run.maps_table([]).num_rows
     predict.extend(run)
     return {"chosen": every.num_rows, "attributed": attributed, "quarantined": every.num_rows - attributed}
+
+
+def verify(job: Job, run: Run) -> None:
+    chosen = choose(run.manifest_table(), job.attribution)["image_id"].to_pylist()
+    accounts.check_balance(chosen, accounts.tally(run, MAPS), accounts.quarantined(run, "attribute"), MAPS)
 
 
 def choose(rows: pa.Table, settings: Attribution) -> pa.Table:
@@ -76,7 +110,7 @@ def _attribute(todo: pa.Table, pool: Pool, board: Any) -> None:
 
 def _rows_per_file(total: int, pool: Pool) -> int:
     classes = pool.run.model_record(pool.variants[0])["classes"]
-    per_image = survey.map_bytes(pool.job, survey.map_shapes(pool.job, classes))
+    per_image = map_bytes(pool.job, map_shapes(pool.job, classes))
     fair = math.ceil(total / (4 * pool.share.most))  # so that no actor waits for another's last file
     return max(1, min(pool.job.attribution.rows_per_file, _FILE_BYTES // per_image, fair))
 
@@ -92,14 +126,53 @@ def _check(chosen: int, bad: list[dict[str, str]], max_bad: float) -> None:
         )
 
 
-def _warn(run: Run, chosen: int, bad: list[dict[str, str]]) -> None:
+def _warn(run: RunWriter, chosen: int, bad: list[dict[str, str]]) -> None:
     if bad:
         line = audit.named([(row["image_id"], row["reason"]) for row in bad])
         progress.warn(run, "attribute", f"{len(bad)} of {chosen} images are left out: {line}")
 
 
-def _add_to_quarantine(run: Run, bad: list[dict[str, str]]) -> None:
+def _add_to_quarantine(run: RunWriter, bad: list[dict[str, str]]) -> None:
     known = run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)
     known = known.filter(pc.not_equal(known["stage"], "attribute"))
     added = pa.Table.from_pylist(bad, schema=tables.QUARANTINE)
     run.checksums.replace(QUARANTINE, parquet_bytes(pa.concat_tables([known, added]).sort_by("image_id")))
+
+
+def map_shapes(job: Job, classes: list[str]) -> dict[str, tuple[int, int]]:
+    """(height, width) of each method's maps, from a network that knows nothing yet.
+
+    Raises JobError when network, methods, layer and target do not fit together, or a map would be one number.
+    """
+    try:
+        targets.check_target(job.attribution.target, classes)
+        model = survey.network(job, classes).eval()
+        shapes = Explainer(model, job.attribution.options_by_method(), survey.preprocess(job)).map_shapes
+    except ValueError as error:
+        raise JobError(str(error)) from error
+    for name, shape in shapes.items():
+        if shape == (1, 1):
+            way = "an earlier layer in grad_cam.layer or " if name == "grad_cam" else ""
+            raise JobError(
+                f"{name}: maps are 1 x 1 at data.image_size = {job.data.image_size}, nothing can be compared: take "
+                f"{way}a larger data.image_size, or leave {name} out of attribution.methods"
+            )
+    return shapes
+
+
+def map_bytes(job: Job, shapes: dict[str, tuple[int, int]]) -> int:
+    """Bytes of one image's maps, before compression."""
+    return sum(4 * math.prod(shape) for shape in shapes.values()) * len(survey.variant_names(job))
+
+
+def _check_room(job: Job, store: Store, found: Survey, shapes: dict[str, tuple[int, int]]) -> None:
+    """Raise JobError when the disk of a run directory, which need not be there yet, has no room for its maps."""
+    root = Path(store.root)
+    needed = _SPARE * found.attributed(job) * map_bytes(job, shapes) + _MODEL_BYTES * len(survey.variant_names(job))
+    free = shutil.disk_usage(next(place for place in (root, *root.parents) if place.is_dir())).free
+    if free < needed:
+        raise JobError(
+            f"{store.location}: {free / 1e9:.1f} GB free, the run needs about {needed / 1e9:.1f} GB for "
+            f"{found.attributed(job)} images and {len(survey.variant_names(job))} variants; free some, or another "
+            "--run-dir"
+        )

@@ -5,6 +5,7 @@ time and no memory.
 """
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -13,40 +14,67 @@ import pyarrow.compute as pc
 import ray.data
 
 from pneumo_batch.core import tables
+from pneumo_batch.core.attribution import baselines
 from pneumo_batch.core.randomization import cascade, curves
 from pneumo_batch.core.similarity import comparison, pairs
+from pneumo_batch.errors import JobError
 from pneumo_batch.execution import progress, staging
 from pneumo_batch.execution.actor_pool import Pool
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
+from pneumo_batch.rundir import accounts
 from pneumo_batch.rundir.layout import CASCADE_SUMMARY, CASCADES, DERIVED, STAGING
 from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.storage import Store
+from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages import compare, survey
+from pneumo_batch.stages.stage import Plan, Survey
 from pneumo_batch.stages.workers.randomizer import Randomizer
 
 _MOST_IMAGES = 16  # a block: what an interruption can cost, and what shares the making of one network
 _BLOCK_BYTES = 256 * 2**20  # of maps that an actor holds
 
 
-def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
+def plan(job: Job, found: Survey) -> Plan:
+    networks = len(derived(job, found.classes))
+    images = min(found.attributed(job), job.cascade.images)
+    cells = len(curves.cells(compare.comparison_of(job, survey.variants(job))))
+    numbers = {"networks": networks, "images": images if networks else 0, "scores": images * networks * cells}
+    line = f"{images} images, {networks} derived networks, {numbers['scores']} scores" if networks else "nothing"
+    return Plan(line, numbers)
+
+
+def check(job: Job, found: Survey, _store: Store) -> None:
+    """The network's initialiser draws its weights."""
+    derived(job, found.classes)
+
+
+def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, int]:
     """Write `cascades/` and `cascade_summary.parquet`, nothing where the job names no seeds."""
     if not job.cascade.seeds:
         return {}
-    images, derived = choose(job, run), networks(job, run)
+    assert resources is not None
+    images, wanted = choose(job, run), networks(job, run)
     rows = rows_per_image(job, run)
     if not run.store.has(CASCADES):
         todo = staging.without(images, staging.tally(run, CASCADES))
         if todo.num_rows:
-            with progress.shown({"maps": todo.num_rows * len(derived)}) as board:
-                _randomize(todo, derived, Pool.of(job, run, resources), board)
+            with progress.shown({"maps": todo.num_rows * len(wanted)}) as board:
+                _randomize(todo, wanted, Pool.of(job, run, resources), board)
         found = staging.tally(run, CASCADES)
-        staging.check_balance(images["image_id"].to_pylist(), found, [], CASCADES, rows)
+        accounts.check_balance(images["image_id"].to_pylist(), found, [], CASCADES, rows)
         if run.store.exists(f"{STAGING}/{DERIVED}"):  # not if the last attempt ended between these two lines
             run.commit_table(DERIVED)
         run.commit_table(CASCADES)
     scores = run.store.read_table(CASCADES, schema=tables.CASCADES)
     run.store.write_table(CASCADE_SUMMARY, curves.curves(scores, resamples=job.compare.resamples))
-    return {"images": images.num_rows, "networks": len(derived), "scores": images.num_rows * rows}
+    return {"images": images.num_rows, "networks": len(wanted), "scores": images.num_rows * rows}
+
+
+def verify(job: Job, run: Run) -> None:
+    if job.cascade.seeds:
+        wanted = choose(job, run)["image_id"].to_pylist()
+        accounts.check_balance(wanted, accounts.tally(run, CASCADES), [], CASCADES, rows_per_image(job, run))
 
 
 def original(job: Job, run: Run) -> str:
@@ -64,7 +92,25 @@ def choose(job: Job, run: Run) -> pa.Table:
 
 def networks(job: Job, run: Run) -> list[cascade.Derived]:
     """The networks to derive, the original of each seed (depth 0) among them."""
-    return survey.derived(job, run.model_record(original(job, run))["classes"])
+    return derived(job, run.model_record(original(job, run))["classes"])
+
+
+def derived(job: Job, classes: list[str]) -> list[cascade.Derived]:
+    """What parameter randomization derives from its variant; nothing where it is off.
+
+    Raises JobError for a network whose initialiser does not draw its weights.
+    """
+    settings = job.cascade
+    if not settings.seeds:
+        return []
+    try:
+        cascade.initial_state(functools.partial(survey.network, job, classes), settings.seeds[0])
+    except ValueError as error:
+        raise JobError(f"cascade: {error}") from error
+    example_1CHW = baselines.baseline_input("mean", survey.preprocess(job))
+    return cascade.plan(
+        cascade.layers(survey.network(job, classes), example_1CHW), settings.seeds, settings.independent
+    )
 
 
 def plan_of(job: Job, run: Run) -> comparison.Comparison:
@@ -77,14 +123,13 @@ def rows_per_image(job: Job, run: Run) -> int:
     return len(curves.cells(plan_of(job, run))) * len(networks(job, run))
 
 
-def _randomize(todo: pa.Table, derived: list[cascade.Derived], pool: Pool, board: Any) -> None:
-    per_image = 4 * pool.job.data.image_size**2 * len(pool.job.attribution.methods) * len(derived)
+def _randomize(todo: pa.Table, wanted: list[cascade.Derived], pool: Pool, board: Any) -> None:
+    per_image = 4 * pool.job.data.image_size**2 * len(pool.job.attribution.methods) * len(wanted)
     fair = math.ceil(todo.num_rows / pool.share.actors)
     rows = max(1, min(_MOST_IMAGES, fair, _BLOCK_BYTES // per_image))
     blocks = [todo.slice(start, rows) for start in range(0, todo.num_rows, rows)]
     texts = [field.name for field in tables.CASCADES if pa.types.is_dictionary(field.type)]
     pool = dataclasses.replace(pool, share=pool.share.at_most(len(blocks)))
-    plan = plan_of(pool.job, pool.run)
-    given = (board, original(pool.job, pool.run), plan, derived)
+    given = (board, original(pool.job, pool.run), plan_of(pool.job, pool.run), wanted)
     dataset = pool.map(ray.data.from_arrow(blocks), Randomizer, *given, rows=rows)
     staging.write(dataset, pool.run, CASCADES, dictionary=["image_id", "patient_id", *texts])

@@ -5,33 +5,50 @@ in that file, but for the last ones, whose partners are read from another.
 """
 
 import dataclasses
-import functools
 import math
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import ray.data
 
+from pneumo_batch import terminal
 from pneumo_batch.core import tables
-from pneumo_batch.core.similarity import comparison, pairs
+from pneumo_batch.core.similarity import comparison, pairs, users_metric
 from pneumo_batch.execution import progress, staging
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
+from pneumo_batch.rundir import accounts
 from pneumo_batch.rundir.layout import MAPS, SCORES
 from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.storage import Store
+from pneumo_batch.rundir.writer import RunWriter
+from pneumo_batch.stages import survey
+from pneumo_batch.stages.stage import Plan, Survey
+from pneumo_batch.stages.workers.scorer import Scorer, comparison_of, plan_of
 
 _MOST_ROWS = 64
 _TASK_CPUS = 1
+_SCORE_BYTES = 3  # measured: a row of the scores table after compression
 
 
-def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
+def plan(job: Job, found: Survey) -> Plan:
+    count = found.attributed(job) * _rows(comparison_of(job, survey.variants(job)))
+    size = count * _SCORE_BYTES
+    return Plan(f"{count} scores, about {terminal.size(size)}", {"scores": count, "bytes": size})
+
+
+def check(job: Job, _found: Survey, _store: Store) -> None:
+    """Raises JobError for a metric of the user's own that is none, or has no value where the verdict is read."""
+    primary = (job.compare.primary.metric, job.compare.primary.scale)
+    users_metric.check_all(job.compare.metrics, primary, job.data.image_size, job.compare.region_grid)
+
+
+def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, int]:
     """Write `scores/`."""
+    assert resources is not None
     images = locate(run)
     if not run.is_committed(SCORES):
         earlier = staging.earlier_ids(run, SCORES)
@@ -42,7 +59,11 @@ def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
     return {"images": images.num_rows, "scores": images.num_rows * rows_per_image(job, run)}
 
 
-def _score(images: pa.Table, parts: dict[tuple[str, ...], pa.Table], scorer: "Scorer", resources: Resources) -> None:
+def verify(job: Job, run: Run) -> None:
+    accounts.check_balance(accounts.tally(run, MAPS), accounts.tally(run, SCORES), [], SCORES, rows_per_image(job, run))
+
+
+def _score(images: pa.Table, parts: dict[tuple[str, ...], pa.Table], scorer: Scorer, resources: Resources) -> None:
     """Score what is not scored yet of each part, by the kinds of pairs it needs, and check that all of it is there."""
     run, done = scorer.run, staging.tally(scorer.run, SCORES)
     todo = {kinds: staging.without(part, done) for kinds, part in parts.items()}
@@ -55,13 +76,16 @@ def _score(images: pa.Table, parts: dict[tuple[str, ...], pa.Table], scorer: "Sc
     for kinds, part in parts.items():
         ids = part["image_id"].to_pylist()
         mine = Counter({image_id: found.pop(image_id, 0) for image_id in ids})
-        staging.check_balance(ids, mine, [], SCORES, rows_per_image(scorer.job, run, kinds))
-    staging.check_balance([], found, [], SCORES)
+        accounts.check_balance(ids, mine, [], SCORES, rows_per_image(scorer.job, run, kinds))
+    accounts.check_balance([], found, [], SCORES)
 
 
 def rows_per_image(job: Job, run: Run, kinds: tuple[str, ...] = pairs.KINDS) -> int:
     """Rows of the scores table that an image has."""
-    plan = plan_of(job, run, kinds)
+    return _rows(plan_of(job, run, kinds))
+
+
+def _rows(plan: comparison.Comparison) -> int:
     return sum(len(plan.pairs[cell.kind]) for cell in plan.cells)
 
 
@@ -93,28 +117,17 @@ def _without_cross_kinds(run: Run, image_ids: list[str]) -> dict[str, pa.Table]:
     return found
 
 
-def plan_of(job: Job, run: Run, kinds: tuple[str, ...] = pairs.KINDS) -> comparison.Comparison:
-    """What is compared in a run."""
-    return comparison.Comparison(
-        variants=tuple((name, run.model_record(name)["kind"] == "true") for name in run.variants()),
-        methods=tuple(job.attribution.methods),
-        metrics=tuple(job.compare.metrics),
-        region_grid=job.compare.region_grid,
-        size=job.data.image_size,
-        seed=job.compare.partner_seed,
-        kinds=kinds,
-    )
-
-
 def locate(run: Run) -> pa.Table:
-    """Identity of every attributed image, its file of maps and its row there."""
+    """Identity of every attributed image, its file of maps, its row there, and the SHA-256 it was indexed with."""
     names = [field.name for field in tables.IDENTITY]
     parts = []
     for name in run.store.files(MAPS, ".parquet"):
-        part = pq.read_table(run.store.path(name), columns=names, filesystem=run.store.fs)
+        part = run.store.read_table(name, columns=names)
         part = part.append_column("file", pa.array([name] * part.num_rows))
         parts.append(part.append_column("row", pa.array(np.arange(part.num_rows))))
-    return pa.concat_tables(parts)
+    images, known = pa.concat_tables(parts), run.manifest_table()
+    digests = dict(zip(known["image_id"].to_pylist(), known["sha256"].to_pylist(), strict=True))
+    return images.append_column("sha256", pa.array([digests[image_id] for image_id in images["image_id"].to_pylist()]))
 
 
 def _with_partners(images: pa.Table, job: Job) -> pa.Table:
@@ -132,7 +145,7 @@ def _with_partners(images: pa.Table, job: Job) -> pa.Table:
     return images.append_column("partners", pa.ListArray.from_arrays(offsets, structs))
 
 
-def _compare(images: pa.Table, todo: pa.Table, scorer: "Scorer", resources: Resources) -> None:
+def _compare(images: pa.Table, todo: pa.Table, scorer: Scorer, resources: Resources) -> None:
     wanted = set(todo["image_id"].to_pylist())
     chosen = images.filter(pa.array([image_id in wanted for image_id in images["image_id"].to_pylist()]))
     fair = math.ceil(chosen.num_rows / (4 * resources.cpus))
@@ -152,64 +165,3 @@ def _blocks(images: pa.Table, rows: int) -> list[pa.Table]:
         if files[position] != files[position - 1] or position - starts[-1] >= rows:
             starts.append(position)
     return [images.slice(a, b - a) for a, b in zip(starts, [*starts[1:], len(files)], strict=True)]
-
-
-@dataclass(frozen=True)
-class Scorer:
-    """Scores one block of images; runs in a Ray task."""
-
-    job: Job
-    run: Run
-    board: Any
-    kinds: tuple[str, ...]
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        plan = plan_of(self.job, self.run, self.kinds)
-        read = _reader(self.run, plan, batch)
-
-        @functools.lru_cache(maxsize=2 * max(pairs.PARTNERS.values()))  # partners are most often the next images
-        def regions(file: str, row: int) -> comparison.RegionsOf:
-            return plan.regions(read(file, row))
-
-        @functools.lru_cache(maxsize=4)
-        def features(file: str, row: int) -> comparison.ImageFeatures:
-            return plan.features(read(file, row), regions(file, row))
-
-        found = []
-        for position, row in enumerate(batch.to_pylist()):
-            own = features(row["file"], row["row"])
-            if position == 0:
-                plan.check_self_pairs(own)
-            places = [(partner["file"], partner["row"]) for partner in row["partners"]]
-            others = comparison.Others(features(*places[0]), [regions(*place) for place in places])
-            pixels_HW = self._pixels(row["image_id"]) if pairs.EDGE in plan.pairs else None
-            found.append(plan.score(row["image_id"], pixels_HW, own, others))
-            self.board.add.remote("comparisons", 1)
-        return plan.table(batch, np.stack(found))
-
-    def _pixels(self, image_id: str) -> np.ndarray:
-        return self.run.preprocess().pixels(self.run.images.read_bytes(image_id))
-
-
-def _reader(run: Run, plan: comparison.Comparison, batch: pa.Table) -> Callable[[str, int], dict[str, np.ndarray]]:
-    """Maps (V, h, w) of each method for the rows this batch needs; each file is read once."""
-    columns = [f"{method}__{name}" for method in plan.methods for name, _ in plan.variants]
-    needed: dict[str, set[int]] = {}
-    for image in batch.select(["file", "row", "partners"]).to_pylist():
-        for place in (image, *image["partners"]):
-            needed.setdefault(place["file"], set()).add(place["row"])
-    held = {}
-    for file, rows in needed.items():
-        order = sorted(rows)
-        table = pq.read_table(run.store.path(file), columns=columns, filesystem=run.store.fs).take(pa.array(order))
-        arrays = {name: tables.tensor_array(table[name]) for name in columns}
-        held[file] = ({row: position for position, row in enumerate(order)}, arrays)
-
-    def read(file: str, row: int) -> dict[str, np.ndarray]:
-        places, arrays = held[file]
-        at = places[row]
-        return {
-            method: np.stack([arrays[f"{method}__{name}"][at] for name, _ in plan.variants]) for method in plan.methods
-        }
-
-    return read

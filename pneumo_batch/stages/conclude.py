@@ -1,12 +1,10 @@
 """Conclude: the scores -> the summary table and the verdict of each method."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset
 
 from pneumo_batch.core import tables
 from pneumo_batch.core.attribution import localisation
@@ -15,9 +13,13 @@ from pneumo_batch.core.similarity import metrics, per_image
 from pneumo_batch.core.statistics import classification, label_share, passes, scales, summaries, verdict
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
-from pneumo_batch.rundir import provenance
-from pneumo_batch.rundir.layout import PASSES, SCALES, SCORES, SUMMARY, VERDICT
+from pneumo_batch.rundir import accounts, provenance
+from pneumo_batch.rundir.accounts import ImbalanceError
+from pneumo_batch.rundir.layout import MAPS, PASSES, SCALES, SCORES, SUMMARY, VERDICT
 from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.storage import Store
+from pneumo_batch.rundir.writer import RunWriter
+from pneumo_batch.stages.stage import Plan, Survey
 
 _FROM_MODEL = (
     "kind",
@@ -32,10 +34,18 @@ _FROM_MODEL = (
 )
 
 
-def run(job: Job, run: Run, _resources: Resources) -> dict[str, int]:
+def plan(_job: Job, _found: Survey) -> Plan:
+    return Plan("summary and verdict")
+
+
+def check(_job: Job, _found: Survey, _store: Store) -> None:
+    """Nothing of its own can fail."""
+
+
+def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str, int]:
     """Write `summary.parquet`, `scales.parquet` and `verdict.json`."""
     images = run.maps_table([]).sort_by("image_id")
-    data = per_image.gather(_score_batches(run), images)
+    data = per_image.gather(run.store.read_batches(SCORES, tables.SCORES), images)
     names = {kind: [v for v in run.variants() if run.model_record(v)["kind"] == kind] for kind in ("true", "random")}
     settings = job.compare
     tests = label_share.randomization_test(data, names["true"], names["random"], resamples=settings.resamples)
@@ -58,6 +68,16 @@ def run(job: Job, run: Run, _resources: Resources) -> dict[str, int]:
     run.store.write_json(VERDICT, found)
     _note_pass(run, found)
     return {"methods": len(found["methods"]), "summaries": run.store.read_table(SUMMARY).num_rows}
+
+
+def verify(job: Job, run: Run) -> None:
+    summary = run.store.read_table(SUMMARY, schema=tables.SUMMARY)
+    concluded = set(summary["method"].to_pylist()) & run.store.read_json(VERDICT)["methods"].keys()
+    if lost := set(job.attribution.methods) - concluded:
+        raise ImbalanceError(f"summary or verdict lack {', '.join(sorted(lost))}")
+    most, attributed = max(summary["images"].to_pylist()), len(accounts.tally(run, MAPS))
+    if most > attributed:
+        raise ImbalanceError(f"the summary speaks of {most} images, {attributed} were attributed")
 
 
 def _note_pass(run: Run, found: dict[str, Any]) -> None:
@@ -94,12 +114,6 @@ def _add_scales(methods: dict[str, dict[str, Any]], found: pa.Table, view: str) 
     for name, method in methods.items():
         method["reproducible"] = scales.reproducible(found, name)
         method["caveats"] += scales.in_words(found, name, view)
-
-
-def _score_batches(run: Run) -> Iterator[pa.RecordBatch]:
-    paths = [run.store.path(name) for name in run.store.files(SCORES, ".parquet")]
-    dataset = pyarrow.dataset.dataset(paths, schema=tables.SCORES, filesystem=run.store.fs, format="parquet")
-    yield from dataset.to_batches()
 
 
 def _facts(name: str, job: Job, run: Run, test: dict[str, Any]) -> verdict.VariantFacts:

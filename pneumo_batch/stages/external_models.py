@@ -10,19 +10,19 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pneumo_batch import terminal
-from pneumo_batch.core.attribution import soundness
+from pneumo_batch.core.attribution import baselines, soundness
 from pneumo_batch.core.data.images import Preprocess, Split, named_normalisation
 from pneumo_batch.core.models import answers, checkpoints, evaluation, networks, pretrained, programs
 from pneumo_batch.core.user_code import user_callable
 from pneumo_batch.errors import JobError
+from pneumo_batch.execution import progress
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job, VariantSpec
 from pneumo_batch.rundir import checksums
 from pneumo_batch.rundir.integrity import parquet_bytes
 from pneumo_batch.rundir.layout import PROGRAM
-from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.storage import json_bytes
+from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages.workers import predictor
 
 
@@ -80,6 +80,15 @@ def _code_digest(name: str) -> str:
     return _digest(Path(source).read_bytes())
 
 
+def check(spec: VariantSpec, job: Job, preprocess: Preprocess, classes: list[str]) -> None:
+    """Raises JobError where a checkpoint does not fit, or its network answers twice differently."""
+    model, own = network(spec, job, preprocess, classes)
+    try:
+        soundness.check(model, baselines.baseline_input("mean", own))
+    except ValueError as error:
+        raise JobError(f"variant.{spec.name}: {error}") from error
+
+
 @dataclass(frozen=True)
 class Images:
     """The images a brought model is judged on."""
@@ -90,7 +99,7 @@ class Images:
     preprocess: Preprocess
 
 
-def load(specs: list[VariantSpec], job: Job, run: Run, images: Images, resources: Resources) -> None:
+def load(specs: list[VariantSpec], job: Job, run: RunWriter, images: Images, resources: Resources) -> None:
     """Check checkpoints against the job's network, write them into `models/`. Raises JobError if one does not fit."""
     program = _program(job) if programs.is_file(job.network.name) else None
     models, suspects = [], []
@@ -106,7 +115,7 @@ def load(specs: list[VariantSpec], job: Job, run: Run, images: Images, resources
         _write(spec, run, images, brought, logits)
 
 
-def _warn_of_probabilities(spec: VariantSpec, run: Run, logits: dict[str, np.ndarray]) -> None:
+def _warn_of_probabilities(spec: VariantSpec, run: RunWriter, logits: dict[str, np.ndarray]) -> None:
     """Gradients of a probability vanish where the model is sure, and its threshold is not that of a logit."""
     values = np.concatenate([values_NK.ravel() for values_NK in logits.values()])
     values = values[np.isfinite(values)]
@@ -116,11 +125,12 @@ def _warn_of_probabilities(spec: VariantSpec, run: Run, logits: dict[str, np.nda
         f"variant.{spec.name}: all {len(values)} outputs lie in 0 to 1: if the network ends in a sigmoid or softmax, "
         "take that off, for maps and accuracy are meant to be those of logits"
     )
-    run.event("warning", stage="train", message=line)
-    terminal.say(f"warning: {line}", level="warning")
+    progress.warn(run, "train", line)
 
 
-def _write(spec: VariantSpec, run: Run, images: Images, model: predictor.Model, logits: dict[str, np.ndarray]) -> None:
+def _write(
+    spec: VariantSpec, run: RunWriter, images: Images, model: predictor.Model, logits: dict[str, np.ndarray]
+) -> None:
     labels = {name: split.labels_N for name, split in images.splits.items()}
     record = {
         "name": spec.name,

@@ -9,13 +9,14 @@ from pneumo_batch import terminal
 from pneumo_batch.core import tables
 from pneumo_batch.core.data import manifest
 from pneumo_batch.errors import DataError
+from pneumo_batch.execution import progress
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir.layout import QUARANTINE
-from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages import index
 
 
-def begin(job: Job, run: Run) -> bool:
+def begin(job: Job, run: RunWriter) -> bool:
     """Begin a pass over the images that joined, if there are any; say in words what it leaves as it is.
 
     Raises DataError when the classes are no longer those the models were trained for.
@@ -29,8 +30,7 @@ def begin(job: Job, run: Run) -> bool:
             f"{', '.join(expected)}"
         )
     for line in _warnings(listing, known, job):
-        terminal.say(f"warning: {line}")
-        run.event("warning", stage="index", message=line)
+        progress.warn(run, "index", line)
     rejected = run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)["image_id"].combine_chunks()
     new = index.joined(listing, known, job)
     if pc.all(pc.is_in(new["image_id"], rejected)).as_py() is not False:  # nothing, or what was rejected before

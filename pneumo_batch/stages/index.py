@@ -17,16 +17,30 @@ from pneumo_batch.errors import DataError, JobError
 from pneumo_batch.execution import progress, watchdog
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
+from pneumo_batch.rundir import accounts
+from pneumo_batch.rundir.accounts import ImbalanceError
 from pneumo_batch.rundir.integrity import parquet_bytes
 from pneumo_batch.rundir.layout import MANIFEST, PHANTOM, QUARANTINE, STAGING
 from pneumo_batch.rundir.reader import Run
-from pneumo_batch.rundir.storage import read_location, reason
+from pneumo_batch.rundir.storage import Store, read_location, reason
+from pneumo_batch.rundir.writer import RunWriter
+from pneumo_batch.stages.stage import Plan, Survey
 
 _ROWS_PER_TASK = 256
 _FILMS_PER_TASK = 32
 
 
-def run(job: Job, run: Run, _resources: Resources) -> dict[str, int]:
+def plan(_job: Job, found: Survey) -> Plan:
+    total = sum(found.images.values())
+    splits = ", ".join(f"{name} {count}" for name, count in found.images.items())
+    return Plan(f"{total} images ({splits})", {"images": total, **found.images})
+
+
+def check(_job: Job, _found: Survey, _store: Store) -> None:
+    """The survey has looked at what there is."""
+
+
+def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str, int]:
     """Write `manifest/` and `quarantine.parquet`. Raises DataError when the images cannot be used."""
     if job.is_phantom:
         write_phantom(job, run)
@@ -41,7 +55,17 @@ def run(job: Job, run: Run, _resources: Resources) -> dict[str, int]:
     return {"images": indexed + bad, "indexed": indexed, "quarantined": bad}
 
 
-def _index(job: Job, run: Run) -> tuple[pa.Table, pa.Table]:
+def verify(_job: Job, run: Run) -> None:
+    indexed, rejected = accounts.tally(run, MANIFEST), accounts.quarantined(run, "index")
+    accounts.check_balance(indexed, indexed, [], MANIFEST)
+    if not indexed or indexed.keys() & set(rejected):
+        raise ImbalanceError("the manifest is empty, or an image stands in it and in the quarantine")
+    listed = run.record["stages"]["index"].get("counts", {}).get("images")
+    if listed is not None and listed != len(indexed) + len(rejected):
+        raise ImbalanceError(f"{listed} images were found, {len(indexed)} indexed and {len(rejected)} quarantined")
+
+
+def _index(job: Job, run: RunWriter) -> tuple[pa.Table, pa.Table]:
     listing, _, passed_over = discover(job, run.images)
     with progress.shown({"images": listing.num_rows}) as board, watchdog.watch(board, job.cluster.stall_seconds):
         rows, rejected = inspect(listing, run.images, board)
@@ -52,7 +76,7 @@ def _index(job: Job, run: Run) -> tuple[pa.Table, pa.Table]:
     return rows, rejected
 
 
-def _index_new(job: Job, run: Run) -> tuple[pa.Table, pa.Table]:
+def _index_new(job: Job, run: RunWriter) -> tuple[pa.Table, pa.Table]:
     """Rows of the images that joined the splits to attribute, and the whole quarantine; its images are tried again."""
     known = run.manifest_table()
     before = run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)
@@ -73,7 +97,7 @@ def joined(listing: pa.Table, known: pa.Table, job: Job) -> pa.Table:
     return listing.filter(pc.and_(fresh, pc.is_in(listing["split"], pa.array(job.attribution.splits))))
 
 
-def _audit(job: Job, run: Run, findings: audit.Audit, own_words: Iterable[str] = ()) -> None:
+def _audit(job: Job, run: RunWriter, findings: audit.Audit, own_words: Iterable[str] = ()) -> None:
     errors = [line for line in findings.errors if not (job.data.allow_leaks and audit.LEAK in line)]
     if errors:
         raise DataError(f"{job.data.manifest or ', '.join(job.data.roots)}: {errors[0]}")
@@ -149,6 +173,7 @@ def write_phantom(job: Job, run: Run) -> None:
             test=wanted.test,
             seed=wanted.seed,
             image_size=wanted.image_size,
+            contrast=wanted.contrast,
             spread=_spread,
         )
 

@@ -10,12 +10,13 @@ from pneumo_batch.core.models import evaluation, training
 from pneumo_batch.execution import staging
 from pneumo_batch.rundir.integrity import parquet_bytes
 from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages.workers import decode
 
 _ROWS = 256  # images in memory
 
 
-def extend(run: Run) -> None:
+def extend(run: RunWriter) -> None:
     """Add the attributed images that it lacks to each variant's predictions table; one that vanished stays out."""
     attributed = run.maps_table([])["image_id"].combine_chunks()
     rows = run.manifest_table()

@@ -2,6 +2,7 @@
 
 import queue
 import threading
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -10,21 +11,44 @@ import ray
 from pneumo_batch.core import tables
 from pneumo_batch.core.data import audit, images, manifest
 from pneumo_batch.core.data.images import Preprocess, Split
-from pneumo_batch.core.models import variants
-from pneumo_batch.errors import DataError, JobError
+from pneumo_batch.core.models import pretrained, variants
+from pneumo_batch.errors import DamagedError, DataError, JobError
 from pneumo_batch.execution import progress, staging
 from pneumo_batch.execution import resources as shares
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
-from pneumo_batch.rundir.layout import STAGING
+from pneumo_batch.rundir import accounts
+from pneumo_batch.rundir.layout import MANIFEST, STAGING
 from pneumo_batch.rundir.reader import Run
-from pneumo_batch.stages import external_models
-from pneumo_batch.stages.workers import decode
-from pneumo_batch.stages.workers import trainer as train_worker
+from pneumo_batch.rundir.storage import Store
+from pneumo_batch.rundir.writer import RunWriter
+from pneumo_batch.stages import external_models, survey
+from pneumo_batch.stages.stage import DAMAGE, Plan, Survey
+from pneumo_batch.stages.workers import decode, trainer
 
 
-def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
+def plan(job: Job, _found: Survey) -> Plan:
+    epochs = {variant.name: trainer.recipe(job, variant).epochs for variant in planned(job)}
+    numbers = {"variants": survey.variant_names(job), "trained": len(epochs), "epochs": epochs}
+    listed = ", ".join(f"{name} (up to {count} epochs)" for name, count in epochs.items())
+    return Plan(f"{len(epochs)} variants: {listed}" if epochs else "nothing", numbers)
+
+
+def check(job: Job, found: Survey, _store: Store) -> None:
+    """The network can be built, and what it starts from and what is brought along fit it."""
+    network = survey.network(job, found.classes)
+    if (weights := external_models.starting_weights(job)) is not None:
+        try:
+            pretrained.start_from(network, weights, job.network.weights)
+        except ValueError as error:
+            raise JobError(f"network.weights: {error}") from error
+    for spec in job.variant:
+        external_models.check(spec, job, survey.preprocess(job), found.classes)
+
+
+def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, int]:
     """Train the variants that `models/` does not hold yet. Raises DataError for images no variant can be trained on."""
+    assert resources is not None
     missing = [variant for variant in planned(job) if not _is_there(run, variant.name)]
     brought = [spec for spec in job.variant if not _is_there(run, spec.name)]
     if missing or brought:
@@ -42,7 +66,36 @@ def run(job: Job, run: Run, resources: Resources) -> dict[str, int]:
     return {"variants": len(planned(job)) + len(job.variant), "trained": len(planned(job))}
 
 
-def _leave_out_unanswered(run: Run) -> None:
+def verify(job: Job, run: Run) -> None:
+    wanted = accounts.tally(run, MANIFEST)
+    for name in survey.variant_names(job):
+        _verify_model(name, wanted, run)
+
+
+def discard_damaged_models(job: Job, run: RunWriter) -> None:
+    """Remove the models that `verify` complains of: they are trained or brought again."""
+    wanted = accounts.tally(run, MANIFEST)
+    for name in survey.variant_names(job):
+        try:
+            _verify_model(name, wanted, run)
+        except DAMAGE:
+            run.store.remove(f"models/{name}")
+
+
+def _verify_model(name: str, wanted: Iterable[str], run: Run) -> None:
+    """Weights that open, and a prediction for every image. Raises DamagedError, ImbalanceError or FileNotFoundError."""
+    from safetensors import SafetensorError, deserialize
+
+    run.store.read_json(f"models/{name}/model.json")
+    try:
+        deserialize(run.store.read_bytes(f"models/{name}/model.safetensors"))
+    except SafetensorError as error:
+        raise DamagedError(f"models/{name}/model.safetensors: damaged: {error}") from error
+    predicted = accounts.rows_by_image(run.store, f"models/{name}/predictions.parquet")
+    accounts.check_balance(wanted, predicted, run.unanswered(), f"predictions of {name}")
+
+
+def _leave_out_unanswered(run: RunWriter) -> None:
     """Take the images that a variant has no number for from the predictions of all: what is compared is of one set."""
     unanswered = run.unanswered()
     if not unanswered:
@@ -64,20 +117,20 @@ def _is_there(run: Run, variant: str) -> bool:
 def _train(
     missing: list[variants.Variant],
     job: Job,
-    run: Run,
+    run: RunWriter,
     images: tuple[pa.Table, dict[str, "ray.ObjectRef[Split]"], Preprocess],
     resources: Resources,
 ) -> None:
     rows, shared, preprocess = images
-    totals = {variant.name: train_worker.recipe(job, variant).epochs for variant in missing}
+    totals = {variant.name: trainer.recipe(job, variant).epochs for variant in missing}
     with progress.shown(totals) as board:
         weights = external_models.starting_weights(job)
         start = ray.put(weights) if weights is not None else None
-        common = train_worker.Common(job, run, rows, preprocess, shared, board, start)
+        common = trainer.Common(job, run, rows, preprocess, shared, board, start)
         every = planned(job)
         share = shares.training(job, len(every), resources)
         todo = slots(every, missing, share.slots)
-        _fit_all([train_worker.Slot(mine, share.cpus_per_worker, common) for mine in todo], share)
+        _fit_all([trainer.Slot(mine, share.cpus_per_worker, common) for mine in todo], share)
 
 
 def slots(every: list[variants.Variant], missing: list[variants.Variant], count: int) -> list[list[variants.Variant]]:
@@ -120,7 +173,7 @@ def _preprocess(job: Job, train: Split) -> Preprocess:
 # -------------------------------------------------------------------------------------------------------- on the driver
 
 
-def _fit_all(todo: list[train_worker.Slot], share: shares.TrainingShare) -> None:
+def _fit_all(todo: list[trainer.Slot], share: shares.TrainingShare) -> None:
     """Train the variants of every slot; those that finished are kept when one fails.
 
     `fit` blocks, so each slot runs in a thread of its own. They are daemons: an interrupted driver does not wait.
@@ -134,7 +187,7 @@ def _fit_all(todo: list[train_worker.Slot], share: shares.TrainingShare) -> None
         raise failures[0]
 
 
-def _fit_into(outcomes: queue.Queue[Exception | None], slot: train_worker.Slot, share: shares.TrainingShare) -> None:
+def _fit_into(outcomes: queue.Queue[Exception | None], slot: trainer.Slot, share: shares.TrainingShare) -> None:
     try:
         _fit(slot, share)
     except Exception as error:  # raised again by the driver's own thread
@@ -143,25 +196,25 @@ def _fit_into(outcomes: queue.Queue[Exception | None], slot: train_worker.Slot, 
         outcomes.put(None)
 
 
-def _fit(slot: train_worker.Slot, share: shares.TrainingShare) -> None:
+def _fit(slot: trainer.Slot, share: shares.TrainingShare) -> None:
     """One slot's variants through Ray Train, each from its last saved state if it has one."""
     settings = slot.common.job.train
     if settings.workers > 1:
         _fit_together(slot, share)
         return
-    alone = train_worker.train_alone.options(
+    alone = trainer.train_alone.options(
         num_cpus=share.cpus_per_worker, num_gpus=share.gpus_per_worker, max_retries=settings.max_failures
     )
     ray.get(alone.remote(slot))
 
 
-def _fit_together(slot: train_worker.Slot, share: shares.TrainingShare) -> None:
+def _fit_together(slot: trainer.Slot, share: shares.TrainingShare) -> None:
     """Data-parallel workers, and beside them the four processes with which Ray Train looks after them."""
     import ray.train.torch
 
     store, settings = slot.common.run.store, slot.common.job.train
-    trainer = ray.train.torch.TorchTrainer(
-        train_worker.train_together,
+    together = ray.train.torch.TorchTrainer(
+        trainer.train_together,
         train_loop_config={"slot": ray.put(slot)},
         scaling_config=ray.train.ScalingConfig(
             num_workers=settings.workers,
@@ -175,4 +228,4 @@ def _fit_together(slot: train_worker.Slot, share: shares.TrainingShare) -> None:
             failure_config=ray.train.FailureConfig(max_failures=settings.max_failures),
         ),
     )
-    trainer.fit()
+    together.fit()

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import tomli_w
 from helpers.paths import HELPERS
 
-from pneumo_batch import Run
+from pneumo_batch.rundir.writer import RunWriter
 
 DEADLINE_SECONDS = 300
 
@@ -29,7 +29,7 @@ class Process:
     """`pneumo-batch run` as a process; the log is what it wrote to stderr."""
 
     def __init__(self, job, run_dir, *arguments, command=()):
-        self.run = Run(run_dir)
+        self.run = RunWriter(run_dir)
         self.path = Path(run_dir)
         # beside the job: the disk of the run may be full
         self.log_path = Path(job).with_name(f"{self.path.name}-{time.monotonic_ns()}.log")

@@ -14,7 +14,7 @@ from pneumo_batch.core.models import evaluation
 from pneumo_batch.core.similarity import metrics, pairs, per_image
 from pneumo_batch.core.statistics import label_share, summaries, verdict
 from pneumo_batch.job import jobfile
-from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.writer import RunWriter
 
 EVIL = "PNEUMONIA</script><script>alert(1)</script> $x$"
 EVIL_FILE = '<img src=x onerror=alert(1)> & "quoted".png'
@@ -24,7 +24,7 @@ METRICS = ["spearman", "pearson"]
 
 def make_run(
     root: Path, *, kinds=(3, 3), classes=("NORMAL", EVIL), methods=("integrated_gradients", "grad_cam"), curves=False
-) -> Run:
+) -> RunWriter:
     """A concluded run of 12 images a class below `root`, images included; `curves` adds the tables of curves."""
     rng = np.random.default_rng(0)
     values = {
@@ -36,7 +36,8 @@ def make_run(
         "cascade": {"seeds": [7, 8] if curves else []},
     }
     job = jobfile.parse(values, source="test")
-    run = Run.create(root / "run", job, "f" * 64)
+    run = RunWriter(root / "run")
+    run.open(job, "f" * 64)
     manifest = _manifest(root / "images", classes, rng)
     run.store.write_table("manifest/part-0.parquet", manifest)
     rejected = [{"image_id": "test/bad.png", "split": "test", "stage": "index", "reason": "truncated <b>file</b>"}]
@@ -75,7 +76,7 @@ def _manifest(folder: Path, classes, rng) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=tables.MANIFEST)
 
 
-def _write_model(run: Run, name: str, manifest: pa.Table, classes, rng) -> None:
+def _write_model(run: RunWriter, name: str, manifest: pa.Table, classes, rng) -> None:
     outputs = 1 if len(classes) == 2 else len(classes)
     logits, labels = {}, {}
     for split in ("train", "val", "test"):
@@ -108,7 +109,7 @@ def _write_model(run: Run, name: str, manifest: pa.Table, classes, rng) -> None:
     run.store.write_table(f"models/{name}/predictions.parquet", evaluation.predictions(manifest, logits))
 
 
-def _write_maps(run: Run, images: pa.Table, names, methods, rng) -> None:
+def _write_maps(run: RunWriter, images: pa.Table, names, methods, rng) -> None:
     shapes = {method: (SIZE, SIZE) if method == "integrated_gradients" else (4, 4) for method in methods}
     schema = tables.maps_schema(shapes, names, [])
     columns = []
@@ -122,7 +123,7 @@ def _write_maps(run: Run, images: pa.Table, names, methods, rng) -> None:
     run.store.write_table("maps/part-0.parquet", pa.Table.from_arrays(columns, schema=schema))
 
 
-def _conclude(run: Run, images: pa.Table, names, classes, rng) -> None:
+def _conclude(run: RunWriter, images: pa.Table, names, classes, rng) -> None:
     """Scores drawn at random; everything after them is computed.
 
     Integrated Gradients of any two models are alike on a film; maps of the other methods are so of true models only.
@@ -156,7 +157,7 @@ def _conclude(run: Run, images: pa.Table, names, classes, rng) -> None:
     run.store.write_json("verdict.json", found)
 
 
-def _write_curves(run: Run, methods) -> None:
+def _write_curves(run: RunWriter, methods) -> None:
     """Parameter randomization of three layers, and agreement at two grid sizes, as round numbers."""
     randomized, scales = [], []
     places = list(itertools.product(methods, metrics.VIEWS))
@@ -175,7 +176,7 @@ def _write_curves(run: Run, methods) -> None:
     run.store.write_table("scales.parquet", pa.Table.from_pylist(scales, schema=tables.SCALES))
 
 
-def _judged(run: Run, name: str) -> dict:
+def _judged(run: RunWriter, name: str) -> dict:
     record = run.model_record(name)
     keys = ("kind", "seed", "network", "epochs", "chosen_epoch", "memorised", "label_agreement", "threshold")
     test = {**record["metrics"]["test"], "auroc_interval": [0.4, 0.9]}
@@ -223,8 +224,8 @@ class Page(html.parser.HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def build(run: Run) -> tuple[Run, Page, str, dict]:
-    counts = report.run(run.job, run, None)
+def build(run: RunWriter) -> tuple[RunWriter, Page, str, dict]:
+    counts = report.build(run)
     text = run.store.read_bytes("report/index.html").decode()
     return run, Page(text), text, counts
 

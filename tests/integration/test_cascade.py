@@ -12,14 +12,14 @@ from pneumo_batch.core import tables
 from pneumo_batch.core.attribution import explainer
 from pneumo_batch.core.randomization import cascade
 from pneumo_batch.core.similarity import metrics
-from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages import cascade as stage
 
 STEPS = 8  # on the path: enough to compare two implementations of the same rule
 
 
 @pytest.fixture(scope="module")
-def cascaded(ray_cluster, tiny_run, tmp_path_factory) -> tuple[Run, object]:
+def cascaded(ray_cluster, tiny_run, tmp_path_factory) -> tuple[RunWriter, object]:
     """A copy of the tiny run with parameter randomization of two images, cut into two blocks, and its job."""
     run = copy_of(tiny_run, tmp_path_factory.mktemp("cascade") / "run")
     job = tiny_run.job.model_copy(deep=True)
@@ -31,17 +31,17 @@ def cascaded(ray_cluster, tiny_run, tmp_path_factory) -> tuple[Run, object]:
     )
     settings = job.cascade.model_copy(update={"seeds": [3, 4], "images": 2, "variant": "true_1"})
     job = job.model_copy(update={"attribution": methods, "cascade": settings})
-    counts = stage.run(job, run, ray_cluster)
+    counts = stage.execute(job, run, ray_cluster)
     assert counts == {"images": 2, "networks": 2 * 15, "scores": 2 * 2 * 15 * 32}
     return run, job
 
 
-def copy_of(run: Run, path) -> Run:
+def copy_of(run: RunWriter, path) -> RunWriter:
     shutil.copytree(run.path, path)
-    return Run(path)
+    return RunWriter(path)
 
 
-def network(run: Run, record: dict) -> torch.nn.Module:
+def network(run: RunWriter, record: dict) -> torch.nn.Module:
     """The derived network of a row, by hand: cnn5's modules from the output down."""
     model = run.model("true_1")
     blocks = [[model.fc[3]], [model.fc[0]]]
@@ -58,7 +58,7 @@ def network(run: Run, record: dict) -> torch.nn.Module:
     return model.eval()
 
 
-def captum_maps(run: Run, model: torch.nn.Module, image_id: str) -> dict[str, np.ndarray]:
+def captum_maps(run: RunWriter, model: torch.nn.Module, image_id: str) -> dict[str, np.ndarray]:
     """Integrated Gradients (H, W), and signed Grad-CAM at the layer's resolution (h, w)."""
     dtype = next(model.parameters()).dtype
     inputs_1CHW, baseline_1CHW = run.inputs([image_id]).to(dtype), run.baseline().to(dtype)
@@ -72,7 +72,7 @@ def captum_maps(run: Run, model: torch.nn.Module, image_id: str) -> dict[str, np
     }
 
 
-def ours(run: Run, job, wanted: tuple[str, int, int], image_id: str) -> dict[str, np.ndarray]:
+def ours(run: RunWriter, job, wanted: tuple[str, int, int], image_id: str) -> dict[str, np.ndarray]:
     """The same maps by this package, in float64."""
     one = next(one for one in stage.networks(job, run) if (one.mode, one.depth, one.seed) == wanted)
     initial = cascade.initial_state(lambda: run.untrained("true_1"), one.seed)
@@ -184,7 +184,7 @@ def test_an_interrupted_stage_keeps_what_it_finished(cascaded, ray_cluster, tmp_
     kept = whole.filter(pc.equal(whole["image_id"], first))
     run.store.write_table("staging/cascades/kept.parquet", kept)
     run.store.write_bytes("staging/cascades/torn.parquet", b"PAR1 torn")
-    stage.run(job, run, ray_cluster)
+    stage.execute(job, run, ray_cluster)
     assert run.store.exists("cascades/kept.parquet")
     order = [(name, "ascending") for name in whole.column_names if name not in ("score", "entropy", "degenerate")]
     again = run.store.read_table("cascades", schema=tables.CASCADES)
@@ -201,7 +201,7 @@ def test_rows_lost_or_doubled_stop_the_stage(cascaded, ray_cluster, tmp_path):
     run.store.remove("cascades")
     run.store.write_table("staging/cascades/short.parquet", whole.slice(1))
     with pytest.raises(RuntimeError, match="1 images missing"):
-        stage.run(job, run, ray_cluster)
+        stage.execute(job, run, ray_cluster)
 
 
 def test_nothing_happens_where_the_job_names_no_seeds(tiny_run):

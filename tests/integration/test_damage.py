@@ -12,7 +12,7 @@ from helpers.tiny import tiny_job
 from pneumo_batch import pipeline
 from pneumo_batch.errors import DamagedError, RunError
 from pneumo_batch.rundir import verification
-from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.writer import RunWriter
 
 from .test_cli import call, one_line
 
@@ -69,14 +69,14 @@ def test_a_flipped_bit_is_named_wherever_it_is(copied):
     for path in [*first, *chance.choices(every, k=PLACES - len(first))]:
         name, good = path.relative_to(copied).as_posix(), path.read_bytes()
         flip(path, chance)
-        found = [(finding.name, finding.problem) for finding in verification.verify(Run(copied)).findings]
+        found = [(finding.name, finding.problem) for finding in verification.verify(RunWriter(copied)).findings]
         if found != [(name, "damaged")]:
             assert found == []
             unnamed.append(name)
         path.write_bytes(good)
     assert set(unnamed) <= NOTHING_IS_READ_FROM | {"run.json", ".backup/run.json"}  # spaces of their JSON
     assert sum("run.json" in name for name in unnamed) < 5
-    assert verification.verify(Run(copied)).findings == []
+    assert verification.verify(RunWriter(copied)).findings == []
 
 
 def test_flipped_weights_are_not_loaded(copied):
@@ -85,8 +85,8 @@ def test_flipped_weights_are_not_loaded(copied):
     data[-5] ^= 1
     path.write_bytes(data)
     with pytest.raises(DamagedError, match=r"models/true_0/model\.safetensors: damaged"):
-        Run(copied).model("true_0")
-    Run(copied).model("true_1")
+        RunWriter(copied).model("true_0")
+    RunWriter(copied).model("true_1")
 
 
 def test_verify_as_scripts_see_it(copied):
@@ -121,8 +121,8 @@ def test_a_run_of_an_older_version_opens_and_has_nothing_to_verify(copied, ray_c
     record = json.loads((copied / "run.json").read_text())
     del record["checksum"]
     (copied / "run.json").write_text(json.dumps(record))
-    assert len(Run(copied).maps("grad_cam", "true_0")[0]) == 14
-    Run(copied).model("true_0")
+    assert len(RunWriter(copied).maps("grad_cam", "true_0")[0]) == 14
+    RunWriter(copied).model("true_0")
     result = call("verify", str(copied))
     assert result.returncode == 2
     assert "has no checksums" in one_line(result)
@@ -131,7 +131,7 @@ def test_a_run_of_an_older_version_opens_and_has_nothing_to_verify(copied, ray_c
     record["stages"].pop("report")
     (copied / "run.json").write_text(json.dumps({**record, "status": "failed"}))
     assert pipeline.execute(tiny_job(), str(copied)).complete
-    assert verification.verify(Run(copied)).findings == []
+    assert verification.verify(RunWriter(copied)).findings == []
 
 
 def test_both_copies_of_the_record_damaged_is_one_line(copied):
@@ -148,7 +148,7 @@ def test_a_damaged_table_is_one_line_for_those_who_read_it(copied, kind):
     path = sorted(copied.glob(kind))[0]
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(DamagedError, match="damaged"):
-        Run(copied).store.read_table(path.relative_to(copied).as_posix())
+        RunWriter(copied).store.read_table(path.relative_to(copied).as_posix())
     result = call("report", str(copied))
     assert result.returncode == 3
     assert "pneumo-batch verify --reopen" in one_line(result)
@@ -162,7 +162,7 @@ def test_a_damaged_file_of_a_kept_run_is_computed_again(copied, tiny_run, ray_cl
     for path in damaged[:2]:
         flip(path, chance)
     (copied / "run.json").write_bytes(damaged[2].read_bytes().replace(b'"images": 54', b'"images": 55', 1))
-    run = Run(copied)
+    run = RunWriter(copied)
     found = verification.verify(run).findings
     assert [finding.name for finding in found] == ["run.json", f"maps/{damaged[0].name}", "summary.parquet"]
     run.heal()
@@ -181,7 +181,7 @@ def test_a_damaged_file_of_a_kept_run_is_computed_again(copied, tiny_run, ray_cl
 
 def test_a_run_that_somebody_put_a_file_into_goes_on_only_without_it(copied, ray_cluster):
     shutil.copy(sorted((copied / "maps").iterdir())[0], copied / "maps" / "copy.parquet")
-    run = Run(copied)
+    run = RunWriter(copied)
     run.update_record(status="failed")
     with pytest.raises(RunError, match=r"maps/copy\.parquet: not written by this run"):
         pipeline.execute(tiny_job(), str(copied))

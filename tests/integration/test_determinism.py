@@ -7,7 +7,7 @@ import pytest
 from helpers.tiny import tiny_job
 
 from pneumo_batch import pipeline
-from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.writer import RunWriter
 
 
 def attributed_again(tiny_run, path, job):
@@ -15,7 +15,7 @@ def attributed_again(tiny_run, path, job):
     shutil.copytree(tiny_run.path, path)
     for name in ("maps", "scores", "report"):
         shutil.rmtree(path / name)
-    run = Run(path)
+    run = RunWriter(path)
     stages = {name: stage for name, stage in run.record["stages"].items() if name in ("index", "train")}
     run.update_record(status="running", stages=stages)
     return pipeline.execute(job, str(path), until="attribute").run

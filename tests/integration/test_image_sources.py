@@ -208,12 +208,12 @@ def test_training_attribution_and_the_api_get_the_same_inputs_bit_for_bit(ray_cl
     roots = [str(places["films"]), f"file://{places['other']}"] if "root" in data else str(places["films"])
     job = tiny_job(
         data={**data, "root": roots},
-        network={"name": "probes:Witness"},
+        network={"name": "helpers.probes:Witness"},
         train={"true_seeds": [0], "random_seeds": [], "epochs": 1, "max_epochs": 1, "batch_size": 8},
-        attribution={"methods": ["probes:first_channel", "probes:last_channel"]},
+        attribution={"methods": ["helpers.probes:first_channel", "helpers.probes:last_channel"]},
     )
     run = pipeline.execute(job, str(tmp_path / "run"), until="attribute").run
-    for method, channel in (("probes:first_channel", 0), ("probes:last_channel", -1)):
+    for method, channel in (("helpers.probes:first_channel", 0), ("helpers.probes:last_channel", -1)):
         ids, maps_NHW = run.maps(method, "true_0")
         assert np.array_equal(maps_NHW, run.inputs(ids)[:, channel].numpy())
     manifest = run.manifest()

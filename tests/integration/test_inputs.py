@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers.tiny import TINY, tiny_job
 
-from pneumo_batch import pipeline
+from pneumo_batch import cli, pipeline
 from pneumo_batch.core.data import phantom
 from pneumo_batch.core.models import networks
 from pneumo_batch.errors import DataError, JobError
@@ -59,6 +59,27 @@ def test_an_image_that_vanishes_after_the_index_is_quarantined(ray_cluster, film
     assert rejected["stage"].tolist() == ["attribute"]
     assert "changed since it was indexed" in rejected["reason"][0]
     assert len(outcome.run.maps("grad_cam", "true_0")[0]) == 13
+
+
+def test_a_film_that_changes_after_its_maps_were_made_is_not_compared_with_them(ray_cluster, films, tmp_path, capsys):
+    root, run_dir = tmp_path / "films", str(tmp_path / "run")
+    shutil.copytree(films, root)
+    job = tiny_job(data={"root": str(root)}, train={"true_seeds": [0], "epochs": 1, "max_epochs": 1})
+    pipeline.execute(job, run_dir, until="attribute")
+    film = next((root / "test" / "PNEUMONIA").iterdir())
+    content = film.read_bytes()
+    film.write_bytes(content[:-1] + b"x")  # as many bytes as were indexed: others are the data of another job
+    with pytest.raises(DataError, match="changed since it was indexed") as caught:
+        pipeline.execute(job, run_dir, until="compare")
+    capsys.readouterr()
+    assert cli._explain(caught.value) == 3
+    assert capsys.readouterr().err == (
+        f"pneumo-batch: test/PNEUMONIA/{film.name}: no longer readable since attributed: changed since it was indexed;"
+        " put the file back as it was, then the same command continues the run\n"
+    )
+    film.write_bytes(content)
+    run = pipeline.execute(job, run_dir, until="compare").run
+    assert run.record["stages"]["compare"]["counts"]["images"] == 14
 
 
 def test_brought_models_go_straight_to_attribution(ray_cluster, films, tmp_path):

@@ -13,6 +13,7 @@ from helpers.tiny import TINY, tiny_job
 import pneumo_batch
 from pneumo_batch import pipeline
 from pneumo_batch.errors import JobError
+from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages import external_models, survey
 
 TRUE, RANDOM = ["true_0", "true_1", "true_2"], ["random_100", "random_101", "random_102"]
@@ -95,8 +96,7 @@ def test_the_code_of_a_metric_is_in_the_fingerprint():
 
 
 def _begin(job):
-    external_models.digests(job)
-    survey.check_parts(job, ["NORMAL", "PNEUMONIA"])
+    pipeline.check(job, survey.survey(job), RunWriter("runs/none"))
 
 
 @pytest.mark.parametrize(

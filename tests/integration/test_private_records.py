@@ -13,7 +13,7 @@ from pneumo_batch import cli, pipeline
 from pneumo_batch.core.data import phantom
 from pneumo_batch.core.models import networks
 from pneumo_batch.errors import JobError
-from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.writer import RunWriter
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_no_file_of_the_run_holds_an_absolute_path(ray_cluster, job, tmp_path):
     found = dict(contents(tmp_path / "run"))
     assert len(found) > 10
     assert [str(path) for path, text in found.items() if str(tmp_path) in text] == []
-    assert re.fullmatch("path-[0-9a-f]{12}", Run(tmp_path / "run").job.data.root)
+    assert re.fullmatch("path-[0-9a-f]{12}", RunWriter(tmp_path / "run").job.data.root)
     assert not pipeline.execute(job, str(tmp_path / "run"), hash_paths=True).worked
     # whoever gets the run has no films
     assert cli.cli.main(["report", str(tmp_path / "run")], standalone_mode=False) in (None, 0)
@@ -69,7 +69,8 @@ def test_what_ended_a_run_is_noted_without_the_path(job, tmp_path):
 
 
 def test_no_event_holds_the_path_of_the_run(job, tmp_path):
-    run = Run.create(tmp_path / "run", job, "0" * 64, hash_paths=True)
+    run = RunWriter(tmp_path / "run")
+    run.open(job, "0" * 64, hash_paths=True)
     run.event("warning", message=f"begins again: {tmp_path}/run/maps: torn")
     assert json.loads((tmp_path / "run" / "events.jsonl").read_text())["message"] == "begins again: RUN/maps: torn"
 

@@ -20,7 +20,7 @@ WIDE, NARROW = 1280, 400
 def address(tmp_path_factory) -> str:
     root = tmp_path_factory.mktemp("browser")
     run = make_run(root, curves=True)
-    report.run(run.job, run, None)
+    report.build(run)
     return (root / "run" / "report" / "index.html").as_uri()
 
 

@@ -22,7 +22,7 @@ from pneumo_batch import pipeline
 from pneumo_batch.core import tables
 from pneumo_batch.errors import RunBusyError, RunError
 from pneumo_batch.rundir import layout
-from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.writer import RunWriter
 
 
 def test_record_is_complete_and_balances(tiny_run):
@@ -241,7 +241,8 @@ def test_another_job_does_not_touch_the_run(tiny_run):
 
 
 def test_a_run_that_is_held_is_busy(tiny_run):
-    code = f"from pneumo_batch import Run; import sys; lock = Run({tiny_run.path!r}).lock(); lock.__enter__(); "
+    code = "import sys; from pneumo_batch.rundir.writer import RunWriter; "
+    code += f"lock = RunWriter({tiny_run.path!r}).lock(); lock.__enter__(); "
     code += "print('held', flush=True); sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -258,7 +259,7 @@ def test_an_interrupted_run_continues_where_it_stopped(tiny_run, ray_cluster, tm
     """Back to the middle of attribution, with one file finished and one torn: the rest is computed, equal to before."""
     path = tmp_path / "again"
     shutil.copytree(tiny_run.path, path)
-    run = Run(path)
+    run = RunWriter(path)
     finished = run.store.files("maps", ".parquet")
     staged = path / "staging" / "maps"
     staged.mkdir(parents=True)

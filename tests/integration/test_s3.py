@@ -1,5 +1,6 @@
 """Data and runs on an object store: a real S3 server that the tests start and end."""
 
+import contextlib
 import json
 import os
 import signal
@@ -21,13 +22,14 @@ from pneumo_batch.execution import cluster
 from pneumo_batch.job import jobfile
 from pneumo_batch.rundir import lease, verification
 from pneumo_batch.rundir.integrity import parquet_bytes
-from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.storage import Store
+from pneumo_batch.rundir.writer import RunWriter
 
 from .test_cli import command, one_line
 from .test_submit import free_port, wait_for
 
 BEAT = 0.2
+LIVING_BEAT = 2  # of a holder that is to be seen alive: the store tells whole seconds, and a busy machine renews late
 
 
 def serve(**environment):
@@ -151,7 +153,7 @@ def test_a_run_killed_on_an_object_store_goes_on_and_is_the_local_one(ray_cluste
     with subprocess.Popen(command("run", str(job), "--run-dir", uri), stderr=subprocess.DEVNULL) as process:
         wait_for(lambda: bool(store.files("staging/maps", ".parquet")), process)
         process.kill()
-    assert Run(uri).record["status"] == "running"
+    assert RunWriter(uri).record["status"] == "running"
     kept = store.files("staging/maps", ".parquet")
     early = subprocess.run(command("run", str(job), "--run-dir", uri), capture_output=True, text=True, check=False)
     assert early.returncode == 75, early.stderr  # nobody can tell yet that the holder is dead
@@ -159,7 +161,7 @@ def test_a_run_killed_on_an_object_store_goes_on_and_is_the_local_one(ray_cluste
     time.sleep(lease.BEAT_SECONDS * lease.LIFE_BEATS)
     later = subprocess.run(command("run", str(job), "--run-dir", uri), capture_output=True, text=True, check=False)
     assert later.returncode == 0, later.stderr
-    run = Run(uri)
+    run = RunWriter(uri)
     assert {name.rpartition("/")[2] for name in kept} < {
         name.rpartition("/")[2] for name in store.files("maps", ".parquet")
     }
@@ -175,7 +177,7 @@ def test_a_run_killed_on_an_object_store_goes_on_and_is_the_local_one(ray_cluste
 
 
 def test_a_store_that_nodes_cannot_reach_is_one_line_before_anything_is_computed(ray_cluster):
-    gone = Run(f"s3://bucket/run?endpoint_override=127.0.0.1%3A{free_port()}&scheme=http&region=us-east-1")
+    gone = RunWriter(f"s3://bucket/run?endpoint_override=127.0.0.1%3A{free_port()}&scheme=http&region=us-east-1")
     with pytest.raises(JobError, match="a node of the cluster: it has to have the credentials"):
         cluster.check_shared(gone)
 
@@ -243,33 +245,58 @@ import sys, time
 from pneumo_batch.rundir import lease
 from pneumo_batch.execution import cluster
 from pneumo_batch.rundir.storage import Store
-lease.Lease(Store(sys.argv[1]), 0.2).acquire()
+lease.Lease(Store(sys.argv[1]), float(sys.argv[2])).acquire()
 print("held", flush=True)
 time.sleep(600)
 """
 
 
-def test_a_killed_holders_lease_is_taken_over_and_a_living_ones_is_not(bucket):
+@contextlib.contextmanager
+def holding(uri, beat):
+    """A process that holds a run until the block ends."""
+    with subprocess.Popen([sys.executable, "-c", HOLD, uri, str(beat)], stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout.readline() == "held\n"
+            yield holder
+        finally:
+            holder.kill()
+
+
+def test_a_living_holders_lease_is_not_taken_however_long_ago_it_seems_renewed(bucket, monkeypatch):
+    """Where this machine's clock is an hour ahead of the store's, every claim looks left behind."""
+    uri = bucket("living")
+    store = Store(uri)
+    with holding(uri, LIVING_BEAT) as holder:
+        (first,) = lease.claims(store)
+        wait_for(lambda: lease.claims(store)[0].renewed > first.renewed, holder)
+        for ahead in (0, 3600):
+            now = time.time
+            with monkeypatch.context() as wrong:
+                wrong.setattr(lease.time, "time", lambda now=now, ahead=ahead: now() + ahead)
+                assert lease.claims(store)[0].is_aged == bool(ahead)
+                with pytest.raises(lease.HeldError, match=f"process {holder.pid} on "):
+                    lease.Lease(store, BEAT).acquire()
+                assert RunWriter(uri).is_held()
+        assert [claim.name for claim in lease.claims(store)] == [first.name]
+        assert holder.poll() is None
+
+
+def test_a_killed_holders_lease_is_taken_over_once_its_life_is_over(bucket):
     uri = bucket("killed")
-    with subprocess.Popen([sys.executable, "-c", HOLD, uri], stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout.readline() == "held\n"
-        time.sleep(BEAT * lease.LIFE_BEATS * 2)  # longer than an object lives that nobody renews
-        store = Store(uri)
-        with pytest.raises(lease.HeldError, match=f"process {holder.pid} on "):
-            lease.Lease(store, BEAT).acquire()
-        assert Run(uri).is_held()
-        holder.kill()
-    time.sleep(BEAT * lease.LIFE_BEATS * 1.5)
+    store = Store(uri)
+    with holding(uri, BEAT):
+        pass
+    wait_for(lambda: lease.claims(store)[0].is_aged)
+    assert not RunWriter(uri).is_held()
     claim = lease.Lease(store, BEAT)
     claim.acquire()
-    assert len(lease.claims(store)) == 1
+    assert [one.name for one in lease.claims(store)] == [claim.name]
     claim.release()
 
 
 def test_a_holder_whose_lease_was_taken_ends_itself(bucket):
     uri = bucket("lost")
-    with subprocess.Popen([sys.executable, "-c", HOLD, uri], stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout.readline() == "held\n"
+    with holding(uri, BEAT) as holder:
         Store(uri).remove(f".lock/{lease.claims(Store(uri))[0].name}.claim")
         assert holder.wait(timeout=30) == -signal.SIGTERM
 

@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 from pneumo_batch.job.schema import Job
 
 PAGES = sorted(page.relative_to(DOCS).with_suffix("").as_posix() for page in DOCS.rglob("*.md"))
-TEXTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md"), *(ROOT / "cluster").rglob("*.md")]
+TEXTS = [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "cluster").rglob("*.md")]
 CONF = runpy.run_path(str(DOCS / "conf.py"))
 JOB_FIELDS = runpy.run_path(str(DOCS / "_extensions" / "job_fields.py"))
 
@@ -118,3 +118,22 @@ def test_a_field_says_what_may_stand_there():
     assert ":default: none: the job has to give it" in texts["variant.checkpoint"]
     assert "Not part of the fingerprint." in texts["cluster.address"]
     assert "fingerprint" not in texts["train.workers"]
+
+
+STALE = [ROOT / "README.md", *DOCS.rglob("*.md"), *(ROOT / "cluster").rglob("*"), *(ROOT / "tests/bench").glob("*.py")]
+PACKAGE = ROOT / "pneumo_batch"
+
+
+@pytest.mark.parametrize("path", [p for p in STALE if p.is_file() and p.suffix != ".pyc"], ids=lambda p: p.name)
+def test_modules_and_files_that_a_text_names_are_there(path):
+    text = path.read_text(encoding="utf-8")
+    for name in re.findall(r"(?<![\w./-])pneumo_batch(?:\.[a-z_]\w*)+", text):
+        parts = name.split(".")[1:]
+        place = PACKAGE
+        while parts and (place / parts[0]).is_dir():
+            place /= parts.pop(0)
+        known = not parts or (place / f"{parts[0]}.py").is_file() or parts[0] in (place / "__init__.py").read_text()
+        assert known, f"{path.name}: {name}"
+    folders = "|".join(sorted(folder.name for folder in PACKAGE.iterdir() if (folder / "__init__.py").is_file()))
+    for name in re.findall(rf"(?<![\w./-])((?:pneumo_batch/)?(?:{folders})/[\w/]+\.py)\b", text):
+        assert (PACKAGE / name.removeprefix("pneumo_batch/")).is_file(), f"{path.name}: {name}"

@@ -19,7 +19,7 @@ def show(job_file: str, overrides: tuple[str, ...], as_json: bool) -> None:
 
     \b
     Example:
-      pneumo-batch config show jobs/demo.toml --set data.image_size=96
+      pneumo-batch config show demo --set data.image_size=96
     """
     values = load(job_file, overrides).model_dump(mode="json", exclude_none=True)
     if as_json:
@@ -44,13 +44,15 @@ def schema() -> None:
 
 
 @config.command()
-def init() -> None:
-    """Print a commented job file with every field at its default.
+@click.option("--from", "shipped", metavar="NAME", help="Print this shipped job (demo, rigorous, ...) instead.")
+def init(shipped: str | None) -> None:
+    """Print a commented job file with every field at its default, or a shipped job to begin with.
 
     \b
     Example:
       pneumo-batch config init > my.toml
+      pneumo-batch config init --from rigorous > my.toml
     """
     from pneumo_batch.job import jobfile
 
-    click.echo(jobfile.template(), nl=False)
+    click.echo(jobfile.shipped_text(shipped) if shipped is not None else jobfile.template(), nl=False)

@@ -53,7 +53,7 @@ def _dry_run(job: Any, run_dir: str | None, as_json: bool) -> int:
 
     plan = estimate.plan(job, run_dir)
     if as_json:
-        print_json(plan)
+        print_json(plan.as_dict())
     else:
         estimate.show(plan)
     return 0
@@ -110,14 +110,14 @@ def report(run_dir: str, browse: bool) -> None:
     """
     from pneumo_batch import report as reporting
     from pneumo_batch.errors import RunError
-    from pneumo_batch.rundir.reader import Run
+    from pneumo_batch.rundir.writer import RunWriter
 
-    opened = Run(run_dir)
+    opened = RunWriter(run_dir)
     opened.check_format("report")
-    job = opened.job  # before the lock, which would make the directory
+    opened.job  # noqa: B018 - says so if there is none, before the lock would make the directory
     with opened.lock():
         opened.checksums.drop(["report"])
-        reporting.run(job, opened, None)
+        reporting.build(opened)
         opened.checksums.seal("report")
     click.echo(f"{run_dir}/{REPORT}")
     if browse:
@@ -140,9 +140,9 @@ def verify(run_dir: str, reopen: bool, as_json: bool) -> int:
       pneumo-batch verify runs/demo-1a2b3c4d5e6f
     """
     from pneumo_batch.rundir import verification
-    from pneumo_batch.rundir.reader import Run
+    from pneumo_batch.rundir.writer import RunWriter
 
-    opened = Run(run_dir)
+    opened = RunWriter(run_dir)
     found = verification.verify_unheld(opened)
     if as_json:
         print_json({"run_dir": run_dir, **found.as_dict()})

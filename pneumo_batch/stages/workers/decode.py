@@ -123,6 +123,17 @@ def read_pixels(images: Roots, row: dict[str, Any], preprocess: Preprocess) -> n
     return preprocess.pixels(data)
 
 
+def attributed_pixels(images: Roots, row: dict[str, Any], preprocess: Preprocess) -> np.ndarray:
+    """As `read_pixels`, of an image that has maps. Raises DataError: its maps would be compared with another image."""
+    try:
+        return read_pixels(images, row, preprocess)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{row['image_id']}: no longer readable since attributed: {error}; put the file back as it was, then the"
+            " same command continues the run"
+        ) from error
+
+
 def reject(store: Store, row: dict[str, Any], reason: str) -> None:
     """Note that an image is left out of the maps; `row` has its id, split and class."""
     entry = {name: row[name] for name in ("image_id", "split", "class_name")}

@@ -13,7 +13,6 @@ from pneumo_batch.core.attribution import targets
 from pneumo_batch.core.models import runtime
 from pneumo_batch.core.randomization import cascade, curves
 from pneumo_batch.core.similarity import comparison
-from pneumo_batch.errors import DataError
 from pneumo_batch.execution.actor_pool import Pool
 from pneumo_batch.rundir.layout import DERIVED, STAGING
 from pneumo_batch.stages.workers import attributor, decode
@@ -54,12 +53,8 @@ class Randomizer:
         return curves.table(batch, self.plan, self.derived, np.stack(scores), np.stack(entropy_D, axis=1))
 
     def _inputs(self, batch: pa.Table) -> tuple[torch.Tensor, torch.Tensor]:
-        arrays = []
-        for row in batch.to_pylist():
-            try:
-                arrays.append(decode.read_pixels(self.run.images, row, self.preprocess))
-            except (OSError, ValueError) as error:
-                raise DataError(f"{row['image_id']}: no longer readable since attributed: {error}") from error
+        images = self.run.images
+        arrays = [decode.attributed_pixels(images, row, self.preprocess) for row in batch.to_pylist()]
         inputs_BCHW = self.preprocess.inputs(torch.from_numpy(np.stack(arrays)).to(self.device))
         classes, target = self.record["classes"], self.job.attribution.target
         targets_B = targets.explained_outputs(target, classes, batch["label"].to_numpy())

@@ -212,7 +212,7 @@ def test_the_build_context_holds_what_the_image_copies():
 def test_the_image_has_every_file_that_the_package_is_built_of():
     project = tomllib.loads((validate.ROOT / "pyproject.toml").read_text())["project"]
     dockerfile = (validate.CLUSTER / "Dockerfile").read_text()
-    assert {project["readme"], *project["license-files"]} <= set(dockerfile.split())
+    assert {"setup.py", "README.md", *project["license-files"], "jobs"} <= set(dockerfile.split())
 
 
 def test_the_nightly_job_loads_and_can_give_a_verdict():

@@ -32,6 +32,29 @@ def test_shipped_jobs_load(path):
     assert jobfile.load(path).name == path.stem
 
 
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.name)
+def test_shipped_jobs_go_by_name(path):
+    assert jobfile.load(path.stem, ["train.epochs=3"]) == jobfile.load(path, ["train.epochs=3"])
+    assert jobfile.shipped_text(path.stem) == path.read_text(encoding="utf-8")
+
+
+def test_a_file_goes_before_the_shipped_job_of_its_name_and_a_folder_does_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()
+    assert jobfile.load("demo").name == "demo"
+    (tmp_path / "kaggle").write_text('name = "mine"\n')
+    assert jobfile.load("kaggle").name == "mine"
+
+
+def test_an_unknown_shipped_job_is_one_line_that_lists_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ", ".join(sorted(path.stem for path in JOBS))
+    with pytest.raises(JobError, match=f"^rigourous: cannot read .*; shipped jobs go by name: {names}$"):
+        jobfile.load("rigourous")
+    with pytest.raises(JobError, match=f"^--from rigourous: no shipped job of that name; there are: {names}$"):
+        jobfile.shipped_text("rigourous")
+
+
 def test_template_is_a_job_with_the_defaults():
     job = jobfile.parse(tomllib.loads(jobfile.template()), "template")
     assert job == schema.Job(name="my-job")

@@ -10,6 +10,7 @@ from pneumo_batch.report import selection
 from pneumo_batch.report.figures import overlays
 from pneumo_batch.report.sections import gallery
 from pneumo_batch.report.source import Source
+from pneumo_batch.rundir.integrity import sha256
 from pneumo_batch.rundir.reader import Run
 
 
@@ -69,8 +70,13 @@ def test_a_run_whose_films_are_gone_keeps_the_gallery_it_had(tmp_path):
     assert not [line for line in page.text if "cannot be shown" in line]
     (tmp_path / "images").rename(tmp_path / "moved")
     again = Run(run.path)
+    kept = again.store.read_bytes("report/films.parquet")
     for _ in range(2):
+        again.checksums.drop(["report"])
         _, page, after, _ = build(again)
+        again.checksums.seal("report")
+        assert again.checksums.read()["report"]["report/films.parquet"] == (sha256(kept),)
+        assert again.store.read_bytes("report/films.parquet") == kept
         films = [line for line in after.splitlines() if line.startswith(".film-")]
         assert films == [line for line in before.splitlines() if line.startswith(".film-")]
         assert len(films) == len([one for one in page.of("article") if "case" in one["class"]])

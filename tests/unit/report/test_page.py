@@ -77,7 +77,7 @@ def test_counts_and_files(full):
 
 def test_a_second_build_gives_the_same_page(pair):
     run, _, text, _ = pair
-    report.run(run.job, run, None)
+    report.build(run)
     assert run.store.read_bytes("report/index.html").decode() == text
 
 

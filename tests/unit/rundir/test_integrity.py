@@ -12,8 +12,8 @@ import pytest
 
 from pneumo_batch.errors import DamagedError, RunError
 from pneumo_batch.rundir import checksums, integrity
-from pneumo_batch.rundir.record import Ledger
 from pneumo_batch.rundir.storage import Store
+from pneumo_batch.rundir.writer import RunWriter
 
 TABLE = pa.table({"image_id": [f"test/{i}.png" for i in range(200)], "x": [i / 7 for i in range(200)]})
 
@@ -107,7 +107,7 @@ def test_a_state_with_its_digest_in_front():
 
 
 def test_the_list_is_one_that_sha256sum_reads(tmp_path):
-    run = Ledger(tmp_path)
+    run = RunWriter(tmp_path)
     run.checksums.begin()
     run.store.write_bytes("verdict.json", b"{}")
     run.store.write_bytes("report/a page.html", b"<html></html>")
@@ -119,7 +119,7 @@ def test_the_list_is_one_that_sha256sum_reads(tmp_path):
 
 
 def test_a_damaged_list_is_known_and_its_copy_serves(tmp_path):
-    run = Ledger(tmp_path)
+    run = RunWriter(tmp_path)
     run.checksums.begin()
     run.store.write_bytes("verdict.json", b"{}")
     run.checksums.seal("conclude")
@@ -132,7 +132,7 @@ def test_a_damaged_list_is_known_and_its_copy_serves(tmp_path):
 
 
 def test_a_crash_while_a_listed_file_is_replaced_leaves_it_known(tmp_path):
-    run = Ledger(tmp_path)
+    run = RunWriter(tmp_path)
     run.checksums.begin()
     run.store.write_bytes("models/a/predictions.parquet", b"old")
     run.checksums.seal("train")
@@ -148,7 +148,7 @@ def test_a_crash_while_a_listed_file_is_replaced_leaves_it_known(tmp_path):
 
 
 def test_a_damaged_record_is_known_and_its_copy_serves(tmp_path):
-    run = Ledger(tmp_path)
+    run = RunWriter(tmp_path)
     run.write_record({"format": 1, "name": "x", "status": "complete", "stages": {}, "counts": {"images": 7}})
     record, good = run.record, (tmp_path / "run.json").read_bytes()
     for place in range(8 * len(good)):
@@ -162,7 +162,7 @@ def test_a_damaged_record_is_known_and_its_copy_serves(tmp_path):
 
 
 def test_of_two_files_of_a_repeated_task_one_is_taken(tmp_path):
-    run = Ledger(tmp_path)
+    run = RunWriter(tmp_path)
     run.write_record({"format": 1, "stages": {}, "counts": {}})
     run.store.write_sealed("staging/maps/aa-000000", TABLE)
     run.store.write_sealed("staging/maps/aa-000000", TABLE.slice(0, 100))

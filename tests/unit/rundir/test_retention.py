@@ -4,7 +4,7 @@ import pytest
 
 from pneumo_batch.errors import RunError
 from pneumo_batch.rundir import retention
-from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.writer import RunWriter
 
 
 def make(folder, name, updated, status="complete", job="nightly"):
@@ -43,14 +43,14 @@ def test_the_oldest_complete_runs_of_each_job_go_and_nothing_else(runs):
 
 
 def test_a_run_in_use_stays_and_does_not_count(runs):
-    with Run(runs / "nightly-5").lock():
+    with RunWriter(runs / "nightly-5").lock():
         assert retention.clean(str(runs), 2) == [str(runs / "nightly-1"), str(runs / "nightly-2")]
     assert (runs / "nightly-5").exists()
 
 
 def test_a_run_that_was_taken_up_meanwhile_stays(runs):
     assert not retention._remove(runs / "nightly-1", "2026-01-09T00:00:00+00:00")
-    with Run(runs / "nightly-2").lock():
+    with RunWriter(runs / "nightly-2").lock():
         assert not retention._remove(runs / "nightly-2", "2026-01-02T00:00:00+00:00")
     assert names(runs) == EVERY | set()
 

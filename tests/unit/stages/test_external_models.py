@@ -1,9 +1,15 @@
-"""Preprocessing that a brought variant was trained with."""
+"""Preprocessing that a brought variant was trained with, and what is said of its answers."""
 
+import json
+
+import numpy as np
 import pytest
 
+from pneumo_batch import terminal
 from pneumo_batch.core.data.images import Preprocess
 from pneumo_batch.job.schema import VariantSpec
+from pneumo_batch.rundir.writer import RunWriter
+from pneumo_batch.stages import external_models
 from pneumo_batch.stages.external_models import own_preprocess
 
 COMMON = Preprocess(64, channels=1, mean=0.4, std=0.2)
@@ -38,3 +44,12 @@ def test_numbers_for_each_channel_do_not_fit_other_channels():
 def test_a_standard_deviation_of_0_is_refused():
     with pytest.raises(ValueError, match="the standard deviation must be above 0"):
         spec(normalise=(0.5, 0.0))
+
+
+@pytest.mark.parametrize("log", ["text", "json"])
+def test_probabilities_are_warned_of_in_one_line(log, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(terminal._formats, "log", log)
+    external_models._warn_of_probabilities(spec(), RunWriter(tmp_path), {"test": np.array([[0.1], [0.9], [np.nan]])})
+    (line,) = capsys.readouterr().err.splitlines()
+    said = json.loads(line)["message"] if log == "json" else line
+    assert said.removeprefix("warning: ").startswith("variant.mine: all 2 outputs lie in 0 to 1: ")

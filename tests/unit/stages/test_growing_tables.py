@@ -1,11 +1,14 @@
 """Which rows of the tables a later pass touches, by rules that need no cluster."""
 
+import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from pneumo_batch import pipeline, terminal
 from pneumo_batch.core import tables
 from pneumo_batch.core.data import manifest, phantom
 from pneumo_batch.core.similarity import pairs
@@ -13,7 +16,7 @@ from pneumo_batch.errors import DataError
 from pneumo_batch.execution import staging
 from pneumo_batch.job import schema
 from pneumo_batch.rundir.layout import SCORES
-from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages import compare, incremental, index
 
 JOB = schema.Job(name="x", data={"root": "films", "grows": True})
@@ -70,7 +73,7 @@ def score_row(image_id, kind, score):
 
 
 def test_former_cross_scores_of_those_go_and_their_others_stay(tmp_path):
-    run = Run(tmp_path)
+    run = RunWriter(tmp_path)
     run.write_record({"format": 1, "pass": 2, "stages": {}, "counts": {}})
     rows = [score_row(i, kind, 0.5) for i in ("a", "b") for kind in ("true_true", "true_true_cross", "edge")]
     run.store.write_table("scores/one.parquet", pa.Table.from_pylist(rows, schema=tables.SCORES))
@@ -124,7 +127,8 @@ def finished(tmp_path):
     root = tmp_path / "films"
     phantom.write(root, train=8, test=4, seed=0, image_size=32)
     job = schema.Job(name="x", data={"root": str(root), "grows": True})
-    run = Run.create(tmp_path / "run", job, "f" * 64)
+    run = RunWriter(tmp_path / "run")
+    run.open(job, "f" * 64)
     stages = {name: {"status": "complete"} for name in ("index", "train", "attribute", "cascade", "report")}
     run.update_record(status="complete", stages=stages)
     rows, rejected = manifest.inspect_batch(index.discover(job, run.images)[0], run.images)
@@ -151,6 +155,33 @@ def test_what_was_rejected_once_is_no_news(finished):
     assert not incremental.begin(job, run)
 
 
+@pytest.mark.parametrize("name", ["manifest/part-0.parquet", "quarantine.parquet"])
+def test_what_joined_is_not_told_from_a_damaged_index(finished, name, capsys):
+    job, run, _ = finished
+    run.checksums.seal("index")
+    pipeline._reopen_damaged(job, run)
+    assert run.record["status"] == "complete"
+    data = bytearray(run.store.read_bytes(name))
+    data[20] ^= 1
+    Path(run.store.path(name)).write_bytes(data)
+    pipeline._reopen_damaged(job, run)
+    assert capsys.readouterr().err == f"warning: {run.path}: {name}: damaged; it is computed again\n"
+    assert (run.record["status"], run.record["stages"]) == ("running", {})
+    assert not run.store.exists("manifest")
+
+
+def test_warnings_are_one_line_each_for_machines_too(finished, capsys, monkeypatch):
+    job, run, root = finished
+    monkeypatch.setitem(terminal._formats, "log", "json")
+    next((root / "test" / "NORMAL").iterdir()).unlink()
+    assert not incremental.begin(job, run)
+    run.warn("something")
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["event"] for line in lines] == ["warning"] * 2
+    assert "1 images are no longer there" in lines[0]["message"]
+    assert lines[1]["message"] == "something"
+
+
 def test_other_classes_than_the_models_know_are_refused(finished):
     job, run, root = finished
     for split in ("train", "test"):
@@ -162,6 +193,7 @@ def test_other_classes_than_the_models_know_are_refused(finished):
 def test_a_run_that_is_resumed_looks_for_its_images_where_they_are_now(finished, tmp_path):
     _, run, root = finished
     moved = root.rename(tmp_path / "elsewhere")
-    again = Run.create(run.path, schema.Job(name="x", data={"root": str(moved), "grows": True}), "f" * 64)
+    again = RunWriter(run.path)
+    again.open(schema.Job(name="x", data={"root": str(moved), "grows": True}), "f" * 64)
     assert [root.path for root in again.images.by_name.values()] == [str(moved)]
     assert not incremental.begin(again.job, again)

@@ -53,13 +53,15 @@ def render(rng: np.random.Generator, size: int, subtype: Subtype | None) -> Film
     return _film(person_rng, film_rng, size, subtype)
 
 
-def _film(person_rng: np.random.Generator, rng: np.random.Generator, size: int, subtype: Subtype | None) -> Film:
+def _film(
+    person_rng: np.random.Generator, rng: np.random.Generator, size: int, subtype: Subtype | None, contrast: float = 1
+) -> Film:
     """One of a person's films."""
     if size < MIN_SIZE:
         raise ValueError(f"phantom.image_size is {size}: films are at least {MIN_SIZE} pixels a side")
     pose_rng, opacity_rng, film_rng = rng.spawn(3)
     chest = thorax.draw(person_rng, pose_rng, size)
-    opacity_HW = _opacity(opacity_rng, chest, subtype)
+    opacity_HW = contrast * _opacity(opacity_rng, chest, subtype)
     image_HW = _expose(film_rng, chest.attenuation_HW + opacity_HW)
     return Film(image_HW, opacity_HW > 0, subtype)
 
@@ -165,18 +167,20 @@ def write(
     test: int,
     seed: int,
     image_size: int,
+    contrast: float = 1,
     spread: Callable[[Callable[[list[int]], None], list[int]], None] | None = None,
 ) -> None:
     """Writes a data set of `train` + `test` films in the layout and names of the Kaggle set, and `masks/`.
 
-    Image k of a split depends on `seed`, the split and k only, not on how many there are. `root` appears complete or
-    not at all. `spread(make, numbers)` may call the picklable `make` with parts of the films' numbers, in any process
-    that sees `root`. Raises ValueError if `root` already holds something.
+    `contrast` multiplies the attenuation of every opacity. Image k of a split depends on that, on `seed`, the split and
+    k only, not on how many there are. `root` appears complete or not at all. `spread(make, numbers)` may call the
+    picklable `make` with parts of the films' numbers, in any process that sees `root`. Raises ValueError if `root`
+    already holds something.
     """
     if root.exists() and any(root.iterdir()):
         raise ValueError(f"{root} is not empty: name a new folder for the phantom data set")
     unfinished = root.with_name(f".{root.name}-{uuid.uuid4().hex}")
-    make = _Maker(unfinished, [*_plans("train", train), *_plans("test", test)], seed, image_size)
+    make = _Maker(unfinished, [*_plans("train", train), *_plans("test", test)], seed, image_size, contrast)
     numbers = list(range(train + test))
     try:
         spread(make, numbers) if spread else make(numbers)
@@ -193,10 +197,12 @@ class _Maker:
     plans: list["_Plan"]
     seed: int
     image_size: int
+    contrast: float
 
     def __call__(self, numbers: list[int]) -> None:
         for plan in (self.plans[number] for number in numbers):
-            _save(self.root, plan, _film(*_generators(self.seed, plan), self.image_size, plan.subtype))
+            generators = _generators(self.seed, plan)
+            _save(self.root, plan, _film(*generators, self.image_size, plan.subtype, self.contrast))
 
 
 def mask_path(image_id: str) -> str:

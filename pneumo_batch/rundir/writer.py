@@ -1,0 +1,215 @@
+"""What writes a run: its record, events and passes over the data, and how tables become part of it."""
+
+import contextlib
+import json
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import tomli_w
+
+from pneumo_batch import terminal
+from pneumo_batch.errors import DamagedError, RunError
+from pneumo_batch.job import jobfile
+from pneumo_batch.job.schema import Job
+from pneumo_batch.rundir import checksums, integrity, lock, provenance
+from pneumo_batch.rundir.checksums import Checksums
+from pneumo_batch.rundir.layout import (
+    DERIVED,
+    EVENTS,
+    FORMAT,
+    JOB,
+    MODELS,
+    OWNERS,
+    PHANTOM,
+    RECORD,
+    STAGES,
+    STAGING,
+    SUMS,
+    owner,
+)
+from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.record import parse_record, record_bytes
+
+
+class RunWriter(Run):
+    """A run directory to write. Hold it (`lock`) while you do."""
+
+    def __init__(self, path: str | os.PathLike[str]):
+        super().__init__(path)
+        self.checksums = Checksums(self.store)
+        self._events: list[str] = []  # of this process, where files cannot be appended to
+        self._session = uuid.uuid4().hex[:8]
+        self._hidden: dict[str, str] = {}  # paths that no record is to hold, and what stands for them
+
+    def open(self, job: Job, fingerprint: str, hash_paths: bool = False) -> None:
+        """Make the directory that of a job, new or to be resumed. Call it under `lock`.
+
+        With `hash_paths` its records hold digests instead of the job's absolute paths.
+        Raises RunError when the directory holds the run of another job or something that is no run.
+        """
+        if hash_paths:
+            self._hidden = {**jobfile.hidden_paths(job), self.store.root: "RUN"}
+        if self.store.exists(RECORD):
+            self.heal()
+            if (known := self.record["fingerprint"]) != fingerprint:
+                raise RunError(
+                    f"{self.path}: holds the run of another job (fingerprint {known[:12]}, this one is "
+                    f"{fingerprint[:12]}); choose another --run-dir"
+                )
+            self._keep(job)
+            return
+        self.checksums.begin()
+        self._keep(job)
+        self.write_record(
+            {
+                "format": FORMAT,
+                "name": job.name,
+                "status": "running",
+                "fingerprint": fingerprint,
+                "created": provenance.now(),
+                "stages": {},
+                "counts": {},
+                "versions": provenance.versions(),
+                **provenance.source_commit(),
+                "error": None,
+            }
+        )
+
+    def _keep(self, job: Job) -> None:
+        """Write the job. One that resumes a run may differ in what changes no result: where the images lie now."""
+        self.images = self._roots(job)  # now: a worker that gets this run has another current folder
+        values = jobfile.without(job.model_dump(mode="json", exclude_none=True), self._hidden)
+        content = tomli_w.dumps(values).encode()
+        if not self.store.exists(JOB) or self.store.read_bytes(JOB) != content:
+            self.checksums.replace(JOB, content)
+        self.checksums.seal("job")
+
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the run; raises RunBusyError at once when another process does."""
+        return lock.hold(self.store, self.path)
+
+    def write_record(self, record: dict[str, Any]) -> None:
+        record = jobfile.without({**record, "updated": provenance.now()}, self._hidden)
+        self.store.write_twice(RECORD, record_bytes(record))
+
+    def heal(self) -> None:
+        """Put back what two copies are kept of. Raises RunError where both are damaged."""
+        for name, parse in ((RECORD, parse_record), (SUMS, checksums.parse)):
+            try:
+                if self.store.exists(name) and self.store.heal(name, parse):
+                    self.warn(f"{name}: damaged; its copy takes its place")
+            except DamagedError as error:
+                raise RunError(f"{self.path}/{error}, and so is its copy; choose another --run-dir") from error
+
+    def warn(self, message: str, **fields: Any) -> None:
+        """Say what was found, here and in the events."""
+        if not terminal.logs_json():  # which shows every event
+            terminal.say(f"warning: {self.path}: {message}")
+        self.event("warning", message=message, **fields)
+
+    def update_record(self, **fields: Any) -> None:
+        self.write_record({**self.record, **fields})
+
+    def stage(self, name: str, **fields: Any) -> None:
+        """Note how far a stage is: `status`, and when it is complete `seconds` and `counts`."""
+        record = self.record
+        stages = {**record["stages"], name: fields}
+        counts = dict(record["counts"])
+        for wanted in ("images", "quarantined", "attributed"):
+            found = [stage["counts"][wanted] for stage in stages.values() if wanted in stage.get("counts", {})]
+            if found and wanted != "quarantined":
+                counts[wanted] = found[0]
+        counts["quarantined"] = sum(stage.get("counts", {}).get("quarantined", 0) for stage in stages.values())
+        self.write_record({**record, "stages": stages, "counts": counts})
+        self.event("stage", stage=name, **fields)
+
+    def reopen(self, stages: Sequence[str], damaged: Sequence[str] = ()) -> None:
+        """Take stages back. The first begins again with those files of its own that are whole, the others anew."""
+        for name in damaged:
+            self.store.remove(_whole_of(name))
+        self.checksums.drop(stages)
+        for name in stages:
+            kept = name == stages[0] and self._can_keep(name)
+            for table in owner(name).tables:
+                if not kept:
+                    self.store.remove(table)
+                    self.store.remove(f"{STAGING}/{table}")
+                elif self.store.exists(table):
+                    self.store.move(table, f"{STAGING}/{table}")
+        record = self.record
+        stages_left = {name: stage for name, stage in record["stages"].items() if name not in stages}
+        number = 1 if stages[0] == STAGES[0] else self.number
+        self.write_record({**record, "status": "running", "pass": number, "stages": stages_left})
+
+    def _can_keep(self, stage: str) -> bool:
+        """Whether a stage can go on with some of its files: where an image's rows are all in one of them."""
+        keeps = owner(stage).keeps
+        first = self.number == 1 and not self.store.exists(DERIVED)  # whose files are of other networks each
+        return keeps == "always" or (keeps == "in the first pass" and first)
+
+    def fail(self, error: BaseException) -> None:
+        """Note what ended the run early. The message is kept, not the traceback: records hold no paths of ours."""
+        message = next(iter(str(error).strip().splitlines()), "")
+        self.update_record(status="failed", error={"type": type(error).__name__, "message": message})
+        self.event("failed", error=type(error).__name__, message=message)
+
+    def complete(self) -> None:
+        """The last write of a run."""
+        self.store.remove(STAGING)
+        self.event("complete")
+        self.update_record(status="complete", error=None)
+
+    def event(self, kind: str, **fields: Any) -> None:
+        """One line of events.jsonl."""
+        told = jobfile.without(fields, self._hidden)
+        line = json.dumps({"time": provenance.now(), "event": kind, **told}, default=str) + "\n"
+        if terminal.logs_json():
+            terminal.say(kind, event=kind, **fields)
+        if self.store.is_local:
+            with Path(self.store.path(EVENTS)).open("a", encoding="utf-8") as file:
+                file.write(line)
+            return
+        self._events.append(line)
+        self.store.write_bytes(f"events/{self._session}.jsonl", "".join(self._events).encode())
+
+    def begin_pass(self) -> None:
+        """Everything but what the first pass settled is to be done for images that joined the data."""
+        record = self.record
+        stages = {name: stage for name, stage in record["stages"].items() if owner(name).settled}
+        self.write_record({**record, "status": "running", "pass": self.number + 1, "stages": stages})
+        self.event("pass", number=self.number)
+
+    def staged(self, table: str) -> list[str]:
+        """The files of a table in the making, one of each: of two that a repeated task has left, the second goes."""
+        found: dict[str, str] = {}
+        for name in self.store.files(f"{STAGING}/{table}", ".parquet"):
+            if found.setdefault(integrity.stem(name), name) != name:
+                self.store.remove(name)
+        return list(found.values())
+
+    def is_committed(self, table: str) -> bool:
+        """Whether what this pass gives a table is in it."""
+        return self.store.has(table) and (self.number == 1 or bool(self.files_of_pass(table)))
+
+    def commit_table(self, name: str, replaced: Mapping[str, pa.Table] | None = None) -> None:
+        """Make what was written under `staging/` part of a table; `replaced` puts others in place of files of it."""
+        prefix = f"p{self.number:04}-" if self.number > 1 else ""
+        self.staged(name)
+        contents = {one: integrity.parquet_bytes(table) for one, table in (replaced or {}).items()}
+        with self.checksums.replacing({one: integrity.sha256(content) for one, content in contents.items()}):
+            self.store.extend(name, f"{STAGING}/{name}", prefix, contents)
+
+    def recover(self) -> None:
+        """End what a crash left undone."""
+        for name in (table for one in OWNERS for table in one.tables):
+            self.store.recover(name, f"{STAGING}/{name}")
+
+
+def _whole_of(name: str) -> str:
+    """What has to be made again for a damaged file: a model and the generated images as wholes."""
+    parts = name.split("/")
+    return {MODELS: "/".join(parts[:2]), PHANTOM: PHANTOM}.get(parts[0], name)

@@ -1,0 +1,72 @@
+"""What a stage is: a step of a run that is planned, checked, done, and accounted for.
+
+A stage is a module of this folder with the four functions of `Work`. The pipeline names it beside what the run's
+directory has to know of it (`rundir.layout.OWNERS`); its module is imported when there is something to do, because its
+libraries are not the start-up time of another.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from pneumo_batch.errors import DamagedError, RunError
+from pneumo_batch.execution.cluster import Resources
+from pneumo_batch.job.schema import Job
+from pneumo_batch.rundir.accounts import ImbalanceError
+from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.storage import Store
+from pneumo_batch.rundir.writer import RunWriter
+
+DAMAGE = (DamagedError, ImbalanceError, FileNotFoundError)  # whatever else is raised is a mistake of ours
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A job together with the data, checkpoints and code it refers to, as they are now."""
+
+    fingerprint: str
+    classes: list[str]
+    images: dict[str, int]  # by split, before validation is carved from train
+
+    def attributed(self, job: Job) -> int:
+        """Images to attribute."""
+        count = sum(self.images.get(split, 0) for split in job.attribution.splits)
+        return min(count, job.attribution.limit or count)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a stage would do: a line for people and, for `--json`, numbers."""
+
+    line: str
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+
+class Work(Protocol):
+    """What the module of a stage has."""
+
+    def plan(self, job: Job, found: Survey, /) -> Plan:
+        """What it would do, without doing it."""
+
+    def check(self, job: Job, found: Survey, store: Store, /) -> None:
+        """Raises JobError where it cannot end well: parts do not fit together, the disk has no room."""
+
+    def execute(self, job: Job, run: RunWriter, resources: Resources | None, /) -> dict[str, int]:
+        """Do what is not done yet; returns counts for the record. Raises JobError or DataError."""
+
+    def verify(self, job: Job, run: Run, /) -> None:
+        """Read what it left. Raises one of `DAMAGE` where it does not account for every image."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of every run."""
+
+    name: str
+    work: Callable[[], Work]
+    """Imports the module."""
+    needs_ray: bool = True
+
+
+class UnbalancedError(RunError):
+    """Tables that do not account for every image, or a file that cannot be read."""

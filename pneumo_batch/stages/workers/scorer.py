@@ -1,0 +1,98 @@
+"""What a task of comparison does: score the images that lie together in one file of maps. Imports no torch."""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pneumo_batch.core import tables
+from pneumo_batch.core.similarity import comparison, pairs
+from pneumo_batch.job.schema import Job
+from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.writer import RunWriter
+from pneumo_batch.stages.workers import decode
+
+
+def plan_of(job: Job, run: Run, kinds: tuple[str, ...] = pairs.KINDS) -> comparison.Comparison:
+    """What is compared in a run."""
+    variants = [(name, run.model_record(name)["kind"] == "true") for name in run.variants()]
+    return comparison_of(job, variants, kinds)
+
+
+def comparison_of(
+    job: Job, variants: Sequence[tuple[str, bool]], kinds: tuple[str, ...] = pairs.KINDS
+) -> comparison.Comparison:
+    """What is compared between the maps of such models: their names, and whether labels were true."""
+    return comparison.Comparison(
+        variants=tuple(variants),
+        methods=tuple(job.attribution.methods),
+        metrics=tuple(job.compare.metrics),
+        region_grid=job.compare.region_grid,
+        size=job.data.image_size,
+        seed=job.compare.partner_seed,
+        kinds=kinds,
+    )
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Scores one block of images; runs in a Ray task."""
+
+    job: Job
+    run: RunWriter
+    board: Any
+    kinds: tuple[str, ...]
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        plan = plan_of(self.job, self.run, self.kinds)
+        read = _reader(self.run, plan, batch)
+
+        @functools.lru_cache(maxsize=2 * max(pairs.PARTNERS.values()))  # partners are most often the next images
+        def regions(file: str, row: int) -> comparison.RegionsOf:
+            return plan.regions(read(file, row))
+
+        @functools.lru_cache(maxsize=4)
+        def features(file: str, row: int) -> comparison.ImageFeatures:
+            return plan.features(read(file, row), regions(file, row))
+
+        found = []
+        for position, row in enumerate(batch.to_pylist()):
+            own = features(row["file"], row["row"])
+            if position == 0:
+                plan.check_self_pairs(own)
+            places = [(partner["file"], partner["row"]) for partner in row["partners"]]
+            others = comparison.Others(features(*places[0]), [regions(*place) for place in places])
+            pixels_HW = self._pixels(row) if pairs.EDGE in plan.pairs else None
+            found.append(plan.score(row["image_id"], pixels_HW, own, others))
+            self.board.add.remote("comparisons", 1)
+        return plan.table(batch, np.stack(found))
+
+    def _pixels(self, row: dict[str, Any]) -> np.ndarray:
+        return decode.attributed_pixels(self.run.images, row, self.run.preprocess())
+
+
+def _reader(run: Run, plan: comparison.Comparison, batch: pa.Table) -> Callable[[str, int], dict[str, np.ndarray]]:
+    """Maps (V, h, w) of each method for the rows this batch needs; each file is read once."""
+    columns = [f"{method}__{name}" for method in plan.methods for name, _ in plan.variants]
+    needed: dict[str, set[int]] = {}
+    for image in batch.select(["file", "row", "partners"]).to_pylist():
+        for place in (image, *image["partners"]):
+            needed.setdefault(place["file"], set()).add(place["row"])
+    held = {}
+    for file, rows in needed.items():
+        order = sorted(rows)
+        table = run.store.read_table(file, columns=columns).take(pa.array(order))
+        arrays = {name: tables.tensor_array(table[name]) for name in columns}
+        held[file] = ({row: position for position, row in enumerate(order)}, arrays)
+
+    def read(file: str, row: int) -> dict[str, np.ndarray]:
+        places, arrays = held[file]
+        at = places[row]
+        return {
+            method: np.stack([arrays[f"{method}__{name}"][at] for name, _ in plan.variants]) for method in plan.methods
+        }
+
+    return read
