@@ -139,7 +139,7 @@ def test_without_a_second_true_network_nothing_is_drawn(models, images):
         ({"patients": ["a"]}, ValueError, "patients: 1 for 12 images"),
         ({"ids": ["a"] * COUNT}, ValueError, "ids: 'a' is there twice"),
         ({"memorised": [1.0]}, ValueError, "memorised: 1 for 3 random networks"),
-        ({"normalise": (0.5, 0.25)}, ValueError, r"images: with normalise = \(0.5, 0.25\) undone they lie in 0.5"),
+        ({"normalise": (0.5, 2.0)}, ValueError, r"images: with normalise = \(0.5, 2.0\) undone they lie in 0.5"),
         ({"target": [0, 0]}, ValueError, r"target: \(2,\) for 12 images"),
         ({"target": -1}, ValueError, "target: -1 is no output"),
         ({"target": 1}, ValueError, "target: the network has no output 1"),
