@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pneumo_batch.core import user_code
-from pneumo_batch.core.similarity import metrics, users_metric
+from pneumo_batch.core.similarity import metrics, options, users_metric
 from pneumo_batch.errors import JobError
 
 ALL = np.indices((4, 4)).reshape(2, -1).T
@@ -20,7 +20,7 @@ def features(seed=0, grid=8):
     return metrics.Features(maps_VHW, "signed", grid)
 
 
-@pytest.mark.parametrize("scale", metrics.SCALES)
+@pytest.mark.parametrize("scale", options.SCALES)
 def test_it_scores_as_the_built_in_metric_it_equals(scale):
     with user_code.given({"mine:pearson": pearson}):
         for b in (features(), features(seed=1)):
