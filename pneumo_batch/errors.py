@@ -42,3 +42,15 @@ class DamagedError(ValueError):
 
 class RejectedImage(ValueError):  # noqa: N818 - the word users read in the quarantine table
     """An image that cannot be used; the message is the reason, without the path."""
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """The error under what Ray wraps around one that a worker raised."""
+    seen = error
+    while (inner := getattr(seen, "cause", None) or getattr(seen, "__cause__", None)) and _is_wrapper(seen):
+        seen = inner
+    return seen
+
+
+def _is_wrapper(error: BaseException) -> bool:
+    return type(error).__module__.startswith("ray.") or "RayTaskError" in type(error).__name__

@@ -20,6 +20,7 @@ from pneumo_batch.errors import (
     DataError,
     JobError,
     RunError,
+    root_cause,
 )
 
 
@@ -65,7 +66,7 @@ def _terminate(*_: Any) -> None:
 
 def _explain(error: Exception) -> int:
     """One line for what the user can change; the traceback for what only we can."""
-    cause = _root_cause(error)
+    cause = root_cause(error)
     said = next(iter(str(cause).splitlines()), "")  # Ray adds lines of its own to what is raised in its tasks
     if isinstance(cause, JobError | DataError | RunError):
         return complain(said, cause.exit_code)
@@ -78,18 +79,6 @@ def _explain(error: Exception) -> int:
 
     traceback.print_exception(error)
     return complain(f"unexpected {type(cause).__name__}: {said}", EXIT_ERROR)
-
-
-def _root_cause(error: BaseException) -> BaseException:
-    """The error under what Ray wraps around one that a worker raised."""
-    seen = error
-    while (inner := getattr(seen, "cause", None) or getattr(seen, "__cause__", None)) and _is_wrapper(seen):
-        seen = inner
-    return seen
-
-
-def _is_wrapper(error: BaseException) -> bool:
-    return type(error).__module__.startswith("ray.") or "RayTaskError" in type(error).__name__
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

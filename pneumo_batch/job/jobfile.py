@@ -18,8 +18,8 @@ from pneumo_batch.job.schema import FINDINGS_ONLY, RESULTS_VERSION, Job, Section
 # ------------------------------------------------------------------------------------------------------------ loading
 
 
-def load(path: str | Path, overrides: Iterable[str] = ()) -> Job:
-    """Read a job file, or the shipped job of that name, and apply `--set section.field=value` overrides.
+def load(path: str | Path, overrides: Iterable[str] = (), sections: Mapping[str, Any] | None = None) -> Job:
+    """Read a job file, or the shipped job of that name, and apply `--set section.field=value` overrides and `sections`.
 
     Raises JobError with one line that names the file and the field.
     """
@@ -35,7 +35,17 @@ def load(path: str | Path, overrides: Iterable[str] = ()) -> Job:
         raise JobError(f"{path}: cannot read the job file: {reason}") from error
     for override in overrides:
         _override(values, override)
-    return parse(values, source=str(path))
+    return parse(merged(values, sections or {}), source=str(path))
+
+
+def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A job's values with those of `changes` in their places; of a table only the fields that are named change."""
+    found = dict(values)
+    for name, value in changes.items():
+        before = found.get(name)
+        is_table = isinstance(value, Mapping) and isinstance(before, Mapping)
+        found[name] = merged(before, value) if is_table else value  # type: ignore[arg-type]
+    return found
 
 
 def parse(values: Mapping[str, Any], source: str) -> Job:

@@ -4,6 +4,7 @@ Every field is declared with `result` (it changes results, so it is part of the 
 A field declared with neither fails a test: a missed one would let a run resume with other people's numbers.
 """
 
+import difflib
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -37,7 +38,6 @@ from pneumo_batch.core.similarity.options import (
     REGION_GRID,
     REGION_METRICS,
     SMALLEST_SIDE,
-    Metric,
     Scale,
     View,
 )
@@ -315,15 +315,15 @@ class Primary(Section):
     """View the verdict is read from."""
     scale: Scale = result("region")
     """Scale the verdict is read from."""
-    metric: Metric = result("spearman")
-    """Metric the verdict is read from."""
+    metric: str = result("spearman")
+    """Metric the verdict is read from, one of `metrics`."""
 
 
 class Compare(Section):
     """How maps are compared and the verdict is drawn."""
 
-    metrics: list[Metric] = result(list(METRICS), min_length=1)
-    """Similarity metrics."""
+    metrics: list[str] = result(list(METRICS), min_length=1)
+    """Similarity metrics: spearman, pearson, ssim, hog, top10, or "module:function"."""
     region_grid: int = result(REGION_GRID, ge=2, le=64)
     """Cells a side of the region scale."""
     primary: Primary = Primary()
@@ -345,11 +345,24 @@ class Compare(Section):
             )
         return values
 
+    @field_validator("metrics")
+    @classmethod
+    def _known(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if name not in METRICS and ":" not in name:
+                close = difflib.get_close_matches(name, METRICS, n=1)
+                hint = f" (did you mean {close[0]}?)" if close else ""
+                known = ", ".join(METRICS)
+                raise ValueError(f"unknown metric {name!r}{hint}: choose module:function or one of {known}")
+        if len(set(value)) < len(value):
+            raise ValueError("names an entry twice")
+        return value
+
     @model_validator(mode="after")
     def _primary_is_measured(self) -> "Compare":
         if self.primary.metric not in self.metrics:
             raise ValueError(f"primary.metric {self.primary.metric!r} is not one of compare.metrics")
-        if self.primary.scale == "region" and self.primary.metric not in REGION_METRICS:
+        if self.primary.scale == "region" and self.primary.metric in set(METRICS) - set(REGION_METRICS):
             raise ValueError(f"primary.metric {self.primary.metric!r} is not defined at the region scale")
         return self
 
@@ -448,7 +461,7 @@ class Job(Section):
         if len(set(names)) < len(names):
             raise ValueError("variant: two [[variant]] tables share a name")
         for metric in self.compare.metrics:
-            if self.data.image_size < (least := SMALLEST_SIDE[metric]):
+            if self.data.image_size < (least := SMALLEST_SIDE.get(metric, 1)):
                 raise ValueError(
                     f"compare.metrics: {metric} needs data.image_size of {least} or more; leave {metric} out"
                 )

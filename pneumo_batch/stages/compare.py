@@ -15,7 +15,7 @@ import ray.data
 
 from pneumo_batch import terminal
 from pneumo_batch.core import tables
-from pneumo_batch.core.similarity import comparison, pairs
+from pneumo_batch.core.similarity import comparison, pairs, users_metric
 from pneumo_batch.execution import progress, staging
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
@@ -38,8 +38,10 @@ def plan(job: Job, found: Survey) -> Plan:
     return Plan(f"{count} scores, about {terminal.size(size)}", {"scores": count, "bytes": size})
 
 
-def check(_job: Job, _found: Survey, _store: Store) -> None:
-    """Nothing of its own can fail."""
+def check(job: Job, _found: Survey, _store: Store) -> None:
+    """Raises JobError for a metric of the user's own that is none, or has no value where the verdict is read."""
+    primary = (job.compare.primary.metric, job.compare.primary.scale)
+    users_metric.check_all(job.compare.metrics, primary, job.data.image_size, job.compare.region_grid)
 
 
 def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, int]:

@@ -13,6 +13,7 @@ import torch
 from pneumo_batch.core.attribution import baselines, soundness
 from pneumo_batch.core.data.images import Preprocess, Split, named_normalisation
 from pneumo_batch.core.models import answers, checkpoints, evaluation, networks, pretrained, programs
+from pneumo_batch.core.user_code import user_callable
 from pneumo_batch.errors import JobError
 from pneumo_batch.execution import progress
 from pneumo_batch.execution.cluster import Resources
@@ -31,7 +32,7 @@ def digests(job: Job) -> dict[str, str]:
     Raises JobError for a file that cannot be read.
     """
     found = {f"variant.{spec.name}": _digest(_read(spec)) for spec in job.variant}
-    for name in [job.network.name, *job.attribution.methods]:
+    for name in [job.network.name, *job.attribution.methods, *job.compare.metrics]:
         if ":" in name and name != networks.XRV_NETWORK and not programs.is_file(name):
             found[name] = _code_digest(name)
     if programs.is_file(job.network.name):
@@ -72,7 +73,7 @@ def _read(spec: VariantSpec) -> bytes:
 def _code_digest(name: str) -> str:
     """Of the file that defines a callable: the name alone would let changed code resume an old run."""
     try:
-        source = inspect.getsourcefile(networks.user_callable(name))
+        source = inspect.getsourcefile(user_callable(name))
     except (TypeError, ValueError) as error:
         raise JobError(f"{name}: {error}") from error
     assert source is not None

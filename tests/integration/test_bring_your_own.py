@@ -178,6 +178,30 @@ def test_torchvision_networks_go_the_whole_way(ray_cluster, tmp_path, name):
 
 
 @pytest.mark.slow
+def test_ones_own_method_and_metric_are_imported_on_the_workers(place):
+    write(place, "own-maps.toml")
+    write(place, "my_maps.py")
+    for seed, name in enumerate(["mine", "noise"]):
+        checkpoint(place / f"{name}.pth", seed, channels=1)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([".", os.environ.get("PYTHONPATH", "")])}
+    words = arguments("PYTHONPATH=. pneumo-batch run own-maps.toml")[1:]
+    result = subprocess.run(
+        [sys.executable, "-m", "pneumo_batch.cli", *small(words), "--run-dir", "runs/own"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert result.returncode == 0, result.stderr
+    run = Run("runs/own")
+    assert run.maps("my_maps:gradient", "mine")[1].shape == (10, 64, 64)
+    scores = run.scores().astype({"metric": str})
+    cosine = scores.loc[scores["metric"] == "my_maps:cosine", "score"]
+    assert len(cosine) == len(scores) / 2
+    assert cosine.between(-1, 1).all()
+
+
+@pytest.mark.slow
 def test_ones_own_network_is_imported_on_the_workers(place):
     """As a user runs it: another process, with a Ray of its own."""
     write(place, "own.toml")

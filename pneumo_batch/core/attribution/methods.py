@@ -20,7 +20,7 @@ from torch.nn import functional
 from pneumo_batch.core.attribution import rules
 from pneumo_batch.core.attribution.baselines import baseline_of
 from pneumo_batch.core.attribution.grad_cam import Activation
-from pneumo_batch.core.models.networks import user_callable
+from pneumo_batch.core.user_code import user_callable
 
 if TYPE_CHECKING:
     from pneumo_batch.core.data.images import Preprocess

@@ -139,6 +139,11 @@ class Preprocess:
         mean, std = (_per_channel(value, gray_BCHW) for value in (self.mean, self.std))
         return gray_BCHW.sub_(mean).div_(std)
 
+    def gray(self, inputs_BCHW: "Tensor") -> "Tensor":
+        """The inverse of `normalised`: (B, channels, H, W) in [0, 1]."""
+        mean, std = (_per_channel(value, inputs_BCHW) for value in (self.mean, self.std))
+        return inputs_BCHW * std + mean
+
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` is the inverse."""
         return dataclasses.asdict(self)

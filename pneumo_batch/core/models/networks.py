@@ -5,9 +5,8 @@ class) for two classes, else one per class. Array legend: B batch, C channels, H
 """
 
 import difflib
-import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import nn
 
 from pneumo_batch.core.models import programs
 from pneumo_batch.core.models.checkpoints import load_state, state_bytes
+from pneumo_batch.core.user_code import user_callable
 
 __all__ = [
     "CNN5",
@@ -23,7 +23,6 @@ __all__ = [
     "known_networks",
     "load_state",
     "state_bytes",
-    "user_callable",
     "without_inplace",
 ]
 
@@ -103,19 +102,6 @@ def known_networks() -> list[str]:
     import torchvision
 
     return ["cnn5", XRV_NETWORK, *torchvision.models.list_models(module=torchvision.models)]
-
-
-def user_callable(reference: str) -> Callable[..., Any]:
-    """The object that "module:name" points at; a ValueError says which half is wrong."""
-    module_name, _, attribute = reference.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ValueError(f"{reference!r}: cannot import module {module_name!r}: {error}") from error
-    found = getattr(module, attribute, None)
-    if not callable(found):
-        raise ValueError(f"{reference!r}: module {module_name!r} has no callable {attribute!r}")
-    return found
 
 
 def without_inplace(model: nn.Module) -> nn.Module:

@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from pneumo_batch.core import tables
 from pneumo_batch.core.similarity import metrics as similarity
-from pneumo_batch.core.similarity import options, pairs
+from pneumo_batch.core.similarity import options, pairs, users_metric
 from pneumo_batch.core.similarity.per_image import row_means
 from pneumo_batch.core.variants import Variant
+from pneumo_batch.errors import JobError
 
 _SELF_TOLERANCE = 1e-6
 
@@ -57,7 +58,7 @@ class Comparison:
             for view in options.VIEWS
             for scale in options.SCALES
             for metric in self.metrics
-            if scale == "pixel" or metric in options.REGION_METRICS
+            if scale == "pixel" or similarity.has_regions(metric)
             for kind in self.pairs
         ]
 
@@ -111,11 +112,15 @@ class Comparison:
         return position if kind == pairs.RANDOM_MAP else place[name]
 
     def check_self_pairs(self, own: "ImageFeatures") -> None:
-        """A map compared with itself scores 1 by every metric. Raises RuntimeError if not: then no score is right."""
+        """A map compared with itself scores 1 by every metric. Raises RuntimeError if not: then no score is right.
+
+        Of a metric of the user's own, JobError.
+        """
         for method, view, scale, metric in {(c.method, c.view, c.scale, c.metric) for c in self.cells}:
             error = similarity.self_pair_error(own.of(method, view), metric, scale)
             if error > _SELF_TOLERANCE:
-                raise RuntimeError(f"{method}, {view}, {scale}: {metric} of a map with itself is off by {error:.2g}")
+                off = f"{method}, {view}, {scale}: {metric} of a map with itself is off by {error:.2g}"
+                raise JobError(f"compare.metrics: {off}") if users_metric.is_users(metric) else RuntimeError(off)
 
     # --------------------------------------------------------------------------------------------------------- table
 

@@ -15,13 +15,18 @@ import scipy.special
 import scipy.stats
 import skimage.filters
 
-from pneumo_batch.core.similarity import kernels
-from pneumo_batch.core.similarity.options import METRICS, REGION_METRICS, SMALLEST_SIDE
+from pneumo_batch.core.similarity import kernels, users_metric
+from pneumo_batch.core.similarity.options import REGION_METRICS, SMALLEST_SIDE
 
 # These methods claim only their positive part (Selvaraju et al. 2017, equation 2); of others the magnitude is |a|.
 POSITIVE_PART = frozenset({"grad_cam", "guided_grad_cam"})
 
 _DATA_RANGE = {"signed": 2.0, "magnitude": 1.0}
+
+
+def has_regions(metric: str) -> bool:
+    """Whether a metric is defined at the region scale."""
+    return metric in REGION_METRICS or users_metric.is_users(metric)
 
 
 def apply_view(maps_VHW: np.ndarray, method: str, view: str) -> np.ndarray:
@@ -62,6 +67,7 @@ class Regions:
     vectors: Mapping[str, tuple[np.ndarray, np.ndarray]]  # by metric (V, D) centred, and their lengths (V,)
     marks_VD: np.ndarray  # float32, 1 at the k highest cells
     k: int
+    pooled_VGG: np.ndarray  # for metrics of the user's own
 
     @classmethod
     def of(cls, pooled_VGG: np.ndarray) -> "Regions":
@@ -70,7 +76,7 @@ class Regions:
         ranks_VD = 2 * scipy.stats.rankdata(flat_VD, axis=1) - (flat_VD.shape[1] + 1)
         marks_VD, k = kernels.mark(np.argsort(-flat_VD, axis=1, kind="stable"))
         vectors = {"spearman": kernels.with_lengths(ranks_VD), "pearson": kernels.with_lengths(kernels.centre(flat_VD))}
-        return cls(np.ptp(flat_VD, axis=1) == 0, vectors, marks_VD, k)
+        return cls(np.ptp(flat_VD, axis=1) == 0, vectors, marks_VD, k, pooled_VGG)
 
     @classmethod
     def joined(cls, parts: Sequence["Regions"]) -> "Regions":
@@ -83,7 +89,13 @@ class Regions:
             for metric in parts[0].vectors
         }
         degenerate_V = np.concatenate([part.degenerate_V for part in parts])
-        return cls(degenerate_V, vectors, np.concatenate([part.marks_VD for part in parts]), parts[0].k)
+        marks_VD = np.concatenate([part.marks_VD for part in parts])
+        pooled_VGG = np.concatenate([part.pooled_VGG for part in parts])
+        return cls(degenerate_V, vectors, marks_VD, parts[0].k, pooled_VGG)
+
+    @property
+    def maps(self) -> users_metric.Maps:
+        return users_metric.Maps(self.pooled_VGG, self.degenerate_V)
 
 
 def pool(maps_VHW: np.ndarray, grid: int) -> np.ndarray:
@@ -140,6 +152,10 @@ class Features:
         With that k the set is the values above the 90th percentile where there are no ties.
         """
         return self._pixel_order[1] if scale == "pixel" else (self.regions.marks_VD, self.regions.k)
+
+    def maps(self, scale: str) -> users_metric.Maps:
+        """As a metric of the user's own gets them."""
+        return users_metric.Maps(self._finite, self._degenerate_pixel) if scale == "pixel" else self.regions.maps
 
     @cached_property
     def regions(self) -> Regions:
@@ -202,7 +218,9 @@ def scores(a: Features, b: Features, pairs_P2: np.ndarray, metric: str, scale: s
     are those of scipy.stats.spearmanr, numpy.corrcoef, skimage structural_similarity(gaussian_weights=True, sigma=1.5,
     use_sample_covariance=False), and skimage hog; `top10` is the intersection over union of the two `Features.top`.
     """
-    assert metric in (METRICS if scale == "pixel" else REGION_METRICS), (metric, scale)
+    if users_metric.is_users(metric):
+        return users_metric.scores(metric, a.maps(scale), b.maps(scale), pairs_P2)
+    assert scale == "pixel" or has_regions(metric), (metric, scale)
     if metric != "ssim":
         return table(a, b, metric, scale)[pairs_P2[:, 0], pairs_P2[:, 1]]
     if min(a.maps_VHW.shape[1:]) < SMALLEST_SIDE[metric]:
@@ -218,6 +236,8 @@ def floor(own: Regions, others: Regions, metric: str) -> np.ndarray:
     other images j of the metric of a(i) with b(j) and of b(i) with a(j), those without a value left out; NaN without
     any.
     """
+    if users_metric.is_users(metric):
+        return both_ways(users_metric.table(metric, own.maps, others.maps))
     table_VJ = (
         _overlaps(own.marks_VD, own.k, others.marks_VD)
         if metric == "top10"
@@ -230,6 +250,8 @@ def floor(own: Regions, others: Regions, metric: str) -> np.ndarray:
 
 def table(a: Features, b: Features, metric: str, scale: str) -> np.ndarray:
     """(V, V) float64: the metric, any but SSIM, between every map of `a` and every one of `b`; NaN where undefined."""
+    if users_metric.is_users(metric):
+        return users_metric.table(metric, a.maps(scale), b.maps(scale))
     if min(a.maps_VHW.shape[1:]) < SMALLEST_SIDE[metric]:
         return np.full((len(a.maps_VHW), len(b.maps_VHW)), np.nan)
     table_VV = (
@@ -258,12 +280,13 @@ def both_ways(table_VJ: np.ndarray) -> np.ndarray:
 def self_pair_error(features: Features, metric: str, scale: str) -> float:
     """The largest |score - 1| of a map with itself: a broken metric shows here.
 
-    0 when no map has a score; infinite if one without an excuse has none. HOG is excused: it can see nothing in a map.
+    0 when no map has a score; infinite if one without an excuse has none. HOG is excused: it can see nothing in a map;
+    so are metrics of the user's own.
     """
     maps = np.arange(len(features.maps_VHW))
     errors_V = np.abs(scores(features, features, np.stack([maps, maps], axis=1), metric, scale) - 1)
-    too_small = min(features.maps_VHW.shape[1:]) < SMALLEST_SIDE[metric]
-    excused_V = features.degenerate(scale) | (metric == "hog") | too_small
+    too_small = min(features.maps_VHW.shape[1:]) < SMALLEST_SIDE.get(metric, 1)
+    excused_V = features.degenerate(scale) | (metric == "hog") | too_small | users_metric.is_users(metric)
     errors_V[np.isnan(errors_V)] = np.where(excused_V, 0, np.inf)[np.isnan(errors_V)]
     return float(errors_V.max(initial=0))
 

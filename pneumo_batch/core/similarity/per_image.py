@@ -16,6 +16,7 @@ from pneumo_batch.core.similarity import pairs
 _ROWS = 1 << 18  # rows taken at a time
 _CELL = ("method", "view", "scale", "metric")
 _PAIR = ("kind", "variant_a", "variant_b")
+COLUMNS = (*_CELL, *_PAIR)  # of the scores table
 
 
 class Cell(NamedTuple):
@@ -140,7 +141,7 @@ def _columns(
     batch: pa.RecordBatch, place: Mapping[str, int]
 ) -> Iterator[tuple[Cell, ScoredPair, np.ndarray, np.ndarray]]:
     """A batch by cell and pair: positions of its images, and their scores."""
-    encoded = {name: _encoded(batch.column(name)) for name in (*_CELL, *_PAIR)}
+    encoded = {name: _encoded(batch.column(name)) for name in COLUMNS}
     if not batch.num_rows:
         return
     names, codes_R = _encoded(batch.column("image_id"))

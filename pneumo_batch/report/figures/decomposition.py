@@ -60,11 +60,11 @@ class Band:
         return (found.low * self.headroom, found.high * self.headroom) if found else None
 
 
-def bands(source: Source) -> list[Band]:
+def bands(verdict: Mapping[str, Any], methods: Sequence[str]) -> list[Band]:
     """Those of the methods that have a headroom, which takes two true models and a random one."""
     found = []
-    for method in source.methods:
-        one = source.verdict["methods"][method]
+    for method in methods:
+        one = verdict["methods"][method]
         numbers = one["numbers"]
         h, k, everywhere = (numbers[name]["value"] for name in ("headroom", "remainder", "everywhere"))
         if h is not None:
@@ -74,14 +74,28 @@ def bands(source: Source) -> list[Band]:
 
 def draw(source: Source) -> Picture | None:
     """All methods under one another; None of a run whose similarities cannot be split."""
-    found = bands(source)
+    return of_verdict(source.verdict, source.methods)
+
+
+def of_verdict(verdict: Mapping[str, Any], methods: Sequence[str]) -> Picture | None:
+    """As `draw`, from the content of verdict.json."""
+    found = bands(verdict, methods)
     if not found:
         return None
-    chosen, threshold = source.verdict["primary"], source.verdict["threshold"]
-    axis = f"{chosen['metric']}, {chosen['view']} view, {chosen['scale']} scale"
-    wide, narrow = (_figure(found, axis, threshold, layout) for layout in (_WIDE, _NARROW))
+    wide, narrow = (_figure(found, _axis(verdict), verdict["threshold"], layout) for layout in (_WIDE, _NARROW))
     alt = f"What two true models agree on about a film (h), and how much of it labels own. {' '.join(map(said, found))}"
     return picture(wide, NAME, alt, narrow=svg(narrow))
+
+
+def figure(verdict: Mapping[str, Any], methods: Sequence[str]) -> Figure | None:
+    """The wide picture of `of_verdict` before it is written."""
+    found = bands(verdict, methods)
+    return _figure(found, _axis(verdict), verdict["threshold"], _WIDE) if found else None
+
+
+def _axis(verdict: Mapping[str, Any]) -> str:
+    chosen = verdict["primary"]
+    return f"{chosen['metric']}, {chosen['view']} view, {chosen['scale']} scale"
 
 
 def said(band: Band) -> str:

@@ -145,8 +145,9 @@ def _comparison(source: Source) -> str:
     compare, chosen = source.job.compare, source.verdict["primary"]
     grid = compare.region_grid
     pooled = f", averaged over {grid} × {grid} cells" if chosen["scale"] == "region" else " at full resolution"
+    metric = _METRICS.get(chosen["metric"], chosen["metric"])
     return (
-        f"The primary measure of two maps is {_METRICS[chosen['metric']]} of their {chosen['view']} view{pooled}. As"
+        f"The primary measure of two maps is {metric} of their {chosen['view']} view{pooled}. As"
         f" maps of correct models need not agree {_MARKS['arun']}, the similarity of two true networks (TT) and that of"
         " a true and a random one (TN) on an image were each compared with their floor: that of the same pairs of"
         " networks, the second map being that of an image of another patient (TTx, TNx). h = TT − TTx is what two true"

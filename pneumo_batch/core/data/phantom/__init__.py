@@ -7,6 +7,7 @@ import math
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
@@ -59,12 +60,12 @@ def _film(person_rng: np.random.Generator, rng: np.random.Generator, size: int, 
         raise ValueError(f"phantom.image_size is {size}: films are at least {MIN_SIZE} pixels a side")
     pose_rng, opacity_rng, film_rng = rng.spawn(3)
     chest = thorax.draw(person_rng, pose_rng, size)
-    opacity_HW = _opacity(opacity_rng, chest, subtype)
-    image_HW = _expose(film_rng, chest.attenuation_HW + opacity_HW)
+    opacity_HW = opacity(opacity_rng, chest, subtype)
+    image_HW = expose(film_rng, chest.attenuation_HW + opacity_HW)
     return Film(image_HW, opacity_HW > 0, subtype)
 
 
-def _opacity(rng: np.random.Generator, chest: Thorax, subtype: Subtype | None) -> np.ndarray:
+def opacity(rng: np.random.Generator, chest: Thorax, subtype: Subtype | None) -> np.ndarray:
     """Added attenuation: exactly 0 outside the opacity, and so outside the lungs."""
     if subtype is None:
         return np.zeros_like(chest.attenuation_HW)
@@ -109,7 +110,7 @@ def _spread(field_HW: np.ndarray, chest: Thorax, share: float) -> np.ndarray:
     return t * t * (3 - 2 * t)
 
 
-def _expose(rng: np.random.Generator, attenuation_HW: np.ndarray) -> np.ndarray:
+def expose(rng: np.random.Generator, attenuation_HW: np.ndarray) -> np.ndarray:
     """Film and detector: exposure, contrast, uneven field, unsharpness, grain, marker, collimation.
 
     Like a detector's automatic exposure this levels the mean of the scene before it varies it, so that the overall
@@ -173,13 +174,20 @@ def write(
     not at all. `spread(make, numbers)` may call the picklable `make` with parts of the films' numbers, in any process
     that sees `root`. Raises ValueError if `root` already holds something.
     """
+    with whole_or_not_at_all(root) as unfinished:
+        make = _Maker(unfinished, [*_plans("train", train), *_plans("test", test)], seed, image_size)
+        numbers = list(range(train + test))
+        spread(make, numbers) if spread else make(numbers)
+
+
+@contextmanager
+def whole_or_not_at_all(root: Path) -> Iterator[Path]:
+    """A folder beside `root` that takes its place in the end. Raises ValueError if `root` already holds something."""
     if root.exists() and any(root.iterdir()):
         raise ValueError(f"{root} is not empty: name a new folder for the phantom data set")
     unfinished = root.with_name(f".{root.name}-{uuid.uuid4().hex}")
-    make = _Maker(unfinished, [*_plans("train", train), *_plans("test", test)], seed, image_size)
-    numbers = list(range(train + test))
     try:
-        spread(make, numbers) if spread else make(numbers)
+        yield unfinished
         unfinished.replace(root)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

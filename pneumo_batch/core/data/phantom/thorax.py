@@ -4,7 +4,7 @@ Body coordinates: x runs from -1 (the patient's right, on the left of the film) 
 generator state draws the same chest at any size. Array names carry their shape: H rows, W columns.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -13,13 +13,14 @@ from scipy.ndimage import map_coordinates
 from scipy.special import expit
 
 APEX = -0.72  # y of the lungs' upper ends
+_HEART_ABOVE = 0.24  # how far its middle lies above the right dome of the diaphragm
 
 
 @dataclass(frozen=True)
 class Thorax:
     """`attenuation_HW` is about 0 for air and 1 for bone over heart; `air_HW` is what the air of the lungs takes from
     it, exactly 0 outside them; `x_HW`, `y_HW` are body coordinates; `hilum_HW` is the distance from the nearer root of
-    a lung.
+    a lung; `build` holds the proportions.
     """
 
     attenuation_HW: np.ndarray
@@ -27,10 +28,20 @@ class Thorax:
     x_HW: np.ndarray
     y_HW: np.ndarray
     hilum_HW: np.ndarray
+    build: "Build"
+
+    def heart_HW(self) -> np.ndarray:  # noqa: N802 - the shape
+        """(H, W) bool: the heart without the great vessels, above the diaphragm, below which nobody sees its border."""
+        ventricles_HW, atrium_HW = _chambers(self.x_HW - self.build.turn, self.y_HW, self.build)
+        return (np.maximum(ventricles_HW, atrium_HW) > 0) & (self.y_HW < _dome(self.x_HW, self.build))
+
+    def wall_HW(self) -> np.ndarray:  # noqa: N802 - the shape
+        """(H, W) how far inside the wall of the rib cage, in body coordinates."""
+        return _wall(self.y_HW, self.build) - np.abs(self.x_HW)
 
 
 @dataclass(frozen=True)
-class _Build:
+class Build:
     """One person's proportions."""
 
     chest: float  # half width of the lungs at their base
@@ -41,11 +52,18 @@ class _Build:
     rib_phase: float
     turn: float  # sideways shift of the heart and the vessels: a patient who is not quite frontal
 
+    def with_heart(self, ratio: float) -> "Build":
+        """With a heart whose width is this share of the widest chest: the cardiothoracic ratio."""
+        width = 2 * (0.16 + 0.96 * (self.chest - 0.16))  # between the walls where `_wall` is widest
+        return replace(self, heart=(ratio * width - 0.21) / 0.471)  # the width of `_chambers` is 0.21 + 0.471 heart
 
-def draw(person_rng: np.random.Generator, pose_rng: np.random.Generator, size: int) -> Thorax:
-    """Draws one person in one pose on `size` x `size` pixels."""
+
+def draw(
+    person_rng: np.random.Generator, pose_rng: np.random.Generator, size: int, ratio: float | None = None
+) -> Thorax:
+    """Draws one person in one pose on `size` x `size` pixels, with the cardiothoracic `ratio` if one is given."""
     x_HW, y_HW = _pose(pose_rng, size)
-    build = _Build(
+    build = Build(
         chest=person_rng.uniform(0.62, 0.74),
         base=person_rng.uniform(0.36, 0.58),
         dome_step=person_rng.uniform(0.0, 0.09),
@@ -54,6 +72,7 @@ def draw(person_rng: np.random.Generator, pose_rng: np.random.Generator, size: i
         rib_phase=person_rng.uniform(),
         turn=person_rng.normal(0, 0.025),
     )
+    build = build if ratio is None else build.with_heart(ratio)
     inside_HW, depth_HW = _lungs(x_HW, y_HW, build)
     heart_HW = _heart(x_HW - build.turn, y_HW, build)
     lungs_HW = inside_HW * (1 - heart_HW)
@@ -69,7 +88,7 @@ def draw(person_rng: np.random.Generator, pose_rng: np.random.Generator, size: i
         + _bones(person_rng, x_HW, y_HW, build)
         + 0.025 * noise(person_rng, size, 7)
     )
-    return Thorax(attenuation_HW.astype(np.float32), air_HW, x_HW, y_HW, hilum_HW)
+    return Thorax(attenuation_HW.astype(np.float32), air_HW, x_HW, y_HW, hilum_HW, build)
 
 
 def noise(rng: np.random.Generator, size: int, cells: int) -> np.ndarray:
@@ -105,7 +124,7 @@ def _pose(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
     return (cos * x_HW + sin * y_HW) * np.float32(stretch), cos * y_HW - sin * x_HW
 
 
-def _wall(y_HW: np.ndarray, build: _Build) -> np.ndarray:
+def _wall(y_HW: np.ndarray, build: Build) -> np.ndarray:
     """Half width of the rib cage at each height."""
     height_HW = np.clip((y_HW - APEX) / (build.base - APEX), 0, 1.35)
     return 0.16 + (build.chest - 0.16) * np.sqrt(1 - (1 - np.minimum(height_HW, 1)) ** 2) * (
@@ -113,13 +132,13 @@ def _wall(y_HW: np.ndarray, build: _Build) -> np.ndarray:
     )
 
 
-def _dome(x_HW: np.ndarray, build: _Build) -> np.ndarray:
+def _dome(x_HW: np.ndarray, build: Build) -> np.ndarray:
     """Height (y) of the diaphragm."""
     base_HW = build.base + build.dome_step * expit(x_HW / 0.05)
     return base_HW + 1.5 * (np.abs(x_HW) - 0.36) ** 2
 
 
-def _lungs(x_HW: np.ndarray, y_HW: np.ndarray, build: _Build) -> tuple[np.ndarray, np.ndarray]:
+def _lungs(x_HW: np.ndarray, y_HW: np.ndarray, build: Build) -> tuple[np.ndarray, np.ndarray]:
     """(soft mask, distance from the edge) of both lungs, the heart not yet taken out."""
     across_HW = np.abs(x_HW)
     height_HW = np.clip((y_HW - APEX) / (build.base - APEX), 0, 1)
@@ -129,20 +148,26 @@ def _lungs(x_HW: np.ndarray, y_HW: np.ndarray, build: _Build) -> tuple[np.ndarra
     return expit(depth_HW / 0.012), depth_HW
 
 
-def _heart(x_HW: np.ndarray, y_HW: np.ndarray, build: _Build) -> np.ndarray:
+def _heart(x_HW: np.ndarray, y_HW: np.ndarray, build: Build) -> np.ndarray:
     """Soft mask of the heart, the great vessels and the aortic knob."""
-    down = build.base - 0.24
-    along_HW = 0.84 * (y_HW - down) + 0.54 * (x_HW - 0.15)
-    beside_HW = 0.84 * (x_HW - 0.15) - 0.54 * (y_HW - down)
-    ventricles_HW = 1 - np.hypot(beside_HW / (0.25 * build.heart), along_HW / (0.40 * build.heart))
-    atrium_HW = 1 - np.hypot((x_HW + 0.06) / (0.17 * build.heart), (y_HW - down) / 0.3)
+    down = build.base - _HEART_ABOVE
+    ventricles_HW, atrium_HW = _chambers(x_HW, y_HW, build)
     trunk_HW = 1 - np.hypot((x_HW - 0.03) / 0.16, (y_HW - down + 0.33) / 0.42)
     knob_HW = 1 - np.hypot((x_HW - 0.11) / 0.1, (y_HW - down + 0.5) / 0.1)
     edge_HW = np.maximum(np.maximum(ventricles_HW, atrium_HW), np.maximum(trunk_HW, 0.5 * knob_HW))
     return expit(edge_HW / 0.045)
 
 
-def _soft_tissue(rng: np.random.Generator, x_HW: np.ndarray, y_HW: np.ndarray, build: _Build) -> np.ndarray:
+def _chambers(x_HW: np.ndarray, y_HW: np.ndarray, build: Build) -> tuple[np.ndarray, np.ndarray]:
+    """(ventricles, right atrium), each 0 on its border and 1 in its middle."""
+    down = build.base - _HEART_ABOVE
+    along_HW = 0.84 * (y_HW - down) + 0.54 * (x_HW - 0.15)
+    beside_HW = 0.84 * (x_HW - 0.15) - 0.54 * (y_HW - down)
+    ventricles_HW = 1 - np.hypot(beside_HW / (0.25 * build.heart), along_HW / (0.40 * build.heart))
+    return ventricles_HW, 1 - np.hypot((x_HW + 0.06) / (0.17 * build.heart), (y_HW - down) / 0.3)
+
+
+def _soft_tissue(rng: np.random.Generator, x_HW: np.ndarray, y_HW: np.ndarray, build: Build) -> np.ndarray:
     """Trunk, shoulders and arms, mediastinum, abdomen with the stomach's air."""
     across_HW = np.abs(x_HW)
     neckline, chin = rng.uniform(-1.15, -0.84), rng.uniform(0, 0.2)
@@ -162,7 +187,7 @@ def _soft_tissue(rng: np.random.Generator, x_HW: np.ndarray, y_HW: np.ndarray, b
     ) + 0.12 * arm_HW * (1 - body_HW)
 
 
-def _bones(rng: np.random.Generator, x_HW: np.ndarray, y_HW: np.ndarray, build: _Build) -> np.ndarray:
+def _bones(rng: np.random.Generator, x_HW: np.ndarray, y_HW: np.ndarray, build: Build) -> np.ndarray:
     """Ribs seen from behind and from the front, spine with the windpipe over it, clavicles, scapulae."""
     across_HW = np.abs(x_HW)
     out_HW = np.clip(across_HW / _wall(y_HW, build), 0, 1.2)
@@ -176,14 +201,14 @@ def _bones(rng: np.random.Generator, x_HW: np.ndarray, y_HW: np.ndarray, build: 
     return cage_HW * ribs_HW + _spine(x_HW, y_HW, build) + _shoulder_girdle(rng, across_HW, y_HW)
 
 
-def _bands(position_HW: np.ndarray, build: _Build) -> np.ndarray:
+def _bands(position_HW: np.ndarray, build: Build) -> np.ndarray:
     """Evenly spaced tubes: a rim of dense bone around a softer core."""
     cycle_HW = position_HW / build.rib_spacing + build.rib_phase
     off_HW = np.abs(cycle_HW - np.floor(cycle_HW) - 0.5)
     return 0.62 * expit((0.19 - off_HW) / 0.02) + 0.45 * np.exp(-(((off_HW - 0.165) / 0.04) ** 2))
 
 
-def _spine(x_HW: np.ndarray, y_HW: np.ndarray, build: _Build) -> np.ndarray:
+def _spine(x_HW: np.ndarray, y_HW: np.ndarray, build: Build) -> np.ndarray:
     cycle_HW = y_HW / (0.85 * build.rib_spacing) + build.rib_phase
     disc_HW = np.cos(2 * np.pi * cycle_HW)
     column_HW = expit((0.082 - np.abs(x_HW)) / 0.012)

@@ -34,7 +34,7 @@ def chest_and_opacity(seed, subtype, size=96):
     person_rng, rng = np.random.default_rng(seed).spawn(2)
     pose_rng, opacity_rng, _ = rng.spawn(3)
     chest = thorax.draw(person_rng, pose_rng, size)
-    return chest, phantom._opacity(opacity_rng, chest, subtype)
+    return chest, phantom.opacity(opacity_rng, chest, subtype)
 
 
 @pytest.mark.parametrize("subtype", [None, *SICK])
@@ -205,7 +205,7 @@ def test_an_interrupted_generation_leaves_nothing(tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(phantom, "_expose", interrupt)
+    monkeypatch.setattr(phantom, "expose", interrupt)
     with pytest.raises(KeyboardInterrupt):
         phantom.write(tmp_path / "data", train=4, test=2, seed=0, image_size=32)
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,127 @@
+"""What a test in memory comes to, as people and programs read it."""
+
+import base64
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+
+from pneumo_batch.core.statistics import wording
+from pneumo_batch.core.statistics.outcomes import Outcome
+from pneumo_batch.report import estimates
+from pneumo_batch.report.figures import base, decomposition
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_CELL = 'style="text-align: left; vertical-align: top"'
+
+
+@dataclass(frozen=True)
+class Share:
+    """The label share L with its 95 % interval; over patients alone, `these_models_only`, with fewer than three models
+    of a kind. None where L or an interval is undefined.
+    """
+
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    these_models_only: bool
+
+
+@dataclass(frozen=True)
+class MethodVerdict:
+    """The verdict of one method in the primary view, scale and metric.
+
+    `reasons` decide; `read` is the line a reader can act on where views or scales disagree, None where they agree;
+    `details` is the method's block of verdict.json, with every number.
+    """
+
+    method: str
+    verdict: Outcome
+    share: Share
+    reasons: list[str]
+    read: str | None
+    details: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, method: str, details: Mapping[str, Any]) -> "MethodVerdict":
+        share = details["numbers"]["share"]
+        ends = estimates.ends(share)
+        low, high, only = ends or (None, None, False)
+        return cls(
+            method=method,
+            verdict=details["verdict"],
+            share=Share(share["value"], low, high, only),
+            reasons=details["reasons"],
+            read=details["read"],
+            details=details,
+        )
+
+    def __str__(self) -> str:
+        share = estimates.written(self.details["numbers"]["share"], 2)
+        lines = [f"{wording.method_name(self.method)}: {self.verdict}, label share {share}", *self.reasons]
+        return "\n  ".join([*lines, self.read] if self.read else lines)
+
+
+@dataclass(frozen=True, repr=False)
+class Verdict:
+    """The verdict of every method, by its name: `verdict["grad_cam"].share.value`.
+
+    `primary` are view, scale and metric it is read from, `threshold` is that of the label share, `models` their number.
+    """
+
+    methods: Mapping[str, MethodVerdict]
+    primary: Mapping[str, str]
+    threshold: float
+    models: int
+
+    def __getitem__(self, method: str) -> MethodVerdict:
+        return self.methods[method]
+
+    @property
+    def headline(self) -> str:
+        """The answer in a few sentences."""
+        return wording.headline({name: one.details for name, one in self.methods.items()}, self.models)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values, as verdict.json has them: `primary`, `threshold` and `methods`."""
+        methods = {name: dict(one.details) for name, one in self.methods.items()}
+        return {"primary": dict(self.primary), "threshold": self.threshold, "methods": methods}
+
+    def plot(self) -> "Figure":
+        """What true models agree on about a film, split into what labels own and what the film does, as in a report.
+
+        Raises ValueError where it cannot be split, which takes two true models and a random one.
+        """
+        with matplotlib.rc_context(base.STYLE):
+            figure = decomposition.figure(self.as_dict(), list(self.methods))
+        if figure is None:
+            raise ValueError("nothing to draw: the label share takes two true models and a random one")
+        return figure
+
+    def __repr__(self) -> str:
+        return "\n".join([self.headline, *map(str, self.methods.values())])
+
+    def _repr_html_(self) -> str:
+        """The headline, the figure, and a row a method."""
+        head = "".join(f"<th {_CELL}>{name}</th>" for name in ("method", "verdict", "label share", "why"))
+        rows = "".join(f"<tr>{_row(one)}</tr>" for one in self.methods.values())
+        return f"<p><b>{html.escape(self.headline)}</b></p>{self._image()}<table><tr>{head}</tr>{rows}</table>"
+
+    def _image(self) -> str:
+        with matplotlib.rc_context(base.STYLE):
+            picture = decomposition.of_verdict(self.as_dict(), list(self.methods))
+        if picture is None:
+            return ""
+        data = base64.b64encode(picture.data).decode()
+        return f'<img style="max-width: 100%" alt="{html.escape(picture.alt)}" src="data:image/svg+xml;base64,{data}">'
+
+
+def _row(one: MethodVerdict) -> str:
+    share = estimates.written(one.details["numbers"]["share"], 2)
+    why = [*one.reasons, one.read] if one.read else one.reasons
+    texts = (wording.method_name(one.method), one.verdict, share, " ".join(why))
+    return "".join(f"<td {_CELL}>{html.escape(text)}</td>" for text in texts)

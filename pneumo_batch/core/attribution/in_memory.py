@@ -1,0 +1,90 @@
+"""What somebody with a network and a tensor in memory gives, as the explainer takes it.
+
+Array legend: N images, C channels, S pixels a side.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from pneumo_batch.core import user_code
+from pneumo_batch.core.attribution.explainer import Explainer, Explanation
+from pneumo_batch.core.data.images import Preprocess, named_normalisation
+
+Method = str | Callable[..., torch.Tensor]
+Methods = Iterable[Method] | Mapping[Method, Mapping[str, Any]]
+PerChannel = float | tuple[float, ...]
+Normalise = str | tuple[PerChannel, PerChannel]
+Target = int | Sequence[int] | torch.Tensor
+
+UNIT = (0.0, 1.0)  # of images that are pixels in [0, 1] themselves
+_ROUNDING = 1e-3
+
+
+def explain(
+    model: nn.Module,
+    images: torch.Tensor,
+    methods: Methods,
+    target: Target,
+    normalise: Normalise | None,
+) -> Explanation:
+    """Maps of `images` (N, C, S, S) with their logits; `target` is an output's index, or one for each image.
+
+    Raises ValueError for what does not fit together.
+    """
+    functions, options = named(methods)
+    preprocess = preprocess_of(images, normalise)
+    targets_N = targets_of(target, len(images))
+    with user_code.given(functions):
+        explainer = Explainer(model, options, preprocess)
+        try:
+            return explainer(images, targets_N)
+        except IndexError as error:
+            raise ValueError(f"target: the network has no output {int(targets_N.max())}; they count from 0") from error
+
+
+def targets_of(target: Target, images: int) -> torch.Tensor:
+    """The index of the explained output of each image (N,) int64. Raises ValueError for too few, and below 0."""
+    targets_N = torch.as_tensor(target).to(torch.int64)
+    if targets_N.ndim and targets_N.shape != (images,):
+        raise ValueError(f"target: {tuple(targets_N.shape)} for {images} images: give one index, or one each")
+    if int(targets_N.min()) < 0:
+        raise ValueError(f"target: {int(targets_N.min())} is no output: they count from 0")
+    return targets_N.expand(images)
+
+
+def named(methods: Methods) -> tuple[dict[str, Callable[..., torch.Tensor]], dict[str, dict[str, Any]]]:
+    """The functions among methods by the name they get, and the options of every method by name, in their order.
+
+    Raises ValueError where two have one name.
+    """
+    given = [methods] if isinstance(methods, str) else list(methods)
+    names = user_code.names_of("methods", given)
+    options = methods if isinstance(methods, Mapping) else {}
+    functions = {name: method for name, method in zip(names, given, strict=True) if not isinstance(method, str)}
+    return functions, {name: dict(options.get(method, {})) for name, method in zip(names, given, strict=True)}
+
+
+def preprocess_of(images: torch.Tensor, normalise: Normalise | None) -> Preprocess:
+    """The images' shape and what they were normalised with, as a run keeps it of a variant.
+
+    Raises ValueError for images that are not (N, C, S, S), and for such that no pixels in 0 to 1 give.
+    """
+    if images.ndim != 4 or images.shape[2] != images.shape[3] or not len(images) or not images.is_floating_point():
+        raise ValueError(
+            f"images: floats (N, C, S, S) are needed, square and one or more, not {images.dtype} {tuple(images.shape)}"
+        )
+    channels, size = images.shape[1:3]
+    given = normalise or UNIT
+    mean, std = named_normalisation(given, channels) if isinstance(given, str) else given
+    preprocess = Preprocess(size=size, channels=channels, mean=mean, std=std)
+    if normalise is not None:
+        low, high = (float(value) for value in preprocess.gray(images).aminmax())
+        if not (-_ROUNDING <= low <= high <= 1 + _ROUNDING):
+            raise ValueError(
+                f"images: with normalise = {normalise!r} undone they lie in {low:g} to {high:g}, not in 0 to 1: give"
+                " the (mean, std) they were normalised with"
+            )
+    return preprocess

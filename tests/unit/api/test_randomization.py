@@ -1,0 +1,165 @@
+"""The test of networks in memory, on networks whose maps are known: linear ones, of which saliency is the weights."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pneumo_batch import Verdict, randomization_test
+from pneumo_batch.errors import DataError, JobError
+
+SIZE, COUNT = 16, 12
+
+
+def network(weights_HW):
+    """Logits and gradients grow with the images under these weights: input x gradient is weights x image."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(SIZE * SIZE, 1, bias=False))
+    model[1].weight.data = torch.as_tensor(weights_HW, dtype=torch.float32).reshape(1, -1)
+    return model
+
+
+def noise(seed):
+    return np.random.default_rng(seed).standard_normal((SIZE, SIZE))
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.rand(COUNT, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def models():
+    """True networks nearly agree on weights; random ones have others, each its own."""
+    true = [network(noise(0) + 0.1 * noise(seed)) for seed in (1, 2, 3)]
+    return true, [network(noise(seed)) for seed in (10, 11, 12)]
+
+
+SMALL = {"metrics": ["spearman", "pearson"], "resamples": 100}
+PIXELS = {"view": "signed", "scale": "pixel", "metric": "spearman"}
+METHOD = ["input_x_gradient"]
+
+
+@pytest.fixture(scope="module")
+def found(models, images):
+    return randomization_test(*models, images, METHOD, **SMALL, primary=PIXELS)
+
+
+def test_maps_that_follow_what_was_learned_are_told_from_those_that_do_not(found):
+    numbers = found["input_x_gradient"].details["cells"]["signed/pixel/spearman"]["means"]
+    assert numbers["true_true"] > 0.9
+    assert abs(numbers["true_random"]) < 0.1
+    # weights are on every film alike: true networks agree on films of different patients nearly as much
+    assert numbers["true_true_cross"] > 0.5
+    assert found["input_x_gradient"].share.value == pytest.approx(1, abs=0.2)
+
+
+def test_the_order_of_images_changes_no_number(models, images, found):
+    ids = [f"{i:02d}" for i in range(COUNT)]
+    turned = randomization_test(*models, images.flip(0), METHOD, ids=ids[::-1], **SMALL, primary=PIXELS)
+    assert turned.as_dict() == found.as_dict()
+
+
+def test_functions_stand_where_names_do(models, images, found):
+    def gradient_times_input(model, inputs_1CHW, targets_1):
+        logit = model(inputs_1CHW)[0, targets_1[0]]
+        return torch.autograd.grad(logit, inputs_1CHW)[0] * inputs_1CHW
+
+    def correlation(a_HW, b_HW):
+        return float(np.corrcoef(a_HW.ravel(), b_HW.ravel())[0, 1])
+
+    own = randomization_test(
+        *models, images, [gradient_times_input], resamples=100, metrics=["spearman", correlation],
+        primary={**PIXELS, "metric": correlation},
+    )  # fmt: skip
+    (method,) = own.methods
+    assert method == f"{__name__}:{gradient_times_input.__qualname__}"
+    assert own.primary["metric"] == f"{__name__}:{correlation.__qualname__}"
+    for view, scale in (("signed", "pixel"), ("magnitude", "region")):
+        mine = own[method].details["cells"][f"{view}/{scale}/{own.primary['metric']}"]
+        theirs = found["input_x_gradient"].details["cells"][f"{view}/{scale}/pearson"]
+        assert mine["means"] == pytest.approx(theirs["means"], rel=1e-5)
+        ranks = own[method].details["cells"][f"{view}/{scale}/spearman"]
+        assert ranks["means"] == pytest.approx(
+            found["input_x_gradient"].details["cells"][f"{view}/{scale}/spearman"]["means"], rel=1e-5
+        )
+
+
+def test_labels_tell_networks_that_know_nothing(models, images):
+    labels = np.arange(COUNT) % 2  # noise has no classes
+    told = randomization_test(*models, images, METHOD, labels=labels, memorised=[1.0, 0.5, 1.0], **SMALL)
+    reasons = told["input_x_gradient"].reasons
+    assert told["input_x_gradient"].verdict == "invalid"
+    assert any(reason.startswith("true_0 is no better than chance on test") for reason in reasons)
+    assert any(reason.startswith("random_1 did not memorise its labels") for reason in reasons)
+
+
+def test_what_nobody_measured_is_a_caveat(found):
+    caveats = " ".join(found["input_x_gradient"].details["caveats"])
+    assert "Nobody measured whether random_0, random_1, random_2 memorised" in caveats
+    assert "Nobody measured whether true_0, true_1, true_2 is better than chance" in caveats
+
+
+def test_images_of_one_patient_count_once(models, images):
+    patients = [i // 2 for i in range(COUNT)]
+    grouped = randomization_test(*models, images, METHOD, patients=patients, **SMALL)
+    assert grouped["input_x_gradient"].details["numbers"]["patients"] == COUNT / 2
+
+
+def test_one_verdict_as_text_page_and_json(found):
+    assert isinstance(found, Verdict)
+    one = found["input_x_gradient"]
+    assert repr(found).startswith(found.headline)
+    assert f"Input X Gradient: {one.verdict}, label share {one.share.value:.2f}" in repr(found)
+    page = found._repr_html_()
+    assert found.headline.replace("'", "&#x27;") in page
+    assert 'src="data:image/svg+xml;base64,' in page
+    assert json.loads(json.dumps(found.as_dict()))["methods"]["input_x_gradient"]["verdict"] == one.verdict
+    words = [text.get_text() for text in found.plot().axes[0].texts]
+    assert one.verdict in words
+
+
+def test_without_a_second_true_network_nothing_is_drawn(models, images):
+    (first, *_), random = models
+    alone = randomization_test({"mine": first}, random, images, METHOD, **SMALL)
+    assert alone["input_x_gradient"].verdict == "inconclusive"
+    assert "<img" not in alone._repr_html_()
+    with pytest.raises(ValueError, match="two true models and a random one"):
+        alone.plot()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"threshhold": 0.4}, JobError, "compare.threshhold: no such field; did you mean threshold?"),
+        ({"metrics": ["hog"], "primary": {"scale": "pixel", "metric": "hog"}}, JobError, "hog needs images of 48"),
+        ({"metrics": ["mse"]}, JobError, "unknown metric 'mse'"),
+        ({"region_grid": 32}, JobError, "region_grid: 32 cells a side, images have 16 pixels"),
+        ({"patients": ["a"]}, ValueError, "patients: 1 for 12 images"),
+        ({"ids": ["a"] * COUNT}, ValueError, "ids: 'a' is there twice"),
+        ({"memorised": [1.0]}, ValueError, "memorised: 1 for 3 random networks"),
+        ({"normalise": (0.5, 2.0)}, ValueError, r"images: with normalise = \(0.5, 2.0\) undone they lie in 0.5"),
+        ({"target": [0, 0]}, ValueError, r"target: \(2,\) for 12 images"),
+        ({"target": -1}, ValueError, "target: -1 is no output"),
+        ({"target": 1}, ValueError, "target: the network has no output 1"),
+        ({"methods": ["saliensy"]}, ValueError, r"unknown method 'saliensy' \(did you mean saliency\?\)"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(models, images, changes, error, message):
+    arguments = {"methods": METHOD, **SMALL, **changes}
+    with pytest.raises(error, match=message) as caught:
+        randomization_test(*models, images, **arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_without_a_number_for_an_image_is_named(models, images):
+    true, random = models
+    broken = network(np.full((SIZE, SIZE), np.inf))
+    with pytest.raises(DataError, match="images: 00: the network random_0 gives inf for it; leave it out"):
+        randomization_test(true, [broken, *random], images, METHOD, **SMALL)
+
+
+def test_images_that_are_no_films_are_refused(models):
+    with pytest.raises(ValueError, match=r"images: floats \(N, C, S, S\) are needed"):
+        randomization_test(*models, torch.zeros(3, SIZE, SIZE), METHOD, **SMALL)
