@@ -4,35 +4,33 @@ import importlib.util
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from pneumo_batch import terminal
 from pneumo_batch.core.data import audit as auditing
 from pneumo_batch.core.data import manifest
 from pneumo_batch.core.data.audit import Audit
+from pneumo_batch.core.data.formats.account import Account
 from pneumo_batch.errors import DataError
-from pneumo_batch.job.schema import Job
+from pneumo_batch.job.schema import Data, Job
 from pneumo_batch.rundir import provenance
 from pneumo_batch.rundir.storage import open_roots
+from pneumo_batch.stages import listing
 
 _LEAST_FREE_BYTES = 5e9
 
 
-def audit(roots: Sequence[str], manifest_file: str | None) -> Audit:
+def audit(data: Data) -> Audit:
     """Open every image of a data set and report what is wrong with it. Raises DataError when there is none."""
-    images = open_roots(roots[0] if len(roots) == 1 else list(roots))
+    images = open_roots(data.root)
     if gone := images.missing():
         raise DataError(f"{gone[0]}: no such folder")
-    if manifest_file:
-        from pneumo_batch.stages import index
-
-        found = index.read_manifest(manifest_file, images, None)
-    else:
-        found = manifest.inventory(images, None)
+    found = listing.of_data(data, images)
     inspected = manifest.inspect_batch(found.listing, images)
-    return auditing.audit(*inspected, found.listing, passed_over=found.passed_over)
+    return auditing.audit(*inspected, found.listing, passed_over=found.passed_over, account=found.account)
 
 
 def show(found: Audit, root: str) -> None:
@@ -59,6 +57,8 @@ def show(found: Audit, root: str) -> None:
     console.print(f"patients: {patients}; in train or val and in test too: {found.patient_overlap}")
     console.print(f"patients told by: {rules}")
     console.print(f"byte-identical: {duplicates}")
+    if found.account:
+        _show_account(console, found.account)
     for counted, what in ((found.quarantined, "rejected"), (found.passed_over, "passed over")):
         for kind, images in counted.items():
             console.print(f"{what}: {images} x {kind}", markup=False)
@@ -68,6 +68,18 @@ def show(found: Audit, root: str) -> None:
         console.print(f"warning: {line}")
     if not found.errors and not found.warnings:
         console.print("nothing to complain about")
+
+
+def _show_account(console: Console, account: Account) -> None:
+    """What the label files say, of all their films, and what of it is not used."""
+    labels = terminal.table("finding", "positive", "negative", "uncertain", "unmentioned")
+    for finding, counts in account.labels.items():
+        if counts["positive"] or counts["uncertain"]:
+            labels.add_row(finding, *map(str, counts.values()))
+    named = f" of {account.patients} patients" if account.patients else ""
+    console.print("", f"label files: {account.rows} films{named}", labels, "", sep="\n")
+    for line in account.lines():
+        console.print(f"labels: {line}", markup=False)
 
 
 # --------------------------------------------------------------------------------------------------------------- doctor

@@ -13,7 +13,7 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from pneumo_batch.errors import JobError
-from pneumo_batch.job.schema import RESULTS_VERSION, Job, Section
+from pneumo_batch.job.schema import FINDINGS_ONLY, RESULTS_VERSION, Job, Section
 
 # ------------------------------------------------------------------------------------------------------------ loading
 
@@ -146,6 +146,9 @@ def fingerprint(job: Job, contents: Mapping[str, str]) -> str:
         del values["phantom"]
     if not job.cascade.seeds:
         del values["cascade"]
+    if job.data.findings is None:  # then the folders or the list say it all, and they are among the contents
+        for name in ("format", "findings", *FINDINGS_ONLY):
+            del values["data"][name]
     values |= {"contents": dict(contents), "version": [metadata.version("pneumo-batch"), RESULTS_VERSION]}
     # allow_nan=False: a value without a stable JSON form must not be fingerprinted
     canonical = json.dumps(values, sort_keys=True, allow_nan=False, separators=(",", ":"))

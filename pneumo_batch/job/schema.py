@@ -19,7 +19,20 @@ from pneumo_batch.core.attribution.options import (
     IntegratedGradients,
     Rule,
 )
-from pneumo_batch.core.data.options import BY_SUBTYPE, Channels, Normalisation, Pad, Resize, Split
+from pneumo_batch.core.data.options import (
+    BY_SUBTYPE,
+    TEST_FRACTION,
+    Channels,
+    Format,
+    Negatives,
+    Normalisation,
+    Pad,
+    Projection,
+    Resize,
+    Split,
+    Uncertain,
+    Unmentioned,
+)
 from pneumo_batch.core.similarity.options import (
     METRICS,
     REGION_GRID,
@@ -34,6 +47,7 @@ from pneumo_batch.core.variants import Variant
 # Raised when the same job on the same data gives other numbers than before: old runs are then not resumed.
 RESULTS_VERSION = 2
 PHANTOM = "phantom"
+FINDINGS_ONLY = ("uncertain", "unmentioned", "negatives", "views", "test_fraction")  # of [data]: read with findings
 _PATH = IntegratedGradients()
 
 
@@ -57,7 +71,21 @@ class Data(Section):
     root: str | list[str] = neutral(PHANTOM)
     """Folder or URI holding train/ and test/ (val/ optional), a list of them, or "phantom" for the generated set."""
     manifest: str | None = neutral(None)  # what it says is in the fingerprint, not its place
-    """CSV or Parquet file of path (below root), label, split, patient_id, instead of folders by split and class."""
+    """CSV or Parquet file of path (below root), label or findings, split, patient_id, instead of folders."""
+    format: Format = result("folders")
+    """"folders" by split and class, a "list" (manifest), or the name of a published set as it was downloaded."""
+    findings: list[str] | None = result(None)
+    """Of a published set, or a list with a column a finding: one, for the classes NORMAL (without it) and itself."""
+    uncertain: Uncertain = result("ignore")
+    """What an uncertain label (-1) counts as; "ignore" leaves the film out."""
+    unmentioned: Unmentioned = result("negative")
+    """What a finding counts as that a label file does not mention; "ignore" leaves the film out."""
+    negatives: Negatives = result("all")
+    """Films without the finding: "all", or "no_finding": only those on which nothing else was found either."""
+    views: list[Projection] | None = result(None, min_length=1)
+    """Views of a published set to use (default: frontal ones, where the set says which these are)."""
+    test_fraction: float = result(TEST_FRACTION, ge=0, lt=1)
+    """Share of the films carved out for testing, by patient, where a published set has no test split of its own."""
     classes: list[str] | Literal["subtype"] | None = result(None)
     """Class folders in label order (default: discovered, sorted), or "subtype": pneumonia by bacteria and virus."""
     image_size: int = result(224, ge=32, le=2048, multiple_of=32)
@@ -73,7 +101,7 @@ class Data(Section):
     val_fraction: float = result(0.1, ge=0, lt=1)
     """Share of the training images carved out for validation, by patient; 0 keeps the shipped val/ folder."""
     split_seed: int = result(0, ge=0)
-    """Seed of the validation split."""
+    """Seed of the splits that are carved."""
     max_bad: float = result(0.01, ge=0, le=1)
     """Share of unreadable images above which the data are rejected (exit 3)."""
     allow_leaks: bool = result(False)
@@ -87,6 +115,13 @@ class Data(Section):
         roots = [value] if isinstance(value, str) else value
         if not roots or not all(roots) or len(set(roots)) < len(roots):
             raise ValueError("needs a folder or URI, or a list of different ones")
+        return value
+
+    @field_validator("views", "findings")
+    @classmethod
+    def _no_repeats(cls, value: list[str] | None) -> list[str] | None:
+        if value is not None and (not value or len(set(value)) < len(value)):
+            raise ValueError("needs one or more different names")
         return value
 
     @field_validator("classes")
@@ -103,13 +138,51 @@ class Data(Section):
             raise ValueError("the standard deviation must be above 0")
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _a_manifest_is_a_list(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("manifest") is not None:
+            return {"format": "list", **values}
+        return values
+
     @model_validator(mode="after")
     def _manifest_fits(self) -> "Data":
+        if (self.manifest is None) == (self.format == "list"):
+            missing = 'format = "list" needs manifest: the file that lists the images'
+            raise ValueError(f'manifest needs format = "list", not "{self.format}"' if self.manifest else missing)
         if self.manifest is not None and self.root == PHANTOM:
             raise ValueError("manifest needs root: the folder its paths are relative to")
         if self.manifest is not None and self.classes == BY_SUBTYPE:
             raise ValueError('classes = "subtype" is for folders; give the subtypes as labels in the manifest')
         return self
+
+    @model_validator(mode="after")
+    def _findings_fit(self) -> "Data":
+        if self.is_published and (self.root == PHANTOM or not isinstance(self.root, str)):
+            raise ValueError(f'root: format = "{self.format}" needs one folder or URI, the set as it was downloaded')
+        if self.findings is None:
+            self._read_labels_by_class()
+        elif len(self.findings) > 1:
+            raise ValueError("findings: several in one job are not there yet: name one")
+        elif self.format == "folders":
+            raise ValueError("findings needs format: a published set, or a list with a column a finding")
+        elif self.classes is not None:
+            raise ValueError("classes: with findings they are NORMAL and the finding; leave classes out")
+        if self.grows and self.is_published:
+            raise ValueError(f'grows: images can join folders and lists, not format = "{self.format}"')
+        return self
+
+    def _read_labels_by_class(self) -> None:
+        """Raises ValueError where a field says how to read findings, of which there are none."""
+        if self.is_published:
+            raise ValueError(f'findings: format = "{self.format}" needs one, such as ["Pneumonia"]')
+        for name in FINDINGS_ONLY:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} needs findings: it says how their labels are read")
+
+    @property
+    def is_published(self) -> bool:
+        return self.format not in ("folders", "list")
 
     @property
     def roots(self) -> list[str]:

@@ -21,7 +21,8 @@ def begin(job: Job, run: RunWriter) -> bool:
 
     Raises DataError when the classes are no longer those the models were trained for.
     """
-    listing, classes, _ = index.discover(job, run.images)
+    found = index.discover(job, run.images)
+    listing, classes = found.listing, found.classes
     known = run.manifest_table()
     expected = manifest.class_names(known)
     if classes != expected:

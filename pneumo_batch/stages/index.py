@@ -1,8 +1,7 @@
 """Index: folders of images, or a file that names them -> the manifest, one row per image, and the quarantine."""
 
 import math
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,10 +9,9 @@ import ray
 import ray.data
 
 from pneumo_batch.core import tables
-from pneumo_batch.core.data import audit, manifest
-from pneumo_batch.core.data.formats import manifest_file
+from pneumo_batch.core.data import audit, manifest, splits
 from pneumo_batch.core.data.roots import Roots
-from pneumo_batch.errors import DataError, JobError
+from pneumo_batch.errors import DataError
 from pneumo_batch.execution import progress, watchdog
 from pneumo_batch.execution.board import Board
 from pneumo_batch.execution.cluster import Resources
@@ -23,8 +21,9 @@ from pneumo_batch.rundir.accounts import ImbalanceError
 from pneumo_batch.rundir.integrity import parquet_bytes
 from pneumo_batch.rundir.layout import MANIFEST, PHANTOM, QUARANTINE, STAGING
 from pneumo_batch.rundir.reader import Run
-from pneumo_batch.rundir.storage import Store, read_location, reason
+from pneumo_batch.rundir.storage import Store, reason
 from pneumo_batch.rundir.writer import RunWriter
+from pneumo_batch.stages import listing
 from pneumo_batch.stages.stage import Plan, Survey
 
 _ROWS_PER_TASK = 256
@@ -67,13 +66,13 @@ def verify(_job: Job, run: Run) -> None:
 
 
 def _index(job: Job, run: RunWriter) -> tuple[pa.Table, pa.Table]:
-    listing, _, passed_over = discover(job, run.images)
-    with progress.shown({"images": listing.num_rows}) as board, watchdog.watch(board, job.cluster.stall_seconds):
-        rows, rejected = inspect(listing, run.images, board)
-    check_rejected(rejected, listing.num_rows, job.data.max_bad)
-    own_words = _manifest_warnings(job, listing, rows)
-    rows = manifest.carve_validation(rows, job.data.val_fraction, job.data.split_seed)
-    _audit(job, run, audit.audit(rows, rejected, passed_over=passed_over), own_words)
+    found = discover(job, run.images)
+    with progress.shown({"images": found.listing.num_rows}) as board, watchdog.watch(board, job.cluster.stall_seconds):
+        rows, rejected = inspect(found.listing, run.images, board)
+    check_rejected(rejected, found.listing.num_rows, job.data.max_bad)
+    own_words = [*(found.account.lines() if found.account else ()), *_listing_warnings(job, found.listing, rows)]
+    rows = splits.carve_validation(rows, job.data.val_fraction, job.data.split_seed)
+    _audit(job, run, audit.audit(rows, rejected, passed_over=found.passed_over), own_words)
     return rows, rejected
 
 
@@ -121,37 +120,24 @@ def discover(job: Job, images: Roots) -> manifest.Inventory:
 def _listing(job: Job, images: Roots) -> manifest.Inventory:
     if gone := images.missing():
         raise DataError(f"{gone[0]}: no such folder; set data.root to the folder of the images")
-    if job.data.manifest:
-        found = read_manifest(job.data.manifest, images, job.data.classes)
-    else:
-        found = manifest.inventory(images, job.data.classes)
+    found = listing.of_data(job.data, images)
     manifest.require_splits(found.listing, [*(["train"] if job.train.variants else []), *job.attribution.splits])
     return found
 
 
-def read_manifest(location: str, images: Roots, classes: Sequence[str] | None) -> manifest.Inventory:
-    """As `manifest_file.read`, of a file or URI. Raises JobError where it cannot be read."""
-    try:
-        data = read_location(location)
-    except (OSError, ValueError) as error:
-        number = getattr(error, "errno", None)  # pyarrow's own words say it twice
-        reason = os.strerror(number) if number else str(error).splitlines()[0]
-        raise JobError(f"data.manifest: cannot read {location}: {reason}") from error
-    return manifest.Inventory(*manifest_file.read(data, location, images, classes), passed_over={})
-
-
-def _manifest_warnings(job: Job, listing: pa.Table, rows: pa.Table) -> list[str]:
-    """What a manifest leaves to rules of ours; the audit counts the images whose patient these do not find either."""
-    if not job.data.manifest:
+def _listing_warnings(job: Job, listed: pa.Table, rows: pa.Table) -> list[str]:
+    """What a list or a set leaves to rules of ours; the audit counts the images whose patient these do not find."""
+    if job.data.format == "folders":
         return []
     lines = []
-    unknown = pc.sum(pc.invert(listing["patient_given"])).as_py()
-    if unknown > audit.without_patient(rows["image_id"].to_pylist(), rows["patient_id"].to_pylist()):
+    unknown = pc.sum(pc.invert(listed["patient_given"])).as_py()
+    nobody = audit.without_patient(rows["image_id"].to_pylist(), rows["patient_id"].to_pylist())
+    if job.data.manifest and unknown > nobody:
         lines.append(
-            f"{unknown} of {listing.num_rows} images have no patient_id in the manifest: it is taken from the DICOM"
+            f"{unknown} of {listed.num_rows} images have no patient_id in the manifest: it is taken from the DICOM"
             " header or the file's path where these tell it"
         )
-    shipped = pc.sum(pc.equal(listing["split"], "val")).as_py()
+    shipped = pc.sum(pc.equal(listed["split"], "val")).as_py()
     if shipped and job.data.val_fraction:
         lines.append(f"{shipped} val images join train before validation is carved; data.val_fraction = 0 keeps them")
     return lines

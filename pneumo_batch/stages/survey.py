@@ -31,12 +31,13 @@ def survey(job: Job) -> Survey:
         images = {"train": job.phantom.train, "test": job.phantom.test}
         classes = ["BACTERIA", NORMAL, "VIRUS"] if job.data.classes == manifest.BY_SUBTYPE else [NORMAL, PNEUMONIA]
         return Survey(jobfile.fingerprint(job, contents), classes, images)
-    listing, classes, _ = index.discover(job, open_roots(job.data.root))
+    found = index.discover(job, open_roots(job.data.root))
+    listing = found.listing
     if not job.data.grows:  # else images may join a run
         contents["data"] = manifest.listing_digest(listing)
-        if job.data.manifest:
+        if job.data.format != "folders":
             contents["manifest"] = manifest.assignment_digest(listing)
-    return Survey(jobfile.fingerprint(job, contents), classes, dict(Counter(listing["split"].to_pylist())))
+    return Survey(jobfile.fingerprint(job, contents), found.classes, dict(Counter(listing["split"].to_pylist())))
 
 
 def variant_names(job: Job) -> list[str]:

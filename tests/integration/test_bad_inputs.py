@@ -26,6 +26,7 @@ from pneumo_batch.core.data import phantom
 from pneumo_batch.core.models import networks
 from pneumo_batch.errors import DataError
 from pneumo_batch.job import jobfile
+from pneumo_batch.job.schema import Data
 
 GRAY = np.linspace(0, 255, 64 * 64).reshape(64, 64)
 
@@ -89,7 +90,7 @@ IMAGES = {
 def test_an_odd_image_is_used_or_quarantined_with_the_reason(case, root):
     data, suffix, expected = IMAGES[case]
     (root / "test" / "NORMAL" / f"x.{suffix}").write_bytes(data)
-    found = doctor.audit([str(root)], None)
+    found = doctor.audit(Data(root=str(root)))
     assert found.images + sum(found.quarantined.values()) == 21
     if found.quarantined:
         assert len(found.quarantined) == 1
@@ -103,13 +104,13 @@ def test_an_odd_image_is_used_or_quarantined_with_the_reason(case, root):
 )
 def test_odd_names_are_names(name, root):
     (root / "test" / "NORMAL" / name).write_bytes(JPEG)
-    assert doctor.audit([str(root)], None).images == 21
+    assert doctor.audit(Data(root=str(root))).images == 21
 
 
 def test_a_link_out_of_the_root_is_not_followed(root, tmp_path):
     (tmp_path / "secret.jpeg").write_bytes(JPEG)
     (root / "test" / "NORMAL" / "link.jpeg").symlink_to(tmp_path / "secret.jpeg")
-    found = doctor.audit([str(root)], None)
+    found = doctor.audit(Data(root=str(root)))
     assert found.images == 20
     assert list(found.quarantined) == ["a link that leaves the data root"]
 
@@ -117,7 +118,7 @@ def test_a_link_out_of_the_root_is_not_followed(root, tmp_path):
 def test_a_loop_of_links_ends(root):
     (root / "test" / "NORMAL" / "loop").symlink_to(root / "test" / "NORMAL")
     (root / "test" / "NORMAL" / "self.jpeg").symlink_to(root / "test" / "NORMAL" / "self.jpeg")
-    found = doctor.audit([str(root)], None)
+    found = doctor.audit(Data(root=str(root)))
     assert found.images == 20
 
 
@@ -126,7 +127,7 @@ def test_an_unreadable_file_is_quarantined(root):
     path = root / "test" / "NORMAL" / "locked.jpeg"
     path.write_bytes(JPEG)
     path.chmod(0)
-    assert "Permission denied" in next(iter(doctor.audit([str(root)], None).quarantined))
+    assert "Permission denied" in next(iter(doctor.audit(Data(root=str(root))).quarantined))
 
 
 # ------------------------------------------------------------------------------------------------------------ data sets

@@ -80,17 +80,26 @@ def fetch(folder: str) -> None:
 @data.command()
 @click.argument("roots", metavar="ROOT...", nargs=-1, required=True)
 @click.option("--manifest", metavar="FILE", help="CSV or Parquet file that names the images, as data.manifest.")
+@click.option("--format", "form", metavar="NAME", help="How the set is laid out, as data.format: nih, chexpert, ...")
+@click.option("--finding", metavar="NAME", help="The finding to tell apart, as data.findings.")
 @json_option
-def check(roots: tuple[str, ...], manifest: str | None, as_json: bool) -> int:
+def check(roots: tuple[str, ...], manifest: str | None, form: str | None, finding: str | None, as_json: bool) -> int:
     """Audit a data set: counts, sizes, unreadable files, duplicates, leaks. Exit 3 when it has errors.
+
+    Of a published set also what its label files say and which films are not used.
 
     \b
     Example:
       pneumo-batch data check data/chest_xray
+      pneumo-batch data check data/nih --format nih --finding Pneumonia
     """
     from pneumo_batch.cli import doctor
+    from pneumo_batch.job import jobfile
 
-    audit = doctor.audit(roots, manifest)
+    given = {"manifest": manifest, "format": form, "findings": [finding] if finding else None}
+    values = {"root": roots[0] if len(roots) == 1 else list(roots)}
+    values |= {name: value for name, value in given.items() if value is not None}
+    audit = doctor.audit(jobfile.parse({"name": "check", "data": values}, "data check").data)
     if as_json:
         print_json(audit.as_dict())
     else:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from scipy.stats import mannwhitneyu
 
 from pneumo_batch.core.data import looks, patients
+from pneumo_batch.core.data.formats.account import Account
 
 # From here on a plain accuracy misleads, and the report says so.
 IMBALANCE = 2.0
@@ -28,7 +29,7 @@ class Audit:
     counts groups of byte-identical images and the images in them; `patients[split]` counts patients and
     `patient_overlap` those of train or val who are also in test; `patient_rules[rule]` counts patients by what told
     them, where the listing is known; `quarantined[reason]` are images, `passed_over[kind]` files that were not taken
-    for images of the set.
+    for images of the set; `account` says what reading the label files of a published set cost, where it is one.
     """
 
     errors: list[str]
@@ -43,6 +44,7 @@ class Audit:
     patient_rules: dict[str, int]
     quarantined: dict[str, int]
     passed_over: dict[str, int]
+    account: Account | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -55,6 +57,7 @@ def audit(
     listing: pa.Table | None = None,
     *,
     passed_over: Mapping[str, int] | None = None,
+    account: Account | None = None,
 ) -> Audit:
     """Audits manifest rows (schema MANIFEST), before or after a validation split was carved, and what was rejected.
 
@@ -94,6 +97,7 @@ def audit(
         patient_rules=_patient_rules(images, listing),
         quarantined=_tally(rejected["reason"]),
         passed_over=dict(sorted((passed_over or {}).items())),
+        account=account,
     )
 
 

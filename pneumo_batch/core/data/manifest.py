@@ -1,4 +1,4 @@
-"""Images -> manifest rows: classes from folders, patients and subtypes from names, one validation split."""
+"""Images -> manifest rows: classes from folders, patients and subtypes from names."""
 
 import hashlib
 import os
@@ -6,13 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from pneumo_batch.core.data import images, patients
+from pneumo_batch.core.data.formats.account import Account
 from pneumo_batch.core.data.formats.folders import (
     UNNAMED,
     ImageFile,
@@ -41,12 +38,13 @@ LISTING = pa.schema(
 class Inventory(NamedTuple):
     """The images of a data set: the table (schema LISTING, sorted by `image_id`) and the classes in label order.
 
-    `passed_over` counts the files that are not among them, by kind.
+    `passed_over` counts the files that are not among them, by kind; `account` says what reading a published set cost.
     """
 
     listing: pa.Table
     classes: list[str]
     passed_over: Mapping[str, int]
+    account: Account | None = None
 
 
 def discover(roots: Roots, classes: Sequence[str] | None, splits: Sequence[str] = SPLITS) -> tuple[pa.Table, list[str]]:
@@ -132,57 +130,6 @@ def inspect_batch(
             patient = row["patient_id"] if row["patient_given"] else info.patient or row["patient_id"]
             good.append(row | _found(info) | {"sha256": sha256, "patient_id": patient})
     return pa.Table.from_pylist(good, schema=MANIFEST), pa.Table.from_pylist(bad, schema=QUARANTINE)
-
-
-def carve_validation(manifest: pa.Table, fraction: float, seed: int) -> pa.Table:
-    """Moves about `fraction` of the training images of each class to `val`; a shipped `val` joins `train` first.
-
-    Patients stay whole, and so do byte-identical images. Depends on the rows' content and `seed`, not on their order.
-    `fraction` 0, or a data set without `train`, keeps the splits as they are. Raises ValueError for a fraction outside
-    [0, 1) and DataError when a class has too few patients to be in both.
-    """
-    if not 0 <= fraction < 1:
-        raise ValueError(f"data.val_fraction is {fraction}: it must be at least 0 and below 1")
-    splits = np.array(manifest["split"].to_pylist(), dtype=object)
-    if fraction == 0 or "train" not in splits:
-        return manifest
-    splits[splits == "val"] = "train"
-    rows = np.flatnonzero(splits == "train")
-    rows = rows[np.argsort(np.array(manifest["image_id"].take(rows).to_pylist()))]
-    training = manifest.take(rows)
-    groups, labels = _inseparable(training), training["label"].to_numpy()
-    rng = np.random.default_rng(seed)
-    for label in np.unique(labels):
-        chosen = _choose_groups(groups[labels == label], fraction, rng)
-        if not chosen:
-            name = training["class_name"][int(np.argmax(labels == label))]
-            raise DataError(f"class {name} has one patient in train: add others or set data.val_fraction = 0")
-        splits[rows[np.isin(groups, chosen)]] = "val"
-    position = manifest.schema.get_field_index("split")
-    return manifest.set_column(position, MANIFEST.field("split"), pa.array(splits, pa.string()))
-
-
-def _choose_groups(groups: np.ndarray, fraction: float, rng: np.random.Generator) -> list[int]:
-    """Random whole groups of about `fraction` of the images: at least one group, never all."""
-    names, sizes = np.unique(groups, return_counts=True)
-    target = max(1, round(fraction * len(groups)))
-    chosen: list[int] = []
-    total = 0
-    for k in rng.permutation(len(names)):
-        if len(chosen) < len(names) - 1 and (total + sizes[k] <= target or not chosen):
-            chosen.append(int(names[k]))
-            total += sizes[k]
-    return chosen
-
-
-def _inseparable(rows: pa.Table) -> np.ndarray:
-    """Group number of each row: rows sharing a patient or their bytes, directly or through others, are one group."""
-    patients, contents = (
-        pc.dictionary_encode(rows[name].combine_chunks()).indices.to_numpy() for name in ("patient_id", "sha256")
-    )
-    size = len(patients) + len(contents)
-    edges = coo_array((np.ones(len(patients)), (patients, len(patients) + contents)), shape=(size, size))
-    return connected_components(edges, directed=False)[1][patients]
 
 
 def _by_subtype(files: Iterable[ImageFile]) -> list[ImageFile]:

@@ -100,6 +100,35 @@ def test_fingerprint_covers_what_changes_results_and_nothing_else(tmp_path, over
     assert (before != after) == changes
 
 
+FINDINGS = [
+    ('data.findings=["Mass"]', True),
+    ("data.format=chexpert", True),
+    ("data.uncertain=positive", True),
+    ("data.unmentioned=ignore", True),
+    ("data.negatives=no_finding", True),
+    ('data.views=["PA"]', True),
+    ("data.test_fraction=0.3", True),
+    ("data.root=elsewhere", False),
+]
+
+
+@pytest.mark.parametrize(("override", "changes"), FINDINGS)
+def test_the_fingerprint_of_a_published_set_covers_how_its_labels_are_read(tmp_path, override, changes):
+    path = tmp_path / "job.toml"
+    path.write_text('name = "job"\n[data]\nroot = "images"\nformat = "nih"\nfindings = ["Pneumonia"]\n')
+    before = jobfile.fingerprint(jobfile.load(path), {"data": "abc"})
+    assert (before != jobfile.fingerprint(jobfile.load(path, [override]), {"data": "abc"})) == changes
+
+
+def test_a_manifest_is_a_list_unless_the_job_says_otherwise():
+    data = {"root": "films", "manifest": "films.csv"}
+    job = jobfile.parse({"name": "x", "data": data}, "job")
+    assert job.data.format == "list"
+    assert job == jobfile.parse({"name": "x", "data": {**data, "format": "list"}}, "job")
+    with pytest.raises(JobError, match=r'^job: data: manifest needs format = "list", not "folders"$'):
+        jobfile.parse({"name": "x", "data": {**data, "format": "folders"}}, "job")
+
+
 def test_fingerprint_covers_contents_and_phantom_only_where_it_is_used():
     real = schema.Job(name="x", data=schema.Data(root="images"))
     assert jobfile.fingerprint(real, {"data": "a"}) != jobfile.fingerprint(real, {"data": "b"})
@@ -123,6 +152,38 @@ BAD = [
     ('[data]\nroot = ["a", "a"]', "data.root: needs a folder or URI, or a list of different ones"),
     ('[data]\nmanifest = "x.csv"', "data: manifest needs root: the folder its paths are relative to"),
     ('[data]\nroot = "a"\nmanifest = "x.csv"\nclasses = "subtype"', 'data: classes = "subtype" is for folders'),
+    ('[data]\nformat = "nih"', 'data: root: format = "nih" needs one folder or URI, the set as it was downloaded'),
+    ('[data]\nroot = ["a", "b"]\nformat = "nih"', 'data: root: format = "nih" needs one folder or URI'),
+    ('[data]\nroot = "a"\nformat = "nih"', 'data: findings: format = "nih" needs one, such as ["Pneumonia"]'),
+    ('[data]\nroot = "a"\nformat = "nihh"', "data.format: Input should be 'folders', 'list', 'nih', 'chexpert',"),
+    ('[data]\nroot = "a"\nformat = "list"', 'data: format = "list" needs manifest: the file that lists the images'),
+    ('[data]\nroot = "a"\nfindings = ["A"]', "data: findings needs format: a published set, or a list with a column"),
+    ('[data]\nroot = "a"\nformat = "nih"\nfindings = []', "data.findings: needs one or more different names"),
+    (
+        '[data]\nroot = "a"\nformat = "nih"\nfindings = ["Mass", "Edema"]',
+        "data: findings: several in one job are not there yet: name one",
+    ),
+    (
+        '[data]\nroot = "a"\nformat = "nih"\nfindings = ["Mass"]\nclasses = ["A", "B"]',
+        "data: classes: with findings they are NORMAL and the finding; leave classes out",
+    ),
+    (
+        '[data]\nroot = "a"\nformat = "nih"\nmanifest = "x.csv"\nfindings = ["Mass"]',
+        'data: manifest needs format = "list", not "nih"',
+    ),
+    (
+        '[data]\nroot = "a"\nformat = "nih"\nfindings = ["Mass"]\ngrows = true',
+        'data: grows: images can join folders and lists, not format = "nih"',
+    ),
+    ('[data]\nroot = "a"\nuncertain = "positive"', "data: uncertain needs findings: it says how their labels are read"),
+    ('[data]\nroot = "a"\nunmentioned = "ignore"', "data: unmentioned needs findings"),
+    ('[data]\nroot = "a"\nnegatives = "no_finding"', "data: negatives needs findings"),
+    ('[data]\nroot = "a"\nviews = ["PA"]', "data: views needs findings"),
+    ('[data]\nroot = "a"\ntest_fraction = 0.5', "data: test_fraction needs findings"),
+    (
+        '[data]\nroot = "a"\nformat = "nih"\nfindings = ["Mass"]\nviews = ["PA", "PA"]',
+        "data.views: needs one or more different names",
+    ),
     ('[data]\nclasses = ["A"]', "data.classes: needs two or more different class names"),
     ("[train]\ntrue_seeds = [1]\nrandom_seeds = [1]", "train: true_seeds and random_seeds must not share"),
     ("[train]\nmemorise = 1.5", "train.memorise: Input should be less than or equal to 1"),

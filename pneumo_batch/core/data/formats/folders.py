@@ -73,7 +73,7 @@ def list_dataset(root: Root, splits: Sequence[str]) -> Listed:
 
     A file is an image by its ending, a DICOM film by its content too. Hidden files and `__MACOSX` are nothing.
     """
-    sizes, folders, others = _walk(root)
+    sizes, folders, others = walk(root)
     kinds = _kinds(root, [parts for parts in others if _prefix(parts, _SPLIT_OF | _ALIASES) is not None])
     sizes |= {parts: others[parts] for parts, kind in kinds.items() if kind == _DICOM}
     prefix = _nearest(root, sizes, len(others))
@@ -157,7 +157,7 @@ def _kind(name: str, head: bytes) -> str:
     return f"{ending} (an image by its content: rename it)" if head.startswith(_BEGINNINGS) else ending
 
 
-def _walk(root: Root) -> tuple[dict[Parts, int], list[Parts], dict[Parts, int]]:
+def walk(root: Root) -> tuple[dict[Parts, int], list[Parts], dict[Parts, int]]:
     """Path parts below `root`: images with their sizes, folders, and other files with theirs."""
     if root.fs.get_file_info(root.path).type != pafs.FileType.Directory:
         raise DataError(f"{root.path}: no such folder; set data.root to the folder that holds train/ and test/")

@@ -42,6 +42,7 @@ def test_a_clean_data_set():
         "patient_rules": {},
         "quarantined": {},
         "passed_over": {},
+        "account": None,
     }
 
 

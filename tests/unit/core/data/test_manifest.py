@@ -10,7 +10,7 @@ from PIL import Image
 from pyarrow import fs as pafs
 
 from pneumo_batch.core import tables
-from pneumo_batch.core.data import manifest
+from pneumo_batch.core.data import manifest, splits
 from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.errors import DataError
 
@@ -377,7 +377,7 @@ def test_carving_keeps_patients_and_identical_images_together():
         for patient in range(40)
         for k in range(3)
     )
-    carved = manifest.carve_validation(table, 0.1, seed=3).to_pandas()
+    carved = splits.carve_validation(table, 0.1, seed=3).to_pandas()
     assert (carved["split"] == "val").groupby(carved["label"]).sum().tolist() == [12, 12]  # 10 % of 120, whole groups
     assert carved.groupby("patient_id")["split"].nunique().max() == 1
     assert carved.groupby("sha256")["split"].nunique().max() == 1
@@ -386,11 +386,11 @@ def test_carving_keeps_patients_and_identical_images_together():
 
 def test_carving_depends_on_the_seed_and_not_on_the_order():
     table = rows((f"i{k:03}", "train", k % 2, f"p{k}", f"s{k}") for k in range(100))
-    carved = manifest.carve_validation(table, 0.2, seed=0)
+    carved = splits.carve_validation(table, 0.2, seed=0)
     shuffled = table.take(np.random.default_rng(0).permutation(100))
-    again = manifest.carve_validation(shuffled, 0.2, seed=0).sort_by("image_id")
+    again = splits.carve_validation(shuffled, 0.2, seed=0).sort_by("image_id")
     assert again["split"].to_pylist() == carved["split"].to_pylist()
-    assert manifest.carve_validation(table, 0.2, seed=1)["split"].to_pylist() != carved["split"].to_pylist()
+    assert splits.carve_validation(table, 0.2, seed=1)["split"].to_pylist() != carved["split"].to_pylist()
 
 
 def test_the_shipped_validation_joins_train_first():
@@ -399,16 +399,16 @@ def test_the_shipped_validation_joins_train_first():
         + [(f"t{k}", "train", k % 2, f"t{k}", f"t{k}") for k in range(16)]
         + [(f"x{k}", "test", k % 2, f"x{k}", f"x{k}") for k in range(2)]
     )
-    splits = manifest.carve_validation(table, 0.2, seed=0)["split"].to_pylist()
-    assert (splits.count("train"), splits.count("val"), splits[-2:]) == (16, 4, ["test", "test"])
-    assert manifest.carve_validation(table, 0, seed=0).equals(table)
+    found = splits.carve_validation(table, 0.2, seed=0)["split"].to_pylist()
+    assert (found.count("train"), found.count("val"), found[-2:]) == (16, 4, ["test", "test"])
+    assert splits.carve_validation(table, 0, seed=0).equals(table)
     only_test = table.filter(pa.array([False] * 20 + [True] * 2))
-    assert manifest.carve_validation(only_test, 0.2, seed=0).equals(only_test)
+    assert splits.carve_validation(only_test, 0.2, seed=0).equals(only_test)
 
 
 def test_small_classes_still_get_one_validation_patient():
     table = rows((f"i{k}", "train", k % 2, f"p{k}", f"s{k}") for k in range(4))
-    carved = manifest.carve_validation(table, 0.1, seed=0).to_pandas()
+    carved = splits.carve_validation(table, 0.1, seed=0).to_pandas()
     assert carved[carved["split"] == "val"]["label"].tolist() in ([0, 1], [1, 0])
 
 
@@ -417,13 +417,13 @@ def test_a_class_of_one_patient_cannot_be_carved():
     with pytest.raises(
         DataError, match=r"^class C0 has one patient in train: add others or set data.val_fraction = 0$"
     ):
-        manifest.carve_validation(table, 0.5, seed=0)
+        splits.carve_validation(table, 0.5, seed=0)
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.0, float("nan")])
 def test_an_impossible_fraction_is_refused(fraction):
     with pytest.raises(ValueError, match="it must be at least 0 and below 1"):
-        manifest.carve_validation(rows([]), fraction, seed=0)
+        splits.carve_validation(rows([]), fraction, seed=0)
 
 
 @pytest.mark.skipif(not KERMANY.is_dir(), reason="the Kermany data set is not beside the project")

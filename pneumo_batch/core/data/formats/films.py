@@ -1,0 +1,187 @@
+"""The table that every published format becomes, one row a film, and what a job uses of it."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from pneumo_batch.core.data.formats.account import Account
+from pneumo_batch.core.data.formats.folders import ImageFile
+from pneumo_batch.core.data.options import SPLITS, TEST_FRACTION, Negatives, Uncertain, Unmentioned
+from pneumo_batch.errors import DataError
+
+WITHOUT = "NORMAL"  # the class of the films without the finding
+FRONTAL = ("PA", "AP", "FRONTAL")
+VIEWS = (*FRONTAL, "LATERAL")
+_FIELDS = ("film", "patient_id", "view", "sex", "age", "split")
+_LABELLED = "labelled"
+
+
+class Films(NamedTuple):
+    """What the label files of a set say. `findings` are columns of labels, as is `no_finding` where the set has one.
+
+    `table` has `film` (as the set calls it), `patient_id`, `view` (PA, AP, LATERAL, or FRONTAL where the set says no
+    more), `sex` (M, F), `age` (years), `split` (train, val, test; null: in none), each null where it is not known,
+    `labelled` (False: the set has no labels of the film), and a column of labels each: 1, 0, -1 (uncertain), null (not
+    mentioned). `key` tells from the path of an image which
+    film it is. `remarks` are what else a reader of the results has to know.
+    """
+
+    table: pd.DataFrame
+    findings: tuple[str, ...]
+    no_finding: str | None
+    key: Callable[[str], str]
+    remarks: tuple[str, ...] = ()
+
+
+class Choice(NamedTuple):
+    """What a job takes of a set, as its fields in [data] say; `views` None are the frontal ones."""
+
+    findings: Sequence[str]
+    uncertain: Uncertain = "ignore"
+    unmentioned: Unmentioned = "negative"
+    negatives: Negatives = "all"
+    views: Sequence[str] | None = None
+    test_fraction: float = TEST_FRACTION
+    seed: int = 0
+
+
+class Selected(NamedTuple):
+    """The images to use, sorted, their two classes in label order, and what was left behind."""
+
+    files: list[ImageFile]
+    classes: list[str]
+    account: Account
+
+
+def films(labels: pd.DataFrame, labelled: "pd.Series[bool] | bool" = True, **fields: object) -> pd.DataFrame:
+    """The table of `Films`: columns by name, null where there are none, and the labels (Int8)."""
+    known = pd.DataFrame({name: fields.get(name) for name in _FIELDS}, index=labels.index, dtype=object)
+    known["age"] = known["age"].astype(float)
+    return pd.concat([known.assign(**{_LABELLED: labelled}), labels.astype("Int8")], axis=1)
+
+
+def outlined(regions: pd.DataFrame, what: str = "boxes") -> str:
+    """How many regions there are, in words; `film` is a column of them."""
+    return f"{len(regions)} {what} on {regions['film'].nunique()} films"
+
+
+def indicators(texts: pd.Series, parse: Callable[[str], Collection[str]], names: Sequence[str]) -> pd.DataFrame:
+    """A column of 1 and 0 a name: whether the collection that `parse` makes of a text has it."""
+    codes, different = pd.factorize(texts)
+    has = np.array([[name in found for name in names] for found in map(parse, different)], np.int8)
+    return pd.DataFrame(has.reshape(-1, len(names))[codes], texts.index, list(names))
+
+
+def select(found: Films, images: Mapping[str, int], choice: Choice) -> Selected:
+    """The films that a job uses, of one finding: `NORMAL` and that finding are the classes.
+
+    `images` are sizes in bytes by path. Raises DataError for a finding or field that the set does not know, and where
+    nothing is left.
+    """
+    (finding,) = choice.findings
+    _check(found, finding, choice)
+    there, without_row = _joined(found, images)
+    if there.empty:
+        raise DataError(f"none of the {len(found.table)} films of the label files has an image below data.root")
+    reasons = _reasons(found, there, finding, choice)
+    used = there[reasons == ""]
+    left_out = {str(why): int(count) for why, count in reasons[reasons != ""].value_counts().sort_index().items()}
+    positive = _positive(used[finding], choice)
+    files = sorted(_image_files(used.assign(folder=positive.map({True: finding, False: WITHOUT})), images))
+    _check_classes(files, finding, left_out)
+    return Selected(files, [WITHOUT, finding], _account(found, there, without_row, left_out))
+
+
+def _check(found: Films, finding: str, choice: Choice) -> None:
+    """Raise DataError for what the set cannot give."""
+    if finding == found.no_finding:
+        raise DataError(f"data.findings: {finding!r} says that nothing was found: name a finding")
+    if finding not in found.findings:
+        raise DataError(f"data.findings: no finding {finding!r}; there are: {', '.join(found.findings)}")
+    if choice.negatives == "no_finding" and found.no_finding is None:
+        raise DataError('data.negatives = "no_finding": the label files do not say of which films nothing was found')
+    if choice.views is not None and found.table["view"].isna().all():
+        raise DataError("data.views: the label files say no film's view; leave it out")
+
+
+def _joined(found: Films, images: Mapping[str, int]) -> tuple[pd.DataFrame, int]:
+    """The rows that have an image, with its path as `image_id`, and how many images have no row."""
+    paths: dict[str, str] = {}
+    for path in sorted(images):
+        if (other := paths.setdefault(found.key(path), path)) != path:
+            raise DataError(f"{other} and {path} are the same film by their names: keep one of them below data.root")
+    there = found.table.assign(image_id=found.table["film"].map(paths)).dropna(subset="image_id")
+    return there, len(images) - len(there)
+
+
+def _reasons(found: Films, there: pd.DataFrame, finding: str, choice: Choice) -> pd.Series:
+    """Why a film is left out: the first reason of several; "" where it is used."""
+    label, views = there[finding], there["view"]
+    wanted = set(FRONTAL if choice.views is None else choice.views)
+    if {"PA", "AP"} <= wanted:
+        wanted.add("FRONTAL")
+    has_views = bool(found.table["view"].notna().any())
+    nothing_found = there[found.no_finding] if found.no_finding else label
+    conditions = {
+        "without labels": ~there[_LABELLED],
+        "in no split of the set": there["split"].isna(),
+        "lateral": views.eq("LATERAL") & ("LATERAL" not in wanted),
+        "of a view that is not told": views.isna() & has_views,
+        "of a view that data.views leaves out": views.notna() & ~views.isin(wanted),
+        f"{finding} uncertain": label.eq(-1) & (choice.uncertain == "ignore"),
+        f"{finding} not mentioned": label.isna() & (choice.unmentioned == "ignore"),
+        "without the finding, with others": ~_positive(label, choice)
+        & ~nothing_found.eq(1).fillna(False)
+        & (choice.negatives == "no_finding"),
+    }
+    masks = [np.asarray(mask.fillna(False), bool) for mask in conditions.values()]
+    return pd.Series(np.select(masks, list(conditions), default=""), there.index)
+
+
+def _positive(label: pd.Series, choice: Choice) -> "pd.Series[bool]":
+    """Whether a film counts as one with the finding. What is to be ignored counts as without."""
+    positive = label.eq(1) | (label.eq(-1) if choice.uncertain == "positive" else False)
+    return positive.fillna(False).astype(bool)
+
+
+def _image_files(used: pd.DataFrame, images: Mapping[str, int]) -> Iterator[ImageFile]:
+    columns = ("image_id", "split", "folder", "patient_id")
+    for image_id, split, folder, patient in used[list(columns)].itertuples(index=False):
+        yield ImageFile(image_id, split, folder, images[image_id], None if pd.isna(patient) else patient)
+
+
+def _check_classes(files: Sequence[ImageFile], finding: str, left_out: Mapping[str, int]) -> None:
+    """Every split that has films must have them with and without the finding. Raises DataError."""
+    if not files:
+        raise DataError(f"no film is left: {', '.join(f'{films} {why}' for why, films in left_out.items())}")
+    found = {(file.split, file.folder) for file in files}
+    for split in sorted({split for split, _ in found}, key=SPLITS.index):
+        for name, words in ((finding, f"with {finding}"), (WITHOUT, f"without {finding}")):
+            if (split, name) not in found:
+                raise DataError(f"no film {words} in {split}: take another of data.findings, or other films")
+
+
+def _account(found: Films, there: pd.DataFrame, without_row: int, left_out: Mapping[str, int]) -> Account:
+    table = found.table
+    labelled = table[table[_LABELLED]]
+    names = [*found.findings, *([found.no_finding] if found.no_finding else [])]
+    words = {1: "positive", 0: "negative", -1: "uncertain"}
+    labels = {
+        name: {word: int(labelled[name].eq(value).sum()) for value, word in words.items()}
+        | {"unmentioned": int(labelled[name].isna().sum())}
+        for name in names
+    }
+    splits = table.dropna(subset=["patient_id", "split"]).groupby("patient_id")["split"].nunique()
+    patients = table["patient_id"].nunique()
+    return Account(
+        rows=len(table),
+        patients=patients or None,
+        rows_without_file=len(table) - len(there),
+        files_without_row=without_row,
+        labels=labels,
+        left_out=dict(left_out),
+        patients_in_two_splits=int((splits > 1).sum()),
+        remarks=found.remarks,
+    )
