@@ -31,6 +31,7 @@ nitpick_ignore_regex = [
     # their inventories would have to be downloaded
     ("py:.*", r"(collections|os|pathlib|typing)\..*"),
     ("py:.*", r"(np|numpy|pa|pandas|pd|pyarrow|torch)\..*"),
+    ("py:class", "Figure"),  # of matplotlib
     # types that public functions give, and that are no public API themselves
     ("py:.*", r"pneumo_batch\.(api|job|core)\..*"),
 ]
