@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from helpers.paths import ROOT
 
-SHIPPED = ["demo", "kaggle", "nightly", "rigorous"]
+SHIPPED = ["chexpert", "demo", "kaggle", "nightly", "nih", "rigorous", "rsna"]
 
 
 def tracked(*folders):
@@ -116,7 +116,7 @@ def test_shipped_jobs_go_by_name_where_there_is_no_repository(call):
     assert unknown.returncode == 2
     assert unknown.stderr.splitlines() == [
         "pneumo-batch: demmo: cannot read the job file: No such file or directory; "
-        "shipped jobs go by name: demo, kaggle, nightly, rigorous"
+        f"shipped jobs go by name: {', '.join(SHIPPED)}"
     ]
 
 
