@@ -51,7 +51,7 @@ def without_training(block):
     """A method's block of verdict.json without what of training nobody in memory can know: epochs, a majority guess."""
     caveats = [line for line in block["caveats"] if not line.startswith("Accuracy on the training labels")]
     assert len(caveats) == len(block["caveats"]) - 1
-    return json.loads(re.sub(r"; a majority guess scores [0-9.]+", "", json.dumps({**block, "caveats": caveats})))
+    return json.loads(re.sub(r"; a majority guess scores \d\.\d+", "", json.dumps({**block, "caveats": caveats})))
 
 
 def test_every_number_in_memory_is_that_of_the_run(six_models):
