@@ -11,7 +11,7 @@ from pneumo_batch.report.figures import overlays
 from pneumo_batch.report.sections import gallery
 from pneumo_batch.report.source import Source
 from pneumo_batch.rundir.integrity import sha256
-from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.writer import RunWriter
 
 
 def decoded(uri: str) -> np.ndarray:
@@ -69,7 +69,7 @@ def test_a_run_whose_films_are_gone_keeps_the_gallery_it_had(tmp_path):
     run, page, before, _ = build(make_run(tmp_path, methods=("grad_cam",)))
     assert not [line for line in page.text if "cannot be shown" in line]
     (tmp_path / "images").rename(tmp_path / "moved")
-    again = Run(run.path)
+    again = RunWriter(run.path)
     kept = again.store.read_bytes("report/films.parquet")
     for _ in range(2):
         again.checksums.drop(["report"])
