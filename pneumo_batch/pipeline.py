@@ -13,7 +13,7 @@ from pneumo_batch.rundir import layout, prometheus, verification
 from pneumo_batch.rundir.layout import VERDICT
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.writer import RunWriter
-from pneumo_batch.stages.stage import DAMAGE, Stage, Survey, UnbalancedError, Work
+from pneumo_batch.stages.stage import DAMAGE, Plan, Stage, Survey, UnbalancedError, Work
 
 if TYPE_CHECKING:
     from pneumo_batch.execution.cluster import Resources
@@ -121,7 +121,7 @@ def _advance(job: Job, run: RunWriter, found: Survey, until: str) -> bool:
     if todo:
         with _recorded(run):
             if todo[0].needs_ray:
-                check(job, found, run)
+                plan(job, found, run)
             with _cluster(job, run, todo, found) as resources:
                 for stage in todo:
                     _do(stage, job, run, resources)
@@ -131,10 +131,9 @@ def _advance(job: Job, run: RunWriter, found: Survey, until: str) -> bool:
     return bool(todo)
 
 
-def check(job: Job, found: Survey, run: Run) -> None:
-    """Raise JobError for what can be known to go wrong before hours are spent."""
-    for stage in STAGES:
-        stage.work().check(job, found, run.store)
+def plan(job: Job, found: Survey, run: Run) -> dict[str, Plan]:
+    """What each stage would do. Raises JobError for what can be known to go wrong before hours are spent."""
+    return {stage.name: stage.work().plan(job, found, run.store) for stage in STAGES}
 
 
 def _is_done(run: Run, stage: Stage) -> bool:

@@ -51,8 +51,7 @@ def plan(job: Job, run_dir: str | None) -> Estimate:
     """Numbers of every stage. Raises JobError or DataError as the run itself would before it reads an image."""
     found = survey.survey(job)
     path = run_dir or str(pipeline.default_run_dir(job, found.fingerprint))
-    pipeline.check(job, found, Run(path))
-    plans = {stage.name: stage.work().plan(job, found) for stage in pipeline.STAGES}
+    plans = pipeline.plan(job, found, Run(path))
     images, models = found.attributed(job), len(job.variants)
     return Estimate(job, path, found, plans, _estimate(job, images, models) | _training_estimate(job, found.images))
 

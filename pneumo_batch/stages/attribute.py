@@ -42,21 +42,17 @@ _SPARE = 1.2  # of disk beside the maps: models, scores, the report, tables in t
 _MODEL_BYTES = 50e6
 
 
-def plan(job: Job, found: Survey) -> Plan:
+def plan(job: Job, found: Survey, store: Store) -> Plan:
+    """Network, methods, layer and target have to fit together, and the disk needs room for the maps."""
     images, models = found.attributed(job), len(survey.variant_names(job))
     shapes = map_shapes(job, found.classes)
+    if store.is_local:
+        _check_room(job, store, found, shapes)
     maps, size = images * models * len(shapes), images * map_bytes(job, shapes)
     sides = {name: list(shape) for name, shape in shapes.items()}
     listed = ", ".join(f"{name} {h} x {w}" for name, (h, w) in shapes.items())
     numbers = {"images": images, "maps": maps, "map_shapes": sides, "bytes": size}
     return Plan(f"{images} images, {maps} maps ({listed}), {terminal.size(size)}", numbers)
-
-
-def check(job: Job, found: Survey, store: Store) -> None:
-    """Network, methods, layer and target fit together, and the disk has room for the maps."""
-    shapes = map_shapes(job, found.classes)
-    if store.is_local:
-        _check_room(job, store, found, shapes)
 
 
 def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, int]:

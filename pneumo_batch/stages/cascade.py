@@ -37,18 +37,14 @@ _MOST_IMAGES = 16  # a block: what an interruption can cost, and what shares the
 _BLOCK_BYTES = 256 * 2**20  # of maps that an actor holds
 
 
-def plan(job: Job, found: Survey) -> Plan:
+def plan(job: Job, found: Survey, _store: Store) -> Plan:
+    """The network's initialiser has to draw its weights."""
     networks = len(derived(job, found.classes))
     images = min(found.attributed(job), job.cascade.images)
     cells = len(curves.cells(scorer.comparison_of(job, job.variants)))
     numbers = {"networks": networks, "images": images if networks else 0, "scores": images * networks * cells}
     line = f"{images} images, {networks} derived networks, {numbers['scores']} scores" if networks else "nothing"
     return Plan(line, numbers)
-
-
-def check(job: Job, found: Survey, _store: Store) -> None:
-    """The network's initialiser draws its weights."""
-    derived(job, found.classes)
 
 
 def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, int]:

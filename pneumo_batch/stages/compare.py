@@ -32,16 +32,13 @@ _TASK_CPUS = 1
 _SCORE_BYTES = 3  # measured: a row of the scores table after compression
 
 
-def plan(job: Job, found: Survey) -> Plan:
+def plan(job: Job, found: Survey, _store: Store) -> Plan:
+    """A metric of the user's own has to be one, and to have a value where the verdict is read."""
+    primary = (job.compare.primary.metric, job.compare.primary.scale)
+    users_metric.check_all(job.compare.metrics, primary, job.data.image_size, job.compare.region_grid)
     count = found.attributed(job) * _rows(comparison_of(job, job.variants))
     size = count * _SCORE_BYTES
     return Plan(f"{count} scores, about {terminal.size(size)}", {"scores": count, "bytes": size})
-
-
-def check(job: Job, _found: Survey, _store: Store) -> None:
-    """Raises JobError for a metric of the user's own that is none, or has no value where the verdict is read."""
-    primary = (job.compare.primary.metric, job.compare.primary.scale)
-    users_metric.check_all(job.compare.metrics, primary, job.data.image_size, job.compare.region_grid)
 
 
 def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, int]:

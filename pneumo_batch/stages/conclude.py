@@ -35,12 +35,8 @@ _FROM_MODEL = (
 )
 
 
-def plan(_job: Job, _found: Survey) -> Plan:
+def plan(_job: Job, _found: Survey, _store: Store) -> Plan:
     return Plan("summary and verdict")
-
-
-def check(_job: Job, _found: Survey, _store: Store) -> None:
-    """Nothing of its own can fail."""
 
 
 def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str, int]:

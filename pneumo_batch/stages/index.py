@@ -30,14 +30,10 @@ _ROWS_PER_TASK = 256
 _FILMS_PER_TASK = 32
 
 
-def plan(_job: Job, found: Survey) -> Plan:
+def plan(_job: Job, found: Survey, _store: Store) -> Plan:
     total = sum(found.images.values())
     splits = ", ".join(f"{name} {count}" for name, count in found.images.items())
     return Plan(f"{total} images ({splits})", {"images": total, **found.images})
-
-
-def check(_job: Job, _found: Survey, _store: Store) -> None:
-    """The survey has looked at what there is."""
 
 
 def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str, int]:

@@ -10,12 +10,8 @@ from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages.stage import Plan, Survey
 
 
-def plan(_job: Job, _found: Survey) -> Plan:
+def plan(_job: Job, _found: Survey, _store: Store) -> Plan:
     return Plan("one HTML page")
-
-
-def check(_job: Job, _found: Survey, _store: Store) -> None:
-    """Nothing of its own can fail."""
 
 
 def execute(_job: Job, run: RunWriter, _resources: Resources | None) -> dict[str, int]:

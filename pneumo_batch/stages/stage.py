@@ -1,6 +1,6 @@
-"""What a stage is: a step of a run that is planned, checked, done, and accounted for.
+"""What a stage is: a step of a run that is planned, done, and accounted for.
 
-A stage is a module of this folder with the four functions of `Work`. The pipeline names it beside what the run's
+A stage is a module of this folder with the three functions of `Work`. The pipeline names it beside what the run's
 directory has to know of it (`rundir.layout.OWNERS`); its module is imported when there is something to do, because its
 libraries are not the start-up time of another.
 """
@@ -45,11 +45,11 @@ class Plan:
 class Work(Protocol):
     """What the module of a stage has."""
 
-    def plan(self, job: Job, found: Survey, /) -> Plan:
-        """What it would do, without doing it."""
+    def plan(self, job: Job, found: Survey, store: Store, /) -> Plan:
+        """What it would do, without doing it.
 
-    def check(self, job: Job, found: Survey, store: Store, /) -> None:
-        """Raises JobError where it cannot end well: parts do not fit together, the disk has no room."""
+        Raises JobError where it cannot end well: parts do not fit together, the disk of `store` has no room.
+        """
 
     def execute(self, job: Job, run: RunWriter, resources: Resources | None, /) -> dict[str, int]:
         """Do what is not done yet; returns counts for the record. Raises JobError or DataError."""

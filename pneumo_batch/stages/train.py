@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pyarrow as pa
 import ray
+import torch
 
 from pneumo_batch.core import tables
 from pneumo_batch.core.data import audit, images, manifest
@@ -28,23 +29,26 @@ from pneumo_batch.stages.stage import DAMAGE, Plan, Survey
 from pneumo_batch.stages.workers import decode, trainer
 
 
-def plan(job: Job, _found: Survey) -> Plan:
+def plan(job: Job, found: Survey, _store: Store) -> Plan:
+    """What training starts from and what is brought along have to fit the network."""
+    weights = external_models.starting_weights(job)
+    if weights is not None or job.variant:  # else attribute is the first to need the network
+        network = survey.network(job, found.classes)
+        if weights is not None:
+            _check_start(network, weights, job)
+    for spec in job.variant:
+        external_models.check(spec, job, survey.preprocess(job), found.classes)
     epochs = {variant.name: trainer.recipe(job, variant).epochs for variant in job.train.variants}
     numbers = {"variants": survey.variant_names(job), "trained": len(epochs), "epochs": epochs}
     listed = ", ".join(f"{name} (up to {count} epochs)" for name, count in epochs.items())
     return Plan(f"{len(epochs)} variants: {listed}" if epochs else "nothing", numbers)
 
 
-def check(job: Job, found: Survey, _store: Store) -> None:
-    """The network can be built, and what it starts from and what is brought along fit it."""
-    network = survey.network(job, found.classes)
-    if (weights := external_models.starting_weights(job)) is not None:
-        try:
-            pretrained.start_from(network, weights, job.network.weights)
-        except ValueError as error:
-            raise JobError(f"network.weights: {error}") from error
-    for spec in job.variant:
-        external_models.check(spec, job, survey.preprocess(job), found.classes)
+def _check_start(network: torch.nn.Module, weights: bytes, job: Job) -> None:
+    try:
+        pretrained.start_from(network, weights, job.network.weights)
+    except ValueError as error:
+        raise JobError(f"network.weights: {error}") from error
 
 
 def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, int]:

@@ -96,7 +96,7 @@ def test_the_code_of_a_metric_is_in_the_fingerprint():
 
 
 def _begin(job):
-    pipeline.check(job, survey.survey(job), RunWriter("runs/none"))
+    pipeline.plan(job, survey.survey(job), RunWriter("runs/none"))
 
 
 @pytest.mark.parametrize(
