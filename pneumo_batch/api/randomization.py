@@ -88,14 +88,15 @@ def randomization_test(
     given = _Given(images, settings)
     with user_code.given(functions):
         _check_size(compare, given.preprocess.size)
-    models = {**_named(true, "true"), **_named(random, "random")}
+    kinds: dict[variants.Kind, dict[str, nn.Module]] = {
+        "true": _named(true, "true"),
+        "random": _named(random, "random"),
+    }
+    models = {**kinds["true"], **kinds["random"]}
     if len(models) < len(true) + len(random):
         raise ValueError(f"true and random: two networks share a name; there are: {', '.join(models)}")
     maps = _maps(models, given, methods, target)
-    facts = [
-        _facts(name, model, "true" if name in _named(true, "true") else "random", given)
-        for name, model in models.items()
-    ]
+    facts = [_facts(name, model, kind, given) for kind, named in kinds.items() for name, model in named.items()]
     with user_code.given(functions):
         details = scoring.conclude(given.identity, maps, _with_memory(facts, settings), compare)
     verdicts = {method: MethodVerdict.of(method, block) for method, block in details.items()}

@@ -77,10 +77,8 @@ def conclude(
     primary = settings.primary
     found = verdict.conclude(models, tests, (primary.view, primary.scale, primary.metric), settings.threshold)
     concluded = {name: found[name].as_dict() for name in maps}
-    for name, block in concluded.items():
-        curve = _curve(images, name, maps[name], models, settings)
-        block["reproducible"] = scales.reproducible(curve, name)
-        block["caveats"] += scales.in_words(curve, name, primary.view)
+    curves = [_curve(images, name, maps[name], models, settings) for name in maps]
+    scales.add_to(concluded, pa.concat_tables(curves), primary.view)
     return concluded
 
 

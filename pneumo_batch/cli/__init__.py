@@ -12,7 +12,6 @@ from pneumo_batch import __version__, terminal
 from pneumo_batch.cli.commands import datasets, exchange, job_files, machine, runs, submission
 from pneumo_batch.cli.options import complain
 from pneumo_batch.errors import (
-    EXIT_DATA,
     EXIT_ERROR,
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
@@ -71,7 +70,7 @@ def _explain(error: Exception) -> int:
     if isinstance(cause, JobError | DataError | RunError):
         return complain(said, cause.exit_code)
     if isinstance(cause, DamagedError):
-        return complain(f"{said}; pneumo-batch verify --reopen lets the next run compute it again", EXIT_DATA)
+        return complain(f"{said}; pneumo-batch verify --reopen lets the next run compute it again", cause.exit_code)
     if isinstance(cause, OSError) and cause.errno is not None:  # full or read-only disks, lost mounts
         place = f"{cause.filename}: " if cause.filename is not None else ""
         return complain(place + (cause.strerror or os.strerror(cause.errno)).splitlines()[0], EXIT_ERROR)

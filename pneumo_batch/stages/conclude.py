@@ -11,7 +11,7 @@ from pneumo_batch.core.attribution import localisation
 from pneumo_batch.core.models import evaluation
 from pneumo_batch.core.similarity import metrics, per_image
 from pneumo_batch.core.statistics import classification, label_share, passes, scales, summaries, verdict
-from pneumo_batch.core.variants import names_of, of_records
+from pneumo_batch.core.variants import Variant, names_of, of_records
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import accounts, provenance
@@ -60,7 +60,7 @@ def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str,
         "variants": {name: _variant(name, run, test) for name, test in measured.items()},
         "degenerate": _degenerate(data),
     }
-    _add_scales(found["methods"], _scales(job, run, images), primary.view)
+    scales.add_to(found["methods"], _scales(job, run, images, variants), primary.view)
     if job.is_phantom:
         found["localisation"] = _localisation(job, run, images)
     run.store.write_json(VERDICT, found)
@@ -89,12 +89,11 @@ def _note_pass(run: Run, found: dict[str, Any]) -> None:
     run.store.write_table(PASSES, rows)
 
 
-def _scales(job: Job, run: Run, images: pa.Table) -> pa.Table:
+def _scales(job: Job, run: Run, images: pa.Table, variants: list[Variant]) -> pa.Table:
     """Write `scales.parquet`: the maps of a sample of images, one method at a time."""
     chosen = scales.sample(
         images["image_id"].to_pylist(), images["patient_id"].to_pylist(), seed=job.compare.partner_seed
     )
-    variants = of_records(run.model_record(name) for name in run.variants())
     parts = []
     for method in job.attribution.methods:
         columns = [f"{method}__{variant.name}" for variant in variants]
@@ -106,12 +105,6 @@ def _scales(job: Job, run: Run, images: pa.Table) -> pa.Table:
     found = pa.concat_tables(parts)
     run.store.write_table(SCALES, found)
     return found
-
-
-def _add_scales(methods: dict[str, dict[str, Any]], found: pa.Table, view: str) -> None:
-    for name, method in methods.items():
-        method["reproducible"] = scales.reproducible(found, name)
-        method["caveats"] += scales.in_words(found, name, view)
 
 
 def _facts(name: str, job: Job, run: Run, test: dict[str, Any]) -> verdict.VariantFacts:

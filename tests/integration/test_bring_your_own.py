@@ -63,6 +63,14 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
+def as_a_user(words, environment):
+    """What a command of the page leaves when it is called in another process, with a Ray of its own."""
+    command = [sys.executable, "-m", "pneumo_batch.cli", *small(words), "--run-dir", "runs/own"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 0, result.stderr
+    return Run("runs/own")
+
+
 def write(place, name):
     (place / name).write_text(written(name))
 
@@ -185,15 +193,7 @@ def test_ones_own_method_and_metric_are_imported_on_the_workers(place):
         checkpoint(place / f"{name}.pth", seed, channels=1)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([".", os.environ.get("PYTHONPATH", "")])}
     words = arguments("PYTHONPATH=. pneumo-batch run own-maps.toml")[1:]
-    result = subprocess.run(
-        [sys.executable, "-m", "pneumo_batch.cli", *small(words), "--run-dir", "runs/own"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-    )
-    assert result.returncode == 0, result.stderr
-    run = Run("runs/own")
+    run = as_a_user(words, environment)
     assert run.maps("my_maps:gradient", "mine")[1].shape == (10, 64, 64)
     scores = run.scores().astype({"metric": str})
     cosine = scores.loc[scores["metric"] == "my_maps:cosine", "score"]
@@ -212,15 +212,8 @@ def test_ones_own_network_is_imported_on_the_workers(place):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([".", os.environ.get("PYTHONPATH", "")])}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
     words = arguments("PYTHONPATH=. pneumo-batch run own.toml")[1:]
-    result = subprocess.run(
-        [sys.executable, "-m", "pneumo_batch.cli", *small(words), "--run-dir", "runs/own"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-    )
-    assert result.returncode == 0, result.stderr
-    assert Run("runs/own").maps("grad_cam", "noise")[1].shape == (10, 2, 2)
+    run = as_a_user(words, environment)
+    assert run.maps("grad_cam", "noise")[1].shape == (10, 2, 2)
 
 
 # -------------------------------------------------------------------------------------------------------------- export

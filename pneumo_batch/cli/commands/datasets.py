@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from pneumo_batch.cli.options import json_option, print_json
+from pneumo_batch.core.data.options import GENERATED
 from pneumo_batch.errors import EXIT_DATA
 
 
@@ -14,8 +15,6 @@ def data() -> None:
     """Write, download or check image data."""
 
 
-# As core.data.phantom.published has them, which takes too long to import for --help.
-FORMATS = ("nih", "chexpert", "mimic-cxr-jpg", "padchest", "vindr", "rsna", "siim", "list")
 _FOLDERS = {"train": 400, "test": 96, "image_size": 512}
 _PUBLISHED = {"train": 96, "test": 24, "image_size": 160}
 
@@ -23,7 +22,7 @@ _PUBLISHED = {"train": 96, "test": 24, "image_size": 160}
 @data.command()
 @click.argument("folder", metavar="DIR")
 @click.option(
-    "--format", "form", type=click.Choice(FORMATS), help="Write it as a published set, or as a list of films."
+    "--format", "form", type=click.Choice(GENERATED), help="Write it as a published set, or as a list of films."
 )
 @click.option("--train", type=click.IntRange(min=8), help="Training images.  [default: 400; with --format 96]")
 @click.option("--test", type=click.IntRange(min=4), help="Test images.  [default: 96; with --format 24]")

@@ -48,23 +48,23 @@ def submit(job_file: str, address: str, overrides: tuple[str, ...], as_json: boo
     """
     job = load(job_file, overrides, options["limit"])
     check_requirements(options["required"], job.attribution.methods)
-    from pneumo_batch.integrations import ray_jobs as submitting
+    from pneumo_batch.integrations import ray_jobs
 
-    client = submitting.connect(address)
+    client = ray_jobs.connect(address)
     words = [word for one in options["required"] for word in ("--require", one.text)]
     words += ["--hash-paths"] if options["hash_paths"] else []
-    found = submitting.submit(client, address, job, options["run_dir"], words)
+    found = ray_jobs.submit(client, address, job, options["run_dir"], words)
     click.echo(f"{'attached to' if found.attached else 'submitted'} {found.id}, run {found.run_dir}", err=True)
     if options["no_wait"]:
-        _print_job(submitting.find(client, address, found.id), as_json)
+        _print_job(ray_jobs.find(client, address, found.id), as_json)
         return 0
     try:
-        ended = submitting.follow(client, address, found.id)
+        ended = ray_jobs.follow(client, address, found.id)
     except KeyboardInterrupt:
         again = f"pneumo-batch job logs {found.id} --follow --address {address}"
         return complain(f"no longer following, the job goes on; to follow it again: {again}", EXIT_INTERRUPTED)
     _print_job(ended, as_json)
-    return submitting.exit_code(ended)
+    return ray_jobs.exit_code(ended)
 
 
 @click.group()
@@ -97,13 +97,13 @@ def job_logs(submission: str, address: str, follow: bool) -> int:
     Example:
       pneumo-batch job logs demo-1a2b3c4d5e6f --follow --address http://head:8265
     """
-    from pneumo_batch.integrations import ray_jobs as submitting
+    from pneumo_batch.integrations import ray_jobs
 
     client, found = _found(address, submission)
     if not follow:
         click.echo(client.get_job_logs(found.submission_id), nl=False)
         return 0
-    return submitting.exit_code(submitting.follow(client, address, found.submission_id))
+    return ray_jobs.exit_code(ray_jobs.follow(client, address, found.submission_id))
 
 
 @job.command(name="stop")
@@ -117,26 +117,26 @@ def job_stop(submission: str, address: str, as_json: bool) -> int:
     Example:
       pneumo-batch job stop demo-1a2b3c4d5e6f --address http://head:8265
     """
-    from pneumo_batch.integrations import ray_jobs as submitting
+    from pneumo_batch.integrations import ray_jobs
 
     client, found = _found(address, submission)
-    ended = submitting.stop(client, address, found.submission_id)
+    ended = ray_jobs.stop(client, address, found.submission_id)
     _print_job(ended, as_json)
     return 0 if ended.status.is_terminal() else EXIT_ERROR
 
 
 def _found(address: str, submission: str) -> Any:
     """A client of the cluster, and what it knows of a submitted job."""
-    from pneumo_batch.integrations import ray_jobs as submitting
+    from pneumo_batch.integrations import ray_jobs
 
-    client = submitting.connect(address)
-    return client, submitting.find(client, address, submission)
+    client = ray_jobs.connect(address)
+    return client, ray_jobs.find(client, address, submission)
 
 
 def _print_job(found: Any, as_json: bool) -> None:
-    from pneumo_batch.integrations import ray_jobs as submitting
+    from pneumo_batch.integrations import ray_jobs
 
-    values = submitting.as_dict(found)
+    values = ray_jobs.as_dict(found)
     if as_json:
         print_json(values)
         return

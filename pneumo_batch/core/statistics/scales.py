@@ -4,7 +4,7 @@ Shapes: N images, V variants, h x w a map's own resolution, P pairs, K kinds, Q 
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,6 +122,13 @@ class Curve:
         place = {variant.name: position for position, variant in enumerate(self.variants)}
         plan = pairs.plan(self.variants)
         return {k: np.array([(place[a], place[b]) for a, b in plan[k]], dtype=np.int64).reshape(-1, 2) for k in KINDS}
+
+
+def add_to(methods: Mapping[str, dict[str, Any]], scales: pa.Table, view: str) -> None:
+    """Put into the block of each method of verdict.json from which scale on its maps agree; `view` is the verdict's."""
+    for name, method in methods.items():
+        method["reproducible"] = reproducible(scales, name)
+        method["caveats"] += in_words(scales, name, view)
 
 
 def reproducible(scales: pa.Table, method: str) -> dict[str, list[int]]:

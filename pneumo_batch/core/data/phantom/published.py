@@ -8,19 +8,18 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
 from pneumo_batch.core.data import phantom
+from pneumo_batch.core.data.options import Generated
 from pneumo_batch.core.data.phantom import cases, findings, lateral, runs
 from pneumo_batch.core.data.phantom.cases import LATERAL, TEST, TRAIN, Case
 from pneumo_batch.core.data.phantom.layouts import Layout, Shown, Written
 from pneumo_batch.errors import DataError
 
-Format = Literal["nih", "chexpert", "mimic-cxr-jpg", "padchest", "vindr", "rsna", "siim", "list"]
-FORMATS = get_args(Format)
 TRUTH = "truth.json"
 
 _MODULES = {"mimic-cxr-jpg": "mimic", "list": "lists"}  # where the format's name cannot be a module's
@@ -29,7 +28,7 @@ _IN_DICOM = ("vindr", "rsna", "siim")
 _STATES: dict[int, Literal["missing", "broken", "unlisted"]] = {2: "missing", 4: "broken", 5: "unlisted"}
 
 
-def write(root: Path, form: Format, *, train: int, test: int, seed: int, image_size: int) -> None:
+def write(root: Path, form: Generated, *, train: int, test: int, seed: int, image_size: int) -> None:
     """Writes `train` + `test` films as the set `form` has them, its tables, boxes and masks, and TRUTH.
 
     A set without published splits gets the sum; SIIM's films are 1024 pixels a side whatever `image_size`. `root`
@@ -47,7 +46,7 @@ def write(root: Path, form: Format, *, train: int, test: int, seed: int, image_s
         _save(unfinished / TRUTH, json.dumps(_truth(form, layout, films)).encode())
 
 
-def _layout(form: Format) -> Layout:
+def _layout(form: Generated) -> Layout:
     if form in _IN_DICOM and find_spec("pydicom") is None:
         raise DataError(f"format {form} is DICOM, which needs pydicom: pip install 'pneumo-batch[dicom]'")
     name = _MODULES.get(form, form)
@@ -55,7 +54,7 @@ def _layout(form: Format) -> Layout:
     return layout
 
 
-def _states(form: Format, planned: Sequence[Case]) -> dict[Case, Any]:
+def _states(form: Generated, planned: Sequence[Case]) -> dict[Case, Any]:
     """Published sets name films that are not there; whoever writes a list names those they have."""
     frontal = [case for case in planned if case.view != LATERAL and case.split == TRAIN]
     wanted = {k: state for k, state in _STATES.items() if k < len(frontal) and (form, state) != ("list", "missing")}
@@ -103,7 +102,7 @@ def _save(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def _truth(form: Format, layout: Layout, films: Sequence[Written]) -> dict[str, Any]:
+def _truth(form: Generated, layout: Layout, films: Sequence[Written]) -> dict[str, Any]:
     """`findings` by the generator's names: boxes (x, y, width, height) and masks as uncompressed COCO run lengths."""
     return {"format": form, "names": dict(layout.NAMES), "films": [_film_truth(layout, film) for film in films]}
 

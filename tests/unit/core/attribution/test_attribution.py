@@ -4,6 +4,7 @@ import captum.attr
 import numpy as np
 import pytest
 import torch
+from helpers.random_networks import network
 from torch import nn
 
 from pneumo_batch.core.attribution import explainer as attribution
@@ -64,19 +65,6 @@ def test_a_product_is_shared_equally():
     found = explain(Formula(lambda x: x[:, 0] * x[:, 1]), PIXELS, steps=1)
     expected = torch.tensor([[[3.0, 3.0], [0.0, 0.0]]], dtype=torch.float64)
     torch.testing.assert_close(found.maps["integrated_gradients"], expected, rtol=1e-12, atol=0)
-
-
-def network(name, dtype=torch.float64, channels=1, outputs=1, size=64):
-    """A random network whose batch norms, half of them negative, do something."""
-    torch.manual_seed(0)
-    model = networks.build(name, image_size=size, channels=channels, outputs=outputs)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.running_mean, std=0.2)
-            nn.init.uniform_(module.running_var, 0.5, 2)
-            nn.init.normal_(module.weight)
-            nn.init.normal_(module.bias, std=0.2)
-    return model.to(dtype).eval()
 
 
 def images(count, channels=1, size=64, dtype=torch.float64):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from helpers.random_networks import network
 
 from pneumo_batch.core.attribution.explainer import Explainer
 from pneumo_batch.core.attribution.methods import CAPTUM
@@ -17,23 +17,10 @@ BOTH = {"integrated_gradients": {"steps": 32}, "grad_cam": {}}
 QUICK = {"smooth_grad": {"samples": 5}, "gradient_shap": {"samples": 5}, "occlusion": {"window": 16}}
 
 
-def network(name, size=32):
-    """A random network whose batch norms, half of them negative, do something."""
-    torch.manual_seed(0)
-    model = networks.build(name, image_size=size, channels=1, outputs=1)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.running_mean, std=0.2)
-            nn.init.uniform_(module.running_var, 0.5, 2)
-            nn.init.normal_(module.weight)
-            nn.init.normal_(module.bias, std=0.2)
-    return model.eval()
-
-
 def maps(name, device, methods, *, dtype=torch.float32, size=32, allow_tf32=False):
     """Maps of two random images, float64 on the CPU."""
     inputs_BCHW = torch.randn(2, 1, size, size, generator=torch.Generator().manual_seed(SEED)).to(device, dtype)
-    model = network(name, size).to(device, dtype)
+    model = network(name, dtype, size=size).to(device)
     explainer = Explainer(model, methods, Preprocess(size), allow_tf32=allow_tf32)
     found = explainer(inputs_BCHW, torch.zeros(2, dtype=torch.int64))
     assert all(maps_BHW.device.type == device for maps_BHW in found.maps.values())
