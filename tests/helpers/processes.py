@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pandas as pd
 import psutil
 import pyarrow.parquet as pq
 import tomli_w
+from helpers.command import command
 from helpers.paths import HELPERS
 
 from pneumo_batch.rundir.writer import RunWriter
@@ -28,12 +28,12 @@ def write_job(path, values):
 class Process:
     """`pneumo-batch run` as a process; the log is what it wrote to stderr."""
 
-    def __init__(self, job, run_dir, *arguments, command=()):
+    def __init__(self, job, run_dir, *arguments, before=()):
         self.run = RunWriter(run_dir)
         self.path = Path(run_dir)
         # beside the job: the disk of the run may be full
         self.log_path = Path(job).with_name(f"{self.path.name}-{time.monotonic_ns()}.log")
-        line = [*command, sys.executable, "-m", "pneumo_batch.cli", "run", str(job), "--run-dir", str(run_dir)]
+        line = [*before, *command("run", job, "--run-dir", run_dir)]
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(HELPERS.parent), os.environ.get("PYTHONPATH", "")]),

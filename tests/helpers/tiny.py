@@ -19,3 +19,26 @@ def tiny_job(**sections):
     for name, part in sections.items():
         values[name] = {**values.get(name, {}), **part} if isinstance(part, dict) else part
     return jobfile.parse(values, source="test")
+
+
+# The same as a file, for the command.
+TINY_TOML = """
+name = "tiny"
+[data]
+root = "phantom"
+image_size = 64
+[phantom]
+train = 40
+test = 8
+image_size = 64
+[train]
+true_seeds = [0]
+random_seeds = [100]
+epochs = {epochs}
+max_epochs = 1
+batch_size = 8
+[attribution]
+integrated_gradients = {{ steps = 4 }}
+[compare]
+resamples = 100
+"""

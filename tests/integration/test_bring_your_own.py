@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tomli_w
 import torch
+from helpers.command import command
 from helpers.paths import DOCS
 from helpers.tiny import tiny_job
 from PIL import Image
@@ -38,9 +39,9 @@ def commands():
     return re.findall(r"^\$ (.*)$", PAGE.read_text(), re.MULTILINE)
 
 
-def arguments(command):
-    assert command in commands()
-    return command.split()[1:]
+def arguments(line):
+    assert line in commands()
+    return line.split()[1:]
 
 
 def small(words):
@@ -65,8 +66,8 @@ def place(tmp_path, monkeypatch):
 
 def as_a_user(words, environment):
     """What a command of the page leaves when it is called in another process, with a Ray of its own."""
-    command = [sys.executable, "-m", "pneumo_batch.cli", *small(words), "--run-dir", "runs/own"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    line = command(*small(words), "--run-dir", "runs/own")
+    result = subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
     assert result.returncode == 0, result.stderr
     return Run("runs/own")
 
@@ -172,8 +173,8 @@ def test_training_starts_from_the_weights_it_is_given(ray_cluster, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "densenet121"])
 def test_torchvision_networks_go_the_whole_way(ray_cluster, tmp_path, name):
-    command = next(line for line in commands() if f"network.name={name}" in line)
-    overrides = command.split("--set ")[1:]
+    found = next(line for line in commands() if f"network.name={name}" in line)
+    overrides = found.split("--set ")[1:]
     sections = {"true_seeds": [0, 1], "random_seeds": [100], "epochs": 1, "max_epochs": 1, "batch_size": 8}
     path = tmp_path / "tiny.toml"
     path.write_text(tomli_w.dumps(tiny_job(train=sections).model_dump(mode="json", exclude_none=True)))
@@ -230,9 +231,9 @@ def exported(tiny_run, tmp_path, *words):
 
 
 def test_the_pages_exports_name_existing_options():
-    for command in commands():
-        if " export " in command:
-            assert cli.cli.commands["export"].make_context("export", command.split()[2:])
+    for line in commands():
+        if " export " in line:
+            assert cli.cli.commands["export"].make_context("export", line.split()[2:])
 
 
 def test_exported_arrays_are_the_maps_of_the_run(tiny_run, tmp_path):
@@ -322,7 +323,7 @@ def test_fetch_without_a_network_is_one_line_and_exit_code_1(tmp_path):
     proxy = "http://127.0.0.1:9"  # nothing listens there
     environment = {**os.environ, "HTTPS_PROXY": proxy, "https_proxy": proxy, "KAGGLEHUB_CACHE": str(tmp_path / "cache")}
     result = subprocess.run(
-        [sys.executable, "-m", "pneumo_batch.cli", *words],
+        command(*words),
         capture_output=True,
         text=True,
         check=False,

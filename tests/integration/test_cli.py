@@ -9,44 +9,10 @@ import time
 
 import click
 import pytest
+from helpers.command import call, command, one_line, wait_for
+from helpers.tiny import TINY_TOML
 
 from pneumo_batch import cli
-
-TINY_TOML = """
-name = "tiny"
-[data]
-root = "phantom"
-image_size = 64
-[phantom]
-train = 40
-test = 8
-image_size = 64
-[train]
-true_seeds = [0]
-random_seeds = [100]
-epochs = {epochs}
-max_epochs = 1
-batch_size = 8
-[attribution]
-integrated_gradients = {{ steps = 4 }}
-[compare]
-resamples = 100
-"""
-
-
-def command(*arguments, **options):
-    return [sys.executable, "-m", "pneumo_batch.cli", *arguments]
-
-
-def call(*arguments, cwd=None):
-    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False, cwd=cwd)
-
-
-def one_line(result):
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("pneumo-batch: ")
-    return lines[0]
 
 
 @pytest.fixture
@@ -80,7 +46,8 @@ def test_every_command_is_documented_with_an_example(found):
 
 def test_the_whole_run_then_nothing_to_do_then_status_and_list(tmp_path, job_file):
     run_dir = str(tmp_path / "runs" / "first")
-    result = call("run", str(job_file), "--run-dir", run_dir, "--limit", "5", "--json")
+    words = command("run", job_file, "--run-dir", run_dir, "--limit", "5", "--json")
+    result = subprocess.run(words, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     outcome = json.loads(result.stdout)
     assert outcome["record"]["status"] == "complete"
@@ -125,14 +92,6 @@ def test_an_interrupted_run_says_so_and_continues(tmp_path, sent, code):
 def read_record(run_dir):
     path = run_dir / "run.json"
     return json.loads(path.read_text()) if path.exists() else {}
-
-
-def wait_for(condition, process):
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline, "the run did not get there"
-        time.sleep(0.2)
 
 
 BAD = [

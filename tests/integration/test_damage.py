@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.command import call, one_line
 from helpers.tiny import tiny_job
 
 from pneumo_batch import pipeline
 from pneumo_batch.errors import DamagedError, RunError
 from pneumo_batch.rundir import verification
 from pneumo_batch.rundir.writer import RunWriter
-
-from .test_cli import call, one_line
 
 PLACES = 200
 NOTHING_IS_READ_FROM = {"events.jsonl", "metrics.prom", ".lock"}

@@ -9,11 +9,11 @@ import uuid
 from pathlib import Path
 
 import pytest
+from helpers.command import wait_for
 
 from pneumo_batch.rundir.reader import Run
 
 from .test_nodes import JOB, SPY, noted
-from .test_submit import wait_for
 
 HEAD, WORKER = "10.213.7.1", "10.213.7.2"
 

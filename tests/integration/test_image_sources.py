@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 import pydicom
 import pytest
 import tomli_w
+from helpers.command import command
 from helpers.paths import DOCS
 from helpers.tiny import tiny_job
 from PIL import Image
@@ -264,13 +264,11 @@ def test_every_command_of_the_documentation_runs_as_written(films, tmp_path):
         (tmp_path / name).write_text(documented(name))
     commands = [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines()]
     assert len(commands) == 4
-    for command in commands:
-        arguments = command.removeprefix("pneumo-batch ").split()
-        result = subprocess.run(
-            [sys.executable, "-m", "pneumo_batch.cli", *arguments], capture_output=True, text=True, cwd=tmp_path
-        )
+    for words in commands:
+        arguments = words.removeprefix("pneumo-batch ").split()
+        result = subprocess.run(command(*arguments), capture_output=True, text=True, cwd=tmp_path)
         assert result.returncode == 0, result.stdout + result.stderr
-        assert ("images" if "check" in command else "integrated_gradients: ") in result.stdout
+        assert ("images" if "check" in words else "integrated_gradients: ") in result.stdout
     assert {path.name.split("-")[0] for path in (tmp_path / "runs").iterdir()} == {"dicom", "list"}
 
 

@@ -11,13 +11,11 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.command import command, wait_for
 from ray.cluster_utils import Cluster
 
 from pneumo_batch.core import tables
 from pneumo_batch.rundir.reader import Run
-
-from .test_cli import command
-from .test_submit import wait_for
 
 SPY = """
 import os, time

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.fs
 import pytest
+from helpers.command import command, free_port, one_line, wait_for
 from helpers.tiny import tiny_job
 
 from pneumo_batch import pipeline
@@ -24,9 +25,6 @@ from pneumo_batch.rundir import lease, verification
 from pneumo_batch.rundir.integrity import parquet_bytes
 from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
-
-from .test_cli import command, one_line
-from .test_submit import free_port, wait_for
 
 BEAT = 0.2
 LIVING_BEAT = 2  # of a holder that is to be seen alive: the store tells whole seconds, and a busy machine renews late

@@ -6,34 +6,26 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
 import ray
+from helpers.command import call, command, free_port, one_line, wait_for
+from helpers.tiny import TINY_TOML
 
 from pneumo_batch.core.data import phantom
 from pneumo_batch.errors import JobError
 from pneumo_batch.integrations import ray_jobs
 from pneumo_batch.job import schema
 
-from .test_cli import TINY_TOML, call, command, one_line
-
 AGENT = ("dashboard-agent-listen-port", "dashboard-agent-grpc-port")
 TOKEN = "a-token-that-only-this-test-knows"
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +64,6 @@ def answers(port) -> bool:
             return response.status == 200
     except OSError:
         return False
-
-
-def wait_for(condition, process=None):
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert process is None or process.poll() is None, "it ended"
-        assert time.monotonic() < deadline, "it did not get there"
-        time.sleep(0.2)
 
 
 def job_file(tmp_path, epochs=1):

@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from pneumo_batch.report.parts import Picture
@@ -71,7 +72,9 @@ def canvas(width: float, height: float, rows: int = 1, columns: int = 1, **optio
 def svg(figure: Figure) -> bytes:
     """The figure as SVG, the same bytes every time; coordinates to a hundredth of a point, which nobody can see."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": "pneumo-batch"})
+    figure.set_dpi(matplotlib.rcParams["savefig.dpi"])
+    # not savefig, which draws everything a first time to lay it out and then once more
+    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": "pneumo-batch"})
     return _DRAWN.sub(lambda tag: _DECIMALS.sub(b"", tag[0]), _INDENTED.sub(b"\n", buffer.getvalue()))
 
 
