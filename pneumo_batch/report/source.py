@@ -21,6 +21,7 @@ from pneumo_batch.core.data.images import Preprocess
 from pneumo_batch.core.models import evaluation
 from pneumo_batch.core.similarity import pairs, per_image
 from pneumo_batch.core.similarity.per_image import Cell
+from pneumo_batch.core.statistics import results
 from pneumo_batch.errors import RejectedImage
 from pneumo_batch.rundir.layout import CASCADE_SUMMARY, MAPS, QUARANTINE, SCALES, SCORES
 from pneumo_batch.rundir.reader import Run
@@ -56,10 +57,10 @@ class Source:
 
     def __init__(self, run: Run):
         self.run, self.job = run, run.job
-        self.verdict, self.record = run.verdict, run.record
+        self.results, self.record = results.read(run.verdict), run.record
         self.models = {name: run.model_record(name) for name in run.variants()}
         self.classes: list[str] = next(iter(self.models.values()))["classes"]
-        self.methods = [name for name in self.job.attribution.methods if name in self.verdict["methods"]]
+        self.methods = [name for name in self.job.attribution.methods if name in self.results.methods]
         self.manifest_table = run.manifest_table()
         self.manifest = self.manifest_table.to_pandas()
         self.summary = run.summary()
@@ -84,8 +85,8 @@ class Source:
 
     def primary(self, method: str) -> Cell:
         """The cell a method's verdict is read from."""
-        chosen = self.verdict["primary"]
-        return Cell(method, chosen["view"], chosen["scale"], chosen["metric"])
+        chosen = self.results.primary
+        return Cell(method, chosen.view, chosen.scale, chosen.metric)
 
     def means_of(self, cell: Cell) -> dict[str, Any]:
         """Summary rows over all images, by kind, of those with a mean."""
