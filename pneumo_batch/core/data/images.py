@@ -77,17 +77,19 @@ _FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 
+PerChannel = float | tuple[float, ...]
+
 # As (mean, std) of pixels in [0, 1]: those of torchvision's weights, and [-1024, 1024] for those of torchxrayvision.
-_NAMED: dict[str, tuple[Any, Any]] = {
+_NAMED: dict[str, tuple[PerChannel, PerChannel]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "torchxrayvision": (0.5, 1 / 2048),
 }
 
 
-def named_normalisation(name: str, channels: int) -> tuple[Any, Any]:
+def named_normalisation(name: str, channels: int) -> tuple[PerChannel, PerChannel]:
     """(mean, std) that "imagenet" or "torchxrayvision" stands for; one channel gets the average over colours."""
     mean, std = _NAMED[name]
-    if channels == 1 and isinstance(mean, tuple):
+    if channels == 1 and isinstance(mean, tuple) and isinstance(std, tuple):
         return sum(mean) / len(mean), sum(std) / len(std)
     return mean, std
 
@@ -103,8 +105,8 @@ class Preprocess:
     size: int
     channels: int = 1
     pad: Pad = "black"
-    mean: float | tuple[float, ...] = 0.345
-    std: float | tuple[float, ...] = 0.282
+    mean: PerChannel = 0.345
+    std: PerChannel = 0.282
     resize: Resize = "bilinear"
 
     def __post_init__(self) -> None:
@@ -149,13 +151,13 @@ class Preprocess:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Preprocess":
+    def from_dict(cls, values: Mapping[str, object]) -> "Preprocess":
         """Rebuilds what `as_dict` gave, from JSON too; TypeError names an unknown or missing field."""
         exact: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in values.items()}
         return cls(**exact)
 
 
-def _per_channel(value: float | tuple[float, ...], like_BCHW: "Tensor") -> "float | Tensor":
+def _per_channel(value: PerChannel, like_BCHW: "Tensor") -> "float | Tensor":
     return like_BCHW.new_tensor(value)[:, None, None] if isinstance(value, tuple) else value
 
 
