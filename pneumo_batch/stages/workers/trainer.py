@@ -86,7 +86,7 @@ def train_alone(slot: Slot) -> None:
     ray.train.torch.TorchTrainer(lambda: _train_all(slot), scaling_config=local).fit()
 
 
-def train_together(config: dict[str, Any]) -> None:
+def train_together(config: dict[str, ray.ObjectRef]) -> None:
     """What each of several workers of a slot runs.
 
     `config["slot"]` is a reference, because the controller of a training opens `config` too, and would import all that
