@@ -153,6 +153,9 @@ def fingerprint(job: Job, contents: Mapping[str, str]) -> str:
     if job.data.findings is None:  # then the folders or the list say it all, and they are among the contents
         for name in ("format", "findings", *FINDINGS_ONLY):
             del values["data"][name]
+    if not job.train.keeps_structure:  # as all jobs were before there was a choice
+        for name in ("random_unit", "random_within"):
+            del values["train"][name]
     values |= {"contents": dict(contents), "version": [metadata.version("pneumo-batch"), RESULTS_VERSION]}
     # allow_nan=False: a value without a stable JSON form must not be fingerprinted
     canonical = json.dumps(values, sort_keys=True, allow_nan=False, separators=(",", ":"))

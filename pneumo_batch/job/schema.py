@@ -30,7 +30,9 @@ from pneumo_batch.core.data.options import (
     Projection,
     Resize,
     Split,
+    Stratum,
     Uncertain,
+    Unit,
     Unmentioned,
 )
 from pneumo_batch.core.similarity.options import (
@@ -218,6 +220,10 @@ class Train(Section):
     """One variant `true_<seed>` each, trained on the true labels."""
     random_seeds: list[int] = result([100])
     """One variant `random_<seed>` each, trained on labels permuted with that seed."""
+    random_unit: Unit = result("image")
+    """Whose labels are exchanged: every image's alone, or a patient's as a whole, with one who has as many films."""
+    random_within: list[Stratum] = result([])
+    """Permute only among films with the same values of these: view, sex, site, subtype, mode."""
     epochs: int = result(15, ge=1)
     """Epochs of true variants."""
     max_epochs: int = result(80, ge=1)
@@ -251,6 +257,18 @@ class Train(Section):
         if len(set(seeds)) < len(seeds):
             raise ValueError("true_seeds and random_seeds must not share or repeat a seed")
         return self
+
+    @field_validator("random_within")
+    @classmethod
+    def _no_repeats(cls, value: list[str]) -> list[str]:
+        if len(set(value)) < len(value):
+            raise ValueError("names an entry twice")
+        return value
+
+    @property
+    def keeps_structure(self) -> bool:
+        """Whether labels are permuted otherwise than freely among all films."""
+        return self.random_unit != "image" or bool(self.random_within)
 
     @property
     def variants(self) -> list[Variant]:

@@ -110,6 +110,11 @@ def assignment_digest(listing: pa.Table) -> str:
     return digest.hexdigest()
 
 
+def strata_digest(listing: pa.Table, columns: Sequence[str]) -> str:
+    """SHA-256 over the columns of a listing within which labels are permuted, hexadecimal."""
+    return hashlib.sha256(repr([listing[name].to_pylist() for name in columns]).encode()).hexdigest()
+
+
 def inspect_batch(
     listing: pa.Table, roots: Roots, before: Callable[[str], None] = lambda _image_id: None
 ) -> tuple[pa.Table, pa.Table]:
@@ -155,6 +160,7 @@ def _listing_row(file: ImageFile, label: int) -> dict[str, object]:
         "bytes": file.size,
         "patient_given": file.patient is not None,
         "patient_rule": patient.rule,
+        **file.about._asdict(),
     }
 
 

@@ -16,5 +16,7 @@ Uncertain = Literal["ignore", "positive", "negative"]
 Unmentioned = Literal["negative", "ignore"]
 Negatives = Literal["all", "no_finding"]  # without anything else either
 Projection = Literal["PA", "AP", "LATERAL"]
+Unit = Literal["image", "patient"]  # whose labels are exchanged by a permutation
+Stratum = Literal["view", "sex", "site", "subtype", "mode"]  # columns of the manifest
 TEST_FRACTION = 0.2
 BY_SUBTYPE: Literal["subtype"] = "subtype"

@@ -42,6 +42,7 @@ class Common:
     preprocess: Preprocess
     shared: dict[str, ray.ObjectRef]
     board: Board
+    structure: labels.Exchange | None = None  # between which films the labels of random variants move, if not all
     start: ray.ObjectRef | None = None  # the file of weights that training starts from
 
     @cached_property
@@ -108,7 +109,7 @@ def _train_all(slot: Slot) -> None:
 
 def _train(variant: Variant, common: Common, splits: dict[str, Split]) -> None:
     true = splits["train"]
-    train = Split(true.pixels_NHW, labels.training_labels(variant, true.labels_N))
+    train = Split(true.pixels_NHW, labels.training_labels(variant, true.labels_N, common.structure))
     trainer = _trainer(variant, common)
     reporter = _Reporter(trainer, variant, common)
     training.fit(trainer, train, splits["val"], reporter.after_epoch)

@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 
 from pneumo_batch.core.data.formats.account import Account
-from pneumo_batch.core.data.formats.folders import ImageFile
+from pneumo_batch.core.data.formats.folders import About, ImageFile
 from pneumo_batch.core.data.options import SPLITS, TEST_FRACTION, Negatives, Uncertain, Unmentioned
 from pneumo_batch.errors import DataError
 
 WITHOUT = "NORMAL"  # the class of the films without the finding
 FRONTAL = ("PA", "AP", "FRONTAL")
 VIEWS = (*FRONTAL, "LATERAL")
-_FIELDS = ("film", "patient_id", "view", "sex", "age", "split")
+_FIELDS = ("film", "patient_id", "view", "sex", "age", "site", "split")
 _LABELLED = "labelled"
 
 
@@ -22,8 +22,8 @@ class Films(NamedTuple):
     """What the label files of a set say. `findings` are columns of labels, as is `no_finding` where the set has one.
 
     `table` has `film` (as the set calls it), `patient_id`, `view` (PA, AP, LATERAL, or FRONTAL where the set says no
-    more), `sex` (M, F), `age` (years), `split` (train, val, test; null: in none), each null where it is not known,
-    `labelled` (False: the set has no labels of the film), and a column of labels each: 1, 0, -1 (uncertain), null (not
+    more), `sex` (M, F), `age` (years), `site`, `split` (train, val, test; null: in none), each null where it is not
+    known, `labelled` (False: the set has no labels of the film), and a column of labels each: 1, 0, -1 (uncertain), null (not
     mentioned). `key` tells from the path of an image which
     film it is. `remarks` are what else a reader of the results has to know.
     """
@@ -147,9 +147,10 @@ def _positive(label: pd.Series, choice: Choice) -> "pd.Series[bool]":
 
 
 def _image_files(used: pd.DataFrame, images: Mapping[str, int]) -> Iterator[ImageFile]:
-    columns = ("image_id", "split", "folder", "patient_id")
-    for image_id, split, folder, patient in used[list(columns)].itertuples(index=False):
-        yield ImageFile(image_id, split, folder, images[image_id], None if pd.isna(patient) else patient)
+    columns = ("image_id", "split", "folder", "patient_id", *About._fields)
+    for image_id, split, folder, *known in used[list(columns)].itertuples(index=False):
+        patient, *about = (None if pd.isna(value) else value for value in known)
+        yield ImageFile(image_id, split, folder, images[image_id], patient, about=About(*about))
 
 
 def _check_classes(files: Sequence[ImageFile], finding: str, left_out: Mapping[str, int]) -> None:
