@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from pneumo_batch.core.data import likeness
 from pneumo_batch.core.data.looks import Look
 from pneumo_batch.core.data.options import Pad, Resize
 from pneumo_batch.errors import RejectedImage
@@ -51,7 +52,7 @@ class ImageInfo:
     """What is stored: `width`, `height` in pixels after EXIF orientation; `mode` as Pillow names it (L, RGB, ...).
 
     `patient` is a pseudonym made of the file's own patient number; None where it has none. `look` sums up the gray
-    values.
+    values, `hash` what is to be seen.
     """
 
     width: int
@@ -59,6 +60,7 @@ class ImageInfo:
     mode: str
     patient: str | None = None
     look: Look | None = field(default=None, compare=False)
+    hash: bytes | None = field(default=None, compare=False)
 
 
 def inspect(data: bytes) -> ImageInfo:
@@ -67,7 +69,7 @@ def inspect(data: bytes) -> ImageInfo:
     Raises RejectedImage for everything that `Preprocess.pixels` would reject.
     """
     info, gray = _decode(data)
-    return dataclasses.replace(info, look=Look.of(gray))
+    return dataclasses.replace(info, look=Look.of(gray), hash=likeness.perceptual_hash(gray))
 
 
 _FILTERS = {
