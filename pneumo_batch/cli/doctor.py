@@ -57,6 +57,8 @@ def show(found: Audit, root: str) -> None:
     console.print(f"patients: {patients}; in train or val and in test too: {found.patient_overlap}")
     console.print(f"patients told by: {rules}")
     console.print(f"byte-identical: {duplicates}")
+    for splits, films in found.copies.items():
+        console.print(f"the same in another size or encoding: {films} of {splits}")
     if found.account:
         _show_account(console, found.account)
     for counted, what in ((found.quarantined, "rejected"), (found.passed_over, "passed over")):

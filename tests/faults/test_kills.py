@@ -10,7 +10,9 @@ from helpers.processes import Process, assert_ended, assert_same_results, comple
 pytestmark = pytest.mark.faults
 
 PROGRESS = re.compile(r"  [\w ]+: \d+/\d+  \d+ s")
-WHITE = "warning: nearly constant: 1 of 33 images, such as test/NORMAL/NORMAL2-IM-9999-0001.jpeg: gray 255 to 255 of 255"
+WHITE = (
+    "warning: nearly constant: 1 of 33 images, such as test/NORMAL/NORMAL2-IM-9999-0001.jpeg: gray 255 to 255 of 255"
+)
 MOMENTS = {
     "before the index": lambda run: lambda: run.store.exists("run.json"),
     "indexing": lambda run: stage_is(run, "index", "running"),

@@ -44,7 +44,7 @@ class ImageInfo:
     """What is stored: `width`, `height` in pixels after EXIF orientation; `mode` as Pillow names it (L, RGB, ...).
 
     `patient` is a pseudonym made of the file's own patient number; None where it has none. `look` sums up the gray
-    values.
+    values, `hash` what is to be seen.
     """
 
     width: int
@@ -52,6 +52,7 @@ class ImageInfo:
     mode: str
     patient: str | None = None
     look: Look | None = field(default=None, compare=False)
+    hash: bytes | None = field(default=None, compare=False)
 
 
 def decode(data: bytes) -> tuple[ImageInfo, Image.Image]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from pneumo_batch.core.data import likeness
 from pneumo_batch.core.data.decoding import ImageInfo, decode
 from pneumo_batch.core.data.looks import Look
 from pneumo_batch.core.data.options import Pad, Resize
@@ -25,7 +26,7 @@ def inspect(data: bytes) -> ImageInfo:
     Raises RejectedImage for everything that `Preprocess.pixels` would reject.
     """
     info, gray = decode(data)
-    return dataclasses.replace(info, look=Look.of(gray))
+    return dataclasses.replace(info, look=Look.of(gray), hash=likeness.perceptual_hash(gray))
 
 
 _FILTERS = {

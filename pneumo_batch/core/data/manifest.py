@@ -23,7 +23,7 @@ from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.core.tables import MANIFEST, QUARANTINE
 from pneumo_batch.errors import DataError, RejectedImage
 
-_FROM_FILE = ("width", "height", "mode", "sha256", "gray_low", "gray_high", "cells")
+_FROM_FILE = ("width", "height", "mode", "sha256", "gray_low", "gray_high", "cells", "hash")
 # What is known of an image before its file is read. A patient who was given stands against what the file says; the rule
 # is the one of patients.py that told who it is else.
 LISTING = pa.schema(
@@ -173,6 +173,7 @@ def _found(info: images.ImageInfo) -> dict[str, object]:
         "gray_low": info.look.low,
         "gray_high": info.look.high,
         "cells": info.look.cells,
+        "hash": info.hash,
     }
 
 

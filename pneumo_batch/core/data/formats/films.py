@@ -23,8 +23,8 @@ class Films(NamedTuple):
 
     `table` has `film` (as the set calls it), `patient_id`, `view` (PA, AP, LATERAL, or FRONTAL where the set says no
     more), `sex` (M, F), `age` (years), `site`, `split` (train, val, test; null: in none), each null where it is not
-    known, `labelled` (False: the set has no labels of the film), and a column of labels each: 1, 0, -1 (uncertain), null (not
-    mentioned). `key` tells from the path of an image which
+    known, `labelled` (False: the set has no labels of the film), and a column of labels each: 1, 0, -1 (uncertain),
+    null (not mentioned). `key` tells from the path of an image which
     film it is. `remarks` are what else a reader of the results has to know.
     """
 
