@@ -58,8 +58,8 @@ def test_the_auroc_of_a_column_is_that_of_its_shares(seed):
 def test_copies_of_test_films_are_errors_and_of_validation_films_warnings():
     found = {("train", "test"): [Copy("test/a", "train/b", 4)], ("train", "val"): [Copy("val/a", "train/a", 2)] * 2}
     assert leaks.copy_errors(found) == [
-        "1 pair of films that differ in size or encoding only (test/a = train/b) lie in both train and test: delete one of"
-        " each, or set data.allow_leaks"
+        "1 pair of films that differ in size or encoding only (test/a = train/b) lie in both train and test: delete one"
+        " of each, or set data.allow_leaks"
     ]
     assert leaks.copy_warnings(found) == [
         "2 pairs of films that differ in size or encoding only (val/a = train/a) lie in both train and val: validation"

@@ -81,7 +81,7 @@ def test_pairs_are_those_that_comparing_each_with_each_finds():
     rng = np.random.default_rng(0)
     bits_NB = rng.integers(0, 2, (2500, 256), np.uint8)
     cells_NC = rng.integers(0, 256, (2500, 64), np.uint8)
-    for k in range(0, 120):
+    for k in range(120):
         bits_NB[2000 + k] = bits_NB[k]
         flipped = rng.choice(256, k % 30, replace=False)
         bits_NB[2000 + k, flipped] ^= 1
