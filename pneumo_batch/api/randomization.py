@@ -42,7 +42,7 @@ class Settings(TypedDict, total=False):
 
     normalise: Normalise
     ids: Sequence[str]
-    patients: Sequence[Any]
+    patients: Sequence[object]
     labels: Sequence[int]
     memorised: Sequence[float]
     metrics: Sequence[Metric]
@@ -98,8 +98,8 @@ def randomization_test(
     maps = _maps(models, given, methods, target)
     facts = [_facts(name, model, kind, given) for kind, named in kinds.items() for name, model in named.items()]
     with user_code.given(functions):
-        details = scoring.conclude(given.identity, maps, _with_memory(facts, settings), compare)
-    verdicts = {method: MethodVerdict.of(method, block) for method, block in details.items()}
+        found = scoring.conclude(given.identity, maps, _with_memory(facts, settings), compare)
+    verdicts = {method: MethodVerdict(method, result) for method, result in found.items()}
     return Verdict(verdicts, compare.primary.model_dump(), compare.threshold, len(models))
 
 
@@ -143,10 +143,10 @@ def _places(count: int) -> list[str]:
     return [f"{i:0{len(str(count))}d}" for i in range(count)]
 
 
-def _compare(settings: Settings) -> tuple[Compare, dict[str, Callable[..., Any]]]:
+def _compare(settings: Settings) -> tuple[Compare, dict[str, user_code.Code]]:
     """The job's [compare] that these settings are, and the functions among its metrics by name."""
     values: dict[str, Any] = {name: value for name, value in settings.items() if name not in _ABOUT_IMAGES}
-    functions: dict[str, Callable[..., Any]] = {}
+    functions: dict[str, user_code.Code] = {}
     if "metrics" in values:
         names = user_code.names_of("metrics", values["metrics"])
         functions = {name: one for name, one in zip(names, values["metrics"], strict=True) if callable(one)}

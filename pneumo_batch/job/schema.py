@@ -113,7 +113,7 @@ class Data(Section):
 
     @field_validator("root")
     @classmethod
-    def _some_root(cls, value: Any) -> Any:
+    def _some_root(cls, value: str | list[str]) -> str | list[str]:
         roots = [value] if isinstance(value, str) else value
         if not roots or not all(roots) or len(set(roots)) < len(roots):
             raise ValueError("needs a folder or URI, or a list of different ones")
@@ -128,21 +128,21 @@ class Data(Section):
 
     @field_validator("classes")
     @classmethod
-    def _distinct(cls, value: Any) -> Any:
+    def _distinct(cls, value: list[str] | str | None) -> list[str] | str | None:
         if isinstance(value, list) and (len(value) < 2 or len(set(value)) < len(value)):
             raise ValueError("needs two or more different class names")
         return value
 
     @field_validator("normalise")
     @classmethod
-    def _positive_std(cls, value: Any) -> Any:
+    def _positive_std(cls, value: str | tuple[float, float]) -> str | tuple[float, float]:
         if not isinstance(value, str) and value[1] <= 0:
             raise ValueError("the standard deviation must be above 0")
         return value
 
     @model_validator(mode="before")
     @classmethod
-    def _a_manifest_is_a_list(cls, values: Any) -> Any:
+    def _a_manifest_is_a_list(cls, values: object) -> object:
         if isinstance(values, dict) and values.get("manifest") is not None:
             return {"format": "list", **values}
         return values
@@ -355,7 +355,7 @@ class Compare(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _no_margin(cls, values: Any) -> Any:
+    def _no_margin(cls, values: object) -> object:
         if isinstance(values, dict) and "margin" in values:
             raise ValueError(
                 "margin is gone: a verdict no longer compares TT - TN with a margin, but the label share with"
@@ -421,8 +421,8 @@ class Cluster(Section):
 
     @field_validator("actors", "trainings")
     @classmethod
-    def _at_least_one(cls, value: Any) -> Any:
-        if value != "auto" and min(value if isinstance(value, tuple) else (value,)) < 1:
+    def _at_least_one(cls, value: int | tuple[int, int] | str) -> int | tuple[int, int] | str:
+        if not isinstance(value, str) and min(value if isinstance(value, tuple) else (value,)) < 1:
             raise ValueError("must be 1 or more, or auto")
         if isinstance(value, tuple) and value[0] > value[1]:
             raise ValueError("must not begin with more than it ends with")
@@ -430,8 +430,8 @@ class Cluster(Section):
 
     @field_validator("gpus_per_actor")
     @classmethod
-    def _a_share(cls, value: Any) -> Any:
-        if value != "auto" and (value < 0 or (value > 1 and value != int(value))):
+    def _a_share(cls, value: float | str) -> float | str:
+        if not isinstance(value, str) and (value < 0 or (value > 1 and value != int(value))):
             raise ValueError("must be between 0 and 1, a whole number, or auto")
         return value
 
@@ -452,7 +452,7 @@ class VariantSpec(Section):
 
     @field_validator("normalise")
     @classmethod
-    def _positive_std(cls, value: Any) -> Any:
+    def _positive_std(cls, value: str | tuple[float, float] | None) -> str | tuple[float, float] | None:
         if isinstance(value, tuple) and value[1] <= 0:
             raise ValueError("the standard deviation must be above 0")
         return value

@@ -7,7 +7,7 @@ import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from pneumo_batch.core.data.images import Preprocess
 from pneumo_batch.core.models import evaluation
 from pneumo_batch.core.similarity import pairs, per_image
 from pneumo_batch.core.similarity.per_image import Cell
+from pneumo_batch.core.statistics import results
 from pneumo_batch.errors import RejectedImage
 from pneumo_batch.rundir.layout import CASCADE_SUMMARY, MAPS, QUARANTINE, SCALES, SCORES
 from pneumo_batch.rundir.reader import Run
@@ -51,15 +52,23 @@ class Predictions:
         return self.logits_NK.argmax(axis=1)
 
 
+class Mean(NamedTuple):
+    """Of similarities, with its 95 % interval over patients."""
+
+    mean: float
+    ci_low: float
+    ci_high: float
+
+
 class Source:
     """Tables, models and images of a concluded run. Raises RunError before that."""
 
     def __init__(self, run: Run):
         self.run, self.job = run, run.job
-        self.verdict, self.record = run.verdict, run.record
+        self.results, self.record = results.read(run.verdict), run.record
         self.models = {name: run.model_record(name) for name in run.variants()}
         self.classes: list[str] = next(iter(self.models.values()))["classes"]
-        self.methods = [name for name in self.job.attribution.methods if name in self.verdict["methods"]]
+        self.methods = [name for name in self.job.attribution.methods if name in self.results.methods]
         self.manifest_table = run.manifest_table()
         self.manifest = self.manifest_table.to_pandas()
         self.summary = run.summary()
@@ -84,15 +93,16 @@ class Source:
 
     def primary(self, method: str) -> Cell:
         """The cell a method's verdict is read from."""
-        chosen = self.verdict["primary"]
-        return Cell(method, chosen["view"], chosen["scale"], chosen["metric"])
+        chosen = self.results.primary
+        return Cell(method, chosen.view, chosen.scale, chosen.metric)
 
-    def means_of(self, cell: Cell) -> dict[str, Any]:
-        """Summary rows over all images, by kind, of those with a mean."""
+    def means_of(self, cell: Cell) -> dict[str, Mean]:
+        """Over all images, by kind, of those with a mean."""
         rows = self.summary[(self.summary["class_name"] == "all") & self.summary["mean"].notna()]
         for key, value in cell._asdict().items():
             rows = rows[rows[key] == value]
-        by_kind = {row["kind"]: row for row in rows.to_dict("records")}
+        columns = (rows[name] for name in ("kind", *Mean._fields))
+        by_kind = {str(kind): Mean(*map(float, values)) for kind, *values in zip(*columns, strict=True)}
         return {kind: by_kind[kind] for kind in pairs.KINDS if kind in by_kind}
 
     @cached_property

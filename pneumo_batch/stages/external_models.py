@@ -21,6 +21,7 @@ from pneumo_batch.job.schema import Job, VariantSpec
 from pneumo_batch.rundir import checksums
 from pneumo_batch.rundir.integrity import parquet_bytes
 from pneumo_batch.rundir.layout import PROGRAM
+from pneumo_batch.rundir.record import ModelRecord
 from pneumo_batch.rundir.storage import json_bytes
 from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages.workers import predictor
@@ -132,7 +133,8 @@ def _write(
     spec: VariantSpec, run: RunWriter, images: Images, model: predictor.Model, logits: dict[str, np.ndarray]
 ) -> None:
     labels = {name: split.labels_N for name, split in images.splits.items()}
-    record = {
+    measured = evaluation.measure(logits, labels)
+    record: ModelRecord = {
         "name": spec.name,
         "kind": spec.kind,
         "seed": None,
@@ -141,7 +143,8 @@ def _write(
         "outputs": model.outputs,
         "preprocess": model.preprocess.as_dict(),
         "checkpoint": Path(spec.checkpoint).name,
-        **evaluation.measure(logits, labels),
+        "threshold": measured.threshold,
+        "metrics": measured.metrics_as_dict,
         "memorised": None,  # a random variant's labels stayed where it was trained
         "unanswered": answers.unanswered(images.rows, logits),
     }

@@ -20,8 +20,9 @@ from pneumo_batch.rundir import accounts
 from pneumo_batch.rundir.accounts import ImbalanceError
 from pneumo_batch.rundir.integrity import parquet_bytes
 from pneumo_batch.rundir.layout import MANIFEST, PHANTOM, QUARANTINE, STAGING
+from pneumo_batch.rundir.locations import reason
 from pneumo_batch.rundir.reader import Run
-from pneumo_batch.rundir.storage import Store, reason
+from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages import listing
 from pneumo_batch.stages.stage import Plan, Survey

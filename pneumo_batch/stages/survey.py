@@ -17,7 +17,7 @@ from pneumo_batch.execution import resources as shares
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job import jobfile
 from pneumo_batch.job.schema import Job
-from pneumo_batch.rundir.storage import open_roots
+from pneumo_batch.rundir.locations import open_roots
 from pneumo_batch.stages import external_models, index
 from pneumo_batch.stages.stage import Survey
 

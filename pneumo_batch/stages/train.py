@@ -179,6 +179,8 @@ def _check_classes(train: Split, names: list[str]) -> None:
 
 def _preprocess(job: Job, train: Split) -> Preprocess:
     data = job.data
+    mean: images.PerChannel
+    std: images.PerChannel
     if data.normalise == "train":
         if not len(train):
             raise JobError(

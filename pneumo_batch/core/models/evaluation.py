@@ -1,6 +1,7 @@
 """What a model says of every image, and how well: alike for models trained here and brought along."""
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,23 @@ import pyarrow.compute as pc
 
 from pneumo_batch.core import tables
 from pneumo_batch.core.statistics import classification
+from pneumo_batch.core.statistics.results import Classification
 
 
-def measure(logits: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Measured:
+    """The threshold that was chosen, and how well a model classifies each split that has images."""
+
+    threshold: float
+    metrics: Mapping[str, Classification]
+
+    @property
+    def metrics_as_dict(self) -> dict[str, dict[str, Any]]:
+        """Plain JSON values."""
+        return {split: asdict(metrics) for split, metrics in self.metrics.items()}
+
+
+def measure(logits: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> Measured:
     """Metrics of each split from its logits (N, K) and the labels (N,) it is judged by; empty splits are left out.
 
     So are images whose logits are not finite.
@@ -28,7 +43,7 @@ def measure(logits: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) 
         for split in logits
         if len(labels[split])
     }
-    return {"threshold": threshold, "metrics": metrics}
+    return Measured(threshold, metrics)
 
 
 def predictions(rows: pa.Table, logits: Mapping[str, np.ndarray]) -> pa.Table:

@@ -11,7 +11,7 @@ Shapes: N images, V models, R true and K random ones, P patients, B resamples, Q
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import scipy.special
@@ -21,6 +21,7 @@ from pneumo_batch.core.similarity.per_image import Cell, PerImage, row_means
 from pneumo_batch.core.statistics import bootstrap, permutation
 from pneumo_batch.core.statistics.numbers import number
 from pneumo_batch.core.statistics.options import RESAMPLES
+from pneumo_batch.core.statistics.results import CellTest, Deviations, Estimate, Interval, Permutations
 
 KINDS = ("true_true", "true_random", "true_true_cross", "true_random_cross")  # what the quantities are made of
 QUANTITIES = ("difference", "everywhere", "image_specific", "headroom", "remainder", "share")
@@ -29,75 +30,19 @@ FEWEST_PATIENTS = 5  # for an interval at all
 _MOST_MISSING = 0.025  # of the resamples
 
 
-@dataclass(frozen=True)
-class Interval:
-    """Both ends of a 95 % interval; None where none can be drawn."""
+class Models(NamedTuple):
+    """Names of those that were trained on true labels, and of those on random ones."""
 
-    ci_low: float | None = None
-    ci_high: float | None = None
-
-
-@dataclass(frozen=True)
-class Deviations:
-    """Standard errors owed to which true models, which random models and which patients there happened to be."""
-
-    true: float | None = None
-    random: float | None = None
-    patients: float | None = None
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A quantity with its interval over patients and models, and beside it the one that resamples patients alone.
-
-    `df` are Satterthwaite's degrees of freedom. The interval is None with fewer than three models of a kind.
-    """
-
-    value: float | None = None
-    ci_low: float | None = None
-    ci_high: float | None = None
-    patients: Interval = Interval()
-    df: float | None = None
-    sd: Deviations = Deviations()
-
-    @property
-    def for_these_models(self) -> "Estimate":
-        """The same quantity with the interval that resamples patients alone."""
-        return Estimate(self.value, self.patients.ci_low, self.patients.ci_high, self.patients, None, self.sd)
-
-
-@dataclass(frozen=True)
-class Permutations:
-    """Exact tests over relabelings of the models, on M = S - C (same film less its floor) and on S alone."""
-
-    image_specific: permutation.Permutation | None = None
-    same_film: permutation.Permutation | None = None
-
-
-@dataclass(frozen=True)
-class CellTest:
-    """Every number of the test for one method, view, scale and metric.
-
-    `images` are those with a similarity of all four kinds; `means` are over them, by kind.
-    """
-
-    images: int
-    patients: int
-    means: dict[str, float | None]
-    difference: Estimate = Estimate()
-    everywhere: Estimate = Estimate()
-    image_specific: Estimate = Estimate()
-    headroom: Estimate = Estimate()
-    remainder: Estimate = Estimate()
-    share: Estimate = Estimate()
-    permutation: Permutations = field(default_factory=Permutations)
+    true: Sequence[str]
+    random: Sequence[str]
 
 
 def randomization_test(
     data: PerImage, true: Sequence[str], random: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[Cell, CellTest]:
     """The test of every cell of a run's scores; `true` and `random` name the models of each kind."""
-    return {cell: _test(data, cell, (true, random), resamples, seed) for cell in data.cells}
+    models = Models(true, random)
+    return {cell: _test(data, cell, models, resamples, seed) for cell in data.cells}
 
 
 def quantities(kinds_4: np.ndarray) -> np.ndarray:
@@ -150,9 +95,7 @@ def _jackknife(without_V: np.ndarray) -> float:
     return (len(without_V) - 1) / len(without_V) * ((without_V - without_V.mean()) ** 2).sum()
 
 
-def _test(
-    data: PerImage, cell: Cell, models: tuple[Sequence[str], Sequence[str]], resamples: int, seed: int
-) -> CellTest:
+def _test(data: PerImage, cell: Cell, models: Models, resamples: int, seed: int) -> CellTest:
     kinds_N4 = np.stack([data.means(cell, kind) for kind in KINDS], axis=1)
     complete_N = ~np.isnan(kinds_N4).any(axis=1)
     patients = len(np.unique(data.patients_N[complete_N]))
@@ -193,10 +136,8 @@ def _means(data: PerImage, cell: Cell, images_N: np.ndarray) -> dict[str, float 
     return {kind: number(row_means(data.means(cell, kind)[images_N][None])[0]) for kind in data.kinds(cell)}
 
 
-def _permutations(
-    data: PerImage, cell: Cell, models: tuple[Sequence[str], Sequence[str]], images_N: np.ndarray
-) -> Permutations:
-    true, random = models
-    same_VV = data.matrix(cell, WITHIN_KINDS, [*true, *random], images_N)
-    floor_VV = data.matrix(cell, CROSS_KINDS, [*true, *random], images_N)
-    return Permutations(permutation.exact(same_VV - floor_VV, len(true)), permutation.exact(same_VV, len(true)))
+def _permutations(data: PerImage, cell: Cell, models: Models, images_N: np.ndarray) -> Permutations:
+    names, true_count = [*models.true, *models.random], len(models.true)
+    same_VV = data.matrix(cell, WITHIN_KINDS, names, images_N)
+    floor_VV = data.matrix(cell, CROSS_KINDS, names, images_N)
+    return Permutations(permutation.exact(same_VV - floor_VV, true_count), permutation.exact(same_VV, true_count))

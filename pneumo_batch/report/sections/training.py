@@ -1,20 +1,19 @@
 """The training section: how every variant learnt, true and random side by side, and how well it classifies."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from pneumo_batch.core import tables
 from pneumo_batch.report.figures import training
-from pneumo_batch.report.parts import Fold, Section, Side, Table, Text, interval
+from pneumo_batch.report.parts import Block, Fold, Section, Side, Table, Text, interval
 from pneumo_batch.report.source import Source
 
 _METRICS = ("images", "accuracy", "balanced_accuracy", "auroc", "auprc", "precision", "recall", "f1")
 
 
 def build(source: Source) -> Section:
-    blocks: list[Any] = [Side([training.memorisation(source), _memory_table(source)]), _metrics_table(source)]
+    blocks: list[Block] = [Side([training.memorisation(source), _memory_table(source)]), _metrics_table(source)]
     blocks += [Fold("Learning curves", list(_curves(source)))]
     blocks += [Fold("Classification of the test split: curves and confusion", list(_classification(source)))]
     blocks += [Fold("Accuracy by class and subtype", _by_subtype(source))]
@@ -24,11 +23,11 @@ def build(source: Source) -> Section:
 def _metrics_table(source: Source) -> Table:
     rows = []
     for name, record in source.models.items():
-        test = source.verdict["variants"][name]["test"]
+        test = source.results.variants[name].test
         for split in ("train", "val", "test"):
             measured = record["metrics"].get(split)
             if measured:
-                span = interval(*test["auroc_interval"]) if split == "test" else None
+                span = interval(*test.auroc_interval) if split == "test" else None
                 rows.append([name, record["kind"], split, *(measured[key] for key in _METRICS), span])
     header = ["variant", "labels", "split", *(key.replace("_", " ") for key in _METRICS), "AUROC, 95 % interval"]
     caption = (
@@ -39,11 +38,11 @@ def _metrics_table(source: Source) -> Table:
     return Table("metrics", caption, header, rows, ("labels", "split"), {"split": "test"})
 
 
-def _curves(source: Source) -> list[Any]:
+def _curves(source: Source) -> list[Block]:
     histories = {name: source.history(name) for name in source.variants}
     found = {name: history for name, history in histories.items() if history is not None and len(history)}
     brought = [name for name in source.variants if name not in found]
-    blocks: list[Any] = []
+    blocks: list[Block] = []
     if brought:
         blocks.append(Text(f"Trained elsewhere, so without curves: {', '.join(brought)}.", "note"))
     if found:
@@ -64,14 +63,14 @@ def _memory_table(source: Source) -> Table:
     rows = [
         [
             name,
-            one["kind"],
-            one["epochs"],
-            one["chosen_epoch"],
-            one["training_accuracy"] if one["memorised"] is None else one["memorised"],
+            one.kind,
+            one.epochs,
+            one.chosen_epoch,
+            one.on_its_labels,
             source.majority,
-            one["label_agreement"],
+            one.label_agreement,
         ]
-        for name, one in source.verdict["variants"].items()
+        for name, one in source.results.variants.items()
     ]
     header = ["variant", "labels", "epochs", "chosen", "accuracy on its labels", "majority guess", "labels kept"]
     caption = (
@@ -81,7 +80,7 @@ def _memory_table(source: Source) -> Table:
     return Table("memorisation", caption, header, rows)
 
 
-def _classification(source: Source) -> Iterator[Any]:
+def _classification(source: Source) -> Iterator[Block]:
     if not len(source.predictions(source.variants[0]).labels_N):
         yield Text("The run has no test images.", "note")
         return
@@ -93,7 +92,7 @@ def _classification(source: Source) -> Iterator[Any]:
     yield training.confusion(source)
 
 
-def _by_subtype(source: Source) -> list[Any]:
+def _by_subtype(source: Source) -> list[Block]:
     rows = [
         [name, source.models[name]["kind"], group, int(of_N.sum()), float(right_N[of_N].mean())]
         for name in source.variants

@@ -28,6 +28,7 @@ from pneumo_batch.rundir import checksums, integrity
 from pneumo_batch.rundir.integrity import parquet_bytes
 from pneumo_batch.rundir.layout import STAGING
 from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.record import ModelRecord
 from pneumo_batch.rundir.storage import Store, json_bytes
 
 
@@ -86,7 +87,7 @@ def train_alone(slot: Slot) -> None:
     ray.train.torch.TorchTrainer(lambda: _train_all(slot), scaling_config=local).fit()
 
 
-def train_together(config: dict[str, Any]) -> None:
+def train_together(config: dict[str, ray.ObjectRef]) -> None:
     """What each of several workers of a slot runs.
 
     `config["slot"]` is a reference, because the controller of a training opens `config` too, and would import all that
@@ -185,22 +186,32 @@ class _Reporter:
 
     def finish(self, logits: dict[str, np.ndarray], splits: dict[str, Split], agreement: float) -> None:
         """Keep the model, its history, and what it says of every image; `agreement` of given with true labels."""
-        history = self.trainer.history
-        measured = {
-            **evaluation.measure(logits, {name: split.labels_N for name, split in splits.items()}),
-            "epochs": len(history),
+        if self._first:
+            self._commit(logits, self._record(logits, splits, agreement))
+            total, epochs = self.trainer.recipe.epochs, len(self.trainer.history)
+            self.common.board.set(self.variant.name, total, f"done after {epochs} epochs")
+
+    def _record(self, logits: dict[str, np.ndarray], splits: dict[str, Split], agreement: float) -> ModelRecord:
+        measured = evaluation.measure(logits, {name: split.labels_N for name, split in splits.items()})
+        return {
+            "name": self.variant.name,
+            "kind": self.variant.kind,
+            "seed": self.variant.seed,
+            "network": self.common.job.network.name,
+            "classes": self.common.classes,
+            "outputs": networks.outputs_for(self.common.classes),
+            "preprocess": self.common.preprocess.as_dict(),
+            "threshold": measured.threshold,
+            "metrics": measured.metrics_as_dict,
+            "epochs": len(self.trainer.history),
             "chosen_epoch": self.trainer.best_epoch,
             "memorised": self.trainer.memorised,
             "label_agreement": agreement,
             "majority": float(np.bincount(splits["train"].labels_N).max() / len(splits["train"])),
             "unanswered": answers.unanswered(self.common.rows, logits),
         }
-        if self._first:
-            self._commit(logits, measured)
-            total = self.trainer.recipe.epochs
-            self.common.board.set(self.variant.name, total, f"done after {len(history)} epochs")
 
-    def _commit(self, logits: dict[str, np.ndarray], measured: dict[str, Any]) -> None:
+    def _commit(self, logits: dict[str, np.ndarray], record: ModelRecord) -> None:
         """Write the variant under `staging/`, then move it into `models/`."""
         store = self.common.run.store
         rows = [{"variant": self.variant.name, **row} for row in self.trainer.history]
@@ -208,7 +219,7 @@ class _Reporter:
             "model.safetensors": checkpoints.state_bytes(self.trainer.network),
             "history.parquet": parquet_bytes(pa.Table.from_pylist(rows, schema=tables.HISTORY)),
             "predictions.parquet": parquet_bytes(evaluation.predictions(self.common.rows, logits)),
-            "model.json": json_bytes(_model_record(self.variant, self.common, measured)),
+            "model.json": json_bytes(record),
         }
         checksums.write_model(store, self.variant.name, files)
         store.remove(_state_name(self.variant))
@@ -220,16 +231,3 @@ class _Reporter:
         torch.save(self.trainer.state(), sink)
         self.common.run.store.write_bytes(_state_name(self.variant), integrity.with_digest(sink.getvalue()))
         self.saved = time.monotonic()
-
-
-def _model_record(variant: Variant, common: Common, measured: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "name": variant.name,
-        "kind": variant.kind,
-        "seed": variant.seed,
-        "network": common.job.network.name,
-        "classes": common.classes,
-        "outputs": networks.outputs_for(common.classes),
-        "preprocess": common.preprocess.as_dict(),
-        **measured,
-    }
