@@ -1,5 +1,7 @@
 """Conclude: the scores -> the summary table and the verdict of each method."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -167,7 +169,7 @@ def _degenerate(data: per_image.PerImage) -> dict[str, dict[str, int]]:
 
 
 def _localisation(job: Job, run: Run, images: pa.Table) -> Localisation:
-    """By method and variant, over images with an opacity: positive share inside it and pointing game, beside chance."""
+    """By method and variant, over images with an opacity: four measures of whether maps point at it, beside chance."""
     masks = {image_id: mask for image_id in images["image_id"].to_pylist() if (mask := _mask(image_id, job, run)).any()}
     if not masks:
         return Localisation(images=0, chance=None, methods={})
@@ -182,14 +184,19 @@ def _localisation(job: Job, run: Run, images: pa.Table) -> Localisation:
 
 
 def _located(maps: dict[str, np.ndarray], masks: dict[str, np.ndarray], size: int) -> Located:
-    resized = {image_id: metrics.resize(map_hw[None], size)[0] for image_id, map_hw in maps.items()}
-    shares = [localisation.positive_share(map_HW, masks[image_id]) for image_id, map_HW in resized.items()]
-    hits = [localisation.points_inside(map_HW, masks[image_id]) for image_id, map_HW in resized.items()]
-    defined = [share for share in shares if not np.isnan(share)]  # a map need not have a positive value
+    pairs = [(metrics.resize(map_hw[None], size)[0], masks[image_id]) for image_id, map_hw in maps.items()]
     return Located(
-        positive_share=float(np.mean(defined)) if defined else None,
-        pointing_game=float(np.mean(hits)),
+        positive_share=_mean_of_defined(localisation.positive_share(*pair) for pair in pairs),
+        pointing_game=float(np.mean([localisation.points_inside(*pair) for pair in pairs])),
+        auprc=_mean_of_defined(localisation.average_precision(*pair) for pair in pairs),
+        iou=_mean_of_defined(localisation.otsu_overlap(*pair) for pair in pairs),
     )
+
+
+def _mean_of_defined(values: Iterable[float]) -> float | None:
+    """A map need not have a positive value, nor two different ones."""
+    defined = [value for value in values if not np.isnan(value)]
+    return float(np.mean(defined)) if defined else None
 
 
 def _mask(image_id: str, job: Job, run: Run) -> np.ndarray:

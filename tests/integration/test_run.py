@@ -191,6 +191,10 @@ def test_verdict_names_every_method_and_variant(tiny_run):
     expected = scipy.stats.mannwhitneyu(scores[labels == 1], scores[labels == 0]).statistic
     assert test["auroc"] == pytest.approx(expected / ((labels == 1).sum() * (labels == 0).sum()))
     assert set(verdict["localisation"]["methods"]["grad_cam"]) == {"true_0", "true_1", "random_100"}
+    for located in verdict["localisation"]["methods"]["integrated_gradients"].values():
+        assert located.keys() == {"positive_share", "pointing_game", "auprc", "iou"}
+        assert 0 < located["auprc"] < 1
+        assert 0 <= located["iou"] < 1
 
 
 def test_random_labels_are_a_permutation_of_the_training_split_only(tiny_run):

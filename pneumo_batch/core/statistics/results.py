@@ -208,10 +208,16 @@ class VariantResult:
 
 @dataclass(frozen=True)
 class Located:
-    """Of the maps of a method and variant; None where no map has a positive value."""
+    """Of the maps of a method and variant, means; None where no map has one, or in runs older than the measure.
+
+    `auprc` is the average precision of a map's values for the pixels inside, `iou` the overlap of what Otsu's threshold
+    leaves of it.
+    """
 
     positive_share: float | None
     pointing_game: float
+    auprc: float | None = None
+    iou: float | None = None
 
 
 @dataclass(frozen=True)

@@ -96,8 +96,8 @@ def _training(source: Source) -> str:
         f" ({_seeds(train.true_seeds)}) for at most {train.epochs} epochs and {len(source.random)} on labels permuted"
         f" once over the training split{permuted(train)} ({_seeds(train.random_seeds)}) until they"
         f" reproduced {train.memorise:.0%} of them or for {train.max_epochs} epochs, with the same recipe: Adam,"
-        f" learning rate {train.learning_rate:g}{_plateau(train)}, batches of {train.batch_size} images {drawn}."
-        " No two networks shared a seed."
+        f" learning rate {train.learning_rate:g}{_plateau(train)}, batches of {train.batch_size} images {drawn}. No two"
+        " networks shared a seed."
     )
 
 

@@ -45,16 +45,17 @@ def _localisation(source: Source) -> list[Block]:
     if not found or not found.images:
         return []
     rows = [
-        [method_name(method), variant, located.positive_share, located.pointing_game]
+        [method_name(method), variant, located.positive_share, located.pointing_game, located.auprc, located.iou]
         for method, variants in found.methods.items()
         for variant, located in variants.items()
     ]
     caption = (
-        f"Share of the positive attribution inside the opacity, and how often the highest value lies in it (pointing"
-        f" game), over {found.images} generated images with an opacity. A map that knows nothing reaches"
-        f" {number(found.chance)}, the opacity's share of the image."
+        f"Share of the positive attribution inside the opacity; how often the highest value lies in it (pointing"
+        f" game); average precision of the values for its pixels (AUPRC); and its overlap with what Otsu's threshold"
+        f" leaves (IoU), over {found.images} generated images with an opacity. In share and AUPRC a map that knows"
+        f" nothing reaches {number(found.chance)}, the opacity's share of the image."
     )
-    table = Table("localisation", caption, ["method", "variant", "share inside", "pointing game"], rows)
+    table = Table("localisation", caption, ["method", "variant", "share inside", "pointing game", "AUPRC", "IoU"], rows)
     return [Fold("Localisation: do maps point at the opacity?", [Side([verdict.localisation(source, found), table])])]
 
 

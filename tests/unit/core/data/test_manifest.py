@@ -78,6 +78,7 @@ def test_discover_lists_sorted_rows(tmp_path):
         "bytes": len(png(1)),
         "patient_given": False,
         "patient_rule": "Kermany names",
+        **dict.fromkeys(("view", "sex", "age", "site")),
     }
     assert listing["image_id"].to_pylist() == sorted(SMALL)
 
