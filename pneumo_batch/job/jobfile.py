@@ -149,6 +149,9 @@ def fingerprint(job: Job, contents: Mapping[str, str]) -> str:
     if job.data.findings is None:  # then the folders or the list say it all, and they are among the contents
         for name in ("format", "findings", *FINDINGS_ONLY):
             del values["data"][name]
+    for spec in values.get("variant", []):
+        if spec["outputs"] is None:
+            del spec["outputs"]
     values |= {"contents": dict(contents), "version": [metadata.version("pneumo-batch"), RESULTS_VERSION]}
     # allow_nan=False: a value without a stable JSON form must not be fingerprinted
     canonical = json.dumps(values, sort_keys=True, allow_nan=False, separators=(",", ":"))

@@ -120,6 +120,15 @@ def test_the_fingerprint_of_a_published_set_covers_how_its_labels_are_read(tmp_p
     assert (before != jobfile.fingerprint(jobfile.load(path, [override]), {"data": "abc"})) == changes
 
 
+def test_named_outputs_change_results(tmp_path):
+    path = tmp_path / "job.toml"
+    variant = '[[variant]]\nname = "a"\nkind = "true"\ncheckpoint = "a.pt"\n'
+    path.write_text(f'name = "job"\n[data]\nroot = "images"\n{variant}')
+    before = jobfile.fingerprint(jobfile.load(path), {})
+    path.write_text(f'name = "job"\n[data]\nroot = "images"\n{variant}outputs = ["Mass", "", "Edema", ""]\n')
+    assert jobfile.fingerprint(jobfile.load(path), {}) != before
+
+
 def test_a_manifest_is_a_list_unless_the_job_says_otherwise():
     data = {"root": "films", "manifest": "films.csv"}
     job = jobfile.parse({"name": "x", "data": data}, "job")
@@ -160,8 +169,8 @@ BAD = [
     ('[data]\nroot = "a"\nfindings = ["A"]', "data: findings needs format: a published set, or a list with a column"),
     ('[data]\nroot = "a"\nformat = "nih"\nfindings = []', "data.findings: needs one or more different names"),
     (
-        '[data]\nroot = "a"\nformat = "nih"\nfindings = ["Mass", "Edema"]',
-        "data: findings: several in one job are not there yet: name one",
+        '[[variant]]\nname = "a"\nkind = "true"\ncheckpoint = "a.pt"\noutputs = ["Mass", "", "", "Mass"]',
+        "variant.0.outputs: names an output twice",
     ),
     (
         '[data]\nroot = "a"\nformat = "nih"\nfindings = ["Mass"]\nclasses = ["A", "B"]',
