@@ -16,11 +16,12 @@ import pyarrow.compute as pc
 import scipy.special
 
 from pneumo_batch.core import tables
-from pneumo_batch.core.data import audit
+from pneumo_batch.core.data import audit, one_finding
 from pneumo_batch.core.data.images import Preprocess
 from pneumo_batch.core.models import evaluation
 from pneumo_batch.core.similarity import pairs, per_image
 from pneumo_batch.core.similarity.per_image import Cell
+from pneumo_batch.core.statistics import findings
 from pneumo_batch.errors import RejectedImage
 from pneumo_batch.rundir.layout import CASCADE_SUMMARY, MAPS, QUARANTINE, SCALES, SCORES
 from pneumo_batch.rundir.reader import Run
@@ -39,6 +40,12 @@ class Predictions:
         return self.logits_NK.shape[1] == 1
 
     @cached_property
+    def known(self) -> "Predictions":
+        """Those of the images whose label is known."""
+        kept = np.flatnonzero(self.labels_N != tables.UNKNOWN)
+        return Predictions([self.image_ids[i] for i in kept], self.labels_N[kept], self.logits_NK[kept])
+
+    @cached_property
     def probabilities(self) -> np.ndarray:
         """(N,) of label 1 among two classes, else (N, K)."""
         logits_NK = self.logits_NK.astype(np.float64)
@@ -52,7 +59,11 @@ class Predictions:
 
 
 class Source:
-    """Tables, models and images of a concluded run. Raises RunError before that."""
+    """Tables, models and images of a concluded run. Raises RunError before that.
+
+    Of several findings, classes, labels, logits and numbers of the models are those of the one explained, `target`;
+    `by_finding` has the numbers of all.
+    """
 
     def __init__(self, run: Run):
         self.run, self.job = run, run.job
@@ -61,10 +72,32 @@ class Source:
         self.classes: list[str] = next(iter(self.models.values()))["classes"]
         self.methods = [name for name in self.job.attribution.methods if name in self.verdict["methods"]]
         self.manifest_table = run.manifest_table()
+        self.target: str | None = None
+        self.by_finding: dict[str, dict[str, Any]] = {}
+        if self.job.data.several:
+            self._divide(self.job.attribution.target)
         self.manifest = self.manifest_table.to_pandas()
         self.summary = run.summary()
         self.films = Films(run)
         self._predictions: dict[tuple[str, str], Predictions] = {}
+
+    def _divide(self, target: str) -> None:
+        self.target, self.classes = target, one_finding.classes(target)
+        self.by_finding = self.verdict["variants"]
+        tests = {name: one["test"]["findings"][target] for name, one in self.by_finding.items()}
+        self.models = {name: findings.of_one(record, target) for name, record in self.models.items()}
+        trained = {name: one["metrics"].get("train") for name, one in self.models.items()}
+        variants = {
+            name: {
+                **one,
+                "memorised": self.models[name]["memorised"],
+                "training_accuracy": trained[name]["balanced_accuracy"] if trained[name] else None,
+                "test": tests[name],
+            }
+            for name, one in self.by_finding.items()
+        }
+        self.verdict = {**self.verdict, "variants": variants}
+        self.manifest_table = one_finding.divide(self.manifest_table, target)
 
     @property
     def variants(self) -> list[str]:
@@ -98,7 +131,8 @@ class Source:
     @cached_property
     def attributed(self) -> pa.Table:
         """Identity of the images that have maps, sorted by id."""
-        return self.run.maps_table([]).sort_by("image_id")
+        images = self.run.maps_table([]).sort_by("image_id")
+        return one_finding.divide_images(images, self.run.manifest_table(), self.target) if self.target else images
 
     @cached_property
     def similarities(self) -> per_image.PerImage:
@@ -127,10 +161,18 @@ class Source:
     def majority(self) -> float | None:
         """What always naming the most frequent training label would score; None without training images.
 
-        Permuting labels keeps their counts, so that it holds for every variant trained here.
+        Permuting labels keeps their counts, so that it holds for every variant trained here. Of several findings it is
+        a half: balanced accuracy tells what was memorised.
         """
+        if self.target:
+            return 0.5
         labels = self.manifest.loc[self.manifest["split"] == "train", "label"]
         return float(labels.value_counts(normalize=True).max()) if len(labels) else None
+
+    @property
+    def measured_by(self) -> str:
+        """What `memorised` and `training_accuracy` are, in words."""
+        return findings.MEASURE if self.target else "accuracy"
 
     @cached_property
     def cascade_summary(self) -> pd.DataFrame | None:
@@ -147,14 +189,32 @@ class Source:
         return self.run.history(variant) if self.run.store.exists(f"models/{variant}/history.parquet") else None
 
     def predictions(self, variant: str, split: str = "test") -> Predictions:
+        """`answers` to the images whose label is known."""
+        return self.answers(variant, split).known
+
+    def answers(self, variant: str, split: str = "test") -> Predictions:
         """Without rows where the split has no images."""
         key = (variant, split)
         if key not in self._predictions:
-            rows = self.run.store.read_table(f"models/{variant}/predictions.parquet", schema=tables.PREDICTIONS)
-            rows = rows.filter(pc.equal(rows["split"], split)).sort_by("image_id")
-            logits_NK = evaluation.logits_of(rows) if rows.num_rows else np.empty((0, 1), np.float32)
-            self._predictions[key] = Predictions(rows["image_id"].to_pylist(), rows["label"].to_numpy(), logits_NK)
+            self._predictions[key] = self._read_predictions(variant, split)
         return self._predictions[key]
+
+    def _read_predictions(self, variant: str, split: str) -> Predictions:
+        names = self.job.data.several
+        schema = tables.with_labels(tables.PREDICTIONS, names)
+        rows = self.run.store.read_table(f"models/{variant}/predictions.parquet", schema=schema)
+        rows = rows.filter(pc.equal(rows["split"], split)).sort_by("image_id")
+        if self.target:
+            place = names.index(self.target)
+            rows = one_finding.divide(rows, self.target)
+            logits_NK = evaluation.logits_of(rows)[:, place : place + 1] if rows.num_rows else None
+        else:
+            logits_NK = evaluation.logits_of(rows) if rows.num_rows else None
+        return Predictions(
+            rows["image_id"].to_pylist(),
+            rows["label"].to_numpy(),
+            np.empty((0, 1), np.float32) if logits_NK is None else logits_NK,
+        )
 
 
 class Films:

@@ -8,9 +8,10 @@ import pyarrow.compute as pc
 
 from pneumo_batch.core import tables
 from pneumo_batch.core.attribution import localisation
+from pneumo_batch.core.data import one_finding
 from pneumo_batch.core.models import evaluation
 from pneumo_batch.core.similarity import metrics, per_image
-from pneumo_batch.core.statistics import classification, label_share, passes, scales, summaries, verdict
+from pneumo_batch.core.statistics import classification, findings, label_share, passes, scales, summaries, verdict
 from pneumo_batch.core.variants import Variant, names_of, of_records
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
@@ -33,6 +34,7 @@ _FROM_MODEL = (
     "label_agreement",
     "threshold",
 )
+_OF_SEVERAL = ("thresholds", "memorisation")  # by finding
 
 
 def plan(_job: Job, _found: Survey, _store: Store) -> Plan:
@@ -41,13 +43,12 @@ def plan(_job: Job, _found: Survey, _store: Store) -> Plan:
 
 def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str, int]:
     """Write `summary.parquet`, `scales.parquet` and `verdict.json`."""
-    images = run.maps_table([]).sort_by("image_id")
+    images, classes = _images(job, run)
     data = per_image.gather(run.store.read_batches(SCORES, tables.SCORES), images)
     variants = of_records(run.model_record(name) for name in run.variants())
     names = names_of(variants, "true"), names_of(variants, "random")
     settings = job.compare
     tests = label_share.randomization_test(data, *names, resamples=settings.resamples)
-    classes = run.model_record(run.variants()[0])["classes"]
     run.store.write_table(SUMMARY, summaries.summarise(data, classes, resamples=settings.resamples))
     primary = settings.primary
     measured = {name: _test_metrics(name, run) for name in run.variants()}
@@ -60,6 +61,8 @@ def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str,
         "variants": {name: _variant(name, run, test) for name, test in measured.items()},
         "degenerate": _degenerate(data),
     }
+    if job.data.several:
+        found["target"] = job.attribution.target
     scales.add_to(found["methods"], _scales(job, run, images, variants), primary.view)
     if job.is_phantom:
         found["localisation"] = _localisation(job, run, images)
@@ -107,8 +110,20 @@ def _scales(job: Job, run: Run, images: pa.Table, variants: list[Variant]) -> pa
     return found
 
 
+def _images(job: Job, run: Run) -> tuple[pa.Table, list[str]]:
+    """Identity of the attributed images, sorted, and their classes; of several findings by the one explained."""
+    images = run.maps_table([]).sort_by("image_id")
+    if not job.data.several:
+        return images, run.model_record(run.variants()[0])["classes"]
+    target = job.attribution.target
+    return one_finding.divide_images(images, run.manifest_table(), target), one_finding.classes(target)
+
+
 def _facts(name: str, job: Job, run: Run, test: dict[str, Any]) -> verdict.VariantFacts:
-    record = run.model_record(name)
+    record, measure = run.model_record(name), "accuracy"
+    if job.data.several:
+        target, measure = job.attribution.target, findings.MEASURE
+        record, test = findings.of_one(record, target), test["findings"][target]
     return verdict.VariantFacts(
         name=name,
         kind=record["kind"],
@@ -118,38 +133,54 @@ def _facts(name: str, job: Job, run: Run, test: dict[str, Any]) -> verdict.Varia
         majority=record.get("majority"),
         auroc=test["auroc"],
         auroc_low=test["auroc_interval"][0],
-        training_accuracy=_training_accuracy(record),
+        training_accuracy=_training_accuracy(record, measure),
         epochs=record.get("epochs"),
+        measure=measure,
     )
 
 
-def _training_accuracy(record: dict[str, Any]) -> float | None:
-    """In eval mode, on the labels the model was given; None for a brought random one: its labels stayed elsewhere."""
+def _training_accuracy(record: dict[str, Any], measure: str) -> float | None:
+    """Plain or balanced, in eval mode, on the labels the model was given.
+
+    None for a brought random one: its labels stayed elsewhere.
+    """
     if record["kind"] == "random" and record["memorised"] is None:
         return None
     trained = record["metrics"].get("train")
-    return trained["accuracy"] if trained else None
+    return trained[measure.replace(" ", "_")] if trained else None
 
 
 def _test_metrics(name: str, run: Run) -> dict[str, Any]:
-    """Metrics on the test split with the threshold chosen on validation, and the interval of the AUROC."""
-    rows = run.store.read_table(f"models/{name}/predictions.parquet", schema=tables.PREDICTIONS)
+    """Metrics on the test split with the threshold chosen on validation, and the interval of the AUROC.
+
+    Of several findings each has both.
+    """
+    names, record = run.job.data.several, run.model_record(name)
+    rows = run.store.read_table(
+        f"models/{name}/predictions.parquet", schema=tables.with_labels(tables.PREDICTIONS, names)
+    )
     rows = rows.filter(pc.equal(rows["split"], "test")).sort_by("image_id")
     manifest = run.manifest_table()
     patients = manifest.filter(pc.is_in(manifest["image_id"], rows["image_id"].combine_chunks()))[
         "patient_id"
     ].to_numpy()
     codes_N = np.unique(patients, return_inverse=True)[1]
-    logits_NK, labels_N = evaluation.logits_of(rows), rows["label"].to_numpy()
-    measured = classification.metrics(logits_NK, labels_N, run.model_record(name)["threshold"])
-    return {**measured, "auroc_interval": list(classification.auroc_interval(logits_NK, labels_N, codes_N))}
+    logits_NK, labels_N = evaluation.logits_of(rows), tables.labels_of(rows)
+    if not names:
+        measured = classification.metrics(logits_NK, labels_N, record["threshold"])
+        return {**measured, "auroc_interval": list(classification.auroc_interval(logits_NK, labels_N, codes_N))}
+    measured = findings.metrics(logits_NK, labels_N, names, record["thresholds"])
+    for finding, limits in findings.auroc_intervals(logits_NK, labels_N, names, codes_N).items():
+        measured["findings"][finding]["auroc_interval"] = list(limits)
+    return measured
 
 
 def _variant(name: str, run: Run, test: dict[str, Any]) -> dict[str, Any]:
     record = run.model_record(name)
     return {
         **{key: record.get(key) for key in _FROM_MODEL},
-        "training_accuracy": _training_accuracy(record),
+        **{key: record[key] for key in _OF_SEVERAL if key in record},
+        "training_accuracy": _training_accuracy(record, findings.MEASURE if "findings" in record else "accuracy"),
         "test": test,
     }
 

@@ -1,6 +1,6 @@
 """What a model says of every image, and how well: alike for models trained here and brought along."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,19 +8,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pneumo_batch.core import tables
-from pneumo_batch.core.statistics import classification
+from pneumo_batch.core.statistics import classification, findings
 
 
-def measure(logits: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def measure(
+    logits: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], names: Sequence[str] = ()
+) -> dict[str, Any]:
     """Metrics of each split from its logits (N, K) and the labels (N,) it is judged by; empty splits are left out.
 
-    So are images whose logits are not finite.
+    So are images whose logits are not finite. `names` are those of several findings: then labels are (N, K), there are
+    `thresholds` by finding in place of one, and metrics by finding.
     The threshold is the one with the best F1 on the validation split, 0.5 without one. The training split is judged at
     0.5: a random variant's validation labels are not those it learned, so no threshold chosen there says what it knows.
     """
     answered = {split: np.isfinite(logits_NK).all(axis=1) for split, logits_NK in logits.items()}
     logits = {split: logits_NK[answered[split]] for split, logits_NK in logits.items()}
     labels = {split: labels[split][answered_N] for split, answered_N in answered.items()}
+    if names:
+        return _of_several(logits, labels, names)
     threshold = classification.best_threshold(logits["val"], labels["val"])
     thresholds = dict.fromkeys(logits, threshold) | {"train": classification.NEUTRAL_THRESHOLD}
     metrics = {
@@ -29,6 +34,29 @@ def measure(logits: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) 
         if len(labels[split])
     }
     return {"threshold": threshold, "metrics": metrics}
+
+
+def _of_several(
+    logits: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], names: Sequence[str]
+) -> dict[str, Any]:
+    chosen = findings.thresholds(logits["val"], labels["val"], names)
+    neutral = dict.fromkeys(names, classification.NEUTRAL_THRESHOLD)
+    metrics = {
+        split: findings.metrics(logits[split], labels[split], names, neutral if split == "train" else chosen)
+        for split in logits
+        if len(labels[split])
+    }
+    return {"threshold": None, "thresholds": chosen, "metrics": metrics}
+
+
+def memorisation(train: Mapping[str, Any], labels_NK: np.ndarray, names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """By finding how well a model knows the training labels it was given, beside what a majority guess scores.
+
+    `train` are the metrics of the training split.
+    """
+    guesses = findings.majority(labels_NK, names)
+    keys = ("accuracy", "balanced_accuracy")
+    return {name: {key: train["findings"][name][key] for key in keys} | {"majority": guesses[name]} for name in names}
 
 
 def predictions(rows: pa.Table, logits: Mapping[str, np.ndarray]) -> pa.Table:
@@ -40,9 +68,11 @@ def predictions(rows: pa.Table, logits: Mapping[str, np.ndarray]) -> pa.Table:
     for split, logits_NK in logits.items():
         chosen = rows.filter(pc.equal(rows["split"], split)).sort_by("image_id")
         answered_N = np.isfinite(logits_NK).all(axis=1)
-        columns = [chosen[name].filter(pa.array(answered_N)) for name in ("image_id", "split", "label")]
+        kept = chosen.filter(pa.array(answered_N))
         lists = pa.array(list(logits_NK[answered_N].astype(np.float32)), pa.list_(pa.float32()))
-        parts.append(pa.table([*columns, lists], schema=tables.PREDICTIONS))
+        schema = tables.with_labels(tables.PREDICTIONS, tables.findings_of(rows))
+        columns = [lists if name == "logits" else kept[name] for name in schema.names]
+        parts.append(pa.table(columns, schema=schema))
     return pa.concat_tables(parts)
 
 

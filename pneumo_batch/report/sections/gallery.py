@@ -163,7 +163,7 @@ class _Facts:
         self._said: dict[str, dict[str, Any]] = {}
         for name in source.variants:
             for split in source.job.attribution.splits:
-                found = source.predictions(name, split)
+                found = source.answers(name, split)
                 values = zip(found.image_ids, found.probabilities, strict=True)
                 self._said.setdefault(name, {}).update(values)
 

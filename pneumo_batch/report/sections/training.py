@@ -15,6 +15,8 @@ _METRICS = ("images", "accuracy", "balanced_accuracy", "auroc", "auprc", "precis
 
 def build(source: Source) -> Section:
     blocks: list[Any] = [Side([training.memorisation(source), _memory_table(source)]), _metrics_table(source)]
+    if source.by_finding:
+        blocks.append(_findings_table(source))
     blocks += [Fold("Learning curves", list(_curves(source)))]
     blocks += [Fold("Classification of the test split: curves and confusion", list(_classification(source)))]
     blocks += [Fold("Accuracy by class and subtype", _by_subtype(source))]
@@ -37,6 +39,25 @@ def _metrics_table(source: Source) -> Table:
         " at chance on test."
     )
     return Table("metrics", caption, header, rows, ("labels", "split"), {"split": "test"})
+
+
+def _findings_table(source: Source) -> Table:
+    rows = []
+    for name, one in source.by_finding.items():
+        memory, record = one.get("memorisation", {}), source.run.model_record(name)
+        for finding, test in one["test"]["findings"].items():
+            known = memory.get(finding, {})
+            values = [test[key] for key in ("images", "balanced_accuracy", "auroc", "auprc", "f1", "threshold")]
+            learnt = [known.get(key) for key in ("accuracy", "balanced_accuracy", "majority")]
+            rows.append([name, record["kind"], finding, *values, interval(*test["auroc_interval"]), *learnt])
+    header = ["variant", "labels", "finding", "images", "balanced accuracy", "AUROC", "AUPRC", "F1", "threshold"]
+    header += ["AUROC, 95 % interval", "training accuracy", "training balanced accuracy", "majority guess"]
+    caption = (
+        "Every finding on test, of the images whose label of it is known, and how well the training labels that were"
+        " given are known by heart, beside the accuracy of a majority guess. All else in this report is about"
+        f" {source.target}."
+    )
+    return Table("findings", caption, header, rows, ("variant", "labels", "finding"), {"finding": source.target or ""})
 
 
 def _curves(source: Source) -> list[Any]:
@@ -73,10 +94,11 @@ def _memory_table(source: Source) -> Table:
         ]
         for name, one in source.verdict["variants"].items()
     ]
-    header = ["variant", "labels", "epochs", "chosen", "accuracy on its labels", "majority guess", "labels kept"]
+    measure = source.measured_by
+    header = ["variant", "labels", "epochs", "chosen", f"{measure} on its labels", "majority guess", "labels kept"]
     caption = (
-        "Accuracy on the training labels a variant was given (eval mode), beside what naming the most frequent class"
-        " would score. “Labels kept” is the share of training labels that equal the true ones."
+        f"{measure.capitalize()} on the training labels a variant was given (eval mode), beside what naming the most"
+        " frequent class would score. “Labels kept” is the share of training labels that equal the true ones."
     )
     return Table("memorisation", caption, header, rows)
 

@@ -19,7 +19,17 @@ import ray.train.torch
 from pneumo_batch.core import tables
 from pneumo_batch.core.data import manifest
 from pneumo_batch.core.data.images import Preprocess, Split
-from pneumo_batch.core.models import answers, checkpoints, evaluation, labels, networks, pretrained, runtime, training
+from pneumo_batch.core.models import (
+    answers,
+    checkpoints,
+    evaluation,
+    labels,
+    networks,
+    objective,
+    pretrained,
+    runtime,
+    training,
+)
 from pneumo_batch.core.variants import Variant
 from pneumo_batch.errors import DamagedError
 from pneumo_batch.execution.board import Board
@@ -46,6 +56,10 @@ class Common:
     @cached_property
     def classes(self) -> list[str]:
         return manifest.class_names(self.rows)
+
+    @property
+    def outputs(self) -> int:
+        return networks.outputs_for(self.classes, self.job.data.several)
 
 
 def recipe(job: Job, variant: Variant) -> training.Recipe:
@@ -112,7 +126,7 @@ def _train(variant: Variant, common: Common, splits: dict[str, Split]) -> None:
     reporter = _Reporter(trainer, variant, common)
     training.fit(trainer, train, splits["val"], reporter.after_epoch)
     logits = {name: trainer.logits(split).numpy() for name, split in splits.items()}
-    reporter.finish(logits, {**splits, "train": train}, float((train.labels_N == true.labels_N).mean()))
+    reporter.finish(logits, {**splits, "train": train}, objective.agreement(train.labels_N, true.labels_N))
 
 
 def _trainer(variant: Variant, common: Common) -> training.Trainer:
@@ -125,7 +139,7 @@ def _trainer(variant: Variant, common: Common) -> training.Trainer:
         common.job.network.name,
         image_size=common.preprocess.size,
         channels=common.preprocess.channels,
-        outputs=networks.outputs_for(common.classes),
+        outputs=common.outputs,
     )
     if common.start is not None:
         pretrained.start_from(model, ray.get(common.start), common.job.network.weights)
@@ -186,12 +200,11 @@ class _Reporter:
         """Keep the model, its history, and what it says of every image; `agreement` of given with true labels."""
         history = self.trainer.history
         measured = {
-            **evaluation.measure(logits, {name: split.labels_N for name, split in splits.items()}),
+            **_measured(logits, splits, self.common.job.data.several),
             "epochs": len(history),
             "chosen_epoch": self.trainer.best_epoch,
             "memorised": self.trainer.memorised,
             "label_agreement": agreement,
-            "majority": float(np.bincount(splits["train"].labels_N).max() / len(splits["train"])),
             "unanswered": answers.unanswered(self.common.rows, logits),
         }
         if self._first:
@@ -221,6 +234,15 @@ class _Reporter:
         self.saved = time.monotonic()
 
 
+def _measured(logits: dict[str, np.ndarray], splits: dict[str, Split], findings: list[str]) -> dict[str, Any]:
+    """Metrics by split, and what a majority guess would score on the training labels that were given."""
+    given = {name: split.labels_N for name, split in splits.items()}
+    found, train = evaluation.measure(logits, given, findings), given["train"]
+    if not findings:
+        return found | {"majority": float(np.bincount(train).max() / len(train))}
+    return found | {"memorisation": evaluation.memorisation(found["metrics"]["train"], train, findings)}
+
+
 def _model_record(variant: Variant, common: Common, measured: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": variant.name,
@@ -228,7 +250,8 @@ def _model_record(variant: Variant, common: Common, measured: dict[str, Any]) ->
         "seed": variant.seed,
         "network": common.job.network.name,
         "classes": common.classes,
-        "outputs": networks.outputs_for(common.classes),
+        **({"findings": findings} if (findings := common.job.data.several) else {}),
+        "outputs": common.outputs,
         "preprocess": common.preprocess.as_dict(),
         **measured,
     }
