@@ -137,7 +137,8 @@ def plan(job: Job, found: Survey, run: Run) -> dict[str, Plan]:
 
 
 def _is_done(run: Run, stage: Stage) -> bool:
-    return run.record["stages"].get(stage.name, {}).get("status") == "complete"
+    stages = run.record["stages"]
+    return stage.name in stages and stages[stage.name]["status"] == "complete"
 
 
 @contextlib.contextmanager

@@ -5,25 +5,23 @@ import datetime
 import io
 import json
 import sys
-from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
 
 _UNWRAPPED = 10_000
-_AS_IT_IS: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
 _formats = {"log": "text"}
 
 
 def console() -> Console:
     """A console for results. It follows NO_COLOR, and the width of the terminal if there is one."""
     width = None if sys.stdout.isatty() else _UNWRAPPED
-    return Console(file=sys.stdout, width=width, soft_wrap=True, **_AS_IT_IS)
+    return Console(file=sys.stdout, width=width, soft_wrap=True, markup=False, emoji=False, highlight=False)
 
 
 def progress_console() -> Console:
     """A console for bars, on stderr."""
-    return Console(stderr=True, **_AS_IT_IS)
+    return Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 
 def table(*headers: str) -> Table:
@@ -55,7 +53,7 @@ def logs_json() -> bool:
     return _formats["log"] == "json"
 
 
-def say(text: str, level: str = "info", **fields: Any) -> None:
+def say(text: str, level: str = "info", **fields: object) -> None:
     """A line on stderr; `fields` are told to machines only."""
     if logs_json():
         time = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

@@ -98,8 +98,8 @@ def randomization_test(
     maps = _maps(models, given, methods, target)
     facts = [_facts(name, model, kind, given) for kind, named in kinds.items() for name, model in named.items()]
     with user_code.given(functions):
-        details = scoring.conclude(given.identity, maps, _with_memory(facts, settings), compare)
-    verdicts = {method: MethodVerdict.of(method, block) for method, block in details.items()}
+        found = scoring.conclude(given.identity, maps, _with_memory(facts, settings), compare)
+    verdicts = {method: MethodVerdict(method, result) for method, result in found.items()}
     return Verdict(verdicts, compare.primary.model_dump(), compare.threshold, len(models))
 
 

@@ -6,7 +6,6 @@ Shapes: N images, V models, h x w a map's own resolution, S pixels a side.
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +13,7 @@ import pyarrow as pa
 from pneumo_batch.core.similarity import comparison, pairs, per_image
 from pneumo_batch.core.similarity.per_image import PerImage
 from pneumo_batch.core.statistics import label_share, scales, verdict
+from pneumo_batch.core.statistics.results import MethodResult, Primary
 from pneumo_batch.core.statistics.verdict import VariantFacts
 from pneumo_batch.job.schema import Compare
 
@@ -67,19 +67,15 @@ def _scores(plan: comparison.Comparison, images: Images, maps: Maps) -> np.ndarr
     return np.stack([found[i] for i in range(len(images.ids))])
 
 
-def conclude(
-    images: Images, maps: Maps, models: Sequence[VariantFacts], settings: Compare
-) -> dict[str, dict[str, Any]]:
-    """The verdict of every method, as verdict.json has it."""
+def conclude(images: Images, maps: Maps, models: Sequence[VariantFacts], settings: Compare) -> dict[str, MethodResult]:
+    """The verdict of every method."""
     data = similarities(images, maps, models, settings)
     true, random = ([one.name for one in models if one.is_true is kind] for kind in (True, False))
     tests = label_share.randomization_test(data, true, random, resamples=settings.resamples)
-    primary = settings.primary
-    found = verdict.conclude(models, tests, (primary.view, primary.scale, primary.metric), settings.threshold)
-    concluded = {name: found[name].as_dict() for name in maps}
+    primary = Primary(settings.primary.view, settings.primary.scale, settings.primary.metric)
+    found = verdict.conclude(models, tests, primary, settings.threshold)
     curves = [_curve(images, name, maps[name], models, settings) for name in maps]
-    scales.add_to(concluded, pa.concat_tables(curves), primary.view)
-    return concluded
+    return scales.add_to({name: found[name] for name in maps}, pa.concat_tables(curves), primary.view)
 
 
 def _curve(

@@ -1,6 +1,7 @@
 """What a test in memory comes to, as people and programs read it."""
 
 import base64
+import dataclasses
 import html
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import matplotlib
 
 from pneumo_batch.core.statistics import wording
 from pneumo_batch.core.statistics.outcomes import Outcome
+from pneumo_batch.core.statistics.results import MethodResult
 from pneumo_batch.report import estimates
 from pneumo_batch.report.figures import base, decomposition
 
@@ -33,35 +35,38 @@ class Share:
 
 @dataclass(frozen=True)
 class MethodVerdict:
-    """The verdict of one method in the primary view, scale and metric.
-
-    `reasons` decide; `read` is the line a reader can act on where views or scales disagree, None where they agree;
-    `details` is the method's block of verdict.json, with every number.
-    """
+    """The verdict of one method in the primary view, scale and metric; `result` has every number of it."""
 
     method: str
-    verdict: Outcome
-    share: Share
-    reasons: list[str]
-    read: str | None
-    details: Mapping[str, Any]
+    result: MethodResult
 
-    @classmethod
-    def of(cls, method: str, details: Mapping[str, Any]) -> "MethodVerdict":
-        share = details["numbers"]["share"]
-        ends = estimates.ends(share)
-        low, high, only = ends or (None, None, False)
-        return cls(
-            method=method,
-            verdict=details["verdict"],
-            share=Share(share["value"], low, high, only),
-            reasons=details["reasons"],
-            read=details["read"],
-            details=details,
-        )
+    @property
+    def verdict(self) -> Outcome:
+        return self.result.verdict
+
+    @property
+    def share(self) -> Share:
+        share = self.result.numbers.share
+        low, high, only = estimates.ends(share) or (None, None, False)
+        return Share(share.value, low, high, only)
+
+    @property
+    def reasons(self) -> list[str]:
+        """What decides."""
+        return self.result.reasons
+
+    @property
+    def read(self) -> str | None:
+        """The line a reader can act on where views or scales disagree, None where they agree."""
+        return self.result.read
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """The method's block of verdict.json, as plain JSON values."""
+        return dataclasses.asdict(self.result)
 
     def __str__(self) -> str:
-        share = estimates.written(self.details["numbers"]["share"], 2)
+        share = estimates.written(self.result.numbers.share, 2)
         lines = [f"{wording.method_name(self.method)}: {self.verdict}, label share {share}", *self.reasons]
         return "\n  ".join([*lines, self.read] if self.read else lines)
 
@@ -84,12 +89,16 @@ class Verdict:
     @property
     def headline(self) -> str:
         """The answer in a few sentences."""
-        return wording.headline({name: one.details for name, one in self.methods.items()}, self.models)
+        return wording.headline(self._results, self.models)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values, as verdict.json has them: `primary`, `threshold` and `methods`."""
-        methods = {name: dict(one.details) for name, one in self.methods.items()}
+        methods = {name: one.details for name, one in self.methods.items()}
         return {"primary": dict(self.primary), "threshold": self.threshold, "methods": methods}
+
+    @property
+    def _results(self) -> dict[str, MethodResult]:
+        return {name: one.result for name, one in self.methods.items()}
 
     def plot(self) -> "Figure":
         """What true models agree on about a film, split into what labels own and what the film does, as in a report.
@@ -97,7 +106,7 @@ class Verdict:
         Raises ValueError where it cannot be split, which takes two true models and a random one.
         """
         with matplotlib.rc_context(base.STYLE):
-            figure = decomposition.figure(self.as_dict(), list(self.methods))
+            figure = decomposition.figure(self._results)
         if figure is None:
             raise ValueError("nothing to draw: the label share takes two true models and a random one")
         return figure
@@ -113,7 +122,7 @@ class Verdict:
 
     def _image(self) -> str:
         with matplotlib.rc_context(base.STYLE):
-            picture = decomposition.of_verdict(self.as_dict(), list(self.methods))
+            picture = decomposition.of_methods(self._results)
         if picture is None:
             return ""
         data = base64.b64encode(picture.data).decode()
@@ -121,7 +130,7 @@ class Verdict:
 
 
 def _row(one: MethodVerdict) -> str:
-    share = estimates.written(one.details["numbers"]["share"], 2)
+    share = estimates.written(one.result.numbers.share, 2)
     why = [*one.reasons, one.read] if one.read else one.reasons
     texts = (wording.method_name(one.method), one.verdict, share, " ".join(why))
     return "".join(f"<td {_CELL}>{html.escape(text)}</td>" for text in texts)

@@ -1,16 +1,18 @@
 """What a person sees of a run in the terminal: the closing summary, the state of one run, a table of many."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from pneumo_batch import terminal
-from pneumo_batch.core.statistics import wording
+from pneumo_batch.core.statistics import results, wording
 from pneumo_batch.core.statistics.outcomes import Requirement
+from pneumo_batch.core.statistics.results import MethodResult
 from pneumo_batch.errors import EXIT_DONE, EXIT_NOT_MET, RunError
-from pneumo_batch.pipeline import STAGES, Outcome
-from pneumo_batch.rundir.layout import FORMAT, RECORD, REPORT, SUMMARY, VERDICT
+from pneumo_batch.pipeline import Outcome
+from pneumo_batch.rundir.layout import FORMAT, RECORD, REPORT, STAGES, SUMMARY, VERDICT
 from pneumo_batch.rundir.reader import Run
 
 
@@ -20,7 +22,7 @@ def exit_code(outcome: Outcome, required: list[Requirement]) -> int:
         return EXIT_DONE
     if not outcome.run.store.exists(VERDICT):
         return EXIT_NOT_MET
-    found = {method: one["verdict"] for method, one in outcome.run.verdict["methods"].items()}
+    found = {method: one.verdict for method, one in _methods(outcome.run).items()}
     met = all(found[method] == one.verdict for one in required for method in ([one.method] if one.method else found))
     return EXIT_DONE if met else EXIT_NOT_MET
 
@@ -42,13 +44,21 @@ def show(outcome: Outcome) -> None:
             console.print(f"{name:<8}{run.path}/{place}".rstrip("/"))
 
 
-def _show_verdict(console: Console, run: Run) -> None:
+def _methods(run: Run) -> Mapping[str, MethodResult]:
+    """The verdicts of a run; of one that was concluded by an earlier rule without numbers, which meant other things."""
+    values = run.verdict
     if run.record["format"] == FORMAT:
-        verdict = run.verdict
-        console.print(wording.headline(verdict["methods"], len(verdict["variants"])), style="bold")
-    for method, found in run.verdict["methods"].items():
-        console.print(f"{method}: {found['verdict']}", style="bold")
-        for line in [*found["reasons"], found.get("on_every_film"), found.get("read")]:
+        return results.read(values).methods
+    return {method: MethodResult(one["verdict"], one["reasons"]) for method, one in values["methods"].items()}
+
+
+def _show_verdict(console: Console, run: Run) -> None:
+    methods = _methods(run)
+    if run.record["format"] == FORMAT:
+        console.print(wording.headline(methods, len(run.verdict["variants"])), style="bold")
+    for method, found in methods.items():
+        console.print(f"{method}: {found.verdict}", style="bold")
+        for line in [*found.reasons, found.on_every_film, found.read]:
             if line:
                 console.print(f"  {line}")
 
@@ -85,8 +95,8 @@ def rows(folder: str) -> list[dict[str, Any]]:
             record = run.record
             verdicts, shares = {}, {}
             if run.store.exists(VERDICT):
-                verdicts = {method: row["verdict"] for method, row in run.verdict["methods"].items()}
-                shares = {method: _share(row) for method, row in run.verdict["methods"].items()}
+                verdicts = {method: one.verdict for method, one in _methods(run).items()}
+                shares = {method: one.numbers.share.value for method, one in _methods(run).items()}
             found.append(
                 {
                     "run_dir": str(path),
@@ -99,11 +109,6 @@ def rows(folder: str) -> list[dict[str, Any]]:
                 }
             )
     return found
-
-
-def _share(method: dict[str, Any]) -> float | None:
-    """The label share of a method, None where there is none: an older run has none."""
-    return (method["numbers"].get("share") or {}).get("value")
 
 
 def show_rows(found: list[dict[str, Any]], folder: str) -> None:

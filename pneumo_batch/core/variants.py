@@ -1,8 +1,8 @@
 """The models that a run compares. Light: the command line reads job files with it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, TypedDict, get_args
 
 Kind = Literal["true", "random"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -28,7 +28,15 @@ def trained(kind: Kind, seed: int) -> Variant:
     return Variant(f"{kind}_{seed}", kind, seed)
 
 
-def of_records(records: Iterable[Mapping[str, Any]]) -> list[Variant]:
+class VariantRecord(TypedDict):
+    """What a model.json says of which variant it is."""
+
+    name: str
+    kind: Kind
+    seed: int | None
+
+
+def of_records(records: Iterable[VariantRecord]) -> list[Variant]:
     """From the content of each one's model.json."""
     return [Variant(record["name"], record["kind"], record["seed"]) for record in records]
 

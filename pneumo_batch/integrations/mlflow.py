@@ -1,5 +1,6 @@
 """A finished run in MLflow: its job as parameters, its numbers as metrics, verdicts as tags, the report as artifact."""
 
+import dataclasses
 import math
 import os
 import re
@@ -9,6 +10,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pneumo_batch import __version__
+from pneumo_batch.core.statistics import results
+from pneumo_batch.core.statistics.results import Results
 from pneumo_batch.errors import RunError
 from pneumo_batch.rundir.layout import REPORT, VERDICT
 from pneumo_batch.rundir.reader import Run
@@ -19,10 +22,6 @@ _LONGEST_VALUE = 500
 _CONNECT_SECONDS = 5
 # MLflow's own: seven tries, each after a longer wait and of up to two minutes.
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
-_PER_METHOD = (
-    *("share", "headroom", "remainder", "difference", "everywhere", "image_specific"),
-    *("means", "images", "patients", "permutation"),
-)
 
 
 def track(run: Run, experiment: str) -> str:
@@ -31,10 +30,10 @@ def track(run: Run, experiment: str) -> str:
     A run that is there already, by its fingerprint, is left as it is. Raises RunError for a run without a verdict,
     where mlflow is missing, within seconds where no server answers, and in MLflow's own words for what one refuses.
     """
-    verdict = run.verdict
+    found = results.read(run.verdict)
     client, failure = _client()
     try:
-        return _logged(run, verdict, client, _experiment(client, experiment))
+        return _logged(run, found, client, _experiment(client, experiment))
     except failure as error:
         raise RunError(f"MLflow: {str(error).strip().splitlines()[0]}") from error
 
@@ -77,7 +76,7 @@ def _experiment(client: Any, name: str) -> str:
     return found.experiment_id if found else client.create_experiment(name)
 
 
-def _logged(run: Run, verdict: Mapping[str, Any], client: Any, experiment: str) -> str:
+def _logged(run: Run, found: Results, client: Any, experiment: str) -> str:
     from mlflow.entities import Metric, Param, RunTag
 
     fingerprint = run.record["fingerprint"]
@@ -85,10 +84,10 @@ def _logged(run: Run, verdict: Mapping[str, Any], client: Any, experiment: str) 
     there = client.search_runs([experiment], same)
     if there:
         return there[0].info.run_id
-    tags = {FINGERPRINT: fingerprint, "pneumo_batch.version": __version__, **verdicts(verdict)}
+    tags = {FINGERPRINT: fingerprint, "pneumo_batch.version": __version__, **verdicts(found)}
     started = client.create_run(experiment, run_name=run.record["name"]).info.run_id
     now = client.get_run(started).info.start_time
-    values = [Metric(key, value, now, 0) for key, value in metrics(verdict).items()]
+    values = [Metric(key, value, now, 0) for key, value in metrics(found).items()]
     client.log_batch(started, metrics=values, tags=[RunTag(key, value) for key, value in tags.items()])
     params = [Param(key, value) for key, value in parameters(run)]
     for start in range(0, len(params), _PARAMETERS_A_CALL):
@@ -106,21 +105,20 @@ def parameters(run: Run) -> list[tuple[str, str]]:
     return [(_key(key), str(value)[:_LONGEST_VALUE]) for key, value in _flat(values)]
 
 
-def metrics(verdict: Mapping[str, Any]) -> dict[str, float]:
+def metrics(found: Results) -> dict[str, float]:
     """Numbers of every variant ("true_0.test.auroc") and, of the primary cell, of every method."""
-    found = dict(_flat(verdict["variants"]))
-    for method, about in verdict["methods"].items():
-        numbers = {key: value for key, value in about["numbers"].items() if key in _PER_METHOD}
-        found |= dict(_flat({method: numbers}))
-    return {_key(key): float(value) for key, value in found.items() if _is_number(value)}
+    values = {name: dataclasses.asdict(one) for name, one in found.variants.items()}
+    values |= {method: dataclasses.asdict(one.numbers) for method, one in found.methods.items()}
+    flat = _flat(values)
+    return {_key(key): float(value) for key, value in flat if isinstance(value, int | float) and _is_number(value)}
 
 
-def verdicts(verdict: Mapping[str, Any]) -> dict[str, str]:
+def verdicts(found: Results) -> dict[str, str]:
     """One tag a method: ("verdict.grad_cam", "sensitive")."""
-    return {_key(f"verdict.{method}"): about["verdict"] for method, about in verdict["methods"].items()}
+    return {_key(f"verdict.{method}"): one.verdict for method, one in found.methods.items()}
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
@@ -128,8 +126,8 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield prefix + key, value
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _is_number(value: float) -> bool:
+    return not isinstance(value, bool) and math.isfinite(value)
 
 
 def _key(name: str) -> str:

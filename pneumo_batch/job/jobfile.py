@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata, resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
@@ -15,10 +15,13 @@ from pydantic import BaseModel, ValidationError
 from pneumo_batch.errors import JobError
 from pneumo_batch.job.schema import FINDINGS_ONLY, RESULTS_VERSION, Job, Section
 
+Table = Mapping[str, object]  # of TOML
+Values = TypeVar("Values")
+
 # ------------------------------------------------------------------------------------------------------------ loading
 
 
-def load(path: str | Path, overrides: Iterable[str] = (), sections: Mapping[str, Any] | None = None) -> Job:
+def load(path: str | Path, overrides: Iterable[str] = (), sections: Table | None = None) -> Job:
     """Read a job file, or the shipped job of that name, and apply `--set section.field=value` overrides and `sections`.
 
     Raises JobError with one line that names the file and the field.
@@ -38,7 +41,7 @@ def load(path: str | Path, overrides: Iterable[str] = (), sections: Mapping[str,
     return parse(merged(values, sections or {}), source=str(path))
 
 
-def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merged(values: Table, changes: Table) -> dict[str, object]:
     """A job's values with those of `changes` in their places; of a table only the fields that are named change."""
     found = dict(values)
     for name, value in changes.items():
@@ -48,7 +51,7 @@ def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     return found
 
 
-def parse(values: Mapping[str, Any], source: str) -> Job:
+def parse(values: Table, source: str) -> Job:
     """Validate the values of a job file; `source` names it in errors."""
     try:
         return Job.model_validate(values)
@@ -56,19 +59,20 @@ def parse(values: Mapping[str, Any], source: str) -> Job:
         raise JobError(" ".join(f"{source}: {_one_line(error)}".split())) from error
 
 
-def _override(values: dict[str, Any], text: str) -> None:
+def _override(values: dict[str, object], text: str) -> None:
     key, separator, literal = text.partition("=")
     parts = key.strip().split(".")
     if not separator or not all(parts):
         raise JobError(f"--set {text}: expected section.field=value")
     for part in parts[:-1]:
-        values = values.setdefault(part, {})
-        if not isinstance(values, dict):
+        section = values.setdefault(part, {})
+        if not isinstance(section, dict):
             raise JobError(f"--set {text}: {part} is not a section")
+        values = section
     values[parts[-1]] = _literal(literal.strip())
 
 
-def _literal(text: str) -> Any:
+def _literal(text: str) -> object:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -90,10 +94,10 @@ def _one_line(error: ValidationError) -> str:
 
 
 def _suggestion(location: tuple[int | str, ...]) -> str:
-    model: Any = Job
+    model: type[BaseModel] = Job
     for part in location[:-1]:
         field = model.model_fields.get(part) if isinstance(part, str) else None
-        if field is None or not isinstance(field.annotation, type):
+        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
             return ""
         model = field.annotation
     close = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1)
@@ -167,7 +171,7 @@ def hidden_paths(job: Job) -> dict[str, str]:
     return {path: f"path-{hashlib.sha256(path.encode()).hexdigest()[:12]}" for path in paths}
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
@@ -175,12 +179,16 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(item)
 
 
-def without(value: Any, hidden: Mapping[str, str]) -> Any:
+def without(value: Values, hidden: Mapping[str, str]) -> Values:
     """Values of a record with what is hidden replaced, the longest path first: one may begin with another."""
+    return cast(Values, _without(value, hidden))
+
+
+def _without(value: object, hidden: Mapping[str, str]) -> object:
     if isinstance(value, dict):
-        return {key: without(item, hidden) for key, item in value.items()}
+        return {key: _without(item, hidden) for key, item in value.items()}
     if isinstance(value, list):
-        return [without(item, hidden) for item in value]
+        return [_without(item, hidden) for item in value]
     if isinstance(value, str):
         for path in sorted(hidden, key=len, reverse=True):
             value = value.replace(path, hidden[path])

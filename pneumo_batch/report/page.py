@@ -32,7 +32,7 @@ def render(source: Source, sections: Sequence[Section], gallery: Gallery) -> byt
         record=source.record,
         sections=sections,
         gallery=gallery,
-        primary=source.verdict["primary"],
+        primary=source.results.primary,
         css=(_FOLDER / "page.css").read_text(encoding="utf-8"),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 MISSING = "–"
 _TYPES = {"svg": "image/svg+xml", "png": "image/png", "jpg": "image/jpeg"}
@@ -81,7 +81,7 @@ class Table:
     name: str
     caption: str
     header: Sequence[str]
-    rows: Sequence[Sequence[Any]]
+    rows: Sequence[Sequence[object]]
     filters: Sequence[str] = ()
     chosen: dict[str, str] = field(default_factory=dict)
 
@@ -104,7 +104,7 @@ class Side:
     """Blocks beside each other where there is room: two, or `columns`; `uneven` where the first is the wider one."""
 
     block: ClassVar[str] = "side"
-    blocks: Sequence[Any]
+    blocks: Sequence["Block"]
     columns: int = 2
     uneven: bool = False
 
@@ -115,7 +115,7 @@ class Fold:
 
     block: ClassVar[str] = "fold"
     summary: str
-    blocks: Sequence[Any]
+    blocks: Sequence["Block"]
 
 
 @dataclass(frozen=True)
@@ -136,22 +136,25 @@ class Stack:
     """Blocks under one another, as one of several beside each other."""
 
     block: ClassVar[str] = "stack"
-    blocks: Sequence[Any]
+    blocks: Sequence["Block"]
 
 
 @dataclass(frozen=True)
 class Section:
     anchor: str
     title: str
-    blocks: Sequence[Any]
+    blocks: Sequence["Block"]
 
 
-def walk(blocks: Sequence[Any]) -> list[Any]:
+Block = Heading | Text | Items | Code | Picture | Table | Side | Fold | Finding | Stack
+
+
+def walk(blocks: Sequence[Block]) -> list[Block]:
     """Blocks and those inside them, in order."""
     return [inner for block in blocks for inner in (block, *walk(getattr(block, "blocks", ())))]
 
 
-def number(value: Any, digits: int = 3) -> str:
+def number(value: object, digits: int = 3) -> str:
     """A number for people: "–" where there is none, whole numbers as they are, others with `digits` decimals."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return MISSING
@@ -162,7 +165,7 @@ def number(value: Any, digits: int = 3) -> str:
     return f"{value:.{digits}f}".replace("-", "−")
 
 
-def numbers(values: Any) -> str:
+def numbers(values: float | Sequence[float]) -> str:
     """One number, or several: "0.485 / 0.456 / 0.406"."""
     return " / ".join(number(value) for value in (values if isinstance(values, list | tuple) else [values]))
 

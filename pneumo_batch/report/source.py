@@ -21,10 +21,11 @@ from pneumo_batch.core.data.images import Preprocess
 from pneumo_batch.core.models import evaluation
 from pneumo_batch.core.similarity import pairs, per_image
 from pneumo_batch.core.similarity.per_image import Cell
-from pneumo_batch.core.statistics import findings
+from pneumo_batch.core.statistics import results
 from pneumo_batch.errors import RejectedImage
 from pneumo_batch.rundir.layout import CASCADE_SUMMARY, MAPS, QUARANTINE, SCALES, SCORES
 from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.record import of_finding
 
 
 @dataclass(frozen=True)
@@ -61,43 +62,25 @@ class Predictions:
 class Source:
     """Tables, models and images of a concluded run. Raises RunError before that.
 
-    Of several findings, classes, labels, logits and numbers of the models are those of the one explained, `target`;
-    `by_finding` has the numbers of all.
+    Of several findings, classes, labels, logits and numbers of the models are those of the one explained, `target`.
     """
 
     def __init__(self, run: Run):
         self.run, self.job = run, run.job
-        self.verdict, self.record = run.verdict, run.record
+        self.results, self.record = results.read(run.verdict), run.record
         self.models = {name: run.model_record(name) for name in run.variants()}
         self.classes: list[str] = next(iter(self.models.values()))["classes"]
-        self.methods = [name for name in self.job.attribution.methods if name in self.verdict["methods"]]
+        self.methods = [name for name in self.job.attribution.methods if name in self.results.methods]
         self.manifest_table = run.manifest_table()
-        self.target: str | None = None
-        self.by_finding: dict[str, dict[str, Any]] = {}
-        if self.job.data.several:
-            self._divide(self.job.attribution.target)
+        self.target = self.results.target
+        if self.target:
+            self.classes = one_finding.classes(self.target)
+            self.models = {name: of_finding(record, self.target) for name, record in self.models.items()}
+            self.manifest_table = one_finding.divide(self.manifest_table, self.target)
         self.manifest = self.manifest_table.to_pandas()
         self.summary = run.summary()
         self.films = Films(run)
         self._predictions: dict[tuple[str, str], Predictions] = {}
-
-    def _divide(self, target: str) -> None:
-        self.target, self.classes = target, one_finding.classes(target)
-        self.by_finding = self.verdict["variants"]
-        tests = {name: one["test"]["findings"][target] for name, one in self.by_finding.items()}
-        self.models = {name: findings.of_one(record, target) for name, record in self.models.items()}
-        trained = {name: one["metrics"].get("train") for name, one in self.models.items()}
-        variants = {
-            name: {
-                **one,
-                "memorised": self.models[name]["memorised"],
-                "training_accuracy": trained[name]["balanced_accuracy"] if trained[name] else None,
-                "test": tests[name],
-            }
-            for name, one in self.by_finding.items()
-        }
-        self.verdict = {**self.verdict, "variants": variants}
-        self.manifest_table = one_finding.divide(self.manifest_table, target)
 
     @property
     def variants(self) -> list[str]:
@@ -117,8 +100,8 @@ class Source:
 
     def primary(self, method: str) -> Cell:
         """The cell a method's verdict is read from."""
-        chosen = self.verdict["primary"]
-        return Cell(method, chosen["view"], chosen["scale"], chosen["metric"])
+        chosen = self.results.primary
+        return Cell(method, chosen.view, chosen.scale, chosen.metric)
 
     def means_of(self, cell: Cell) -> dict[str, Any]:
         """Summary rows over all images, by kind, of those with a mean."""
@@ -162,17 +145,12 @@ class Source:
         """What always naming the most frequent training label would score; None without training images.
 
         Permuting labels keeps their counts, so that it holds for every variant trained here. Of several findings it is
-        a half: balanced accuracy tells what was memorised.
+        a half, of the balanced accuracy.
         """
         if self.target:
             return 0.5
         labels = self.manifest.loc[self.manifest["split"] == "train", "label"]
         return float(labels.value_counts(normalize=True).max()) if len(labels) else None
-
-    @property
-    def measured_by(self) -> str:
-        """What `memorised` and `training_accuracy` are, in words."""
-        return findings.MEASURE if self.target else "accuracy"
 
     @cached_property
     def cascade_summary(self) -> pd.DataFrame | None:
@@ -188,6 +166,11 @@ class Source:
         """Training epochs; None of a variant that was brought along."""
         return self.run.history(variant) if self.run.store.exists(f"models/{variant}/history.parquet") else None
 
+    @property
+    def measure(self) -> str:
+        """What accuracies on training labels are, in words."""
+        return next(iter(self.results.variants.values())).measure
+
     def predictions(self, variant: str, split: str = "test") -> Predictions:
         """`answers` to the images whose label is known."""
         return self.answers(variant, split).known
@@ -196,25 +179,19 @@ class Source:
         """Without rows where the split has no images."""
         key = (variant, split)
         if key not in self._predictions:
-            self._predictions[key] = self._read_predictions(variant, split)
+            self._predictions[key] = self._read_answers(variant, split)
         return self._predictions[key]
 
-    def _read_predictions(self, variant: str, split: str) -> Predictions:
+    def _read_answers(self, variant: str, split: str) -> Predictions:
         names = self.job.data.several
         schema = tables.with_labels(tables.PREDICTIONS, names)
         rows = self.run.store.read_table(f"models/{variant}/predictions.parquet", schema=schema)
         rows = rows.filter(pc.equal(rows["split"], split)).sort_by("image_id")
+        logits_NK = evaluation.logits_of(rows) if rows.num_rows else np.empty((0, max(1, len(names))), np.float32)
         if self.target:
-            place = names.index(self.target)
             rows = one_finding.divide(rows, self.target)
-            logits_NK = evaluation.logits_of(rows)[:, place : place + 1] if rows.num_rows else None
-        else:
-            logits_NK = evaluation.logits_of(rows) if rows.num_rows else None
-        return Predictions(
-            rows["image_id"].to_pylist(),
-            rows["label"].to_numpy(),
-            np.empty((0, 1), np.float32) if logits_NK is None else logits_NK,
-        )
+            logits_NK = logits_NK[:, [names.index(self.target)]]
+        return Predictions(rows["image_id"].to_pylist(), rows["label"].to_numpy(), logits_NK)
 
 
 class Films:

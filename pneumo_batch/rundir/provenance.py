@@ -7,7 +7,7 @@ import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 _VERSIONED = (
     "pneumo-batch",
@@ -41,8 +41,14 @@ def versions() -> dict[str, str]:
     return found
 
 
-def source_commit() -> dict[str, Any]:
-    """Commit and dirty flag of the source tree; None where the package was installed without one."""
+class Commit(TypedDict):
+    """Of the source tree; None where the package was installed without one."""
+
+    commit: str | None
+    dirty: bool | None
+
+
+def source_commit() -> Commit:
     if _COMMIT in os.environ:
         commit, _, dirty = os.environ[_COMMIT].partition("+")
         return {"commit": commit, "dirty": bool(dirty)}

@@ -37,12 +37,13 @@ from pneumo_batch.rundir.layout import (
     SUMMARY,
     VERDICT,
 )
-from pneumo_batch.rundir.record import parse_record
+from pneumo_batch.rundir.record import ModelRecord, RunRecord, parse_record
 from pneumo_batch.rundir.storage import Store, open_roots, reason
 
 if TYPE_CHECKING:
     import torch
 
+    from pneumo_batch.core.data.images import Preprocess
 
 _OF_PASS = re.compile(r"/p(\d{4,})-[^/]*$")
 
@@ -64,7 +65,7 @@ class Run:
         return f"{type(self).__name__}({self.path!r})"
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> RunRecord:
         """The content of run.json, from its copy where it is damaged. Raises RunError when this is no run directory."""
         try:
             record = self.store.read_twice(RECORD, parse_record)
@@ -188,7 +189,7 @@ class Run:
         present = [name for name in names if self.store.exists(f"models/{name}/model.json")]
         return sorted(present, key=lambda name: (self.model_record(name)["kind"] != "true", name))
 
-    def model_record(self, variant: str) -> dict[str, Any]:
+    def model_record(self, variant: str) -> ModelRecord:
         """The content of model.json."""
         return self.store.read_json(self._need(f"models/{variant}/model.json", "train"))
 
@@ -219,9 +220,8 @@ class Run:
         """The network of a variant with fresh weights, from torch's current random state (a file's with its own)."""
         from pneumo_batch.core.models import networks
 
-        record = self.model_record(variant)
-        preprocess = record["preprocess"]
-        shape = {"image_size": preprocess["size"], "channels": preprocess["channels"], "outputs": record["outputs"]}
+        record, preprocess = self.model_record(variant), self.preprocess(variant)
+        shape = {"image_size": preprocess.size, "channels": preprocess.channels, "outputs": record["outputs"]}
         if self.store.exists(f"{MODELS}/{variant}/{PROGRAM}"):
             program = self._checked(f"{MODELS}/{variant}", PROGRAM)
             return networks.program(record["network"], program, **shape)
@@ -245,7 +245,7 @@ class Run:
         name = self.job.attribution.integrated_gradients.baseline
         return explainer.baseline_input(name, self.preprocess(variant))
 
-    def preprocess(self, variant: str | None = None) -> Any:
+    def preprocess(self, variant: str | None = None) -> "Preprocess":
         """How images become the network inputs of a variant (default: the first)."""
         from pneumo_batch.core.data.images import Preprocess
 

@@ -3,11 +3,11 @@
 import shutil
 import uuid
 from pathlib import Path
-from typing import Any
 
 from pneumo_batch.errors import RunBusyError, RunError
 from pneumo_batch.rundir.layout import RECORD
 from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.record import RunRecord
 from pneumo_batch.rundir.writer import RunWriter
 
 
@@ -32,7 +32,7 @@ def clean(folder: str, keep: int, *, dry_run: bool = False) -> list[str]:
     return sorted(removed)
 
 
-def _complete_record(path: Path) -> dict[str, Any] | None:
+def _complete_record(path: Path) -> RunRecord | None:
     """The record of a complete run that nobody holds."""
     if path.is_symlink() or not (path / RECORD).is_file():
         return None

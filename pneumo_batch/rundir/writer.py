@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Unpack, cast
 
 import pyarrow as pa
 import tomli_w
@@ -32,7 +32,7 @@ from pneumo_batch.rundir.layout import (
     owner,
 )
 from pneumo_batch.rundir.reader import Run
-from pneumo_batch.rundir.record import parse_record, record_bytes
+from pneumo_batch.rundir.record import RunRecord, StageRecord, parse_record, record_bytes
 
 
 class RunWriter(Run):
@@ -92,9 +92,9 @@ class RunWriter(Run):
         """Hold the run; raises RunBusyError at once when another process does."""
         return lock.hold(self.store, self.path)
 
-    def write_record(self, record: dict[str, Any]) -> None:
-        record = jobfile.without({**record, "updated": provenance.now()}, self._hidden)
-        self.store.write_twice(RECORD, record_bytes(record))
+    def write_record(self, record: RunRecord) -> None:
+        written: RunRecord = {**record, "updated": provenance.now()}
+        self.store.write_twice(RECORD, record_bytes(jobfile.without(written, self._hidden)))
 
     def heal(self) -> None:
         """Put back what two copies are kept of. Raises RunError where both are damaged."""
@@ -105,17 +105,18 @@ class RunWriter(Run):
             except DamagedError as error:
                 raise RunError(f"{self.path}/{error}, and so is its copy; choose another --run-dir") from error
 
-    def warn(self, message: str, **fields: Any) -> None:
+    def warn(self, message: str, **fields: object) -> None:
         """Say what was found, here and in the events."""
         if not terminal.logs_json():  # which shows every event
             terminal.say(f"warning: {self.path}: {message}")
         self.event("warning", message=message, **fields)
 
-    def update_record(self, **fields: Any) -> None:
-        self.write_record({**self.record, **fields})
+    def update_record(self, **fields: object) -> None:
+        """Give fields of run.json another value."""
+        self.write_record(cast(RunRecord, {**self.record, **fields}))
 
-    def stage(self, name: str, **fields: Any) -> None:
-        """Note how far a stage is: `status`, and when it is complete `seconds` and `counts`."""
+    def stage(self, name: str, **fields: Unpack[StageRecord]) -> None:
+        """Note how far a stage is."""
         record = self.record
         stages = {**record["stages"], name: fields}
         counts = dict(record["counts"])
@@ -163,12 +164,12 @@ class RunWriter(Run):
         self.event("complete")
         self.update_record(status="complete", error=None)
 
-    def event(self, kind: str, **fields: Any) -> None:
+    def event(self, kind: str, **fields: object) -> None:
         """One line of events.jsonl."""
         told = jobfile.without(fields, self._hidden)
         line = json.dumps({"time": provenance.now(), "event": kind, **told}, default=str) + "\n"
         if terminal.logs_json():
-            terminal.say(kind, event=kind, **fields)
+            terminal.say(kind, "info", event=kind, **fields)
         if self.store.is_local:
             with Path(self.store.path(EVENTS)).open("a", encoding="utf-8") as file:
                 file.write(line)

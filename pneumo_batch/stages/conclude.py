@@ -1,7 +1,5 @@
 """Conclude: the scores -> the summary table and the verdict of each method."""
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,6 +10,16 @@ from pneumo_batch.core.data import one_finding
 from pneumo_batch.core.models import evaluation
 from pneumo_batch.core.similarity import metrics, per_image
 from pneumo_batch.core.statistics import classification, findings, label_share, passes, scales, summaries, verdict
+from pneumo_batch.core.statistics.results import (
+    FindingResult,
+    Localisation,
+    Located,
+    Memory,
+    OnTest,
+    Primary,
+    Results,
+    VariantResult,
+)
 from pneumo_batch.core.variants import Variant, names_of, of_records
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
@@ -19,22 +27,10 @@ from pneumo_batch.rundir import accounts, provenance
 from pneumo_batch.rundir.accounts import ImbalanceError
 from pneumo_batch.rundir.layout import MAPS, PASSES, SCALES, SCORES, SUMMARY, VERDICT
 from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.record import ModelRecord, of_finding
 from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages.stage import Plan, Survey
-
-_FROM_MODEL = (
-    "kind",
-    "seed",
-    "network",
-    "epochs",
-    "chosen_epoch",
-    "memorised",
-    "majority",
-    "label_agreement",
-    "threshold",
-)
-_OF_SEVERAL = ("thresholds", "memorisation")  # by finding
 
 
 def plan(_job: Job, _found: Survey, _store: Store) -> Plan:
@@ -50,25 +46,22 @@ def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str,
     settings = job.compare
     tests = label_share.randomization_test(data, *names, resamples=settings.resamples)
     run.store.write_table(SUMMARY, summaries.summarise(data, classes, resamples=settings.resamples))
-    primary = settings.primary
-    measured = {name: _test_metrics(name, run) for name in run.variants()}
-    facts = [_facts(name, job, run, test) for name, test in measured.items()]
-    concluded = verdict.conclude(facts, tests, (primary.view, primary.scale, primary.metric), settings.threshold)
-    found: dict[str, Any] = {
-        "primary": primary.model_dump(),
-        "threshold": settings.threshold,
-        "methods": {method: one.as_dict() for method, one in concluded.items()},
-        "variants": {name: _variant(name, run, test) for name, test in measured.items()},
-        "degenerate": _degenerate(data),
-    }
-    if job.data.several:
-        found["target"] = job.attribution.target
-    scales.add_to(found["methods"], _scales(job, run, images, variants), primary.view)
-    if job.is_phantom:
-        found["localisation"] = _localisation(job, run, images)
-    run.store.write_json(VERDICT, found)
-    _note_pass(run, found)
-    return {"methods": len(found["methods"]), "summaries": run.store.read_table(SUMMARY).num_rows}
+    primary = Primary(settings.primary.view, settings.primary.scale, settings.primary.metric)
+    judged = {name: _variant(name, run) for name in run.variants()}
+    facts = [_facts(name, one, job.train.memorise) for name, one in judged.items()]
+    concluded = verdict.conclude(facts, tests, primary, settings.threshold)
+    results = Results(
+        primary=primary,
+        threshold=settings.threshold,
+        methods=scales.add_to(concluded, _scales(job, run, images, variants), primary.view),
+        variants=judged,
+        degenerate=_degenerate(data),
+        localisation=_localisation(job, run, images) if job.is_phantom else None,
+        target=job.attribution.target if job.data.several else None,
+    )
+    run.store.write_json(VERDICT, results.as_dict())
+    _note_pass(run, results)
+    return {"methods": len(results.methods), "summaries": run.store.read_table(SUMMARY).num_rows}
 
 
 def verify(job: Job, run: Run) -> None:
@@ -81,11 +74,11 @@ def verify(job: Job, run: Run) -> None:
         raise ImbalanceError(f"the summary speaks of {most} images, {attributed} were attributed")
 
 
-def _note_pass(run: Run, found: dict[str, Any]) -> None:
+def _note_pass(run: Run, results: Results) -> None:
     """Give `history.parquet` a row a method; they replace those of an attempt that ended before it could say so."""
     number = run.number
-    counts = {"images": run.manifest_table().num_rows, "attributed": run.maps_table([]).num_rows}
-    rows = passes.rows(found, {"pass": number, "time": provenance.now(), **counts})
+    ended = passes.Pass(number, provenance.now(), run.manifest_table().num_rows, run.maps_table([]).num_rows)
+    rows = passes.rows(results, ended)
     if run.store.exists(PASSES):
         before = run.store.read_table(PASSES, schema=tables.PASSES)
         rows = pa.concat_tables([before.filter(pc.not_equal(before["pass"], number)), rows])
@@ -119,70 +112,82 @@ def _images(job: Job, run: Run) -> tuple[pa.Table, list[str]]:
     return one_finding.divide_images(images, run.manifest_table(), target), one_finding.classes(target)
 
 
-def _facts(name: str, job: Job, run: Run, test: dict[str, Any]) -> verdict.VariantFacts:
-    record, measure = run.model_record(name), "accuracy"
-    if job.data.several:
-        target, measure = job.attribution.target, findings.MEASURE
-        record, test = findings.of_one(record, target), test["findings"][target]
-    return verdict.VariantFacts(
-        name=name,
+def _variant(name: str, run: Run) -> VariantResult:
+    record, attributed = run.model_record(name), run.job.attribution
+    by_finding = _by_finding(run, record) if "findings" in record else {}
+    if by_finding:
+        record = of_finding(record, attributed.target)
+    return VariantResult(
         kind=record["kind"],
         seed=record["seed"],
-        memorised=record["memorised"],
-        required=job.train.memorise,
-        majority=record.get("majority"),
-        auroc=test["auroc"],
-        auroc_low=test["auroc_interval"][0],
-        training_accuracy=_training_accuracy(record, measure),
+        network=record["network"],
         epochs=record.get("epochs"),
-        measure=measure,
+        chosen_epoch=record.get("chosen_epoch"),
+        memorised=record["memorised"],
+        majority=record.get("majority"),
+        label_agreement=record.get("label_agreement"),
+        threshold=record["threshold"],
+        training_accuracy=_training_accuracy(record),
+        test=by_finding[attributed.target].test if by_finding else _on_test(record, run),
+        findings=by_finding,
     )
 
 
-def _training_accuracy(record: dict[str, Any], measure: str) -> float | None:
-    """Plain or balanced, in eval mode, on the labels the model was given.
+def _training_accuracy(record: ModelRecord) -> float | None:
+    """In eval mode, on the labels the model was given; None for a brought random one: its labels stayed elsewhere.
 
-    None for a brought random one: its labels stayed elsewhere.
+    Of several findings the balanced one.
     """
     if record["kind"] == "random" and record["memorised"] is None:
         return None
     trained = record["metrics"].get("train")
-    return trained[measure.replace(" ", "_")] if trained else None
+    return trained["balanced_accuracy" if "findings" in record else "accuracy"] if trained else None
 
 
-def _test_metrics(name: str, run: Run) -> dict[str, Any]:
-    """Metrics on the test split with the threshold chosen on validation, and the interval of the AUROC.
+def _on_test(record: ModelRecord, run: Run) -> OnTest:
+    """With the threshold chosen on validation."""
+    rows, codes_N = _test_rows(record["name"], run)
+    logits_NK, labels_N = evaluation.logits_of(rows), tables.labels_of(rows)
+    measured = classification.metrics(logits_NK, labels_N, record["threshold"])
+    return OnTest(**vars(measured), auroc_interval=classification.auroc_interval(logits_NK, labels_N, codes_N))
 
-    Of several findings each has both.
-    """
-    names, record = run.job.data.several, run.model_record(name)
-    rows = run.store.read_table(
-        f"models/{name}/predictions.parquet", schema=tables.with_labels(tables.PREDICTIONS, names)
-    )
+
+def _by_finding(run: Run, record: ModelRecord) -> dict[str, FindingResult]:
+    rows, codes_N = _test_rows(record["name"], run)
+    logits_NK, labels_NK = evaluation.logits_of(rows), tables.labels_of(rows)
+    found = findings.on_test(logits_NK, labels_NK, record["findings"], record["thresholds"], codes_N)
+    memory = {name: Memory(**known) for name, known in record.get("memorisation", {}).items()}
+    return {
+        name: FindingResult(record["thresholds"][name], memory.get(name), on_test) for name, on_test in found.items()
+    }
+
+
+def _test_rows(name: str, run: Run) -> tuple[pa.Table, np.ndarray]:
+    """A variant's predictions of the test split, sorted, and codes (N,) of the patients."""
+    schema = tables.with_labels(tables.PREDICTIONS, run.job.data.several)
+    rows = run.store.read_table(f"models/{name}/predictions.parquet", schema=schema)
     rows = rows.filter(pc.equal(rows["split"], "test")).sort_by("image_id")
     manifest = run.manifest_table()
     patients = manifest.filter(pc.is_in(manifest["image_id"], rows["image_id"].combine_chunks()))[
         "patient_id"
     ].to_numpy()
-    codes_N = np.unique(patients, return_inverse=True)[1]
-    logits_NK, labels_N = evaluation.logits_of(rows), tables.labels_of(rows)
-    if not names:
-        measured = classification.metrics(logits_NK, labels_N, record["threshold"])
-        return {**measured, "auroc_interval": list(classification.auroc_interval(logits_NK, labels_N, codes_N))}
-    measured = findings.metrics(logits_NK, labels_N, names, record["thresholds"])
-    for finding, limits in findings.auroc_intervals(logits_NK, labels_N, names, codes_N).items():
-        measured["findings"][finding]["auroc_interval"] = list(limits)
-    return measured
+    return rows, np.unique(patients, return_inverse=True)[1]
 
 
-def _variant(name: str, run: Run, test: dict[str, Any]) -> dict[str, Any]:
-    record = run.model_record(name)
-    return {
-        **{key: record.get(key) for key in _FROM_MODEL},
-        **{key: record[key] for key in _OF_SEVERAL if key in record},
-        "training_accuracy": _training_accuracy(record, findings.MEASURE if "findings" in record else "accuracy"),
-        "test": test,
-    }
+def _facts(name: str, found: VariantResult, required: float) -> verdict.VariantFacts:
+    return verdict.VariantFacts(
+        name=name,
+        kind=found.kind,
+        seed=found.seed,
+        memorised=found.memorised,
+        required=required,
+        majority=found.majority,
+        auroc=found.test.auroc,
+        auroc_low=found.test.auroc_interval[0],
+        training_accuracy=found.training_accuracy,
+        epochs=found.epochs,
+        measure=found.measure,
+    )
 
 
 def _degenerate(data: per_image.PerImage) -> dict[str, dict[str, int]]:
@@ -197,30 +202,30 @@ def _degenerate(data: per_image.PerImage) -> dict[str, dict[str, int]]:
 # --------------------------------------------------------------------------------------------------------- localisation
 
 
-def _localisation(job: Job, run: Run, images: pa.Table) -> dict[str, Any]:
+def _localisation(job: Job, run: Run, images: pa.Table) -> Localisation:
     """By method and variant, over images with an opacity: positive share inside it and pointing game, beside chance."""
     masks = {image_id: mask for image_id in images["image_id"].to_pylist() if (mask := _mask(image_id, job, run)).any()}
     if not masks:
-        return {"images": 0, "chance": None, "methods": {}}
+        return Localisation(images=0, chance=None, methods={})
     chance = float(np.mean([mask.mean() for mask in masks.values()]))
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, Located]] = {}
     for method in job.attribution.methods:
         for variant in run.variants():
             ids, maps_Nhw = run.maps(method, variant)
             maps = {image_id: maps_Nhw[i] for i, image_id in enumerate(ids) if image_id in masks}
             found.setdefault(method, {})[variant] = _located(maps, masks, job.data.image_size)
-    return {"images": len(masks), "chance": chance, "methods": found}
+    return Localisation(images=len(masks), chance=chance, methods=found)
 
 
-def _located(maps: dict[str, np.ndarray], masks: dict[str, np.ndarray], size: int) -> dict[str, float | None]:
+def _located(maps: dict[str, np.ndarray], masks: dict[str, np.ndarray], size: int) -> Located:
     resized = {image_id: metrics.resize(map_hw[None], size)[0] for image_id, map_hw in maps.items()}
     shares = [localisation.positive_share(map_HW, masks[image_id]) for image_id, map_HW in resized.items()]
     hits = [localisation.points_inside(map_HW, masks[image_id]) for image_id, map_HW in resized.items()]
     defined = [share for share in shares if not np.isnan(share)]  # a map need not have a positive value
-    return {
-        "positive_share": float(np.mean(defined)) if defined else None,
-        "pointing_game": float(np.mean(hits)),
-    }
+    return Located(
+        positive_share=float(np.mean(defined)) if defined else None,
+        pointing_game=float(np.mean(hits)),
+    )
 
 
 def _mask(image_id: str, job: Job, run: Run) -> np.ndarray:

@@ -22,6 +22,7 @@ from pneumo_batch.job.schema import Job, VariantSpec
 from pneumo_batch.rundir import checksums
 from pneumo_batch.rundir.integrity import parquet_bytes
 from pneumo_batch.rundir.layout import PROGRAM
+from pneumo_batch.rundir.record import ModelRecord
 from pneumo_batch.rundir.storage import json_bytes
 from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages.workers import predictor
@@ -134,20 +135,22 @@ def _write(
     spec: VariantSpec, run: RunWriter, images: Images, model: predictor.Model, logits: dict[str, np.ndarray]
 ) -> None:
     labels = {name: split.labels_N for name, split in images.splits.items()}
-    record = {
+    measured = evaluation.measure(logits, labels, images.findings)
+    record: ModelRecord = {
         "name": spec.name,
         "kind": spec.kind,
         "seed": None,
         "network": model.network if model.program is None else Path(model.network).name,
         "classes": images.classes,
-        **({"findings": images.findings} if images.findings else {}),
         "outputs": model.outputs,
         "preprocess": model.preprocess.as_dict(),
         "checkpoint": Path(spec.checkpoint).name,
-        **evaluation.measure(logits, labels, images.findings),
+        **measured,
         "memorised": None,  # a random variant's labels stayed where it was trained
         "unanswered": answers.unanswered(images.rows, logits),
     }
+    if images.findings:
+        record["findings"] = images.findings
     files = {
         "model.safetensors": model.weights,
         "predictions.parquet": parquet_bytes(evaluation.predictions(images.rows, logits)),

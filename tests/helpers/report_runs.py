@@ -12,7 +12,7 @@ from pneumo_batch import report
 from pneumo_batch.core import tables
 from pneumo_batch.core.models import evaluation
 from pneumo_batch.core.similarity import options, pairs, per_image
-from pneumo_batch.core.statistics import label_share, summaries, verdict
+from pneumo_batch.core.statistics import label_share, results, summaries, verdict
 from pneumo_batch.core.variants import KINDS, Variant, names_of
 from pneumo_batch.job import jobfile
 from pneumo_batch.rundir.writer import RunWriter
@@ -88,6 +88,7 @@ def _write_model(run: RunWriter, name: str, manifest: pa.Table, classes, rng) ->
         hot = np.eye(len(classes), dtype=np.float32)[labels[split]]
         logits[split] = noise + skill * (hot if outputs > 1 else 2 * labels[split][:, None].astype(np.float32) - 1)
     is_true = name.startswith("true")
+    measured = evaluation.measure(logits, labels)
     record = {
         "name": name,
         "kind": "true" if is_true else "random",
@@ -96,7 +97,7 @@ def _write_model(run: RunWriter, name: str, manifest: pa.Table, classes, rng) ->
         "classes": list(classes),
         "outputs": outputs,
         "preprocess": {"size": SIZE, "channels": 1, "pad": "black", "mean": 0.5, "std": 0.25},
-        **evaluation.measure(logits, labels),
+        **measured,
         "epochs": 2,
         "chosen_epoch": 2,
         "memorised": None if is_true else 1.0,
@@ -146,16 +147,15 @@ def _conclude(run: RunWriter, images: pa.Table, names, classes, rng) -> None:
     run.store.write_table("summary.parquet", summaries.summarise(data, classes, resamples=100))
     tests = label_share.randomization_test(data, true, random, resamples=100)
     facts = [verdict.VariantFacts(one.name, one.kind, training_accuracy=1.0, epochs=2) for one in variants]
-    primary, threshold = job.compare.primary, job.compare.threshold
-    concluded = verdict.conclude(facts, tests, (primary.view, primary.scale, primary.metric), threshold)
-    found = {
-        "primary": primary.model_dump(),
-        "threshold": threshold,
-        "methods": {method: one.as_dict() for method, one in concluded.items()},
-        "variants": {name: _judged(run, name) for name in names},
-        "degenerate": {f"{job.attribution.methods[0]}/signed": dict.fromkeys(names, 1)},
-    }
-    run.store.write_json("verdict.json", found)
+    primary, threshold = results.Primary(**job.compare.primary.model_dump()), job.compare.threshold
+    found = results.Results(
+        primary=primary,
+        threshold=threshold,
+        methods=verdict.conclude(facts, tests, primary, threshold),
+        variants={name: _judged(run, name) for name in names},
+        degenerate={f"{job.attribution.methods[0]}/signed": dict.fromkeys(names, 1)},
+    )
+    run.store.write_json("verdict.json", found.as_dict())
 
 
 def _write_curves(run: RunWriter, methods) -> None:
@@ -177,12 +177,13 @@ def _write_curves(run: RunWriter, methods) -> None:
     run.store.write_table("scales.parquet", pa.Table.from_pylist(scales, schema=tables.SCALES))
 
 
-def _judged(run: RunWriter, name: str) -> dict:
+def _judged(run: RunWriter, name: str) -> results.VariantResult:
     record = run.model_record(name)
     keys = ("kind", "seed", "network", "epochs", "chosen_epoch", "memorised", "label_agreement", "threshold")
-    test = {**record["metrics"]["test"], "auroc_interval": [0.4, 0.9]}
+    test = results.OnTest(**record["metrics"]["test"], auroc_interval=(0.4, 0.9))
     accuracy = record["metrics"]["train"]["accuracy"]
-    return {**{key: record[key] for key in keys}, "training_accuracy": accuracy, "test": test}
+    known = {key: record[key] for key in keys}
+    return results.VariantResult(**known, majority=None, training_accuracy=accuracy, test=test)
 
 
 class Page(html.parser.HTMLParser):

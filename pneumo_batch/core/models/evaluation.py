@@ -1,6 +1,7 @@
 """What a model says of every image, and how well: alike for models trained here and brought along."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -9,15 +10,15 @@ import pyarrow.compute as pc
 
 from pneumo_batch.core import tables
 from pneumo_batch.core.statistics import classification, findings
+from pneumo_batch.core.statistics.results import MeasuredRecord, Memory
 
 
 def measure(
     logits: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], names: Sequence[str] = ()
-) -> dict[str, Any]:
+) -> MeasuredRecord:
     """Metrics of each split from its logits (N, K) and the labels (N,) it is judged by; empty splits are left out.
 
-    So are images whose logits are not finite. `names` are those of several findings: then labels are (N, K), there are
-    `thresholds` by finding in place of one, and metrics by finding.
+    So are images whose logits are not finite. `names` are those of several findings, of which labels are (N, K).
     The threshold is the one with the best F1 on the validation split, 0.5 without one. The training split is judged at
     0.5: a random variant's validation labels are not those it learned, so no threshold chosen there says what it knows.
     """
@@ -29,7 +30,7 @@ def measure(
     threshold = classification.best_threshold(logits["val"], labels["val"])
     thresholds = dict.fromkeys(logits, threshold) | {"train": classification.NEUTRAL_THRESHOLD}
     metrics = {
-        split: classification.metrics(logits[split], labels[split], thresholds[split])
+        split: asdict(classification.metrics(logits[split], labels[split], thresholds[split]))
         for split in logits
         if len(labels[split])
     }
@@ -38,25 +39,25 @@ def measure(
 
 def _of_several(
     logits: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], names: Sequence[str]
-) -> dict[str, Any]:
+) -> MeasuredRecord:
     chosen = findings.thresholds(logits["val"], labels["val"], names)
     neutral = dict.fromkeys(names, classification.NEUTRAL_THRESHOLD)
-    metrics = {
-        split: findings.metrics(logits[split], labels[split], names, neutral if split == "train" else chosen)
-        for split in logits
-        if len(labels[split])
+    found = {}
+    for split in logits:
+        if len(labels[split]):
+            by_finding = findings.metrics(logits[split], labels[split], names, neutral if split == "train" else chosen)
+            found[split] = {name: asdict(one) for name, one in by_finding.items()}
+    return {"thresholds": chosen, "metrics_by_finding": found}
+
+
+def memorisation(
+    measured: MeasuredRecord, labels_NK: np.ndarray, names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """By finding how well the training labels (N, K) that were given are known, as fields of `Memory`."""
+    train, guesses = measured["metrics_by_finding"]["train"], findings.majority(labels_NK, names)
+    return {
+        name: asdict(Memory(train[name]["accuracy"], train[name]["balanced_accuracy"], guesses[name])) for name in names
     }
-    return {"threshold": None, "thresholds": chosen, "metrics": metrics}
-
-
-def memorisation(train: Mapping[str, Any], labels_NK: np.ndarray, names: Sequence[str]) -> dict[str, dict[str, float]]:
-    """By finding how well a model knows the training labels it was given, beside what a majority guess scores.
-
-    `train` are the metrics of the training split.
-    """
-    guesses = findings.majority(labels_NK, names)
-    keys = ("accuracy", "balanced_accuracy")
-    return {name: {key: train["findings"][name][key] for key in keys} | {"majority": guesses[name]} for name in names}
 
 
 def predictions(rows: pa.Table, logits: Mapping[str, np.ndarray]) -> pa.Table:
@@ -68,11 +69,9 @@ def predictions(rows: pa.Table, logits: Mapping[str, np.ndarray]) -> pa.Table:
     for split, logits_NK in logits.items():
         chosen = rows.filter(pc.equal(rows["split"], split)).sort_by("image_id")
         answered_N = np.isfinite(logits_NK).all(axis=1)
-        kept = chosen.filter(pa.array(answered_N))
+        columns = [chosen[name].filter(pa.array(answered_N)) for name in ("image_id", "split", "label")]
         lists = pa.array(list(logits_NK[answered_N].astype(np.float32)), pa.list_(pa.float32()))
-        schema = tables.with_labels(tables.PREDICTIONS, tables.findings_of(rows))
-        columns = [lists if name == "logits" else kept[name] for name in schema.names]
-        parts.append(pa.table(columns, schema=schema))
+        parts.append(pa.table([*columns, lists], schema=tables.PREDICTIONS))
     return pa.concat_tables(parts)
 
 

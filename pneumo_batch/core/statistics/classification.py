@@ -3,19 +3,19 @@
 Shapes: N images, K outputs; K = 1 is the logit of label 1 among two classes, K > 1 one logit per class.
 """
 
-from typing import Any
-
 import numpy as np
 import scipy.special
 
 from pneumo_batch.core.statistics import bootstrap
+from pneumo_batch.core.statistics.numbers import number
 from pneumo_batch.core.statistics.options import RESAMPLES
+from pneumo_batch.core.statistics.results import Classification
 
 NEUTRAL_THRESHOLD = 0.5
 
 
-def metrics(logits_NK: np.ndarray, labels_N: np.ndarray, threshold: float = NEUTRAL_THRESHOLD) -> dict[str, Any]:
-    """Plain numbers for JSON; None where a number is undefined (a class without images has no AUROC).
+def metrics(logits_NK: np.ndarray, labels_N: np.ndarray, threshold: float = NEUTRAL_THRESHOLD) -> Classification:
+    """Plain numbers; None where one is undefined (a class without images has no AUROC).
 
     Two classes: label 1 is predicted where its probability reaches `threshold`. More: the largest logit wins, and
     precision, recall, f1, auroc and auprc are means over classes, one class against the rest. `confusion[i][j]`
@@ -27,17 +27,19 @@ def metrics(logits_NK: np.ndarray, labels_N: np.ndarray, threshold: float = NEUT
     hits, given, claimed = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
     recall = _ratio(hits, given)
     per_class = {"precision": _ratio(hits, claimed), "recall": recall, "f1": _ratio(2 * hits, given + claimed)}
-    chosen = {name: values[1] if binary else _mean(values) for name, values in per_class.items()}
-    return {
-        "images": len(labels_N),
-        "accuracy": _number(_ratio(hits.sum(), given.sum())),
-        "balanced_accuracy": _number(_mean(recall)),
-        "auroc": auroc_of(logits_NK, labels_N),
-        "auprc": _number(_mean(np.array([average_precision(s, y) for s, y in _one_against_rest(logits_NK, labels_N)]))),
-        **{name: _number(value) for name, value in chosen.items()},
-        "confusion": confusion.tolist(),
-        "threshold": threshold if binary else None,
-    }
+    chosen = {name: number(values[1] if binary else _mean(values)) for name, values in per_class.items()}
+    return Classification(
+        images=len(labels_N),
+        accuracy=number(float(_ratio(hits.sum(), given.sum()))),
+        balanced_accuracy=number(_mean(recall)),
+        auroc=auroc_of(logits_NK, labels_N),
+        auprc=number(_mean(np.array([average_precision(s, y) for s, y in _one_against_rest(logits_NK, labels_N)]))),
+        precision=chosen["precision"],
+        recall=chosen["recall"],
+        f1=chosen["f1"],
+        confusion=confusion.tolist(),
+        threshold=threshold if binary else None,
+    )
 
 
 def best_threshold(logits_NK: np.ndarray, labels_N: np.ndarray) -> float:
@@ -58,7 +60,7 @@ def best_threshold(logits_NK: np.ndarray, labels_N: np.ndarray) -> float:
 
 def auroc_of(logits_NK: np.ndarray, labels_N: np.ndarray) -> float | None:
     """Area under the ROC curve, for more than two classes the mean of one class against the rest; None if undefined."""
-    return _number(_mean(np.array([auroc(scores, y) for scores, y in _one_against_rest(logits_NK, labels_N)])))
+    return number(_mean(np.array([auroc(scores, y) for scores, y in _one_against_rest(logits_NK, labels_N)])))
 
 
 def auroc(scores_N: np.ndarray, positive_N: np.ndarray) -> float:
@@ -94,7 +96,7 @@ def auroc_interval(
         per_problem = [problem.auroc(weights_bC, codes_N) for problem in problems]
         drawn.append(np.mean(per_problem, axis=0))
     low, high = bootstrap.interval(np.concatenate(drawn)[:, None])[:, 0]
-    return _number(low), _number(high)
+    return number(low), number(high)
 
 
 def confusion_matrix(labels_N: np.ndarray, predicted_N: np.ndarray, classes: int) -> np.ndarray:
@@ -148,7 +150,3 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 def _mean(values: np.ndarray) -> float:
     """NaN if any class lacks a value: a mean over fewer classes would be another number."""
     return float(np.mean(values))
-
-
-def _number(value: float | np.ndarray) -> float | None:
-    return None if np.isnan(value) else float(value)

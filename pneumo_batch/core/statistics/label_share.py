@@ -11,7 +11,6 @@ Shapes: N images, V models, R true and K random ones, P patients, B resamples, Q
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.special
@@ -21,76 +20,13 @@ from pneumo_batch.core.similarity.per_image import Cell, PerImage, row_means
 from pneumo_batch.core.statistics import bootstrap, permutation
 from pneumo_batch.core.statistics.numbers import number
 from pneumo_batch.core.statistics.options import RESAMPLES
+from pneumo_batch.core.statistics.results import CellTest, Deviations, Estimate, Interval, Permutations
 
 KINDS = ("true_true", "true_random", "true_true_cross", "true_random_cross")  # what the quantities are made of
 QUANTITIES = ("difference", "everywhere", "image_specific", "headroom", "remainder", "share")
 FEWEST_MODELS = 3  # of a kind, for an interval that speaks of other models
 FEWEST_PATIENTS = 5  # for an interval at all
 _MOST_MISSING = 0.025  # of the resamples
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Both ends of a 95 % interval; None where none can be drawn."""
-
-    ci_low: float | None = None
-    ci_high: float | None = None
-
-
-@dataclass(frozen=True)
-class Deviations:
-    """Standard errors owed to which true models, which random models and which patients there happened to be."""
-
-    true: float | None = None
-    random: float | None = None
-    patients: float | None = None
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A quantity with its interval over patients and models, and beside it the one that resamples patients alone.
-
-    `df` are Satterthwaite's degrees of freedom. The interval is None with fewer than three models of a kind.
-    """
-
-    value: float | None = None
-    ci_low: float | None = None
-    ci_high: float | None = None
-    patients: Interval = Interval()
-    df: float | None = None
-    sd: Deviations = Deviations()
-
-    @property
-    def for_these_models(self) -> "Estimate":
-        """The same quantity with the interval that resamples patients alone."""
-        return Estimate(self.value, self.patients.ci_low, self.patients.ci_high, self.patients, None, self.sd)
-
-
-@dataclass(frozen=True)
-class Permutations:
-    """Exact tests over relabelings of the models, on M = S - C (same film less its floor) and on S alone."""
-
-    image_specific: permutation.Permutation | None = None
-    same_film: permutation.Permutation | None = None
-
-
-@dataclass(frozen=True)
-class CellTest:
-    """Every number of the test for one method, view, scale and metric.
-
-    `images` are those with a similarity of all four kinds; `means` are over them, by kind.
-    """
-
-    images: int
-    patients: int
-    means: dict[str, float | None]
-    difference: Estimate = Estimate()
-    everywhere: Estimate = Estimate()
-    image_specific: Estimate = Estimate()
-    headroom: Estimate = Estimate()
-    remainder: Estimate = Estimate()
-    share: Estimate = Estimate()
-    permutation: Permutations = field(default_factory=Permutations)
 
 
 def randomization_test(

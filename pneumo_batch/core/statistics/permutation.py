@@ -7,22 +7,13 @@ import functools
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
+from pneumo_batch.core.statistics.results import Permutation
+
 _CHUNK = 65_536  # relabelings evaluated at once
 _TIE = 1e-12  # two relabelings of equal statistic must not differ by rounding
-
-
-@dataclass(frozen=True)
-class Permutation:
-    """`p` is the share of relabelings that reach the statistic; `smallest_p` what complete separation would give."""
-
-    statistic: float
-    p: float
-    smallest_p: float
-    relabelings: int
 
 
 def exact(matrix_VV: np.ndarray, true_count: int) -> Permutation | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from pneumo_batch.core.similarity.per_image import Cell
-from pneumo_batch.core.statistics.label_share import CellTest, Estimate
+from pneumo_batch.core.statistics.results import CellTest, Estimate
 
 _PLURAL = {"signed": "signed maps", "magnitude": "magnitudes", "pixel": "pixels", "region": "regions"}
 

@@ -3,6 +3,7 @@
 Shapes: N images, V variants, h x w a map's own resolution, P pairs, K kinds, Q = views x grids.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pneumo_batch.core.similarity.per_image import row_means
 from pneumo_batch.core.statistics import bootstrap
 from pneumo_batch.core.statistics.numbers import number
 from pneumo_batch.core.statistics.options import RESAMPLES
+from pneumo_batch.core.statistics.results import MethodResult
 from pneumo_batch.core.variants import Variant
 
 GRIDS = (2, 4, 8, 16, 32, 64)  # cells a side
@@ -124,11 +126,16 @@ class Curve:
         return {k: np.array([(place[a], place[b]) for a, b in plan[k]], dtype=np.int64).reshape(-1, 2) for k in KINDS}
 
 
-def add_to(methods: Mapping[str, dict[str, Any]], scales: pa.Table, view: str) -> None:
-    """Put into the block of each method of verdict.json from which scale on its maps agree; `view` is the verdict's."""
-    for name, method in methods.items():
-        method["reproducible"] = reproducible(scales, name)
-        method["caveats"] += in_words(scales, name, view)
+def add_to(methods: Mapping[str, MethodResult], scales: pa.Table, view: str) -> dict[str, MethodResult]:
+    """The methods, and from which scale on their maps agree; `view` is the verdict's."""
+    return {
+        name: dataclasses.replace(
+            method,
+            caveats=[*method.caveats, *in_words(scales, name, view)],
+            reproducible=reproducible(scales, name),
+        )
+        for name, method in methods.items()
+    }
 
 
 def reproducible(scales: pa.Table, method: str) -> dict[str, list[int]]:

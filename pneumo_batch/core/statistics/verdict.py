@@ -1,20 +1,22 @@
 """The decision rule: what a method's numbers allow to be said, and why, in words."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 from pneumo_batch.core.similarity.pairs import same_model_floor
 from pneumo_batch.core.similarity.per_image import Cell
 from pneumo_batch.core.statistics import reading
-from pneumo_batch.core.statistics.label_share import (
-    FEWEST_MODELS,
-    FEWEST_PATIENTS,
+from pneumo_batch.core.statistics.label_share import FEWEST_MODELS, FEWEST_PATIENTS
+from pneumo_batch.core.statistics.outcomes import Outcome
+from pneumo_batch.core.statistics.results import (
+    CellResult,
     CellTest,
+    Decision,
     Deviations,
     Estimate,
+    MethodResult,
+    Primary,
 )
-from pneumo_batch.core.statistics.outcomes import Outcome
 from pneumo_batch.core.variants import KINDS, MEMORISED, Variant
 
 ALPHA = 0.05
@@ -41,49 +43,10 @@ class VariantFacts(Variant):
     measure: str = "accuracy"  # on training labels, in words
 
 
-@dataclass(frozen=True)
-class Decision:
-    """`reasons` decide. `for_these_models` is the verdict that resampling patients alone would give, where there are
-    fewer than three models of a kind.
-    """
-
-    verdict: Outcome
-    reasons: list[str]
-    for_these_models: Outcome | None = None
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The verdict of a method in its primary view, scale and metric, and what the others say.
-
-    `on_every_film` is what happens everywhere, `read` where views or scales disagree what to look at, `caveats` limit
-    what the verdict means, and `cells` hold verdict, reasons and numbers under "view/scale/metric".
-    """
-
-    verdict: Outcome
-    reasons: list[str]
-    on_every_film: str | None
-    read: str | None
-    for_these_models: Outcome | None
-    caveats: list[str]
-    disagreements: list[str]
-    primary: dict[str, str]
-    threshold: float
-    numbers: CellTest
-    cells: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
-
-
 def conclude(
-    variants: Sequence[VariantFacts],
-    tests: Mapping[Cell, CellTest],
-    primary: tuple[str, str, str],
-    threshold: float,
-) -> dict[str, Verdict]:
-    """The verdict of every method in `tests`, from its primary (view, scale, metric)."""
+    variants: Sequence[VariantFacts], tests: Mapping[Cell, CellTest], primary: Primary, threshold: float
+) -> dict[str, MethodResult]:
+    """The verdict of every method in `tests`, from its primary view, scale and metric."""
     return {
         method: _of_method(
             variants, {cell: test for cell, test in tests.items() if cell.method == method}, primary, threshold
@@ -93,13 +56,13 @@ def conclude(
 
 
 def _of_method(
-    variants: Sequence[VariantFacts], tests: Mapping[Cell, CellTest], primary: tuple[str, str, str], threshold: float
-) -> Verdict:
+    variants: Sequence[VariantFacts], tests: Mapping[Cell, CellTest], primary: Primary, threshold: float
+) -> MethodResult:
     decisions = {cell: decide(variants, test, threshold) for cell, test in tests.items()}
-    chosen = Cell(next(iter(tests)).method, *primary)
+    chosen = Cell(next(iter(tests)).method, primary.view, primary.scale, primary.metric)
     decided, test = decisions[chosen], tests[chosen]
     outcomes = {cell: decision.verdict for cell, decision in decisions.items()}
-    return Verdict(
+    return MethodResult(
         verdict=decided.verdict,
         reasons=decided.reasons,
         on_every_film=reading.on_every_film(test),
@@ -107,10 +70,10 @@ def _of_method(
         for_these_models=decided.for_these_models,
         caveats=[*_unknowns(variants), *_training(variants), *_floor(variants)],
         disagreements=reading.disagreements(chosen, outcomes),
-        primary={"view": chosen.view, "scale": chosen.scale, "metric": chosen.metric},
+        primary=primary,
         threshold=threshold,
         numbers=test,
-        cells={f"{c.view}/{c.scale}/{c.metric}": {**asdict(decisions[c]), **asdict(tests[c])} for c in decisions},
+        cells={Primary(*c[1:]).key: CellResult.of(decisions[c], tests[c]) for c in decisions},
     )
 
 
@@ -268,8 +231,8 @@ def _unknowns(variants: Sequence[VariantFacts]) -> list[str]:
 # -------------------------------------------------------------------------------------------------------------- words
 
 
-def _span(values: Iterable[Any], form: str) -> str:
-    known = list(values)
+def _span(values: Sequence[float | None], form: str) -> str:
+    known = [value for value in values if value is not None]
     low, high = form.format(min(known)), form.format(max(known))
     return low if low == high else f"{low} to {high}"
 

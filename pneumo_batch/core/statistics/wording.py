@@ -1,7 +1,8 @@
 """What a run found, in a few words: the same in the terminal, in lists of runs and in the report."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+from pneumo_batch.core.statistics.results import MethodResult
 
 _METHODS = {"grad_cam": "Grad-CAM", "guided_grad_cam": "Guided Grad-CAM", "deep_lift": "DeepLIFT"}
 _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -19,18 +20,18 @@ def listed(names: Sequence[str], last: str = "and") -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}" if names else "none"
 
 
-def headline(methods: Mapping[str, Mapping[str, Any]], models: int | None = None) -> str:
+def headline(methods: Mapping[str, MethodResult], models: int | None = None) -> str:
     """The answer of a run in a few sentences, methods of the same answer together.
 
-    `methods` are those of verdict.json, in the order in which they shall be named. `models` is how many models the run
-    has, which is named where the answer holds for them alone.
+    They are named in the order of `methods`. `models` is how many models the run has, which is named where the answer
+    holds for them alone.
     """
     groups, of_these = _groups(methods)
     sentences = []
     if groups[_FOLLOW]:
         sentences.append(f"Maps of {listed(groups[_FOLLOW])} follow the labels.")
     if groups[_SHOW]:
-        most = _without_labels([methods[method]["threshold"] for method in methods])
+        most = _without_labels([found.threshold for found in methods.values()])
         sentences.append(
             f"Maps of {listed(groups[_SHOW])} show the film: {most} of what correct models agree on is there without"
             " the labels."
@@ -51,14 +52,14 @@ def headline(methods: Mapping[str, Mapping[str, Any]], models: int | None = None
     return " ".join(sentences)
 
 
-def _groups(methods: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+def _groups(methods: Mapping[str, MethodResult]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Names of the methods by answer; apart from them those that have one for the models of the run only."""
     groups: dict[str, list[str]] = {answer: [] for answer in (_FOLLOW, _SHOW, _OPEN, _NOTHING, _UNFIT)}
     of_these: dict[str, list[str]] = {_FOLLOW: [], _SHOW: []}
     for method, found in methods.items():
-        outcome = found["for_these_models"] or found["verdict"]
+        outcome = found.for_these_models or found.verdict
         answer = _OUTCOMES.get(outcome) or (_NOTHING if _nothing_reproducible(found) else _UNFIT)
-        chosen = of_these if found["for_these_models"] and answer in of_these else groups
+        chosen = of_these if found.for_these_models and answer in of_these else groups
         chosen[answer].append(method_name(method))
     return groups, of_these
 
@@ -75,10 +76,10 @@ def _for_these(of_these: Mapping[str, Sequence[str]], models: int | None) -> lis
     return [f"For these {count}models, {listed(said)}; of other models this run cannot speak."]
 
 
-def _nothing_reproducible(found: Mapping[str, Any]) -> bool:
+def _nothing_reproducible(found: MethodResult) -> bool:
     """Whether an `invalid` method is so by its own headroom; else the models are to blame."""
-    headroom = found["numbers"]["headroom"]
-    low = headroom["patients"]["ci_low"] if found["for_these_models"] else headroom["ci_low"]
+    headroom = found.numbers.headroom
+    low = headroom.patients.ci_low if found.for_these_models else headroom.ci_low
     return low is not None and low <= 0
 
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from pneumo_batch.core.statistics.results import Estimate, MethodResult
 from pneumo_batch.core.statistics.wording import method_name
 from pneumo_batch.report import estimates
 from pneumo_batch.report.figures.base import EVERYWHERE, FILM, GREY, INK, TRUE, VERDICTS, canvas, picture, svg
@@ -48,7 +49,7 @@ class Band:
     headroom: float
     remainder: float
     everywhere: float
-    share: Mapping[str, Any]
+    share: Estimate
 
     @property
     def of_labels(self) -> float:
@@ -56,52 +57,52 @@ class Band:
 
     @property
     def whiskers(self) -> tuple[float, float] | None:
-        found = estimates.ends(self.share) if self.share["value"] is not None else None
+        found = estimates.ends(self.share) if self.share.value is not None else None
         return (found.low * self.headroom, found.high * self.headroom) if found else None
 
 
-def bands(verdict: Mapping[str, Any], methods: Sequence[str]) -> list[Band]:
+def bands(methods: Mapping[str, MethodResult]) -> list[Band]:
     """Those of the methods that have a headroom, which takes two true models and a random one."""
     found = []
-    for method in methods:
-        one = verdict["methods"][method]
-        numbers = one["numbers"]
-        h, k, everywhere = (numbers[name]["value"] for name in ("headroom", "remainder", "everywhere"))
-        if h is not None:
-            found.append(Band(method, one["verdict"], h, k, everywhere, numbers["share"]))
+    for method, one in methods.items():
+        test = one.numbers
+        h, k, everywhere = test.headroom.value, test.remainder.value, test.everywhere.value
+        if h is not None and k is not None and everywhere is not None:
+            found.append(Band(method, one.verdict, h, k, everywhere, test.share))
     return found
 
 
 def draw(source: Source) -> Picture | None:
     """All methods under one another; None of a run whose similarities cannot be split."""
-    return of_verdict(source.verdict, source.methods)
+    return of_methods({method: source.results.methods[method] for method in source.methods})
 
 
-def of_verdict(verdict: Mapping[str, Any], methods: Sequence[str]) -> Picture | None:
-    """As `draw`, from the content of verdict.json."""
-    found = bands(verdict, methods)
+def of_methods(methods: Mapping[str, MethodResult]) -> Picture | None:
+    """As `draw`, of methods that were judged alike."""
+    found = bands(methods)
     if not found:
         return None
-    wide, narrow = (_figure(found, _axis(verdict), verdict["threshold"], layout) for layout in (_WIDE, _NARROW))
+    wide, narrow = (_figure(found, *_scale(methods), layout) for layout in (_WIDE, _NARROW))
     alt = f"What two true models agree on about a film (h), and how much of it labels own. {' '.join(map(said, found))}"
     return picture(wide, NAME, alt, narrow=svg(narrow))
 
 
-def figure(verdict: Mapping[str, Any], methods: Sequence[str]) -> Figure | None:
-    """The wide picture of `of_verdict` before it is written."""
-    found = bands(verdict, methods)
-    return _figure(found, _axis(verdict), verdict["threshold"], _WIDE) if found else None
+def figure(methods: Mapping[str, MethodResult]) -> Figure | None:
+    """The wide picture of `of_methods` before it is written."""
+    found = bands(methods)
+    return _figure(found, *_scale(methods), _WIDE) if found else None
 
 
-def _axis(verdict: Mapping[str, Any]) -> str:
-    chosen = verdict["primary"]
-    return f"{chosen['metric']}, {chosen['view']} view, {chosen['scale']} scale"
+def _scale(methods: Mapping[str, MethodResult]) -> tuple[str, float]:
+    """What the axis says, and the threshold: those of a run are one for all methods."""
+    one = next(iter(methods.values()))
+    return f"{one.primary.metric}, {one.primary.view} view, {one.primary.scale} scale", one.threshold
 
 
 def said(band: Band) -> str:
     """The band in words."""
     share = "h is not above 0, so there is no label share"
-    if band.share["value"] is not None:
+    if band.share.value is not None:
         share = f"label share {estimates.written(band.share, 2)}"
     return (
         f"{method_name(band.method)}: h {number(band.headroom)}, owed to the labels {number(band.of_labels)}, to the"
@@ -185,7 +186,7 @@ def _write(ax: Axes, top: int, band: Band, layout: _Layout) -> None:
     colour = VERDICTS[band.verdict]
     ax.text(1, top + layout.texts[0], band.verdict, ha="right", fontsize=9, fontweight="bold", color=colour, **style)
     share = "h is not above 0: nothing to divide"
-    if band.share["value"] is not None:
+    if band.share.value is not None:
         share = f"L = {estimates.written(band.share, 2)}"
     place = (0.86, "right") if layout is _WIDE else (0, "left")
     ax.text(place[0], top + layout.texts[1], share, ha=place[1], fontsize=9, **style)

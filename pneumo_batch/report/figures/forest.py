@@ -1,12 +1,12 @@
 """The label share of a method in every view, scale and metric, against the threshold."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from pneumo_batch.core.statistics.results import CellResult
 from pneumo_batch.core.statistics.wording import method_name
 from pneumo_batch.report import estimates
 from pneumo_batch.report.figures.base import GREY, INK, VERDICTS, canvas, picture
@@ -18,15 +18,15 @@ _REACH = (-1.0, 2.0)  # of a small h the share is anything: beyond this an arrow
 
 def draw(source: Source, method: str) -> Picture | None:
     """A row for each cell that has a headroom; None where none has."""
-    found = source.verdict["methods"][method]
-    cells = {name: one for name, one in found["cells"].items() if one["headroom"]["value"] is not None}
+    found = source.results.methods[method]
+    cells = {name: one for name, one in found.cells.items() if one.headroom.value is not None}
     if not cells:
         return None
-    primary = "/".join(found["primary"][key] for key in ("view", "scale", "metric"))
+    primary = found.primary.key
     figure, axes = canvas(10.5, 1.0 + 0.2 * len(cells))
     ax = axes[0, 0]
     ax.set_xlim(*_limits(cells))
-    ax.axvline(found["threshold"], color=INK, lw=1.1, ls=(0, (3, 2)))
+    ax.axvline(found.threshold, color=INK, lw=1.1, ls=(0, (3, 2)))
     for at in (0, 1):
         ax.axvline(at, color="#c2c7ce", lw=0.8)
     for place, (name, one) in enumerate(cells.items()):
@@ -36,7 +36,7 @@ def draw(source: Source, method: str) -> Picture | None:
     ax.set_ylim(len(cells) - 0.4, -0.6)
     ax.grid(False, axis="y")
     ax.set_xlabel("label share L: 0, the film alone; 1, the labels")
-    figure.legend(handles=_keys(cells, found["threshold"]), loc="outside lower center", ncols=5)
+    figure.legend(handles=_keys(cells, found.threshold), loc="outside lower center", ncols=5)
     values = "; ".join(f"{name.replace('/', ' ')} {_said(one)}" for name, one in cells.items())
     return picture(
         figure,
@@ -48,17 +48,17 @@ def draw(source: Source, method: str) -> Picture | None:
     )
 
 
-def _limits(cells: Mapping[str, Mapping[str, Any]]) -> tuple[float, float]:
-    found = [estimates.ends(one["share"]) for one in cells.values() if one["share"]["value"] is not None]
+def _limits(cells: Mapping[str, CellResult]) -> tuple[float, float]:
+    found = [estimates.ends(one.share) for one in cells.values() if one.share.value is not None]
     low = min([0.0, *(ends.low for ends in found if ends)])
     high = max([1.0, *(ends.high for ends in found if ends)])
     return max(low, _REACH[0]) - 0.05, min(high, _REACH[1]) + 0.05
 
 
-def _draw_cell(ax: Axes, place: int, one: Mapping[str, Any], marker: str) -> None:
+def _draw_cell(ax: Axes, place: int, one: CellResult, marker: str) -> None:
     left, right = ax.get_xlim()
-    share, colour = one["share"], VERDICTS[one["verdict"]]
-    if share["value"] is None:
+    share, colour = one.share, VERDICTS[one.verdict]
+    if share.value is None:
         ax.text(left, place, "  h is not above 0: nothing to divide", va="center", fontsize=7.5, color=GREY)
         return
     if ends := estimates.ends(share):
@@ -66,15 +66,15 @@ def _draw_cell(ax: Axes, place: int, one: Mapping[str, Any], marker: str) -> Non
         ax.plot([low, high], [place, place], color=colour, lw=1.3)
         for at, cut, mark in ((low, ends.low < left, "<"), (high, ends.high > right, ">")):
             ax.plot(at, place, mark if cut else "|", color=colour, ms=6, clip_on=False)
-    if left <= share["value"] <= right:
-        ax.plot(share["value"], place, marker, color=colour, ms=6.5 if marker == "D" else 4.5)
+    if left <= share.value <= right:
+        ax.plot(share.value, place, marker, color=colour, ms=6.5 if marker == "D" else 4.5)
 
 
-def _said(one: Mapping[str, Any]) -> str:
-    return f"L {estimates.written(one['share'], 2)}, {one['verdict']}" if one["share"]["value"] is not None else "none"
+def _said(one: CellResult) -> str:
+    return f"L {estimates.written(one.share, 2)}, {one.verdict}" if one.share.value is not None else "none"
 
 
-def _keys(cells: Mapping[str, Mapping[str, Any]], threshold: float) -> list[Line2D]:
-    there = {one["verdict"] for one in cells.values()}
+def _keys(cells: Mapping[str, CellResult], threshold: float) -> list[Line2D]:
+    there = {one.verdict for one in cells.values()}
     keys = [Line2D([], [], color=colour, marker="o", label=name) for name, colour in VERDICTS.items() if name in there]
     return [*keys, Line2D([], [], color=INK, lw=1.1, ls=(0, (3, 2)), label=f"threshold {threshold:g}")]

@@ -62,9 +62,9 @@ def _mark_kept(source: Source, axes: Sequence[Axes], histories: dict[str, pd.Dat
     """The accuracy of the weights that were kept, at their epoch: true variants are measured then and not before."""
     for ax, names, colour in zip(axes, (source.true, source.random), (TRUE, RANDOM), strict=True):
         for name, tint in zip(names, _tints(len(names), colour), strict=True):
-            one = source.verdict["variants"][name]
-            if name in histories and one["training_accuracy"] is not None and one["chosen_epoch"] is not None:
-                ax.plot(one["chosen_epoch"], one["training_accuracy"], "D", color=tint, ms=5, clip_on=False)
+            one = source.results.variants[name]
+            if name in histories and one.training_accuracy is not None and one.chosen_epoch is not None:
+                ax.plot(one.chosen_epoch, one.training_accuracy, "D", color=tint, ms=5, clip_on=False)
 
 
 def _draw_series(
@@ -90,19 +90,19 @@ def _tints(count: int, colour: str) -> list[Any]:
 
 def memorisation(source: Source) -> Picture:
     """Accuracy on the labels given (of one of several findings balanced accuracy), against a majority guess."""
-    measure = source.measured_by
+    measure = source.measure
     figure, axes = canvas(5.4, 1.1 + 0.3 * len(source.variants))
     ax, guess, required = axes[0, 0], source.majority, source.job.train.memorise
     texts = []
-    for place, (name, one) in enumerate(source.verdict["variants"].items()):
-        value = one["training_accuracy"] if one["memorised"] is None else one["memorised"]
+    for place, (name, one) in enumerate(source.results.variants.items()):
+        value = one.on_its_labels
         if value is None:
             continue
-        is_true = one["kind"] == "true"
+        is_true = one.kind == "true"
         ax.plot([guess or 0, value], [place, place], color=TRUE if is_true else RANDOM, lw=1.2)
         ax.plot(value, place, "o" if is_true else "s", color=TRUE if is_true else RANDOM, ms=6)
         texts.append(f"{name} {number(value)}")
-    ax.set_yticks(range(len(source.variants)), list(source.verdict["variants"]))
+    ax.set_yticks(range(len(source.variants)), list(source.results.variants))
     ax.set_ylim(len(source.variants) - 0.5, -0.5)
     if guess is not None:
         ax.axvline(guess, color="#1c1f23", lw=0.9, dashes=(4, 3), label=f"majority guess {guess:.3f}")
@@ -138,10 +138,6 @@ def _legend_below(figure: Any, ax: Axes, title: str = "") -> None:
     figure.legend(handles=ax.get_legend_handles_labels()[0], loc="outside lower center", ncols=2, title=title or None)
 
 
-def _aurocs(source: Source, key: str) -> dict[str, float | None]:
-    return {name: source.verdict["variants"][name]["test"][key] for name in source.variants}
-
-
 def operating_points(scores_N: np.ndarray, positive_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """True and false positives (T,) at every threshold from the highest score down, equal scores at once."""
     values, inverse_N = np.unique(-scores_N, return_inverse=True)
@@ -151,7 +147,7 @@ def operating_points(scores_N: np.ndarray, positive_N: np.ndarray) -> tuple[np.n
 
 
 def roc(source: Source) -> Picture:
-    areas = _aurocs(source, "auroc")
+    areas = {name: one.test.auroc for name, one in source.results.variants.items()}
 
     def draw(ax: Axes, name: str, style: dict[str, Any]) -> None:
         found = source.predictions(name)
@@ -167,7 +163,7 @@ def roc(source: Source) -> Picture:
 
 
 def precision_recall(source: Source) -> Picture:
-    areas = _aurocs(source, "auprc")
+    areas = {name: one.test.auprc for name, one in source.results.variants.items()}
 
     def draw(ax: Axes, name: str, style: dict[str, Any]) -> None:
         found = source.predictions(name)
@@ -218,16 +214,16 @@ def confusion(source: Source) -> Picture:
     figure, axes = canvas(min(10.5, side * columns), side * rows, rows, columns)
     texts = []
     for ax, name in zip(axes.flat, names, strict=False):
-        test = source.verdict["variants"][name]["test"]
-        table = np.array(test["confusion"])
+        test = source.results.variants[name].test
+        table = np.array(test.confusion)
         annotated(ax, table.astype(float), "{:.0f}", "Blues", (0, float(max(table.max(), 1))))
-        at = f", threshold {number(test['threshold'], 2)}" if test["threshold"] is not None else ""
+        at = f", threshold {number(test.threshold, 2)}" if test.threshold is not None else ""
         ax.set_title(f"{name}{at}", fontsize=8.5)
         ax.set_xticks(range(len(source.classes)), source.classes, fontsize=7.5)
         ax.set_yticks(range(len(source.classes)), source.classes, fontsize=7.5, rotation=90, va="center")
         ax.set_xlabel("predicted", fontsize=8)
         ax.set_ylabel("label", fontsize=8)
-        texts.append(f"{name} {test['confusion']}")
+        texts.append(f"{name} {test.confusion}")
     for ax in axes.flat[len(names) :]:
         ax.set_axis_off()
     alt = f"Confusion matrices on test, rows are labels and columns predictions: {'; '.join(texts)}."

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from pneumo_batch.core.similarity import pairs
 from pneumo_batch.core.similarity.per_image import Cell
+from pneumo_batch.core.statistics.results import Localisation
 from pneumo_batch.core.statistics.wording import method_name
 from pneumo_batch.report.figures.base import KINDS, MARKERS, RANDOM, TRUE, annotated, canvas, class_colour, picture
 from pneumo_batch.report.parts import Picture, number, slug
@@ -172,21 +173,21 @@ def models(source: Source, method: str) -> Picture:
     )
 
 
-def localisation(source: Source) -> Picture:
-    """Positive share inside the opacity, by method and variant."""
-    found = source.verdict["localisation"]
-    figure, axes = canvas(5.4, 0.9 + 0.25 * len(found["methods"]) * len(source.variants))
+def localisation(source: Source, found: Localisation) -> Picture:
+    """Positive share inside the opacity, by method and variant; `found` is of at least one image."""
+    assert found.chance is not None
+    figure, axes = canvas(5.4, 0.9 + 0.25 * len(found.methods) * len(source.variants))
     ax = axes[0, 0]
     labels: list[str] = []
-    for method, variants in found["methods"].items():
-        for variant, numbers in variants.items():
+    for method, variants in found.methods.items():
+        for variant, located in variants.items():
             colour = TRUE if variant in source.true else RANDOM
-            value, place = numbers["positive_share"], len(labels)
+            value, place = located.positive_share, len(labels)
             if value is not None:  # maps without a positive value have no share
-                ax.plot([found["chance"], value], [place, place], color=colour, lw=1.2)
+                ax.plot([found.chance, value], [place, place], color=colour, lw=1.2)
                 ax.plot(value, place, "o" if variant in source.true else "s", color=colour, ms=5)
             labels.append(f"{method_name(method)}, {variant}")
-    ax.axvline(found["chance"], color="#1c1f23", lw=0.9, dashes=(4, 3))
+    ax.axvline(found.chance, color="#1c1f23", lw=0.9, dashes=(4, 3))
     ax.set_yticks(range(len(labels)), labels)
     ax.set_ylim(len(labels) - 0.5, -0.5)
     ax.set_xlim(left=0)

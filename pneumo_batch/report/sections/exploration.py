@@ -6,7 +6,7 @@ import numpy as np
 
 from pneumo_batch.core.data.options import SPLITS
 from pneumo_batch.report.figures import exploration
-from pneumo_batch.report.parts import MISSING, Heading, Items, Section, Side, Table, Text
+from pneumo_batch.report.parts import MISSING, Block, Heading, Items, Section, Side, Table, Text
 from pneumo_batch.report.source import Source, seeded
 
 _SAMPLE = 240  # images read for histograms and mean images
@@ -16,7 +16,7 @@ _EXTENT = ("min", "median", "max")
 
 def build(source: Source) -> Section:
     found = source.audit
-    blocks: list[Any] = []
+    blocks: list[Block] = []
     if found.errors:
         blocks += [Heading("Errors"), Items(found.errors, "error")]
     if found.warnings:
@@ -49,7 +49,7 @@ def _counts_table(source: Source) -> Table:
     return Table("counts", "Images by split, class and subtype.", header, rows)
 
 
-def _sizes(source: Source) -> list[Any]:
+def _sizes(source: Source) -> list[Block]:
     sizes = source.manifest[["width", "height"]].drop_duplicates()
     if len(sizes) == 1:
         return [Text(f"Every image is {sizes['width'].iloc[0]} × {sizes['height'].iloc[0]} pixels.")]
@@ -71,7 +71,7 @@ def _whole(pixels: float) -> float | int:
     return int(pixels) if pixels == int(pixels) else pixels
 
 
-def _pixels(source: Source) -> list[Any]:
+def _pixels(source: Source) -> list[Block]:
     """What needs the images themselves: a seeded sample, equally many of each class and split."""
     rows = source.manifest
     by_group = {key: part["image_id"] for key, part in rows.groupby(["split", "class_name"])}
@@ -103,7 +103,7 @@ def _split_order(key: tuple[str, str]) -> tuple[int, str]:
     return SPLITS.index(key[0]), key[1]
 
 
-def _drift(stacks: dict[tuple[str, str], np.ndarray]) -> list[Any]:
+def _drift(stacks: dict[tuple[str, str], np.ndarray]) -> list[Block]:
     """Training against the other splits, by class: a model is judged on images unlike those it learnt from."""
     if len({split for split, _ in stacks}) < 2:
         return []
@@ -140,7 +140,7 @@ def _checks(source: Source) -> Table:
     return Table("checks", "What can leak a label or an image.", ["check", "found"], rows)
 
 
-def _quarantine(source: Source) -> list[Any]:
+def _quarantine(source: Source) -> list[Block]:
     rows = source.quarantine_table.to_pandas()
     if rows.empty:
         return [Text("None.")]

@@ -1,12 +1,13 @@
 """A methods paragraph with the exact parameters of the run, ready to paste, and its references."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from pneumo_batch.core.statistics.label_share import FEWEST_MODELS, FEWEST_PATIENTS
+from pneumo_batch.core.statistics.results import CellTest
 from pneumo_batch.core.statistics.verdict import ALPHA
 from pneumo_batch.core.statistics.wording import listed, method_name
-from pneumo_batch.report.parts import Code, Items, Text, numbers
+from pneumo_batch.job.schema import Train
+from pneumo_batch.report.parts import Block, Code, Items, Text, numbers
 from pneumo_batch.report.source import Source
 
 _REFERENCES = {
@@ -42,7 +43,7 @@ _METRICS = {
 }
 
 
-def blocks(source: Source) -> list[Any]:
+def blocks(source: Source) -> list[Block]:
     return [
         Text(
             "Ready to paste; every number is a parameter or a count of this run. Cite your image data beside it.",
@@ -103,7 +104,7 @@ def _models(count: int) -> str:
     return f"{count} network{'s' * (count != 1)}"
 
 
-def _plateau(train: Any) -> str:
+def _plateau(train: Train) -> str:
     where = {"train": "training", "val": "validation"}.get(train.plateau)
     return f" (halved after {train.plateau_patience} epochs without a lower {where} loss)" if where else ""
 
@@ -142,12 +143,12 @@ def _options(source: Source, method: str) -> str:
 
 
 def _comparison(source: Source) -> str:
-    compare, chosen = source.job.compare, source.verdict["primary"]
+    compare, chosen = source.job.compare, source.results.primary
     grid = compare.region_grid
-    pooled = f", averaged over {grid} × {grid} cells" if chosen["scale"] == "region" else " at full resolution"
-    metric = _METRICS.get(chosen["metric"], chosen["metric"])
+    pooled = f", averaged over {grid} × {grid} cells" if chosen.scale == "region" else " at full resolution"
+    metric = _METRICS.get(chosen.metric, chosen.metric)
     return (
-        f"The primary measure of two maps is {metric} of their {chosen['view']} view{pooled}. As"
+        f"The primary measure of two maps is {metric} of their {chosen.view} view{pooled}. As"
         f" maps of correct models need not agree {_MARKS['arun']}, the similarity of two true networks (TT) and that of"
         " a true and a random one (TN) on an image were each compared with their floor: that of the same pairs of"
         " networks, the second map being that of an image of another patient (TTx, TNx). h = TT − TTx is what two true"
@@ -159,8 +160,8 @@ def _comparison(source: Source) -> str:
 
 def _intervals(source: Source) -> str:
     resamples = source.job.compare.resamples
-    tests = [source.verdict["methods"][method]["numbers"] for method in source.methods]
-    patients = max(one["patients"] for one in tests)
+    tests = [source.results.methods[method].numbers for method in source.methods]
+    patients = max(one.patients for one in tests)
     if not patients:
         return "No image had all four similarities, so neither h nor L could be measured."
     if patients < FEWEST_PATIENTS:
@@ -178,19 +179,19 @@ def _intervals(source: Source) -> str:
     )
 
 
-def _permutation(tests: Sequence[Mapping[str, Any]]) -> str:
-    found = [test for one in tests if (test := one["permutation"]["image_specific"])]
+def _permutation(tests: Sequence[CellTest]) -> str:
+    found = [test for one in tests if (test := one.permutation.image_specific)]
     if not found:
         return ""
     return (
-        f" An exact permutation test over all {found[0]['relabelings']} labelings of the networks as true and random"
+        f" An exact permutation test over all {found[0].relabelings} labelings of the networks as true and random"
         " compared the agreement of two true networks beyond its floor with that of a true and a random one (smallest"
-        f" possible p {found[0]['smallest_p']:.4f})."
+        f" possible p {found[0].smallest_p:.4f})."
     )
 
 
 def _rule(source: Source) -> str:
-    threshold = source.verdict["threshold"]
+    threshold = source.results.threshold
     few = min(len(source.true), len(source.random)) < FEWEST_MODELS
     return (
         "Maps are called sensitive when the interval of L lies above"

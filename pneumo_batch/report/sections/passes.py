@@ -1,13 +1,11 @@
 """Passes over data that grow, side by side: do label share, similarity, accuracy and empty maps drift?"""
 
-from typing import Any
-
 import pandas as pd
 from matplotlib.axes import Axes
 
 from pneumo_batch.core.statistics.wording import listed, method_name
 from pneumo_batch.report.figures import base
-from pneumo_batch.report.parts import Fold, Heading, Picture, Table, Text, interval, number, shortened
+from pneumo_batch.report.parts import Block, Fold, Heading, Picture, Table, Text, interval, number, shortened
 from pneumo_batch.report.source import Source
 from pneumo_batch.rundir.layout import PASSES
 
@@ -22,7 +20,7 @@ _MEASURES = (
 )
 
 
-def blocks(source: Source) -> list[Any]:
+def blocks(source: Source) -> list[Block]:
     """What a run's passes show; nothing where there was one."""
     if not source.run.store.exists(PASSES):
         return []
@@ -30,7 +28,7 @@ def blocks(source: Source) -> list[Any]:
     if frame["pass"].nunique() < 2:
         return []
     lines = [Text(_sentence(rows)) for _, rows in frame.groupby("method")]
-    drawn = _picture(frame, source.verdict["threshold"])
+    drawn = _picture(frame, source.results.threshold)
     return [Heading("From pass to pass"), *lines, drawn, Fold("Every pass", [_table(frame)])]
 
 
@@ -87,5 +85,5 @@ def _draw_share(ax: Axes, rows: pd.DataFrame, threshold: float) -> None:
 
 
 def _table(frame: pd.DataFrame) -> Table:
-    rows: list[list[Any]] = [[row[name] for name in frame.columns] for row in frame.to_dict("records")]
+    rows = [[row[name] for name in frame.columns] for row in frame.to_dict("records")]
     return Table("passes", "Passes over the data.", list(frame.columns), rows)

@@ -1,22 +1,20 @@
 """Parameter randomization in the verdict section: what is left of a map when the network forgets its layers."""
 
-from typing import Any
-
 import pandas as pd
 
 from pneumo_batch.core.statistics.wording import method_name
 from pneumo_batch.report.figures import curves
-from pneumo_batch.report.parts import Fold, Table, Text, interval, number
+from pneumo_batch.report.parts import Block, Fold, Table, Text, interval, number
 from pneumo_batch.report.source import Source
 
 
-def blocks(source: Source) -> list[Any]:
+def blocks(source: Source) -> list[Block]:
     """The output's entropy, a figure for each method and the table of all curves; nothing without `cascade.seeds`."""
     rows = source.cascade_summary
     if rows is None:
         return []
-    metric = source.verdict["primary"]["metric"]
-    found: list[Any] = [Text(_about(source, rows), "note"), curves.entropy(rows)]
+    metric = source.results.primary.metric
+    found: list[Block] = [Text(_about(source, rows), "note"), curves.entropy(rows)]
     for method in source.methods:
         mine = rows[(rows["method"] == method) & (rows["metric"] == metric)]
         found += [Text(_in_words(source, method, mine)), curves.randomization(source, method, metric, mine)]
@@ -54,9 +52,8 @@ def _in_words(source: Source, method: str, rows: pd.DataFrame) -> str:
 def _table(source: Source, rows: pd.DataFrame) -> Table:
     shown = rows.drop(columns="variant")
     values = shown.astype(object).where(shown.notna(), None).to_numpy().tolist()
-    chosen = source.verdict["primary"]
     filters = ("method", "view", "scale", "metric", "mode")
-    at_first = {"view": chosen["view"], "scale": chosen["scale"], "metric": chosen["metric"], "mode": "cascade"}
+    at_first = {**vars(source.results.primary), "mode": "cascade"}
     caption = (
         f"Similarity of the maps of {rows['variant'].iloc[0]} to those it has with layers re-initialised, by depth from"
         " the output down, with 95 % intervals over patients."

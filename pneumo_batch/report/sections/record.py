@@ -1,11 +1,23 @@
 """The record section: what made this run, and the card of every model."""
 
 import html
-from typing import Any
 
 from pneumo_batch.core.data.options import SPLITS
 from pneumo_batch.core.statistics.wording import listed
-from pneumo_batch.report.parts import Code, Fold, Heading, Items, Section, Side, Table, Text, interval, number, numbers
+from pneumo_batch.report.parts import (
+    Block,
+    Code,
+    Fold,
+    Heading,
+    Items,
+    Section,
+    Side,
+    Table,
+    Text,
+    interval,
+    number,
+    numbers,
+)
 from pneumo_batch.report.sections import training
 from pneumo_batch.report.source import Source
 from pneumo_batch.rundir.layout import JOB
@@ -31,7 +43,7 @@ def build(source: Source) -> Section:
     commit = record.get("commit")
     dirty = " with local changes" if record.get("dirty") else ""
     made = f"commit {commit}{dirty}" if commit else "an installed package, without a commit"
-    blocks: list[Any] = [
+    blocks: list[Block] = [
         Text(f"Run {record['name']}, fingerprint {record['fingerprint']}, begun {record['created']}, made by {made}."),
         Side(
             [
@@ -74,13 +86,12 @@ def _labels(source: Source, variant: str) -> str:
 
 
 def _model(source: Source, variant: str) -> list[str]:
-    model = source.models[variant]
-    preprocess = model["preprocess"]
+    model, preprocess = source.models[variant], source.run.preprocess(variant)
     lines = [
         f"Network {model['network']} with {model['outputs']} output{'s' * (model['outputs'] > 1)}; classes"
         f" {listed(model['classes'])}.",
-        f"Input {preprocess['size']} × {preprocess['size']} pixels, {preprocess['channels']} channel(s), pad"
-        f" {preprocess['pad']}, mean {numbers(preprocess['mean'])}, standard deviation {numbers(preprocess['std'])}.",
+        f"Input {preprocess.size} × {preprocess.size} pixels, {preprocess.channels} channel(s), pad"
+        f" {preprocess.pad}, mean {numbers(preprocess.mean)}, standard deviation {numbers(preprocess.std)}.",
         f"Part of run {source.record['fingerprint'][:12]}, pneumo-batch {source.record['versions']['pneumo-batch']},"
         f" PyTorch {source.record['versions']['torch']}.",
         f"Weights: models/{variant}/model.safetensors of the run; Run(...).model({variant!r}) loads them.",
@@ -120,15 +131,14 @@ def _recipe(source: Source, variant: str) -> list[str]:
 
 
 def _metrics(source: Source, variant: str) -> list[str]:
-    one = source.verdict["variants"][variant]
-    test, trained = one["test"], one["training_accuracy"]
-    remembered = one["memorised"] if one["memorised"] is not None else trained
+    one = source.results.variants[variant]
+    test = one.test
     return [
-        f"Accuracy on the training labels it was given: {number(remembered)}.",
-        f"Test, {test['images']} images: AUROC {number(test['auroc'])} ({interval(*test['auroc_interval'])}), balanced"
-        f" accuracy {number(test['balanced_accuracy'])}, accuracy {number(test['accuracy'])}, AUPRC"
-        f" {number(test['auprc'])}, F1 {number(test['f1'])}.",
-        *([f"Threshold, chosen on validation: {number(test['threshold'])}."] if source.is_binary else []),
+        f"Accuracy on the training labels it was given: {number(one.on_its_labels)}.",
+        f"Test, {test.images} images: AUROC {number(test.auroc)} ({interval(*test.auroc_interval)}), balanced"
+        f" accuracy {number(test.balanced_accuracy)}, accuracy {number(test.accuracy)}, AUPRC"
+        f" {number(test.auprc)}, F1 {number(test.f1)}.",
+        *([f"Threshold, chosen on validation: {number(test.threshold)}."] if source.is_binary else []),
         f"Classified rightly on test: {listed(_by_group(source, variant))}.",
     ]
 

@@ -1,16 +1,14 @@
 """Tables of the verdict section that hold for all methods: every similarity, localisation, constant maps."""
 
-from typing import Any
-
 from pneumo_batch.core.statistics.wording import method_name
 from pneumo_batch.report.figures import verdict
 from pneumo_batch.report.figures.base import KINDS
-from pneumo_batch.report.parts import Fold, Side, Table, Text, number
+from pneumo_batch.report.parts import Block, Fold, Side, Table, Text, number
 from pneumo_batch.report.sections import method_details
 from pneumo_batch.report.source import Source
 
 
-def blocks(source: Source) -> list[Any]:
+def blocks(source: Source) -> list[Block]:
     folds = [Fold("All similarities, and the test of every method", [_numbers_table(source), _summary_table(source)])]
     return [*folds, *_localisation(source), *_degenerate(source)]
 
@@ -19,19 +17,18 @@ def _numbers_table(source: Source) -> Table:
     """Means by kind of the primary cell and its test, a row for each method."""
     rows = []
     for method in source.methods:
-        found = source.verdict["methods"][method]
-        means = [found["numbers"]["means"].get(kind) for kind in KINDS]
-        rows.append([method_name(method), found["verdict"], *means, *method_details.columns(found["numbers"])])
+        found = source.results.methods[method]
+        means = [found.numbers.means.get(kind) for kind in KINDS]
+        rows.append([method_name(method), found.verdict, *means, *method_details.columns(found.numbers)])
     header = ["method", "verdict", *(short for short, _, _ in KINDS.values()), *method_details.HEADER]
-    chosen = source.verdict["primary"]
-    where = f"{chosen['view']} view, {chosen['scale']} scale, {chosen['metric']}"
+    chosen = source.results.primary
+    where = f"{chosen.view} view, {chosen.scale} scale, {chosen.metric}"
     return Table("verdict", f"Mean similarity by kind of pair, and the test ({where}).", header, rows)
 
 
 def _summary_table(source: Source) -> Table:
     header = list(source.summary.columns)
     rows = source.summary.astype(object).where(source.summary.notna(), None).to_numpy().tolist()
-    chosen = source.verdict["primary"]
     filters = ("class_name", "method", "view", "scale", "metric", "kind")
     return Table(
         "summary",
@@ -39,40 +36,40 @@ def _summary_table(source: Source) -> Table:
         header,
         rows,
         filters,
-        {"class_name": "all", "view": chosen["view"], "scale": chosen["scale"], "metric": chosen["metric"]},
+        {"class_name": "all", **vars(source.results.primary)},
     )
 
 
-def _localisation(source: Source) -> list[Any]:
-    found = source.verdict.get("localisation")
-    if not found or not found["images"]:
+def _localisation(source: Source) -> list[Block]:
+    found = source.results.localisation
+    if not found or not found.images:
         return []
     rows = [
-        [method_name(method), variant, numbers["positive_share"], numbers["pointing_game"]]
-        for method, variants in found["methods"].items()
-        for variant, numbers in variants.items()
+        [method_name(method), variant, located.positive_share, located.pointing_game]
+        for method, variants in found.methods.items()
+        for variant, located in variants.items()
     ]
     caption = (
         f"Share of the positive attribution inside the opacity, and how often the highest value lies in it (pointing"
-        f" game), over {found['images']} generated images with an opacity. A map that knows nothing reaches"
-        f" {number(found['chance'])}, the opacity's share of the image."
+        f" game), over {found.images} generated images with an opacity. A map that knows nothing reaches"
+        f" {number(found.chance)}, the opacity's share of the image."
     )
     table = Table("localisation", caption, ["method", "variant", "share inside", "pointing game"], rows)
-    return [Fold("Localisation: do maps point at the opacity?", [Side([verdict.localisation(source), table])])]
+    return [Fold("Localisation: do maps point at the opacity?", [Side([verdict.localisation(source, found), table])])]
 
 
-def _degenerate(source: Source) -> list[Any]:
-    counts = source.verdict["degenerate"]
-    rows = [
-        [*key.split("/"), *(by_variant.get(name) for name in source.variants)] for key, by_variant in counts.items()
-    ]
-    total = sum(value or 0 for row in rows for value in row[2:])
+def _degenerate(source: Source) -> list[Block]:
+    counts = source.results.degenerate
+    rows = []
+    for key, by_variant in counts.items():
+        method, _, view = key.rpartition("/")
+        rows.append([method_name(method), view, *(by_variant.get(name) for name in source.variants)])
+    total = sum(by_variant.get(name, 0) for by_variant in counts.values() for name in source.variants)
     if not total:
         return [Text(f"Constant maps: none of the {source.attributed.num_rows} images has one.", "note")]
     caption = (
         f"Images, of {source.attributed.num_rows}, on which a variant's map is constant. Such a map has no similarity"
         " to anything and is left out of every mean."
     )
-    rows = [[method_name(row[0]), *row[1:]] for row in rows]
     table = Table("degenerate", caption, ["method", "view", *source.variants], rows)
     return [Fold(f"Constant maps: {total}", [table])]

@@ -7,15 +7,15 @@ import numpy as np
 
 from pneumo_batch.core import tables
 from pneumo_batch.report.figures import training
-from pneumo_batch.report.parts import Fold, Section, Side, Table, Text, interval
+from pneumo_batch.report.parts import Block, Fold, Section, Side, Table, Text, interval
 from pneumo_batch.report.source import Source
 
 _METRICS = ("images", "accuracy", "balanced_accuracy", "auroc", "auprc", "precision", "recall", "f1")
 
 
 def build(source: Source) -> Section:
-    blocks: list[Any] = [Side([training.memorisation(source), _memory_table(source)]), _metrics_table(source)]
-    if source.by_finding:
+    blocks: list[Block] = [Side([training.memorisation(source), _memory_table(source)]), _metrics_table(source)]
+    if source.target:
         blocks.append(_findings_table(source))
     blocks += [Fold("Learning curves", list(_curves(source)))]
     blocks += [Fold("Classification of the test split: curves and confusion", list(_classification(source)))]
@@ -26,11 +26,11 @@ def build(source: Source) -> Section:
 def _metrics_table(source: Source) -> Table:
     rows = []
     for name, record in source.models.items():
-        test = source.verdict["variants"][name]["test"]
+        test = source.results.variants[name].test
         for split in ("train", "val", "test"):
             measured = record["metrics"].get(split)
             if measured:
-                span = interval(*test["auroc_interval"]) if split == "test" else None
+                span = interval(*test.auroc_interval) if split == "test" else None
                 rows.append([name, record["kind"], split, *(measured[key] for key in _METRICS), span])
     header = ["variant", "labels", "split", *(key.replace("_", " ") for key in _METRICS), "AUROC, 95 % interval"]
     caption = (
@@ -43,28 +43,26 @@ def _metrics_table(source: Source) -> Table:
 
 def _findings_table(source: Source) -> Table:
     rows = []
-    for name, one in source.by_finding.items():
-        memory, record = one.get("memorisation", {}), source.run.model_record(name)
-        for finding, test in one["test"]["findings"].items():
-            known = memory.get(finding, {})
-            values = [test[key] for key in ("images", "balanced_accuracy", "auroc", "auprc", "f1", "threshold")]
-            learnt = [known.get(key) for key in ("accuracy", "balanced_accuracy", "majority")]
-            rows.append([name, record["kind"], finding, *values, interval(*test["auroc_interval"]), *learnt])
+    for name, one in source.results.variants.items():
+        for finding, about in one.findings.items():
+            test, training = about.test, about.training
+            values = [test.images, test.balanced_accuracy, test.auroc, test.auprc, test.f1, about.threshold]
+            known = [training.accuracy, training.majority, training.balanced_accuracy] if training else [None] * 3
+            rows.append([name, one.kind, finding, *values, interval(*test.auroc_interval), *known])
     header = ["variant", "labels", "finding", "images", "balanced accuracy", "AUROC", "AUPRC", "F1", "threshold"]
-    header += ["AUROC, 95 % interval", "training accuracy", "training balanced accuracy", "majority guess"]
+    header += ["AUROC, 95 % interval", "accuracy on its labels", "majority guess", "balanced accuracy on its labels"]
     caption = (
         "Every finding on test, of the images whose label of it is known, and how well the training labels that were"
-        " given are known by heart, beside the accuracy of a majority guess. All else in this report is about"
-        f" {source.target}."
+        f" given are known by heart. All else in this report is about {source.target}."
     )
-    return Table("findings", caption, header, rows, ("variant", "labels", "finding"), {"finding": source.target or ""})
+    return Table("findings", caption, header, rows, ("variant", "labels", "finding"))
 
 
-def _curves(source: Source) -> list[Any]:
+def _curves(source: Source) -> list[Block]:
     histories = {name: source.history(name) for name in source.variants}
     found = {name: history for name, history in histories.items() if history is not None and len(history)}
     brought = [name for name in source.variants if name not in found]
-    blocks: list[Any] = []
+    blocks: list[Block] = []
     if brought:
         blocks.append(Text(f"Trained elsewhere, so without curves: {', '.join(brought)}.", "note"))
     if found:
@@ -85,16 +83,16 @@ def _memory_table(source: Source) -> Table:
     rows = [
         [
             name,
-            one["kind"],
-            one["epochs"],
-            one["chosen_epoch"],
-            one["training_accuracy"] if one["memorised"] is None else one["memorised"],
+            one.kind,
+            one.epochs,
+            one.chosen_epoch,
+            one.on_its_labels,
             source.majority,
-            one["label_agreement"],
+            one.label_agreement,
         ]
-        for name, one in source.verdict["variants"].items()
+        for name, one in source.results.variants.items()
     ]
-    measure = source.measured_by
+    measure = source.measure
     header = ["variant", "labels", "epochs", "chosen", f"{measure} on its labels", "majority guess", "labels kept"]
     caption = (
         f"{measure.capitalize()} on the training labels a variant was given (eval mode), beside what naming the most"
@@ -115,7 +113,7 @@ def _classification(source: Source) -> Iterator[Any]:
     yield training.confusion(source)
 
 
-def _by_subtype(source: Source) -> list[Any]:
+def _by_subtype(source: Source) -> list[Block]:
     rows = [
         [name, source.models[name]["kind"], group, int(of_N.sum()), float(right_N[of_N].mean())]
         for name in source.variants

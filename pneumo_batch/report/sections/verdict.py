@@ -1,12 +1,25 @@
 """The verdict section: an answer that fits one screen, and below it everything that it rests on, folded."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
+from pneumo_batch.core.statistics.results import MethodResult
 from pneumo_batch.core.statistics.wording import headline, method_name
 from pneumo_batch.report import reading
 from pneumo_batch.report.figures import decomposition, verdict
-from pneumo_batch.report.parts import MISSING, Finding, Fold, Items, Picture, Section, Side, Stack, Table, Text, number
+from pneumo_batch.report.parts import (
+    MISSING,
+    Block,
+    Finding,
+    Fold,
+    Items,
+    Picture,
+    Section,
+    Side,
+    Stack,
+    Table,
+    Text,
+    number,
+)
 from pneumo_batch.report.sections import method_details, paper, passes, randomization, similarities
 from pneumo_batch.report.source import Source
 
@@ -28,12 +41,12 @@ def build(source: Source) -> Section:
     return Section("verdict", "Verdict", blocks)
 
 
-def answer(source: Source, pictures: Sequence[Picture]) -> list[Any]:
+def answer(source: Source, pictures: Sequence[Picture]) -> list[Block]:
     """Headline, what is first to be seen, both arms, and a row for each method."""
-    found = {method: source.verdict["methods"][method] for method in source.methods}
-    caveats = method_details.shared(source, "caveats")
-    reasons = method_details.shared(source, "reasons") if len(found) > 1 else []
-    blocks: list[Any] = [Text(headline(found, len(source.variants)), "lead")]
+    found = {method: source.results.methods[method] for method in source.methods}
+    caveats = method_details.shared_caveats(source)
+    reasons = method_details.shared([one.reasons for one in found.values()]) if len(found) > 1 else []
+    blocks: list[Block] = [Text(headline(found, len(source.variants)), "lead")]
     if reasons:
         blocks.append(Text(" ".join(reasons)))
     if pictures[0].name == decomposition.NAME:
@@ -47,14 +60,14 @@ def answer(source: Source, pictures: Sequence[Picture]) -> list[Any]:
     return blocks
 
 
-def _finding(method: str, found: Mapping[str, Any], shared: Iterable[str]) -> Finding:
+def _finding(method: str, found: MethodResult, shared: Iterable[str]) -> Finding:
     return Finding(
         method_name(method),
-        found["verdict"],
-        found["for_these_models"],
-        [line for line in found["reasons"] if line not in shared],
-        found["read"],
-        found["on_every_film"],
+        found.verdict,
+        found.for_these_models,
+        [line for line in found.reasons if line not in shared],
+        found.read,
+        found.on_every_film,
     )
 
 
@@ -62,10 +75,10 @@ def _arms(source: Source) -> Table:
     """How far both kinds of models were trained: a difference of the two shows in maps beside that of the labels."""
     rows = []
     for words, names in (("true", source.true), ("random", source.random)):
-        found = [source.verdict["variants"][name] for name in names]
-        accuracies = [one["training_accuracy"] for one in found]
-        values = [accuracies, [one["epochs"] for one in found], [one["test"]["auroc"] for one in found]]
-        rows.append([words, len(names), *map(_span, values)])
+        found = [source.results.variants[name] for name in names]
+        accuracy = _span(one.training_accuracy for one in found)
+        epochs, auroc = _span(one.epochs for one in found), _span(one.test.auroc for one in found)
+        rows.append([words, len(names), accuracy, epochs, auroc])
     header = ["labels", "models", "accuracy on them", "epochs", "AUROC on test"]
     return Table("arms", "Accuracy on the training labels the models were given, in eval mode.", header, rows)
 

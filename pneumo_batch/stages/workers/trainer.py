@@ -38,6 +38,7 @@ from pneumo_batch.rundir import checksums, integrity
 from pneumo_batch.rundir.integrity import parquet_bytes
 from pneumo_batch.rundir.layout import STAGING
 from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.record import ModelRecord
 from pneumo_batch.rundir.storage import Store, json_bytes
 
 
@@ -198,21 +199,34 @@ class _Reporter:
 
     def finish(self, logits: dict[str, np.ndarray], splits: dict[str, Split], agreement: float) -> None:
         """Keep the model, its history, and what it says of every image; `agreement` of given with true labels."""
-        history = self.trainer.history
-        measured = {
-            **_measured(logits, splits, self.common.job.data.several),
-            "epochs": len(history),
+        if self._first:
+            self._commit(logits, self._record(logits, splits, agreement))
+            total, epochs = self.trainer.recipe.epochs, len(self.trainer.history)
+            self.common.board.set(self.variant.name, total, f"done after {epochs} epochs")
+
+    def _record(self, logits: dict[str, np.ndarray], splits: dict[str, Split], agreement: float) -> ModelRecord:
+        findings, train_N = self.common.job.data.several, splits["train"].labels_N
+        measured = evaluation.measure(logits, {name: split.labels_N for name, split in splits.items()}, findings)
+        record: ModelRecord = {
+            "name": self.variant.name,
+            "kind": self.variant.kind,
+            "seed": self.variant.seed,
+            "network": self.common.job.network.name,
+            "classes": self.common.classes,
+            "outputs": self.common.outputs,
+            "preprocess": self.common.preprocess.as_dict(),
+            **measured,
+            "epochs": len(self.trainer.history),
             "chosen_epoch": self.trainer.best_epoch,
             "memorised": self.trainer.memorised,
             "label_agreement": agreement,
             "unanswered": answers.unanswered(self.common.rows, logits),
         }
-        if self._first:
-            self._commit(logits, measured)
-            total = self.trainer.recipe.epochs
-            self.common.board.set(self.variant.name, total, f"done after {len(history)} epochs")
+        if not findings:
+            return {**record, "majority": float(np.bincount(train_N).max() / len(train_N))}
+        return {**record, "findings": findings, "memorisation": evaluation.memorisation(measured, train_N, findings)}
 
-    def _commit(self, logits: dict[str, np.ndarray], measured: dict[str, Any]) -> None:
+    def _commit(self, logits: dict[str, np.ndarray], record: ModelRecord) -> None:
         """Write the variant under `staging/`, then move it into `models/`."""
         store = self.common.run.store
         rows = [{"variant": self.variant.name, **row} for row in self.trainer.history]
@@ -220,7 +234,7 @@ class _Reporter:
             "model.safetensors": checkpoints.state_bytes(self.trainer.network),
             "history.parquet": parquet_bytes(pa.Table.from_pylist(rows, schema=tables.HISTORY)),
             "predictions.parquet": parquet_bytes(evaluation.predictions(self.common.rows, logits)),
-            "model.json": json_bytes(_model_record(self.variant, self.common, measured)),
+            "model.json": json_bytes(record),
         }
         checksums.write_model(store, self.variant.name, files)
         store.remove(_state_name(self.variant))
@@ -232,26 +246,3 @@ class _Reporter:
         torch.save(self.trainer.state(), sink)
         self.common.run.store.write_bytes(_state_name(self.variant), integrity.with_digest(sink.getvalue()))
         self.saved = time.monotonic()
-
-
-def _measured(logits: dict[str, np.ndarray], splits: dict[str, Split], findings: list[str]) -> dict[str, Any]:
-    """Metrics by split, and what a majority guess would score on the training labels that were given."""
-    given = {name: split.labels_N for name, split in splits.items()}
-    found, train = evaluation.measure(logits, given, findings), given["train"]
-    if not findings:
-        return found | {"majority": float(np.bincount(train).max() / len(train))}
-    return found | {"memorisation": evaluation.memorisation(found["metrics"]["train"], train, findings)}
-
-
-def _model_record(variant: Variant, common: Common, measured: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "name": variant.name,
-        "kind": variant.kind,
-        "seed": variant.seed,
-        "network": common.job.network.name,
-        "classes": common.classes,
-        **({"findings": findings} if (findings := common.job.data.several) else {}),
-        "outputs": common.outputs,
-        "preprocess": common.preprocess.as_dict(),
-        **measured,
-    }

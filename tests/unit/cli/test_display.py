@@ -8,24 +8,27 @@ from click.testing import CliRunner
 from pneumo_batch import cli
 from pneumo_batch.cli import display
 from pneumo_batch.core.statistics.outcomes import Requirement
+from pneumo_batch.core.statistics.results import CellTest, Estimate, MethodResult, Primary, Results
 from pneumo_batch.pipeline import Outcome
 from pneumo_batch.rundir.layout import FORMAT
 from pneumo_batch.rundir.reader import Run
 
 
 def method(verdict, share, **more):
-    numbers = {"share": share, "headroom": {"ci_low": -0.1}}
-    about = {"verdict": verdict, "reasons": [f"It is [{verdict}]."], "threshold": 0.5, "for_these_models": None}
-    return {**about, "numbers": numbers, **more}
+    numbers = CellTest(share=Estimate(share), headroom=Estimate(0.1, -0.1, 0.3))
+    return MethodResult(verdict, [f"It is [{verdict}]."], threshold=0.5, numbers=numbers, **more)
 
 
-VERDICT = {
-    "variants": {},
-    "methods": {
-        "grad_cam": method("sensitive", {"value": 0.951}, on_every_film="Everywhere: so.", read=None),
-        "mine:map[x]": method("invalid", {"value": None}, on_every_film=None, read="Read the sign."),
+RESULTS = Results(
+    primary=Primary("magnitude", "region", "spearman"),
+    threshold=0.5,
+    methods={
+        "grad_cam": method("sensitive", 0.951, on_every_film="Everywhere: so."),
+        "mine:map[x]": method("invalid", None, read="Read the sign."),
     },
-}
+    variants={},
+    degenerate={},
+)
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ def outcome(tmp_path):
     run = Run(tmp_path / "old [1]")
     record = {"format": FORMAT, "name": "demo", "status": "complete", "counts": {"images": 7}, "updated": "today"}
     run.store.write_json("run.json", {**record, "stages": {}, "error": None, "fingerprint": "0" * 64})
-    run.store.write_json("verdict.json", VERDICT)
+    run.store.write_json("verdict.json", RESULTS.as_dict())
     return Outcome(run, worked=True, complete=True)
 
 
@@ -48,6 +51,19 @@ def test_a_method_is_its_verdict_its_reasons_what_happens_everywhere_and_what_to
         "mine:map[x]: invalid",
         "  It is [invalid].",
         "  Read the sign.",
+    ]
+
+
+def test_the_state_of_a_run_is_a_line_a_stage(outcome, capsys):
+    record = json.loads(outcome.run.store.read_bytes("run.json"))
+    stages = {"index": {"status": "complete", "seconds": 1.25, "counts": {"images": 7}}, "train": {"status": "running"}}
+    outcome.run.store.write_json("run.json", {**record, "stages": stages, "status": "failed"})
+    display.show_status(outcome.run)
+    assert capsys.readouterr().out.splitlines()[:4] == [
+        "demo  failed  fingerprint 000000000000  today",
+        "  index      complete         1.2 s  images 7",
+        "  train      running",
+        "  attribute  not started",
     ]
 
 
@@ -98,9 +114,14 @@ def test_a_requirement_that_no_run_can_meet_is_refused_before_anything_is_done(t
     assert message in " ".join(done.output.split())
 
 
-def test_a_run_of_the_first_rule_opens_and_says_what_its_report_lacks(outcome):
+def test_a_run_of_the_first_rule_opens_and_says_what_its_report_lacks(outcome, capsys):
     run = outcome.run
     run.store.write_json("run.json", {**json.loads(run.store.read_bytes("run.json")), "format": 1})
+    old = {"verdict": "sensitive", "reasons": ["So it is."], "numbers": {"index": 1.0, "permutation": None}}
+    run.store.write_json("verdict.json", {"methods": {"grad_cam": old}})
+    display.show(outcome)
+    assert capsys.readouterr().out.splitlines()[:2] == ["grad_cam: sensitive", "  So it is."]
+    assert [row["shares"] for row in display.rows(run.path.rpartition("/")[0])] == [{"grad_cam": None}]
     run.store.write_bytes("job.toml", b"name = 'old'\n[compare]\nmargin = 0.05\n")
     assert run.job.compare.threshold == 0.5
     with pytest.raises(ValueError, match="no report: an earlier pneumo-batch wrote this run") as caught:

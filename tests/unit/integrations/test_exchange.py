@@ -4,7 +4,9 @@ import errno
 
 import numpy as np
 import pytest
+from helpers.results import classified
 
+from pneumo_batch.core.statistics import results
 from pneumo_batch.errors import DataError, RunError
 from pneumo_batch.integrations import export, kaggle, mlflow
 from pneumo_batch.report.figures import overlays
@@ -44,29 +46,29 @@ def test_an_overlay_is_the_film_where_the_map_is_0_and_coloured_elsewhere():
     assert pixels_HW3[0, 2].tolist() == [34, 64, 98]
 
 
-VERDICT = {
-    "variants": {"true_0": {"kind": "true", "memorised": None, "test": {"auroc": 0.75, "confusion": [[1, 2], [3, 4]]}}},
-    "methods": {
-        "users:map": {
-            "verdict": "sensitive",
-            "numbers": {
-                "share": {"value": 0.25, "ci_low": None, "ci_high": float("nan"), "sd": {"true": 0.5}},
-                "images": 7,
-                "secret": 1.0,
-            },
-        }
-    },
-}
+SHARE = results.Estimate(0.25, None, float("nan"), sd=results.Deviations(true=0.5))
+RESULTS = results.Results(
+    primary=results.Primary("magnitude", "region", "spearman"),
+    threshold=0.5,
+    methods={"users:map": results.MethodResult("sensitive", [], numbers=results.CellTest(images=7, share=SHARE))},
+    variants={"true_0": classified("true", accuracy=0.5, auroc=0.75)},
+    degenerate={"users:map/signed": {"true_0": 3}},
+)
 
 
 def test_what_mlflow_is_told_of_a_verdict():
-    assert mlflow.metrics(VERDICT) == {
+    assert mlflow.metrics(RESULTS) == {
+        "true_0.threshold": 0.5,
+        "true_0.test.images": 7.0,
+        "true_0.test.accuracy": 0.5,
         "true_0.test.auroc": 0.75,
+        "true_0.test.threshold": 0.5,
         "users_map.share.value": 0.25,
         "users_map.share.sd.true": 0.5,
         "users_map.images": 7.0,
+        "users_map.patients": 0.0,
     }
-    assert mlflow.verdicts(VERDICT) == {"verdict.users_map": "sensitive"}
+    assert mlflow.verdicts(RESULTS) == {"verdict.users_map": "sensitive"}
 
 
 @pytest.mark.parametrize(

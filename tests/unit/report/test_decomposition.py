@@ -5,14 +5,14 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from pneumo_batch.core.statistics.results import Estimate, Interval
 from pneumo_batch.report.figures import decomposition
 from pneumo_batch.report.figures.base import EVERYWHERE, FILM, TRUE
 from pneumo_batch.report.figures.decomposition import Band
 
 
 def share(value=None, low=None, high=None, patients=(None, None)):
-    ends = {"ci_low": patients[0], "ci_high": patients[1]}
-    return {"value": value, "ci_low": low, "ci_high": high, "patients": ends}
+    return Estimate(value, low, high, Interval(*patients))
 
 
 def band(h=0.2, k=0.05, everywhere=0.1, verdict="sensitive", **of_share):

@@ -22,18 +22,18 @@ LABELS = np.array([0, 0, 1, 1, 0, 1])
 def test_two_classes_by_hand():
     found = classification.metrics(SIX, LABELS, 0.5)
     # predicted 0 0 0 1 1 1; of nine pairs of a positive and a negative seven are in order
-    assert found["confusion"] == [[2, 1], [1, 2]]
-    assert found["images"] == 6
-    assert found["threshold"] == 0.5
+    assert found.confusion == [[2, 1], [1, 2]]
+    assert found.images == 6
+    assert found.threshold == 0.5
     for name in ("accuracy", "balanced_accuracy", "precision", "recall", "f1"):
-        assert found[name] == pytest.approx(2 / 3), name
-    assert found["auroc"] == pytest.approx(7 / 9)
-    assert found["auprc"] == pytest.approx((1 / 1 + 2 / 2 + 3 / 5) / 3)
+        assert getattr(found, name) == pytest.approx(2 / 3), name
+    assert found.auroc == pytest.approx(7 / 9)
+    assert found.auprc == pytest.approx((1 / 1 + 2 / 2 + 3 / 5) / 3)
 
 
 def test_the_threshold_is_reached_by_equality():
     found = classification.metrics(column(0.0, -1.0), np.array([1, 0]), 0.5)
-    assert found["confusion"] == [[1, 0], [0, 1]]
+    assert found.confusion == [[1, 0], [0, 1]]
 
 
 def test_best_threshold_lies_midway_below_the_lowest_positive_it_pays_to_claim():
@@ -56,27 +56,27 @@ def test_threshold_without_a_positive_is_a_half(labels):
 def test_several_classes_by_hand():
     logits = np.log(np.array([[0.7, 0.2, 0.1], [0.5, 0.3, 0.2], [0.2, 0.6, 0.2], [0.6, 0.3, 0.1], [0.1, 0.1, 0.8]]))
     found = classification.metrics(logits, np.array([0, 0, 1, 1, 2]))
-    assert found["confusion"] == [[2, 0, 0], [1, 1, 0], [0, 0, 1]]
-    assert found["accuracy"] == pytest.approx(4 / 5)
-    assert found["balanced_accuracy"] == pytest.approx((1 + 1 / 2 + 1) / 3)
-    assert found["precision"] == pytest.approx((2 / 3 + 1 + 1) / 3)
-    assert found["f1"] == pytest.approx((4 / 5 + 2 / 3 + 1) / 3)
+    assert found.confusion == [[2, 0, 0], [1, 1, 0], [0, 0, 1]]
+    assert found.accuracy == pytest.approx(4 / 5)
+    assert found.balanced_accuracy == pytest.approx((1 + 1 / 2 + 1) / 3)
+    assert found.precision == pytest.approx((2 / 3 + 1 + 1) / 3)
+    assert found.f1 == pytest.approx((4 / 5 + 2 / 3 + 1) / 3)
     # class 0: 0.7 and 0.5 against 0.2, 0.6, 0.1; class 1: 0.6 and 0.3 against 0.2, 0.3, 0.1; class 2 is apart
-    assert found["auroc"] == pytest.approx((5 / 6 + 5.5 / 6 + 1) / 3)
+    assert found.auroc == pytest.approx((5 / 6 + 5.5 / 6 + 1) / 3)
     # class 1: 0.6 alone, then 0.3 with one of each
-    assert found["auprc"] == pytest.approx(((1 + 2 / 3) / 2 + (1 + 2 / 3) / 2 + 1) / 3)
-    assert found["threshold"] is None
+    assert found.auprc == pytest.approx(((1 + 2 / 3) / 2 + (1 + 2 / 3) / 2 + 1) / 3)
+    assert found.threshold is None
     assert classification.best_threshold(logits, np.array([0, 0, 1, 1, 2])) == 0.5
 
 
 def test_what_is_undefined_is_none():
     found = classification.metrics(column(1.0, 2.0), np.array([1, 1]), 0.5)
-    assert found["auroc"] is None
-    assert found["balanced_accuracy"] is None
-    assert found["accuracy"] == found["recall"] == found["auprc"] == 1.0
+    assert found.auroc is None
+    assert found.balanced_accuracy is None
+    assert found.accuracy == found.recall == found.auprc == 1.0
     empty = classification.metrics(np.empty((0, 1)), np.empty(0, dtype=int), 0.5)
-    assert empty["accuracy"] is None
-    assert empty["images"] == 0
+    assert empty.accuracy is None
+    assert empty.images == 0
 
 
 @pytest.mark.parametrize("decimals", [1, 6])

@@ -15,10 +15,11 @@ from pneumo_batch.core.data.images import Preprocess
 from pneumo_batch.core.similarity import metrics, pairs, per_image
 from pneumo_batch.core.similarity.comparison import Comparison, Others
 from pneumo_batch.core.statistics import label_share, verdict
+from pneumo_batch.core.statistics.results import Primary
 from pneumo_batch.core.variants import Variant
 
 SIZE, IMAGES, PATIENTS = 64, 60, 40
-THRESHOLD, PRIMARY = 0.5, ("magnitude", "region", "spearman")
+THRESHOLD, PRIMARY = 0.5, Primary("magnitude", "region", "spearman")
 TRUE, RANDOM = [f"true_{i}" for i in range(4)], [f"random_{i}" for i in range(4)]
 VARIANTS = tuple(Variant(name, "true" if name in TRUE else "random") for name in TRUE + RANDOM)
 FACTS = [verdict.VariantFacts(one.name, one.kind, memorised=1.0, auroc=0.95, auroc_low=0.9) for one in VARIANTS]
@@ -54,7 +55,7 @@ def judge(films_NSS, maps_NVSS, method="planted"):
     rows = [plan.score(ids[n], films_NSS[n], features[n], others[n]) for n in range(IMAGES)]
     data = per_image.gather(plan.table(identity, np.stack(rows)), identity)
     tests = label_share.randomization_test(data, TRUE, RANDOM, resamples=1000)
-    return verdict.conclude(FACTS, tests, PRIMARY, THRESHOLD)[method].as_dict()
+    return verdict.conclude(FACTS, tests, PRIMARY, THRESHOLD)[method]
 
 
 def test_a_method_that_ignores_the_model_is_insensitive(films):
@@ -62,12 +63,12 @@ def test_a_method_that_ignores_the_model_is_insensitive(films):
     edges_NSS = np.stack([metrics.sobel_edges(film_SS) for film_SS in films])
     of_the_model_NVSS = 0.1 * edges_NSS.std() * rng.standard_normal((IMAGES, len(VARIANTS), SIZE, SIZE))
     found = judge(films, edges_NSS[:, None] + of_the_model_NVSS)
-    assert found["verdict"] == "insensitive"
-    assert found["numbers"]["means"]["true_random"] > 0.95
-    assert found["numbers"]["means"]["edge"] > 0.95
-    assert found["numbers"]["headroom"]["ci_low"] > 0  # it does show the image
-    assert found["numbers"]["share"]["value"] == pytest.approx(0, abs=0.01)
-    assert "most of what true models agree on about a film is there without the labels" in found["reasons"][0]
+    assert found.verdict == "insensitive"
+    assert found.numbers.means["true_random"] > 0.95
+    assert found.numbers.means["edge"] > 0.95
+    assert found.numbers.headroom.ci_low > 0  # it does show the image
+    assert found.numbers.share.value == pytest.approx(0, abs=0.01)
+    assert "most of what true models agree on about a film is there without the labels" in found.reasons[0]
 
 
 def test_a_method_that_follows_the_labels_is_sensitive(films):
@@ -76,17 +77,17 @@ def test_a_method_that_follows_the_labels_is_sensitive(films):
     maps_NVSS = smooth(rng, (IMAGES, len(VARIANTS)))
     maps_NVSS[:, : len(TRUE)] += 2 * learned_N1SS
     found = judge(films, maps_NVSS)
-    assert found["verdict"] == "sensitive"
-    assert found["numbers"]["permutation"]["image_specific"]["p"] == 1 / 70
-    assert found["numbers"]["share"]["value"] == pytest.approx(1, abs=0.1)  # they share nothing else
-    assert found["numbers"]["everywhere"]["value"] == pytest.approx(0, abs=0.05)
-    assert found["disagreements"] == []
+    assert found.verdict == "sensitive"
+    assert found.numbers.permutation.image_specific.p == 1 / 70
+    assert found.numbers.share.value == pytest.approx(1, abs=0.1)  # they share nothing else
+    assert found.numbers.everywhere.value == pytest.approx(0, abs=0.05)
+    assert found.disagreements == []
 
 
 def test_models_whose_maps_are_noise_are_invalid(films):
     found = judge(films, smooth(np.random.default_rng(3), (IMAGES, len(VARIANTS))))
-    assert found["verdict"] == "invalid"
-    assert found["reasons"][0].startswith("Two true models agree on a film no more than on films of different patients")
+    assert found.verdict == "invalid"
+    assert found.reasons[0].startswith("Two true models agree on a film no more than on films of different patients")
 
 
 def test_one_true_model_whose_maps_are_noise_leaves_nothing_reproducible(films):
@@ -96,11 +97,11 @@ def test_one_true_model_whose_maps_are_noise_leaves_nothing_reproducible(films):
     maps_NVSS[:, : len(TRUE)] += learned_N1SS
     maps_NVSS[:, 0] = smooth(rng, (IMAGES,))
     found = judge(films, maps_NVSS)
-    assert found["verdict"] == "invalid"
+    assert found.verdict == "invalid"
     # patients alone would not have seen it: the three that agree carry the mean
-    assert found["numbers"]["headroom"]["patients"]["ci_low"] > 0 > found["numbers"]["headroom"]["ci_low"]
+    assert found.numbers.headroom.patients.ci_low > 0 > found.numbers.headroom.ci_low
     # swapped with any of the four random models it would stand out more: those four relabelings and the true one
-    assert found["numbers"]["permutation"]["image_specific"]["p"] >= 5 / 70
+    assert found.numbers.permutation.image_specific.p >= 5 / 70
 
 
 def test_models_that_look_elsewhere_on_every_film_are_not_thereby_sensitive(films):
@@ -111,9 +112,9 @@ def test_models_that_look_elsewhere_on_every_film_are_not_thereby_sensitive(film
     maps_NVSS[:, : len(TRUE)] += place_2SS[0] + 10  # above 0: the magnitude of a sum depends on both signs
     maps_NVSS[:, len(TRUE) :] += place_2SS[1] + 10
     found = judge(films, maps_NVSS)
-    assert found["numbers"]["difference"]["ci_low"] > 0.05
-    assert found["numbers"]["everywhere"]["value"] > 0.7 * found["numbers"]["difference"]["value"]
-    assert found["verdict"] == "insensitive"
+    assert found.numbers.difference.ci_low > 0.05
+    assert found.numbers.everywhere.value > 0.7 * found.numbers.difference.value
+    assert found.verdict == "insensitive"
 
 
 def test_the_label_share_of_a_mixture_rises_with_the_weight_of_what_was_learned(films):
@@ -126,13 +127,13 @@ def test_the_label_share_of_a_mixture_rises_with_the_weight_of_what_was_learned(
     weights = (0.0, 0.25, 0.5, 0.75, 1.0)
     # above 0: the magnitude of a sum depends on both signs
     found = [judge(films, w * learned_NVSS + (1 - w) * edges_N1SS + 20) for w in weights]
-    shares = [one["numbers"]["share"]["value"] for one in found]
+    shares = [one.numbers.share.value for one in found]
     assert shares == sorted(set(shares))
     assert shares[0] == 0
     assert shares[-1] == pytest.approx(1, abs=0.05)
-    assert [one["verdict"] for one in found] == 2 * ["insensitive"] + 3 * ["sensitive"]
+    assert [one.verdict for one in found] == 2 * ["insensitive"] + 3 * ["sensitive"]
     # three quarters edges: the first rule's d lies above its margin of 0.05 all the same
-    assert found[1]["numbers"]["difference"]["ci_low"] > 0.05
+    assert found[1].numbers.difference.ci_low > 0.05
 
 
 def test_a_method_of_ones_own_that_ignores_the_model_is_insensitive(films, monkeypatch):
@@ -151,7 +152,7 @@ def test_a_method_of_ones_own_that_ignores_the_model_is_insensitive(films, monke
         found = Explainer(model, {method: {}}, preprocess)(inputs_NCSS, torch.zeros(IMAGES, dtype=torch.int64))
         maps.append(found.maps[method].numpy())
     found = judge(films, np.stack(maps, axis=1), method)
-    assert found["verdict"] == "insensitive"
+    assert found.verdict == "insensitive"
     for name in ("difference", "everywhere", "image_specific", "share"):
-        assert (found["numbers"][name]["ci_low"], found["numbers"][name]["ci_high"]) == (0.0, 0.0)
-    assert found["numbers"]["permutation"]["image_specific"]["p"] == 1.0
+        assert (getattr(found.numbers, name).ci_low, getattr(found.numbers, name).ci_high) == (0.0, 0.0)
+    assert found.numbers.permutation.image_specific.p == 1.0

@@ -3,45 +3,47 @@
 import pandas as pd
 import pyarrow as pa
 import pytest
+from helpers.results import classified
 
 from pneumo_batch.core import tables
-from pneumo_batch.core.statistics import passes
+from pneumo_batch.core.statistics import passes, results
 from pneumo_batch.report.parts import Picture, Table, Text
 from pneumo_batch.report.sections import passes as section
 from pneumo_batch.rundir.reader import Run
 
-PRIMARY = {"view": "magnitude", "scale": "region", "metric": "spearman"}
-NUMBERS = {
-    "means": {"true_true": 0.8, "true_random": 0.3, "true_true_cross": None},  # and a kind that no pair has
-    "headroom": {"value": 0.4, "ci_low": 0.3, "ci_high": 0.5},
-    "share": {"value": 0.9, "ci_low": 0.7, "ci_high": 1.1},
-}
-VERDICT = {
-    "primary": PRIMARY,
-    "methods": {"grad_cam": {"verdict": "sensitive", "numbers": NUMBERS}},
-    "variants": {
-        "true_0": {"kind": "true", "test": {"accuracy": 0.9}},
-        "true_1": {"kind": "true", "test": {"accuracy": 0.7}},
-        "random_100": {"kind": "random", "test": {"accuracy": 0.5}},
+NUMBERS = results.CellTest(
+    means={"true_true": 0.8, "true_random": 0.3, "true_true_cross": None},  # and a kind that no pair has
+    headroom=results.Estimate(0.4, 0.3, 0.5),
+    share=results.Estimate(0.9, 0.7, 1.1),
+)
+RESULTS = results.Results(
+    primary=results.Primary("magnitude", "region", "spearman"),
+    threshold=0.5,
+    methods={"grad_cam": results.MethodResult("sensitive", [], numbers=NUMBERS)},
+    variants={
+        "true_0": classified("true", 0.9),
+        "true_1": classified("true", 0.7),
+        "random_100": classified("random", 0.5),
     },
-    "degenerate": {"grad_cam/magnitude": {"true_0": 2, "true_1": 0, "random_100": 1}, "grad_cam/signed": {"true_0": 9}},
-}
+    degenerate={"grad_cam/magnitude": {"true_0": 2, "true_1": 0, "random_100": 1}, "grad_cam/signed": {"true_0": 9}},
+)
 
 
 def test_a_pass_is_the_primary_cell_the_accuracy_of_true_models_and_the_share_of_empty_maps():
-    about = {"pass": 3, "time": "2026-01-01T00:00:00+00:00", "images": 100, "attributed": 10}
-    (row,) = passes.rows(VERDICT, about).to_pylist()
+    time = "2026-01-01T00:00:00+00:00"
+    (row,) = passes.rows(RESULTS, passes.Pass(3, time, images=100, attributed=10)).to_pylist()
     assert row.pop("accuracy") == pytest.approx(0.8)
     assert row.pop("degenerate") == pytest.approx(3 / 30)
     numbers = {"mean_tt": 0.8, "mean_tn": 0.3, "mean_ttx": None, "mean_tnx": None}
     numbers |= {"headroom": 0.4, "share": 0.9, "share_low": 0.7, "share_high": 1.1}
+    about = {"pass": 3, "time": time, "images": 100, "attributed": 10}
     assert row == {**about, "method": "grad_cam", **numbers, "verdict": "sensitive"}
 
 
 class Source:
     def __init__(self, run):
         self.run = run
-        self.verdict = {"threshold": 0.5}
+        self.results = RESULTS
 
 
 @pytest.fixture

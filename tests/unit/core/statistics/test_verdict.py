@@ -1,12 +1,18 @@
 import dataclasses
-import json
 
 import pytest
 
 from pneumo_batch.core.similarity.per_image import Cell
-from pneumo_batch.core.statistics.label_share import CellTest, Deviations, Estimate, Interval, Permutations
-from pneumo_batch.core.statistics.permutation import Permutation
 from pneumo_batch.core.statistics.reading import disagreements, on_every_film, read
+from pneumo_batch.core.statistics.results import (
+    CellTest,
+    Deviations,
+    Estimate,
+    Interval,
+    Permutation,
+    Permutations,
+    Primary,
+)
 from pneumo_batch.core.statistics.verdict import VariantFacts, conclude, decide
 
 MODELS = [
@@ -227,7 +233,7 @@ def test_where_views_or_scales_disagree_a_line_says_what_to_read(outcomes, expec
 def test_what_nobody_measured_is_a_caveat_and_training_stands_beside_it():
     mine, theirs = VariantFacts("mine", "true"), VariantFacts("theirs", "random")
     cell = Cell("m", "magnitude", "region", "spearman")
-    found = conclude([mine, *MODELS, theirs], {cell: numbers()}, cell[1:], 0.5)["m"]
+    found = conclude([mine, *MODELS, theirs], {cell: numbers()}, Primary(*cell[1:]), 0.5)["m"]
     assert found.verdict == "sensitive"
     assert found.caveats == [
         "Nobody measured whether theirs memorised the random labels: a model that did not is no reference for them.",
@@ -235,7 +241,7 @@ def test_what_nobody_measured_is_a_caveat_and_training_stands_beside_it():
         "Accuracy on the training labels they were given: true models 0.990 after 15 epochs, random models 0.960 after"
         " 20 to 22 epochs.",
     ]
-    found = conclude([MODELS[0], theirs], {cell: NOTHING}, cell[1:], 0.5)["m"]
+    found = conclude([MODELS[0], theirs], {cell: NOTHING}, Primary(*cell[1:]), 0.5)["m"]
     assert found.caveats[-1] == "The cross-image floor compares one model with itself, which makes it too high."
 
 
@@ -252,23 +258,21 @@ def test_conclude_reads_the_primary_cell_of_each_method_and_tells_who_disagrees(
         cell("saliency", "magnitude", "pixel", "hog"): numbers(heads=(-0.1, 0.1)),
         cell("saliency", "magnitude", "pixel", "top10"): numbers(),
     }
-    found = {
-        name: one.as_dict() for name, one in conclude(MODELS, tests, ("magnitude", "region", "spearman"), 0.5).items()
-    }
+    primary = Primary("magnitude", "region", "spearman")
+    found = conclude(MODELS, tests, primary, 0.5)
     assert list(found) == ["grad_cam", "saliency"]
-    assert found["grad_cam"]["disagreements"] == []
-    assert found["grad_cam"]["read"] is None
-    assert found["saliency"]["verdict"] == "sensitive"
-    assert found["saliency"]["primary"] == {"view": "magnitude", "scale": "region", "metric": "spearman"}
-    assert found["saliency"]["threshold"] == 0.5
-    assert found["saliency"]["read"].startswith("Read regions: ")
-    assert found["saliency"]["disagreements"] == [
+    assert found["grad_cam"].disagreements == []
+    assert found["grad_cam"].read is None
+    assert found["saliency"].verdict == "sensitive"
+    assert found["saliency"].primary == primary
+    assert found["saliency"].threshold == 0.5
+    assert found["saliency"].read.startswith("Read regions: ")
+    assert found["saliency"].disagreements == [
         "In the magnitude view at pixel scale the method would be insensitive by spearman, ssim, invalid by hog."
     ]
-    pixels = found["saliency"]["cells"]["magnitude/pixel/ssim"]
-    assert pixels["verdict"] == "insensitive"
-    assert pixels["share"] == dataclasses.asdict(span(-0.01, 0.02))
-    assert json.loads(json.dumps(found)) == found
+    pixels = found["saliency"].cells["magnitude/pixel/ssim"]
+    assert pixels.verdict == "insensitive"
+    assert pixels.share == span(-0.01, 0.02)
 
 
 def test_disagreements_name_each_view_and_scale_once():

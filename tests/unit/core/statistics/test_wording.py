@@ -5,14 +5,13 @@ import sys
 
 import pytest
 
+from pneumo_batch.core.statistics.results import CellTest, Estimate, Interval, MethodResult
 from pneumo_batch.core.statistics.wording import headline, listed, method_name
 
 
 def found(verdict, for_these_models=None, headroom=(0.1, 0.3), patients=(0.1, 0.3), threshold=0.5):
-    estimate = {"value": 0.2, "ci_low": headroom[0], "ci_high": headroom[1]}
-    estimate["patients"] = {"ci_low": patients[0], "ci_high": patients[1]}
-    numbers = {"headroom": estimate}
-    return {"verdict": verdict, "for_these_models": for_these_models, "threshold": threshold, "numbers": numbers}
+    numbers = CellTest(headroom=Estimate(0.2, *headroom, Interval(*patients)))
+    return MethodResult(verdict, [], for_these_models=for_these_models, threshold=threshold, numbers=numbers)
 
 
 def test_methods_of_one_verdict_stand_together():

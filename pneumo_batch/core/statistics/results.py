@@ -1,0 +1,303 @@
+"""What the statistics of a run come to, as verdict.json holds it: computed here, written by conclude, read by the rest.
+
+Fields stand in the order of the file. Light: the terminal tells a verdict without what computes one.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+
+from pneumo_batch.core.statistics.outcomes import Outcome
+from pneumo_batch.core.variants import Kind
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+
+# --------------------------------------------------------------------------------------------------- one test's numbers
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Both ends of a 95 % interval; None where none can be drawn."""
+
+    ci_low: float | None = None
+    ci_high: float | None = None
+
+
+@dataclass(frozen=True)
+class Deviations:
+    """Standard errors owed to which true models, which random models and which patients there happened to be."""
+
+    true: float | None = None
+    random: float | None = None
+    patients: float | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A quantity with its interval over patients and models, and beside it the one that resamples patients alone.
+
+    `df` are Satterthwaite's degrees of freedom. The interval is None with fewer than three models of a kind.
+    """
+
+    value: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    patients: Interval = Interval()
+    df: float | None = None
+    sd: Deviations = Deviations()
+
+    @property
+    def for_these_models(self) -> "Estimate":
+        """The same quantity with the interval that resamples patients alone."""
+        return Estimate(self.value, self.patients.ci_low, self.patients.ci_high, self.patients, None, self.sd)
+
+
+@dataclass(frozen=True)
+class Permutation:
+    """`p` is the share of relabelings that reach the statistic; `smallest_p` what complete separation would give."""
+
+    statistic: float
+    p: float
+    smallest_p: float
+    relabelings: int
+
+
+@dataclass(frozen=True)
+class Permutations:
+    """Exact tests over relabelings of the models, on M = S - C (same film less its floor) and on S alone."""
+
+    image_specific: Permutation | None = None
+    same_film: Permutation | None = None
+
+
+@dataclass(frozen=True)
+class CellTest:
+    """Every number of the test for one method, view, scale and metric.
+
+    `images` are those with a similarity of all four kinds; `means` are over them, by kind.
+    """
+
+    images: int = 0
+    patients: int = 0
+    means: Mapping[str, float | None] = field(default_factory=dict)
+    difference: Estimate = Estimate()
+    everywhere: Estimate = Estimate()
+    image_specific: Estimate = Estimate()
+    headroom: Estimate = Estimate()
+    remainder: Estimate = Estimate()
+    share: Estimate = Estimate()
+    permutation: Permutations = Permutations()
+
+
+# ---------------------------------------------------------------------------------------------- what they are taken for
+
+
+@dataclass(frozen=True)
+class Decision:
+    """`reasons` decide. `for_these_models` is the verdict that resampling patients alone would give, where there are
+    fewer than three models of a kind.
+    """
+
+    verdict: Outcome
+    reasons: list[str]
+    for_these_models: Outcome | None = None
+
+
+@dataclass(frozen=True)
+class CellResult(CellTest, Decision):
+    """What would be decided from one view, scale and metric, and its numbers."""
+
+    @classmethod
+    def of(cls, decision: Decision, test: CellTest) -> "CellResult":
+        return cls(**vars(decision), **vars(test))
+
+
+@dataclass(frozen=True)
+class Primary:
+    """The view, scale and metric that a verdict is read from."""
+
+    view: str
+    scale: str
+    metric: str
+
+    @property
+    def key(self) -> str:
+        """What the cells of a method stand under."""
+        return f"{self.view}/{self.scale}/{self.metric}"
+
+
+@dataclass(frozen=True)
+class MethodResult:
+    """The verdict of a method in its primary view, scale and metric, and what the others say.
+
+    `on_every_film` is what happens everywhere, `read` where views or scales disagree what to look at, `caveats` limit
+    what the verdict means, `cells` hold verdict, reasons and numbers under "view/scale/metric", and `reproducible` by
+    view the grids at which true models agree beyond their floor.
+    """
+
+    verdict: Outcome
+    reasons: list[str]
+    on_every_film: str | None = None
+    read: str | None = None
+    for_these_models: Outcome | None = None
+    caveats: list[str] = field(default_factory=list)
+    disagreements: list[str] = field(default_factory=list)
+    primary: Primary = Primary("", "", "")
+    threshold: float = 0.0
+    numbers: CellTest = CellTest()
+    cells: Mapping[str, CellResult] = field(default_factory=dict)
+    reproducible: Mapping[str, list[int]] = field(default_factory=dict)
+
+
+# --------------------------------------------------------------------------------------------------------------- models
+
+
+@dataclass(frozen=True)
+class Classification:
+    """How well a model classifies a split; None where a number is undefined. `confusion[i][j]` counts the images of
+    label i predicted as j.
+    """
+
+    images: int
+    accuracy: float | None
+    balanced_accuracy: float | None
+    auroc: float | None
+    auprc: float | None
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    confusion: list[list[int]]
+    threshold: float | None
+
+
+@dataclass(frozen=True)
+class OnTest(Classification):
+    """That of the test split, and the 95 % interval of its AUROC."""
+
+    auroc_interval: tuple[float | None, float | None]
+
+
+class MeasuredRecord(TypedDict):
+    """How well a model classifies, as model.json holds it: `metrics` by split, in the fields of `Classification`.
+
+    Of several findings they are by split and finding, each at its threshold.
+    """
+
+    threshold: NotRequired[float]
+    metrics: NotRequired[dict[str, dict[str, Any]]]
+    thresholds: NotRequired[dict[str, float]]
+    metrics_by_finding: NotRequired[dict[str, dict[str, dict[str, Any]]]]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How well the training labels that were given are known, in eval mode, beside the accuracy of a majority guess."""
+
+    accuracy: float | None
+    balanced_accuracy: float | None
+    majority: float
+
+
+@dataclass(frozen=True)
+class FindingResult:
+    """How well a variant tells one of several findings. `training` is of labels it was given here."""
+
+    threshold: float
+    training: Memory | None
+    test: OnTest
+
+
+@dataclass(frozen=True)
+class VariantResult:
+    """How a variant was trained and how well it classifies; None where nobody trained or measured it here.
+
+    Of several findings the numbers are those of the one explained, accuracies on training labels are balanced ones, and
+    `findings` has the numbers of each.
+    """
+
+    kind: Kind
+    seed: int | None
+    network: str
+    epochs: int | None
+    chosen_epoch: int | None
+    memorised: float | None
+    majority: float | None
+    label_agreement: float | None
+    threshold: float
+    training_accuracy: float | None
+    test: OnTest
+    findings: Mapping[str, FindingResult] = field(default_factory=dict)
+
+    @property
+    def measure(self) -> str:
+        """What the accuracies on training labels are, in words."""
+        return "balanced accuracy" if self.findings else "accuracy"
+
+    @property
+    def on_its_labels(self) -> float | None:
+        """Accuracy on the training labels it was given, in eval mode; of several findings a balanced one."""
+        return self.training_accuracy if self.memorised is None else self.memorised
+
+
+# ------------------------------------------------------------------------------------------------------------ the whole
+
+
+@dataclass(frozen=True)
+class Located:
+    """Of the maps of a method and variant; None where no map has a positive value."""
+
+    positive_share: float | None
+    pointing_game: float
+
+
+@dataclass(frozen=True)
+class Localisation:
+    """By method and variant, over `images` with an opacity: whether maps point at it, beside what chance would do."""
+
+    images: int
+    chance: float | None
+    methods: Mapping[str, Mapping[str, Located]]
+
+
+@dataclass(frozen=True)
+class Results:
+    """The content of verdict.json; `localisation` where there are generated images.
+
+    `target` is the finding explained, where there are several.
+    `degenerate` counts images whose map is constant, by "method/view" and then variant.
+    """
+
+    primary: Primary
+    threshold: float
+    methods: Mapping[str, MethodResult]
+    variants: Mapping[str, VariantResult]
+    degenerate: Mapping[str, Mapping[str, int]]
+    localisation: Localisation | None = None
+    target: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        values = dataclasses.asdict(self)
+        for name in ("localisation", "target"):
+            if values[name] is None:
+                del values[name]
+        for one in values["variants"].values():
+            if not one["findings"]:
+                del one["findings"]
+        return values
+
+
+def read(values: Mapping[str, object]) -> Results:
+    """From the content of verdict.json. Raises ValueError for what is none."""
+    return _reader().validate_python(values)
+
+
+@functools.cache
+def _reader() -> "TypeAdapter[Results]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Results)
