@@ -226,7 +226,7 @@ class Train(Section):
     max_epochs: int = result(80, ge=1)
     """Most epochs of random variants; they stop once they have memorised their labels."""
     memorise: float = result(variants.MEMORISED, gt=0, le=1)
-    """Training accuracy (eval mode) at which a random variant counts as having memorised."""
+    """Training accuracy (eval mode; of several findings balanced, each) that counts as having memorised."""
     patience: int = result(0, ge=0)
     """True variants stop after so many epochs without a better validation loss; 0 never stops early."""
     batch_size: int = result(32, ge=2)
@@ -234,7 +234,7 @@ class Train(Section):
     learning_rate: float = result(3e-4, gt=0)
     """Adam's step size."""
     sampler: Literal["weighted", "shuffle"] = result("weighted")
-    """"weighted" draws classes equally often, with replacement; "shuffle" takes every image once an epoch."""
+    """"weighted" draws classes (with and without a finding) equally often; "shuffle" takes each image once an epoch."""
     plateau: Literal["train", "val", "none"] = result("train")
     """The loss whose plateau halves the learning rate."""
     plateau_patience: int = result(3, ge=1)
@@ -288,7 +288,7 @@ class Attribution(Section):
     limit: int | None = result(None, ge=1)
     """Attribute at most so many images, chosen by a seeded rule."""
     target: str = result(POSITIVE)
-    """The explained output: "positive" (two classes), a class name, or "label" (the image's own class)."""
+    """The explained output: "positive" (two classes), a class or finding, or "label" (the image's own class)."""
     integrated_gradients: IntegratedGradientsOptions = IntegratedGradientsOptions()
     """Points on the path ("auto" for tolerance), its start (black, mean, white, blur, noise), the quadrature rule."""
     grad_cam: GradCamOptions = GradCamOptions()

@@ -50,9 +50,7 @@ def _of_several(
     return {"thresholds": chosen, "metrics_by_finding": found}
 
 
-def memorisation(
-    measured: MeasuredRecord, labels_NK: np.ndarray, names: Sequence[str]
-) -> dict[str, dict[str, Any]]:
+def memorisation(measured: MeasuredRecord, labels_NK: np.ndarray, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """By finding how well the training labels (N, K) that were given are known, as fields of `Memory`."""
     train, guesses = measured["metrics_by_finding"]["train"], findings.majority(labels_NK, names)
     return {

@@ -6,7 +6,7 @@ import pytest
 from pyarrow import fs as pafs
 
 from pneumo_batch.core import tables
-from pneumo_batch.core.data import manifest, one_finding, splits
+from pneumo_batch.core.data import audit, manifest, one_finding, splits
 from pneumo_batch.core.data.formats import manifest_file, published
 from pneumo_batch.core.data.formats.films import Choice
 from pneumo_batch.core.data.roots import Roots
@@ -124,3 +124,17 @@ def test_one_finding_divides_the_films_and_what_is_not_known_is_of_no_class(tmp_
     images = found.select(["image_id", "class_name", "label", "patient_id"]).take([5, 2, 1])
     assert one_finding.divide_images(images, found, "Effusion")["label"].to_pylist() == [1, -1, -1]
     assert one_finding.divide_images(images, found, "Mass")["class_name"].to_pylist()[1] == "Mass"
+
+
+def test_one_film_with_two_rows_of_labels_is_an_error_though_both_have_a_finding():
+    rows = [
+        {"image_id": name, "split": "train", "class_name": "FINDING", "label": 1, "patient_id": name, "sha256": "same"}
+        | {"width": 20, "height": 10, "mode": "L", "bytes": 1, "label__Effusion": effusion, "label__Mass": 1}
+        for name, effusion in (("a.png", 1), ("b.png", 0))
+    ]
+    table = pa.Table.from_pylist(rows, schema=tables.with_labels(tables.MANIFEST, BOTH))
+    found = audit.audit(table, tables.QUARANTINE.empty_table())
+    assert found.errors[0].endswith("(a.png = b.png) lie in two classes: delete one of each")
+    rows[1]["label__Effusion"] = 1
+    table = pa.Table.from_pylist(rows, schema=tables.with_labels(tables.MANIFEST, BOTH))
+    assert not any("two classes" in line for line in audit.audit(table, tables.QUARANTINE.empty_table()).errors)
