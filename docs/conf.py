@@ -33,7 +33,8 @@ nitpick_ignore_regex = [
     ("py:.*", r"(np|numpy|pa|pandas|pd|pyarrow|torch)\..*"),
     ("py:class", "Figure"),  # of matplotlib
     # types that public functions give, and that are no public API themselves
-    ("py:.*", r"pneumo_batch\.(api|job|core)\..*"),
+    ("py:.*", r"pneumo_batch\.(api|job|core|rundir)\..*"),
+    ("py:class", "Preprocess"),  # of pneumo_batch.core, imported where it is asked for
 ]
 
 smartquotes = False  # "label" and --json are to be copied

@@ -7,7 +7,7 @@ The `pneumo-batch` command, from a notebook: `run` does what it does and `Run` o
 
 import importlib
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 __version__ = metadata.version("pneumo-batch")
 __all__ = ["Run", "Verdict", "__version__", "randomization_test", "run"]
@@ -27,7 +27,7 @@ _PLACES = {
 _MODULES = ("attribution", "similarity", "statistics")
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     # Lazy, so that `pneumo-batch --help` does not pay for pyarrow and torch.
     if name in _PLACES:
         return getattr(importlib.import_module(_PLACES[name]), name)

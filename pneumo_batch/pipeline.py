@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pneumo_batch.errors import RunError
 from pneumo_batch.job.schema import Job
@@ -80,7 +80,7 @@ class Outcome:
     worked: bool  # False: there was nothing to do
     complete: bool
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """For `--json`: the record, where the run is, and the verdict once there is one."""
         record = self.run.record
         verdict = self.run.verdict if self.run.store.exists(VERDICT) else None

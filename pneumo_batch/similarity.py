@@ -20,6 +20,7 @@ import numpy.typing as npt
 from pneumo_batch.core.similarity import metrics as _core
 from pneumo_batch.core.similarity import options as _options
 from pneumo_batch.core.similarity import users_metric as _users
+from pneumo_batch.core.similarity.features import Features
 
 __all__ = ["METRICS", "SCALES", "VIEWS", "compare", "hog", "pearson", "prepare", "spearman", "ssim", "top_k"]
 
@@ -119,7 +120,7 @@ def compare(
         raise ValueError(f"maps have shapes {a_NHW.shape} and {b_NHW.shape}: give (N, H, W) twice")
     found = []
     for a_HW, b_HW in zip(a_NHW, b_NHW, strict=True):
-        a, b = (_core.Features(map_HW[None], view, region_grid) for map_HW in (a_HW, b_HW))
+        a, b = (Features(map_HW[None], view, region_grid) for map_HW in (a_HW, b_HW))
         found.append(_core.scores(a, b, _PAIR, metric, scale)[0])
     return np.array(found, dtype=np.float64)
 

@@ -42,7 +42,7 @@ class Settings(TypedDict, total=False):
 
     normalise: Normalise
     ids: Sequence[str]
-    patients: Sequence[Any]
+    patients: Sequence[object]
     labels: Sequence[int]
     memorised: Sequence[float]
     metrics: Sequence[Metric]
@@ -143,10 +143,10 @@ def _places(count: int) -> list[str]:
     return [f"{i:0{len(str(count))}d}" for i in range(count)]
 
 
-def _compare(settings: Settings) -> tuple[Compare, dict[str, Callable[..., Any]]]:
+def _compare(settings: Settings) -> tuple[Compare, dict[str, user_code.Code]]:
     """The job's [compare] that these settings are, and the functions among its metrics by name."""
     values: dict[str, Any] = {name: value for name, value in settings.items() if name not in _ABOUT_IMAGES}
-    functions: dict[str, Callable[..., Any]] = {}
+    functions: dict[str, user_code.Code] = {}
     if "metrics" in values:
         names = user_code.names_of("metrics", values["metrics"])
         functions = {name: one for name, one in zip(names, values["metrics"], strict=True) if callable(one)}

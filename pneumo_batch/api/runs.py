@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pneumo_batch import pipeline
 from pneumo_batch.errors import DamagedError, DataError, JobError, RunError, root_cause
@@ -13,12 +12,12 @@ from pneumo_batch.rundir.reader import Run
 
 
 def run(
-    job: str | Path | Mapping[str, Any],
+    job: str | Path | Mapping[str, object],
     *,
     run_dir: str | Path | None = None,
     address: str | None = None,
     until: str = STAGES[-1],
-    **overrides: Any,
+    **overrides: object,
 ) -> Run:
     """Do what `pneumo-batch run` does, and open the run: resumes an unfinished one, does nothing for a complete one.
 
@@ -36,9 +35,9 @@ def run(
     """
     if until not in STAGES:
         raise JobError(f"until: no stage {until!r}; there are: {', '.join(STAGES)}")
-    changes = dict(overrides)
+    changes: dict[str, object] = dict(overrides)
     if address is not None:
-        changes["cluster"] = {**changes.get("cluster", {}), "address": address}
+        changes = jobfile.merged({"cluster": {}, **changes}, {"cluster": {"address": address}})
     resolved = _resolved(job, changes)
     try:
         outcome = pipeline.execute(resolved, None if run_dir is None else str(run_dir), until)
@@ -50,7 +49,7 @@ def run(
     return Run(outcome.run.path)
 
 
-def _resolved(job: str | Path | Mapping[str, Any], changes: Mapping[str, Any]) -> Job:
+def _resolved(job: str | Path | Mapping[str, object], changes: Mapping[str, object]) -> Job:
     if isinstance(job, Mapping):
         return jobfile.parse(jobfile.merged(job, changes), source="job")
     return jobfile.load(job, sections=changes)

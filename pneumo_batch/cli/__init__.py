@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import sys
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
@@ -59,7 +59,7 @@ def _leave(code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _terminate(*_: Any) -> None:
+def _terminate(*_: object) -> None:
     raise Terminated
 
 

@@ -2,21 +2,21 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from rich.console import Console
 
 from pneumo_batch import terminal
 from pneumo_batch.core.statistics import results, wording
-from pneumo_batch.core.statistics.outcomes import Requirement
+from pneumo_batch.core.statistics.outcomes import Outcome, Requirement
 from pneumo_batch.core.statistics.results import MethodResult
 from pneumo_batch.errors import EXIT_DONE, EXIT_NOT_MET, RunError
-from pneumo_batch.pipeline import Outcome
+from pneumo_batch.pipeline import Outcome as Ended
 from pneumo_batch.rundir.layout import FORMAT, RECORD, REPORT, STAGES, SUMMARY, VERDICT
 from pneumo_batch.rundir.reader import Run
 
 
-def exit_code(outcome: Outcome, required: list[Requirement]) -> int:
+def exit_code(outcome: Ended, required: list[Requirement]) -> int:
     """0, or 4 when a verdict was required and a method has another."""
     if not required:
         return EXIT_DONE
@@ -27,7 +27,7 @@ def exit_code(outcome: Outcome, required: list[Requirement]) -> int:
     return EXIT_DONE if met else EXIT_NOT_MET
 
 
-def show(outcome: Outcome) -> None:
+def show(outcome: Ended) -> None:
     """The closing summary of `run`: verdict and where things are on stdout."""
     console = terminal.console()
     run = outcome.run
@@ -83,20 +83,29 @@ def state(run: Run) -> str:
     return "unfinished" if status == "running" and not run.is_held() else status
 
 
-def rows(folder: str) -> list[dict[str, Any]]:
+class RunRow(TypedDict):
+    """A run in a list of runs; `shares` are None where there is none, as in older runs."""
+
+    run_dir: str
+    name: str
+    status: str
+    updated: str
+    counts: dict[str, int]
+    verdicts: dict[str, Outcome]
+    shares: dict[str, float | None]
+
+
+def rows(folder: str) -> list[RunRow]:
     """One row per run in a folder. Raises RunError when there is no such folder."""
     place = Path(folder)
     if not place.is_dir():
         raise RunError(f"{folder}: no such folder")
-    found = []
+    found: list[RunRow] = []
     for path in sorted(place.iterdir()):
         if (path / RECORD).exists():
             run = Run(path)
             record = run.record
-            verdicts, shares = {}, {}
-            if run.store.exists(VERDICT):
-                verdicts = {method: one.verdict for method, one in _methods(run).items()}
-                shares = {method: one.numbers.share.value for method, one in _methods(run).items()}
+            methods = _methods(run) if run.store.exists(VERDICT) else {}
             found.append(
                 {
                     "run_dir": str(path),
@@ -104,14 +113,14 @@ def rows(folder: str) -> list[dict[str, Any]]:
                     "status": state(run),
                     "updated": record["updated"],
                     "counts": record["counts"],
-                    "verdicts": verdicts,
-                    "shares": shares,
+                    "verdicts": {method: one.verdict for method, one in methods.items()},
+                    "shares": {method: one.numbers.share.value for method, one in methods.items()},
                 }
             )
     return found
 
 
-def show_rows(found: list[dict[str, Any]], folder: str) -> None:
+def show_rows(found: list[RunRow], folder: str) -> None:
     console = terminal.console()
     if not found:
         console.print(f"no runs in {folder}")

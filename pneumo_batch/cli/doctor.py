@@ -4,8 +4,8 @@ import importlib.util
 import os
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -17,7 +17,7 @@ from pneumo_batch.core.data.formats.account import Account
 from pneumo_batch.errors import DataError
 from pneumo_batch.job.schema import Data, Job
 from pneumo_batch.rundir import provenance
-from pneumo_batch.rundir.storage import open_roots
+from pneumo_batch.rundir.locations import open_roots
 from pneumo_batch.stages import listing
 
 _LEAST_FREE_BYTES = 5e9
@@ -57,6 +57,8 @@ def show(found: Audit, root: str) -> None:
     console.print(f"patients: {patients}; in train or val and in test too: {found.patient_overlap}")
     console.print(f"patients told by: {rules}")
     console.print(f"byte-identical: {duplicates}")
+    for splits, films in found.copies.items():
+        console.print(f"the same in another size or encoding: {films} of {splits}")
     if found.account:
         _show_account(console, found.account)
     for counted, what in ((found.quarantined, "rejected"), (found.passed_over, "passed over")):
@@ -85,30 +87,35 @@ def _show_account(console: Console, account: Account) -> None:
 # --------------------------------------------------------------------------------------------------------------- doctor
 
 
-def machine(job: Job | None) -> list[dict[str, Any]]:
-    """One row per check: name, ok, what was found."""
+@dataclass(frozen=True)
+class Check:
+    """What was looked at, whether it will do, and what was found."""
+
+    check: str
+    ok: bool
+    found: str
+
+
+def machine(job: Job | None) -> list[Check]:
+    """Everything that a run needs of this machine."""
     checks = [_versions(), _cpus(), _gpus(), _ray(job), _disk(), _writable(Path("runs")), _home()]
     if job is not None:
         checks.append(_data(job))
     return checks
 
 
-def show_machine(checks: list[dict[str, Any]]) -> None:
+def show_machine(checks: list[Check]) -> None:
     console = terminal.console()
     for item in checks:
-        console.print("ok  " if item["ok"] else "fail", style="green" if item["ok"] else "red", end="")
-        console.print(f" {item['check']:<10}{item['found']}")
+        console.print("ok  " if item.ok else "fail", style="green" if item.ok else "red", end="")
+        console.print(f" {item.check:<10}{item.found}")
 
 
-def _check(name: str, ok: bool, found: str) -> dict[str, Any]:
-    return {"check": name, "ok": ok, "found": found}
+def _versions() -> Check:
+    return Check("versions", True, ", ".join(f"{name} {number}" for name, number in provenance.versions().items()))
 
 
-def _versions() -> dict[str, Any]:
-    return _check("versions", True, ", ".join(f"{name} {number}" for name, number in provenance.versions().items()))
-
-
-def _cpus() -> dict[str, Any]:
+def _cpus() -> Check:
     import psutil
 
     from pneumo_batch.execution import cluster
@@ -117,55 +124,55 @@ def _cpus() -> dict[str, Any]:
     found = (
         f"{cluster.usable_cpus()} CPUs, {memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB memory free"
     )
-    return _check("cpus", True, found)
+    return Check("cpus", True, found)
 
 
-def _gpus() -> dict[str, Any]:
+def _gpus() -> Check:
     import torch
 
     if not torch.cuda.is_available():
-        return _check("gpus", True, "none; everything runs on CPUs")
+        return Check("gpus", True, "none; everything runs on CPUs")
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return _check("gpus", True, ", ".join(names))
+    return Check("gpus", True, ", ".join(names))
 
 
-def _ray(job: Job | None) -> dict[str, Any]:
+def _ray(job: Job | None) -> Check:
     if importlib.util.find_spec("ray") is None:
-        return _check("ray", False, "not installed")
+        return Check("ray", False, "not installed")
     address = job.cluster.address if job else os.environ.get("RAY_ADDRESS", "local")
     mode = os.environ.get("RAY_AUTH_MODE", "not set")
     if address == "local":
-        return _check("ray", True, f"starts here; RAY_AUTH_MODE {mode}")
+        return Check("ray", True, f"starts here; RAY_AUTH_MODE {mode}")
     open_cluster = mode != "token"
     warning = "; token authentication is off: whoever reaches the cluster runs code on it" if open_cluster else ""
-    return _check("ray", True, f"address {address}; RAY_AUTH_MODE {mode}{warning}")
+    return Check("ray", True, f"address {address}; RAY_AUTH_MODE {mode}{warning}")
 
 
-def _disk() -> dict[str, Any]:
+def _disk() -> Check:
     free = shutil.disk_usage(Path.cwd()).free
-    return _check("disk", free > _LEAST_FREE_BYTES, f"{free / 1e9:.1f} GB free here")
+    return Check("disk", free > _LEAST_FREE_BYTES, f"{free / 1e9:.1f} GB free here")
 
 
-def _writable(folder: Path) -> dict[str, Any]:
+def _writable(folder: Path) -> Check:
     place = folder if folder.is_dir() else Path.cwd()
     try:
         with tempfile.TemporaryFile(dir=place):
-            return _check("write", True, f"{place} is writable")
+            return Check("write", True, f"{place} is writable")
     except OSError as error:
-        return _check("write", False, f"{place}: {error.strerror}")
+        return Check("write", False, f"{place}: {error.strerror}")
 
 
-def _home() -> dict[str, Any]:
+def _home() -> Check:
     """Ray keeps its token there where it can."""
     home = os.path.expanduser("~")  # noqa: PTH111 - which does not fail for a user without a home
     lacking = "is not writable: a Ray that starts here gets a token of its own"
     found = "is writable" if os.access(home, os.W_OK) else lacking
-    return _check("home", True, f"{home} {found}")
+    return Check("home", True, f"{home} {found}")
 
 
-def _data(job: Job) -> dict[str, Any]:
+def _data(job: Job) -> Check:
     if job.is_phantom:
-        return _check("data", True, "generated")
+        return Check("data", True, "generated")
     gone = open_roots(job.data.root).missing()
     found = f"{gone[0]} is not there" if gone else f"{', '.join(job.data.roots)} is there"
-    return _check("data", not gone, found)
+    return Check("data", not gone, found)

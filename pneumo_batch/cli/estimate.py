@@ -1,8 +1,8 @@
 """What a job would do, without doing it: images, variants, maps and bytes of every stage."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from pneumo_batch import pipeline, terminal
 from pneumo_batch.core.models import costs
@@ -19,6 +19,20 @@ _NODE_CORES = 16
 
 
 @dataclass(frozen=True)
+class Hours:
+    """Core-hours of attribution, and on how many nodes of a usual size they would take an hour; those of training if no
+    variant stops early.
+    """
+
+    core_hours: float
+    hours_here: float
+    nodes_for_an_hour: int
+    node_cores: int
+    measured_with: str
+    training_core_hours_at_most: float
+
+
+@dataclass(frozen=True)
 class Estimate:
     """What a job would do."""
 
@@ -26,14 +40,14 @@ class Estimate:
     run_dir: str
     found: Survey
     plans: dict[str, Plan]
-    hours: dict[str, Any]
+    hours: Hours
 
     @property
     def positive(self) -> str | None:
         """The class that the one logit of two classes is of."""
         return self.found.classes[1] if len(self.found.classes) == 2 and not self.job.data.several else None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """For `--json`."""
         return {
             "name": self.job.name,
@@ -42,7 +56,7 @@ class Estimate:
             "classes": self.found.classes,
             "positive": self.positive,
             "network": self.job.network.name,
-            "estimate": self.hours,
+            "estimate": dataclasses.asdict(self.hours),
             "stages": {name: plan.numbers for name, plan in self.plans.items() if plan.numbers},
         }
 
@@ -52,31 +66,23 @@ def plan(job: Job, run_dir: str | None) -> Estimate:
     found = survey.survey(job)
     path = run_dir or str(pipeline.default_run_dir(job, found.fingerprint))
     plans = pipeline.plan(job, found, Run(path))
-    images, models = found.attributed(job), len(job.variants)
-    return Estimate(job, path, found, plans, _estimate(job, images, models) | _training_estimate(job, found.images))
+    return Estimate(job, path, found, plans, _hours(job, found))
 
 
-def _estimate(job: Job, images: int, models: int) -> dict[str, Any]:
-    """Core-hours of attribution, and on how many nodes of a usual size they would take an hour."""
+def _hours(job: Job, found: Survey) -> Hours:
     wanted = job.attribution.integrated_gradients.steps if _INTEGRATED in job.attribution.methods else 1
     steps = _AUTO_STEPS if wanted == "auto" else wanted
-    hours = costs.attribution_hours(images, models, job.data.image_size, steps)
-    return {
-        "core_hours": round(hours, 3),
-        "hours_here": round(hours / cluster.usable_cpus(), 3),
-        "nodes_for_an_hour": max(1, math.ceil(hours / _NODE_CORES)),
-        "node_cores": _NODE_CORES,
-        "measured_with": costs.MEASURED_NETWORK,
-    }
-
-
-def _training_estimate(job: Job, splits: dict[str, int]) -> dict[str, Any]:
-    """Core-hours of training if no variant stops early; validation images are carved from those of train."""
-    images = splits.get("train", 0) + splits.get("val", 0)
-    hours = costs.training_hours(
-        images, sum(trainer.recipe(job, variant).epochs for variant in job.train.variants), job.data.image_size
+    hours = costs.attribution_hours(found.attributed(job), len(job.variants), job.data.image_size, steps)
+    trained_on = found.images.get("train", 0) + found.images.get("val", 0)  # which is carved from train
+    epochs = sum(trainer.recipe(job, variant).epochs for variant in job.train.variants)
+    return Hours(
+        core_hours=round(hours, 3),
+        hours_here=round(hours / cluster.usable_cpus(), 3),
+        nodes_for_an_hour=max(1, math.ceil(hours / _NODE_CORES)),
+        node_cores=_NODE_CORES,
+        measured_with=costs.MEASURED_NETWORK,
+        training_core_hours_at_most=round(costs.training_hours(trained_on, epochs, job.data.image_size), 3),
     )
-    return {"training_core_hours_at_most": round(hours, 3)}
 
 
 def show(found: Estimate) -> None:
@@ -86,14 +92,12 @@ def show(found: Estimate) -> None:
         table.add_row(name, plan.line)
     console.print(table)
     about = found.hours
-    other = (
-        "" if found.job.network.name == about["measured_with"] else f" for {about['measured_with']}, and yours differs"
-    )
-    count = about["nodes_for_an_hour"]
-    nodes = f"in an hour on about {count} node{'s' if count > 1 else ''} of {about['node_cores']} cores"
-    hours = f"about {about['core_hours']:.2g} core-hours{other}: about {about['hours_here']:.2g} hours here"
+    other = "" if found.job.network.name == about.measured_with else f" for {about.measured_with}, and yours differs"
+    count = about.nodes_for_an_hour
+    nodes = f"in an hour on about {count} node{'s' if count > 1 else ''} of {about.node_cores} cores"
+    hours = f"about {about.core_hours:.2g} core-hours{other}: about {about.hours_here:.2g} hours here"
     if found.plans["train"].numbers["epochs"]:
-        console.print(f"training       at most {about['training_core_hours_at_most']:.2g} core-hours{other}")
+        console.print(f"training       at most {about.training_core_hours_at_most:.2g} core-hours{other}")
     console.print(f"attribution    {hours}, {nodes}")
     console.print(f"classes        {_classes(found)}")
     console.print(f"run directory  {found.run_dir}")

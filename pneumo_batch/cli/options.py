@@ -2,24 +2,30 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from pneumo_batch.core.statistics.outcomes import OUTCOMES, Requirement
 
+if TYPE_CHECKING:
+    from pneumo_batch.job.schema import Job
 
-def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+
+def json_option(function: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON to stdout.")(function)
 
 
-def set_option(function: Callable[..., Any]) -> Callable[..., Any]:
+def set_option(function: Command) -> Command:
     return click.option(
         "--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Override a job field; repeatable."
     )(function)
 
 
-def load(job_file: str, overrides: tuple[str, ...], limit: int | None = None, address: str | None = None) -> Any:
+def load(job_file: str, overrides: tuple[str, ...], limit: int | None = None, address: str | None = None) -> "Job":
     from pneumo_batch.job import jobfile
 
     extra = [f"attribution.limit={limit}"] if limit else []
@@ -27,7 +33,7 @@ def load(job_file: str, overrides: tuple[str, ...], limit: int | None = None, ad
     return jobfile.load(job_file, [*overrides, *extra])
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, default=str))
 
 
@@ -38,7 +44,7 @@ def complain(message: str, code: int) -> int:
     return code
 
 
-def require_option(function: Callable[..., Any]) -> Callable[..., Any]:
+def require_option(function: Command) -> Command:
     return click.option(
         "--require",
         "required",

@@ -24,6 +24,12 @@ MANIFEST = pa.schema(
         pa.field("gray_low", pa.int16()),  # percentiles 1 and 99 of the gray values, 0 to 255
         pa.field("gray_high", pa.int16()),
         pa.field("cells", pa.binary(64)),  # means of 8 x 8 cells of the film, one byte each, row by row
+        pa.field("hash", pa.binary(32)),  # of what the film shows (core/data/likeness.py)
+        # as a list or a published set tells them; null where it does not
+        pa.field("view", pa.string()),
+        pa.field("sex", pa.string()),
+        pa.field("age", pa.float32()),  # years
+        pa.field("site", pa.string()),
     ]
 )
 

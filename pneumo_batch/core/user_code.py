@@ -6,11 +6,13 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+Code = Callable[..., Any]  # what it gives, those who call it look at
+
 # What a test in memory was given as objects: a lambda cannot be imported by its name.
-_given: contextvars.ContextVar[Mapping[str, Callable[..., Any]] | None] = contextvars.ContextVar("given", default=None)
+_given: contextvars.ContextVar[Mapping[str, Code] | None] = contextvars.ContextVar("given", default=None)
 
 
-def user_callable(reference: str) -> Callable[..., Any]:
+def user_callable(reference: str) -> Code:
     """The object that "module:name" points at; a ValueError says which half is wrong."""
     known = _given.get() or {}
     if reference in known:
@@ -26,13 +28,13 @@ def user_callable(reference: str) -> Callable[..., Any]:
     return found
 
 
-def name_of(function: Callable[..., Any]) -> str:
+def name_of(function: Code) -> str:
     """The name "module:function" of an object; of one that is no function, that of its class."""
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{named.__module__}:{named.__qualname__}"
 
 
-def names_of(what: str, given: Sequence[str | Callable[..., Any]]) -> list[str]:
+def names_of(what: str, given: Sequence[str | Code]) -> list[str]:
     """Names of a list of names and objects; `what` it is a list of. Raises ValueError where two have one name."""
     names = [one if isinstance(one, str) else name_of(one) for one in given]
     twice = [name for name in names if names.count(name) > 1]
@@ -44,7 +46,7 @@ def names_of(what: str, given: Sequence[str | Callable[..., Any]]) -> list[str]:
 
 
 @contextlib.contextmanager
-def given(functions: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
+def given(functions: Mapping[str, Code]) -> Iterator[None]:
     """Inside the block these names mean these objects, whatever could be imported by them."""
     token = _given.set({**(_given.get() or {}), **functions})
     try:

@@ -2,7 +2,6 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import ray.data
 
@@ -36,7 +35,7 @@ class Pool:
             return ray.data.ActorPoolStrategy(size=share.actors, max_tasks_in_flight_per_actor=2)
         return ray.data.ActorPoolStrategy(min_size=share.actors, max_size=share.most, max_tasks_in_flight_per_actor=2)
 
-    def map(self, dataset: ray.data.Dataset, actor: type, *arguments: Any, rows: int) -> ray.data.Dataset:
+    def map(self, dataset: ray.data.Dataset, actor: type, *arguments: object, rows: int) -> ray.data.Dataset:
         """The data set with every block given to one of the pool's actors, made as `actor(pool, *arguments)`.
 
         `rows` is what a block has at most: on GPUs Ray Data wants the size of a batch, and fills one that has become

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -156,17 +155,16 @@ def _deadline(seconds: float) -> Iterator[None]:
 def _connect(address: str) -> None:
     import ray
 
-    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == "local":
-        _start(quiet)
+        _start()
         return
     try:
-        ray.init(address=address, **quiet)
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, TimeoutError, ValueError) as error:
         raise JobError(f"cluster.address {address!r}: {str(error).splitlines()[0]}") from error
 
 
-def _start(quiet: dict[str, Any]) -> None:
+def _start() -> None:
     """Start Ray here; once more where the machine was too busy to start its processes in the time Ray gives them."""
     import ray
 
@@ -181,7 +179,8 @@ def _start(quiet: dict[str, Any]) -> None:
                 num_cpus=usable_cpus() + SPARE_CPUS,
                 include_dashboard=False,
                 object_store_memory=_object_store_bytes(),
-                **quiet,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
             )
             return
         except Exception as error:

@@ -9,13 +9,16 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pneumo_batch.core import tables
 from pneumo_batch.errors import RunError
 from pneumo_batch.rundir.reader import Run
+
+if TYPE_CHECKING:
+    from nibabel import Nifti1Image
 
 INDEX = "index.csv"
 _SUFFIXES = {"png": ".png", "npy": ".npy", "nifti": ".nii.gz"}
@@ -134,7 +137,7 @@ def _write_png(path: Path, row: _Row, place: int) -> None:
     overlays.blend(row.film_HW, map_HW, limit).save(path)
 
 
-def nifti(map_hw: np.ndarray, size: int) -> Any:
+def nifti(map_hw: np.ndarray, size: int) -> "Nifti1Image":
     """A map as a NIfTI image (w, h, 1) whose unit is a pixel of the network's input, `size` pixels a side.
 
     The first axis runs to the patient's left, the second down: a viewer shows the map as the film is shown. Maps of any

@@ -6,7 +6,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pneumo_batch import __version__
@@ -15,6 +15,9 @@ from pneumo_batch.core.statistics.results import Results
 from pneumo_batch.errors import RunError
 from pneumo_batch.rundir.layout import REPORT, VERDICT
 from pneumo_batch.rundir.reader import Run
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 FINGERPRINT = "pneumo_batch.fingerprint"
 _PARAMETERS_A_CALL = 100  # MLflow's limit
@@ -38,7 +41,7 @@ def track(run: Run, experiment: str) -> str:
         raise RunError(f"MLflow: {str(error).strip().splitlines()[0]}") from error
 
 
-def _client() -> tuple[Any, type[Exception]]:
+def _client() -> "tuple[MlflowClient, type[Exception]]":
     if "MLFLOW_TRACKING_URI" not in os.environ:
         raise RunError("set MLFLOW_TRACKING_URI to the tracking server, e.g. http://host:5000")
     for name, value in _PATIENCE.items():  # read when mlflow asks for them
@@ -71,12 +74,12 @@ def _knock(uri: str) -> None:
         ) from error
 
 
-def _experiment(client: Any, name: str) -> str:
+def _experiment(client: "MlflowClient", name: str) -> str:
     found = client.get_experiment_by_name(name)
     return found.experiment_id if found else client.create_experiment(name)
 
 
-def _logged(run: Run, found: Results, client: Any, experiment: str) -> str:
+def _logged(run: Run, found: Results, client: "MlflowClient", experiment: str) -> str:
     from mlflow.entities import Metric, Param, RunTag
 
     fingerprint = run.record["fingerprint"]

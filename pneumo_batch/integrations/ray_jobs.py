@@ -30,7 +30,8 @@ from pneumo_batch.job import jobfile
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import provenance
 from pneumo_batch.rundir.layout import JOB
-from pneumo_batch.rundir.storage import Store, absolute
+from pneumo_batch.rundir.locations import absolute
+from pneumo_batch.rundir.storage import Store
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
@@ -260,7 +261,7 @@ def exit_code(found: "JobDetails") -> int:
     return _STOPPED_CODE if found.status.value == "STOPPED" else _UNKNOWN_CODE
 
 
-def as_dict(found: "JobDetails") -> dict[str, Any]:
+def as_dict(found: "JobDetails") -> dict[str, str | int | None]:
     """For `--json`."""
     ended = found.status.is_terminal()
     return {

@@ -156,6 +156,9 @@ def fingerprint(job: Job, contents: Mapping[str, str]) -> str:
     for spec in values.get("variant", []):
         if spec["outputs"] is None:
             del spec["outputs"]
+    if not job.train.keeps_structure:  # as all jobs were before there was a choice
+        for name in ("random_unit", "random_within"):
+            del values["train"][name]
     values |= {"contents": dict(contents), "version": [metadata.version("pneumo-batch"), RESULTS_VERSION]}
     # allow_nan=False: a value without a stable JSON form must not be fingerprinted
     canonical = json.dumps(values, sort_keys=True, allow_nan=False, separators=(",", ":"))

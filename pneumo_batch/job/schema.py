@@ -30,7 +30,9 @@ from pneumo_batch.core.data.options import (
     Projection,
     Resize,
     Split,
+    Stratum,
     Uncertain,
+    Unit,
     Unmentioned,
 )
 from pneumo_batch.core.similarity.options import (
@@ -111,7 +113,7 @@ class Data(Section):
 
     @field_validator("root")
     @classmethod
-    def _some_root(cls, value: Any) -> Any:
+    def _some_root(cls, value: str | list[str]) -> str | list[str]:
         roots = [value] if isinstance(value, str) else value
         if not roots or not all(roots) or len(set(roots)) < len(roots):
             raise ValueError("needs a folder or URI, or a list of different ones")
@@ -126,21 +128,21 @@ class Data(Section):
 
     @field_validator("classes")
     @classmethod
-    def _distinct(cls, value: Any) -> Any:
+    def _distinct(cls, value: list[str] | str | None) -> list[str] | str | None:
         if isinstance(value, list) and (len(value) < 2 or len(set(value)) < len(value)):
             raise ValueError("needs two or more different class names")
         return value
 
     @field_validator("normalise")
     @classmethod
-    def _positive_std(cls, value: Any) -> Any:
+    def _positive_std(cls, value: str | tuple[float, float]) -> str | tuple[float, float]:
         if not isinstance(value, str) and value[1] <= 0:
             raise ValueError("the standard deviation must be above 0")
         return value
 
     @model_validator(mode="before")
     @classmethod
-    def _a_manifest_is_a_list(cls, values: Any) -> Any:
+    def _a_manifest_is_a_list(cls, values: object) -> object:
         if isinstance(values, dict) and values.get("manifest") is not None:
             return {"format": "list", **values}
         return values
@@ -221,6 +223,10 @@ class Train(Section):
     """One variant `true_<seed>` each, trained on the true labels."""
     random_seeds: list[int] = result([100])
     """One variant `random_<seed>` each, trained on labels permuted with that seed."""
+    random_unit: Unit = result("image")
+    """Whose labels are exchanged: every image's alone, or a patient's as a whole, with one who has as many films."""
+    random_within: list[Stratum] = result([])
+    """Permute only among films with the same values of these: view, sex, site, subtype, mode."""
     epochs: int = result(15, ge=1)
     """Epochs of true variants."""
     max_epochs: int = result(80, ge=1)
@@ -254,6 +260,18 @@ class Train(Section):
         if len(set(seeds)) < len(seeds):
             raise ValueError("true_seeds and random_seeds must not share or repeat a seed")
         return self
+
+    @field_validator("random_within")
+    @classmethod
+    def _no_repeats(cls, value: list[str]) -> list[str]:
+        if len(set(value)) < len(value):
+            raise ValueError("names an entry twice")
+        return value
+
+    @property
+    def keeps_structure(self) -> bool:
+        """Whether labels are permuted otherwise than freely among all films."""
+        return self.random_unit != "image" or bool(self.random_within)
 
     @property
     def variants(self) -> list[Variant]:
@@ -340,7 +358,7 @@ class Compare(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _no_margin(cls, values: Any) -> Any:
+    def _no_margin(cls, values: object) -> object:
         if isinstance(values, dict) and "margin" in values:
             raise ValueError(
                 "margin is gone: a verdict no longer compares TT - TN with a margin, but the label share with"
@@ -406,8 +424,8 @@ class Cluster(Section):
 
     @field_validator("actors", "trainings")
     @classmethod
-    def _at_least_one(cls, value: Any) -> Any:
-        if value != "auto" and min(value if isinstance(value, tuple) else (value,)) < 1:
+    def _at_least_one(cls, value: int | tuple[int, int] | str) -> int | tuple[int, int] | str:
+        if not isinstance(value, str) and min(value if isinstance(value, tuple) else (value,)) < 1:
             raise ValueError("must be 1 or more, or auto")
         if isinstance(value, tuple) and value[0] > value[1]:
             raise ValueError("must not begin with more than it ends with")
@@ -415,8 +433,8 @@ class Cluster(Section):
 
     @field_validator("gpus_per_actor")
     @classmethod
-    def _a_share(cls, value: Any) -> Any:
-        if value != "auto" and (value < 0 or (value > 1 and value != int(value))):
+    def _a_share(cls, value: float | str) -> float | str:
+        if not isinstance(value, str) and (value < 0 or (value > 1 and value != int(value))):
             raise ValueError("must be between 0 and 1, a whole number, or auto")
         return value
 
@@ -447,7 +465,7 @@ class VariantSpec(Section):
 
     @field_validator("normalise")
     @classmethod
-    def _positive_std(cls, value: Any) -> Any:
+    def _positive_std(cls, value: str | tuple[float, float] | None) -> str | tuple[float, float] | None:
         if isinstance(value, tuple) and value[1] <= 0:
             raise ValueError("the standard deviation must be above 0")
         return value

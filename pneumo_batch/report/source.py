@@ -7,7 +7,7 @@ import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -59,6 +59,14 @@ class Predictions:
         return self.logits_NK.argmax(axis=1)
 
 
+class Mean(NamedTuple):
+    """Of similarities, with its 95 % interval over patients."""
+
+    mean: float
+    ci_low: float
+    ci_high: float
+
+
 class Source:
     """Tables, models and images of a concluded run. Raises RunError before that.
 
@@ -103,12 +111,13 @@ class Source:
         chosen = self.results.primary
         return Cell(method, chosen.view, chosen.scale, chosen.metric)
 
-    def means_of(self, cell: Cell) -> dict[str, Any]:
-        """Summary rows over all images, by kind, of those with a mean."""
+    def means_of(self, cell: Cell) -> dict[str, Mean]:
+        """Over all images, by kind, of those with a mean."""
         rows = self.summary[(self.summary["class_name"] == "all") & self.summary["mean"].notna()]
         for key, value in cell._asdict().items():
             rows = rows[rows[key] == value]
-        by_kind = {row["kind"]: row for row in rows.to_dict("records")}
+        columns = (rows[name] for name in ("kind", *Mean._fields))
+        by_kind = {str(kind): Mean(*map(float, values)) for kind, *values in zip(*columns, strict=True)}
         return {kind: by_kind[kind] for kind in pairs.KINDS if kind in by_kind}
 
     @cached_property

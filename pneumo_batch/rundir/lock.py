@@ -8,7 +8,8 @@ import filelock
 
 from pneumo_batch.errors import RunBusyError, RunError
 from pneumo_batch.rundir import lease
-from pneumo_batch.rundir.storage import Store, reason
+from pneumo_batch.rundir.locations import reason
+from pneumo_batch.rundir.storage import Store
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """The state of a run as a Prometheus text file, for the node exporter's textfile collector or any other scraper."""
 
 import datetime
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
@@ -63,7 +62,7 @@ class _Gauges:
         self._labels = labels
         self._gauges: dict[str, Gauge] = {}
 
-    def set(self, name: str, about: str, value: Any, **labels: str) -> None:
+    def set(self, name: str, about: str, value: float | None, **labels: str) -> None:
         labels = {**self._labels, **labels}
         if name not in self._gauges:
             self._gauges[name] = Gauge(f"pneumo_batch_{name}", about, list(labels), registry=self.registry)

@@ -37,8 +37,9 @@ from pneumo_batch.rundir.layout import (
     SUMMARY,
     VERDICT,
 )
+from pneumo_batch.rundir.locations import open_roots, reason
 from pneumo_batch.rundir.record import ModelRecord, RunRecord, parse_record
-from pneumo_batch.rundir.storage import Store, open_roots, reason
+from pneumo_batch.rundir.storage import Store
 
 if TYPE_CHECKING:
     import torch

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-import urllib.parse
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,63 +14,17 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.fs
 
-from pneumo_batch.core.data.roots import Root, Roots
-from pneumo_batch.errors import DamagedError, DataError, JobError
+from pneumo_batch.errors import DamagedError
 from pneumo_batch.rundir.integrity import PARQUET, parquet_bytes, reading, sealed_name, sha256
 from pneumo_batch.rundir.layout import BACKUP
+from pneumo_batch.rundir.locations import open_filesystem
 
 _T = TypeVar("_T")
 _CHUNK_BYTES = 4 * 2**20
 WHOLE = "_whole"  # in the folder of a table on an object store, where a folder does not appear at once
 
 
-def open_filesystem(location: str | os.PathLike[str]) -> tuple[pa.fs.FileSystem, str]:
-    """The filesystem of a path or URI and the path inside it. Raises JobError for a URI nothing opens."""
-    text = os.fspath(location)
-    if "://" not in text:
-        return pa.fs.LocalFileSystem(), str(Path(text).expanduser().absolute())
-    address = urllib.parse.urlsplit(text)
-    if address.password or "secret_key" in address.query:
-        shown = f"{address.scheme}://{address.hostname or ''}{address.path}"
-        raise JobError(f"{shown}: credentials in a URI would get into records: give them by the environment instead")
-    try:
-        filesystem, path = pa.fs.FileSystem.from_uri(text)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise JobError(f"{text}: {reason(error)}") from error
-    return filesystem, path
-
-
-def read_location(location: str) -> bytes:
-    """One file, by path or URI. Raises OSError, or ValueError for a URI nothing opens."""
-    filesystem, path = open_filesystem(location)
-    with filesystem.open_input_stream(path, compression=None) as stream:
-        return stream.read()
-
-
-def open_roots(location: str | list[str]) -> Roots:
-    """The place of a job's images: one folder or URI, or several. Raises DataError."""
-    try:
-        if isinstance(location, str):
-            return Roots.one(*open_filesystem(location))
-        return Roots.several({one: Root(*open_filesystem(one)) for one in location})
-    except DataError:
-        raise
-    except ValueError as error:
-        raise DataError(f"data.root: {error}") from error
-
-
-def reason(error: BaseException) -> str:
-    """Why a file system refused something, in one line and without the request's number."""
-    text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return text.partition(" (Request ID")[0].rstrip(".")
-
-
-def absolute(location: str) -> str:
-    """A path as any process finds it; a URI as it is."""
-    return location if "://" in location else str(Path(location).expanduser().absolute())
-
-
-def json_bytes(value: Any) -> bytes:
+def json_bytes(value: object) -> bytes:
     """A value as the content of a JSON file. Raises ValueError for numbers that JSON has not."""
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
 
@@ -179,7 +132,7 @@ class Store:
         finally:
             partial.unlink(missing_ok=True)
 
-    def write_json(self, name: str, value: Any) -> None:
+    def write_json(self, name: str, value: object) -> None:
         self.write_bytes(name, json_bytes(value))
 
     def write_twice(self, name: str, data: bytes) -> None:
@@ -196,7 +149,7 @@ class Store:
                 raise
             return parse(self.read_bytes(f"{BACKUP}/{name}"))
 
-    def heal(self, name: str, parse: Callable[[bytes], Any]) -> bool:
+    def heal(self, name: str, parse: Callable[[bytes], object]) -> bool:
         """Put its copy in the place of a damaged file; whether that was needed. Raises DamagedError where both are."""
         try:
             parse(self.read_bytes(name))
@@ -223,7 +176,11 @@ class Store:
             return pa.dataset.dataset(paths, filesystem=self.fs, format=PARQUET, schema=schema)
 
     def read_table(
-        self, name: str, columns: list[str] | None = None, schema: pa.Schema | None = None, filter: Any = None
+        self,
+        name: str,
+        columns: list[str] | None = None,
+        schema: pa.Schema | None = None,
+        filter: pa.compute.Expression | None = None,
     ) -> pa.Table:
         """A Parquet file, or every file of a folder. Raises DamagedError."""
         with reading(f"{self.location}/{name}"):

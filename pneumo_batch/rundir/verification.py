@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from pneumo_batch.errors import DamagedError, RunBusyError, RunError
 from pneumo_batch.rundir import checksums, integrity
@@ -28,7 +28,7 @@ class Verification:
     files: int  # that were read
     findings: list[Finding]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         return {"files": self.files, "findings": [asdict(finding) for finding in self.findings]}
 
 

@@ -6,7 +6,6 @@ in that file, but for the last ones, whose partners are read from another.
 
 import math
 from collections import Counter
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -98,7 +97,7 @@ def _crossed_anew(images: pa.Table, earlier: set[str], job: Job) -> pa.Table:
     return before.filter(pa.array([_ids(partners[image_id]) != _ids(others) for image_id, others in pairs_then]))
 
 
-def _ids(partners: list[dict[str, Any]]) -> list[str]:
+def _ids(partners: list[dict[str, str]]) -> list[str]:
     return [partner["image_id"] for partner in partners]
 
 

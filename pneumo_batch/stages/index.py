@@ -9,7 +9,7 @@ import ray
 import ray.data
 
 from pneumo_batch.core import tables
-from pneumo_batch.core.data import audit, manifest, splits
+from pneumo_batch.core.data import audit, leaks, manifest, splits
 from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.errors import DataError
 from pneumo_batch.execution import progress, watchdog
@@ -20,8 +20,9 @@ from pneumo_batch.rundir import accounts
 from pneumo_batch.rundir.accounts import ImbalanceError
 from pneumo_batch.rundir.integrity import parquet_bytes
 from pneumo_batch.rundir.layout import MANIFEST, PHANTOM, QUARANTINE, STAGING
+from pneumo_batch.rundir.locations import reason
 from pneumo_batch.rundir.reader import Run
-from pneumo_batch.rundir.storage import Store, reason
+from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages import listing
 from pneumo_batch.stages.stage import Plan, Survey
@@ -94,10 +95,10 @@ def joined(listing: pa.Table, known: pa.Table, job: Job) -> pa.Table:
 
 
 def _audit(job: Job, run: RunWriter, findings: audit.Audit, own_words: Iterable[str] = ()) -> None:
-    errors = [line for line in findings.errors if not (job.data.allow_leaks and audit.LEAK in line)]
+    errors = [line for line in findings.errors if not (job.data.allow_leaks and leaks.LEAK in line)]
     if errors:
         raise DataError(f"{job.data.manifest or ', '.join(job.data.roots)}: {errors[0]}")
-    for line in [*own_words, *findings.warnings]:
+    for line in [*own_words, *findings.errors, *findings.warnings]:  # errors that data.allow_leaks lets pass
         progress.warn(run, "index", line)
 
 

@@ -9,7 +9,7 @@ from pneumo_batch.core.data.manifest import Inventory
 from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.errors import JobError
 from pneumo_batch.job.schema import Data
-from pneumo_batch.rundir.storage import read_location
+from pneumo_batch.rundir.locations import read_location
 
 
 def of_data(data: Data, images: Roots) -> Inventory:

@@ -5,9 +5,9 @@ directory has to know of it (`rundir.layout.OWNERS`); its module is imported whe
 libraries are not the start-up time of another.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from pneumo_batch.errors import DamagedError, RunError
 from pneumo_batch.execution.cluster import Resources
@@ -39,7 +39,7 @@ class Plan:
     """What a stage would do: a line for people and, for `--json`, numbers."""
 
     line: str
-    numbers: dict[str, Any] = field(default_factory=dict)
+    numbers: Mapping[str, object] = field(default_factory=dict)
 
 
 class Work(Protocol):

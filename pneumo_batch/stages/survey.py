@@ -1,12 +1,15 @@
 """What can be known before hours are spent: what a job refers to, whether it fits together, whether there is room."""
 
 from collections import Counter
+from typing import get_args
 
 import psutil
+import pyarrow as pa
 import torch
 
 from pneumo_batch.core.data import manifest
 from pneumo_batch.core.data.images import Preprocess
+from pneumo_batch.core.data.options import Stratum
 from pneumo_batch.core.data.phantom import NORMAL, PNEUMONIA
 from pneumo_batch.core.models import networks, programs
 from pneumo_batch.errors import JobError
@@ -14,7 +17,7 @@ from pneumo_batch.execution import resources as shares
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job import jobfile
 from pneumo_batch.job.schema import Job
-from pneumo_batch.rundir.storage import open_roots
+from pneumo_batch.rundir.locations import open_roots
 from pneumo_batch.stages import external_models, index
 from pneumo_batch.stages.stage import Survey
 
@@ -37,7 +40,20 @@ def survey(job: Job) -> Survey:
         contents["data"] = manifest.listing_digest(listing)
         if job.data.format != "folders":
             contents["manifest"] = manifest.assignment_digest(listing)
+        if told := [name for name in job.train.random_within if name in listing.column_names]:
+            contents["strata"] = manifest.strata_digest(listing, told)
+    check_strata(job, listing)
     return Survey(jobfile.fingerprint(job, contents), found.classes, dict(Counter(listing["split"].to_pylist())))
+
+
+def check_strata(job: Job, rows: pa.Table) -> None:
+    """Raise JobError where `rows` (of a listing or the manifest) tell nothing of a column to permute within."""
+    columns = [name for name in get_args(Stratum) if name in rows.column_names]
+    told = [name for name in columns if rows[name].null_count < rows.num_rows]
+    for name in job.train.random_within:
+        if name in columns and name not in told:
+            there = f"they tell {', '.join(told)}" if told else "nor of another column to permute within"
+            raise JobError(f"train.random_within: the data tell no film's {name}; {there}")
 
 
 def variant_names(job: Job) -> list[str]:

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 import torch
 
 from pneumo_batch.core import tables
 from pneumo_batch.core.data import audit, images, manifest
 from pneumo_batch.core.data.images import Preprocess, Split
-from pneumo_batch.core.models import pretrained
+from pneumo_batch.core.models import labels, pretrained
 from pneumo_batch.core.variants import Variant
 from pneumo_batch.errors import DamagedError, DataError, JobError
 from pneumo_batch.execution import progress, staging
@@ -132,11 +133,33 @@ def _train(
     with progress.shown(totals) as board:
         weights = external_models.starting_weights(job)
         start = ray.put(weights) if weights is not None else None
-        common = trainer.Common(job, run, rows, preprocess, shared, board, start)
+        common = trainer.Common(job, run, rows, preprocess, shared, board, _structure(job, run, rows), start)
         every = job.train.variants
         share = shares.training(job, len(every), resources)
         todo = slots(every, missing, share.slots)
         _fit_all([trainer.Slot(mine, share.cpus_per_worker, common) for mine in todo], share)
+
+
+def _structure(job: Job, run: RunWriter, rows: pa.Table) -> labels.Exchange | None:
+    """Between which training films labels may move, where not between all. Raises JobError where none can."""
+    settings = job.train
+    if not settings.keeps_structure or not settings.random_seeds:
+        return None
+    survey.check_strata(job, rows)
+    training = rows.filter(pc.equal(rows["split"], "train")).sort_by("image_id")
+    structure = labels.exchange(training, settings.random_unit, settings.random_within)
+    fixed = structure.fixed(training["label"].to_numpy())
+    fields = "random_within" if settings.random_unit == "image" else "random_unit"
+    why = "all films they could be exchanged with have the same ones"
+    if fixed == training.num_rows:
+        raise JobError(f"train.{fields}: no label can change: {why}")
+    if fixed:
+        progress.warn(
+            run,
+            "train",
+            f"train.{fields}: {fixed} of {training.num_rows} labels are the same in every permutation: {why}",
+        )
+    return structure
 
 
 def slots(every: list[Variant], missing: list[Variant], count: int) -> list[list[Variant]]:
@@ -167,6 +190,8 @@ def _check_findings(train: Split, findings: list[str]) -> None:
 
 def _preprocess(job: Job, train: Split) -> Preprocess:
     data = job.data
+    mean: images.PerChannel
+    std: images.PerChannel
     if data.normalise == "train":
         if not len(train):
             raise JobError(

@@ -13,8 +13,9 @@ import scipy.stats
 import skimage.feature
 import skimage.metrics
 
+from pneumo_batch.core.similarity import controls, options, pairs
 from pneumo_batch.core.similarity import metrics as similarity
-from pneumo_batch.core.similarity import options, pairs
+from pneumo_batch.core.similarity.features import Features
 from pneumo_batch.core.variants import Variant
 
 GRID = 8
@@ -27,7 +28,7 @@ def images(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     noise = rng.standard_normal((count, len(VARIANTS), size, size))
     maps = scipy.ndimage.gaussian_filter(noise, (0, 0, 2, 2)).astype(np.float32)
-    edges = np.stack([similarity.sobel_edges(rng.random((size, size))) for _ in range(count)])[:, None]
+    edges = np.stack([controls.sobel_edges(rng.random((size, size))) for _ in range(count)])[:, None]
     return maps, edges
 
 
@@ -41,9 +42,9 @@ def ours(maps: np.ndarray, edges: np.ndarray) -> list[np.ndarray]:
     """Every image once, its partner being the next: features of a partner are kept, as the stage keeps them."""
     out = []
     for view in options.VIEWS:
-        features = [similarity.Features(similarity.apply_view(m, "saliency", view), view, GRID) for m in maps]
+        features = [Features(similarity.apply_view(m, "saliency", view), view, GRID) for m in maps]
         for i, own in enumerate(features):
-            others = {"edge": similarity.Features(edges[i], view, GRID)}
+            others = {"edge": Features(edges[i], view, GRID)}
             others |= dict.fromkeys(pairs.CROSS_KINDS, features[(i + 1) % len(maps)])
             for kind, pairs_P2 in positions().items():
                 for scale, metrics in (("pixel", similarity.METRICS), ("region", similarity.REGION_METRICS)):

@@ -138,7 +138,7 @@ def test_every_image_has_every_score_once(tiny_run):
 
 def test_cross_pairs_compare_with_another_patient(tiny_run):
     """Partners follow from the ids alone, so the score of a cross pair can be computed from the maps, both ways."""
-    from pneumo_batch.core.similarity import metrics, pairs
+    from pneumo_batch.core.similarity import features, pairs
 
     ids, a_NHW = tiny_run.maps("integrated_gradients", "true_0")
     b_NHW = tiny_run.maps("integrated_gradients", "true_1")[1]
@@ -153,7 +153,7 @@ def test_cross_pairs_compare_with_another_patient(tiny_run):
         & (scores["variant_a"] == "true_0")
     ].set_index("image_id")
     for scale, count in (("pixel", 1), ("region", 16)):
-        a, b = (part if scale == "pixel" else metrics.pool(part, 8) for part in (a_NHW, b_NHW))
+        a, b = (part if scale == "pixel" else features.pool(part, 8) for part in (a_NHW, b_NHW))
         for i, others in enumerate(partners_NC):
             chosen = [j for j in others[:count] if j >= 0]
             assert all(patients[i] != patients[j] for j in chosen)

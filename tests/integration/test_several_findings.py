@@ -27,7 +27,8 @@ def nih(tmp_path_factory):
 
 def job_of(root, **sections):
     data = {"root": str(root), "format": "nih", "findings": FINDINGS, "max_bad": 0.05}
-    return tiny_job(**{"data": data, "attribution": {"target": "Effusion"}, **sections})
+    attribution = {"target": "Effusion", "limit": 8, "integrated_gradients": {"steps": 8}}
+    return tiny_job(**{"data": data, "attribution": attribution, **sections})
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from pneumo_batch.cli.options import json_option, print_json
-from pneumo_batch.core.data.options import GENERATED
+from pneumo_batch.core.data.options import GENERATED, Generated
 from pneumo_batch.errors import EXIT_DATA
 
 
@@ -30,7 +30,7 @@ _PUBLISHED = {"train": 96, "test": 24, "image_size": 160}
 @click.option(
     "--size", "image_size", type=click.IntRange(32, 4096), help="Side in pixels.  [default: 512; with --format 160]"
 )
-def demo(folder: str, form: Any, seed: int, **asked: Any) -> None:
+def demo(folder: str, form: Generated | None, seed: int, **asked: int | None) -> None:
     """Write the generated data set: chest-X-ray-like images, opacities with known masks.
 
     With --format the films have several findings (opacity, effusion, pneumothorax, enlarged heart), and lie in the

@@ -1,7 +1,6 @@
 """Other programs: maps as files, runs in MLflow."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -14,7 +13,7 @@ import click
 @click.option("--variant", "variants", multiple=True, help="A variant; repeatable (default: all).")
 @click.option("--format", "form", type=click.Choice(["png", "npy", "nifti"]), default="png", help="Default: png.")
 @click.option("--out", "folder", metavar="DIR", required=True, help="Folder to write into.")
-def export(run_dir: str, form: str, folder: str, limit: int | None, **names: Any) -> None:
+def export(run_dir: str, form: str, folder: str, limit: int | None, **names: tuple[str, ...]) -> None:
     """Write maps of chosen images as files: PNG overlays, NumPy arrays or NIfTI.
 
     \b

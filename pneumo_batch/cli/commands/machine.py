@@ -1,5 +1,7 @@
 """The machine: whether a job could run here."""
 
+import dataclasses
+
 import click
 
 from pneumo_batch.cli.options import json_option, load, print_json
@@ -20,7 +22,7 @@ def doctor(job_file: str | None, as_json: bool) -> int:
 
     checks = doctor.machine(load(job_file, ()) if job_file else None)
     if as_json:
-        print_json(checks)
+        print_json([dataclasses.asdict(check) for check in checks])
     else:
         doctor.show_machine(checks)
-    return 0 if all(item["ok"] for item in checks) else EXIT_ERROR
+    return 0 if all(check.ok for check in checks) else EXIT_ERROR

@@ -2,14 +2,32 @@
 
 import webbrowser
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
 from pneumo_batch import terminal
 from pneumo_batch.cli.options import check_requirements, json_option, load, print_json, require_option, set_option
+from pneumo_batch.core.statistics.outcomes import Requirement
 from pneumo_batch.errors import EXIT_DATA
 from pneumo_batch.rundir.layout import JOB, REPORT, STAGES
+
+if TYPE_CHECKING:
+    from pneumo_batch.job.schema import Job
+
+
+class RunOptions(TypedDict):
+    """Options of `run`."""
+
+    run_dir: str | None
+    limit: int | None
+    until: str
+    address: str | None
+    required: list[Requirement]
+    hash_paths: bool
+    dry_run: bool
+    log_format: str
+    as_json: bool
 
 
 @click.command()
@@ -24,7 +42,7 @@ from pneumo_batch.rundir.layout import JOB, REPORT, STAGES
 @click.option("--dry-run", is_flag=True, help="Print what each stage would do, and do nothing.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="Of progress on stderr.")
 @json_option
-def run(job_file: str, overrides: tuple[str, ...], **options: Any) -> int:
+def run(job_file: str, overrides: tuple[str, ...], **options: Unpack[RunOptions]) -> int:
     """Run a job: all stages; resumes an unfinished run; does nothing when the run is complete.
 
     \b
@@ -48,7 +66,7 @@ def run(job_file: str, overrides: tuple[str, ...], **options: Any) -> int:
     return display.exit_code(outcome, options["required"])
 
 
-def _dry_run(job: Any, run_dir: str | None, as_json: bool) -> int:
+def _dry_run(job: "Job", run_dir: str | None, as_json: bool) -> int:
     from pneumo_batch.cli import estimate
 
     plan = estimate.plan(job, run_dir)

@@ -1,11 +1,11 @@
 """Jobs on a cluster: hand one over, look after it."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import click
 
 from pneumo_batch.cli.options import (
+    Command,
     check_requirements,
     complain,
     json_option,
@@ -14,10 +14,14 @@ from pneumo_batch.cli.options import (
     require_option,
     set_option,
 )
+from pneumo_batch.core.statistics.outcomes import Requirement
 from pneumo_batch.errors import EXIT_ERROR, EXIT_INTERRUPTED
 
+if TYPE_CHECKING:
+    from pneumo_batch.integrations.ray_jobs import JobDetails, JobSubmissionClient
 
-def _address_option(function: Callable[..., Any]) -> Callable[..., Any]:
+
+def _address_option(function: Command) -> Command:
     return click.option(
         "--address",
         required=True,
@@ -25,6 +29,17 @@ def _address_option(function: Callable[..., Any]) -> Callable[..., Any]:
         metavar="URL",
         help="Dashboard of the cluster's head, http://HEAD:8265 (or RAY_API_SERVER_ADDRESS).",
     )(function)
+
+
+class Submission(TypedDict):
+    """Options of `submit`."""
+
+    run_dir: str | None
+    limit: int | None
+    required: list[Requirement]
+    hash_paths: bool
+    no_wait: bool
+    as_json: bool
 
 
 @click.command()
@@ -37,7 +52,7 @@ def _address_option(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--hash-paths", is_flag=True, help="Write digests instead of absolute paths into the run's records.")
 @click.option("--no-wait", is_flag=True, help="Return as soon as the cluster has the job.")
 @json_option
-def submit(job_file: str, address: str, overrides: tuple[str, ...], as_json: bool, **options: Any) -> int:
+def submit(job_file: str, address: str, overrides: tuple[str, ...], **options: Unpack[Submission]) -> int:
     """Run a job on a Ray cluster; show its log here and end with its exit code.
 
     A job that runs there already is not started twice: the command attaches to it. One that ended is continued.
@@ -56,14 +71,14 @@ def submit(job_file: str, address: str, overrides: tuple[str, ...], as_json: boo
     found = ray_jobs.submit(client, address, job, options["run_dir"], words)
     click.echo(f"{'attached to' if found.attached else 'submitted'} {found.id}, run {found.run_dir}", err=True)
     if options["no_wait"]:
-        _print_job(ray_jobs.find(client, address, found.id), as_json)
+        _print_job(ray_jobs.find(client, address, found.id), options["as_json"])
         return 0
     try:
         ended = ray_jobs.follow(client, address, found.id)
     except KeyboardInterrupt:
         again = f"pneumo-batch job logs {found.id} --follow --address {address}"
         return complain(f"no longer following, the job goes on; to follow it again: {again}", EXIT_INTERRUPTED)
-    _print_job(ended, as_json)
+    _print_job(ended, options["as_json"])
     return ray_jobs.exit_code(ended)
 
 
@@ -125,7 +140,7 @@ def job_stop(submission: str, address: str, as_json: bool) -> int:
     return 0 if ended.status.is_terminal() else EXIT_ERROR
 
 
-def _found(address: str, submission: str) -> Any:
+def _found(address: str, submission: str) -> "tuple[JobSubmissionClient, Any]":
     """A client of the cluster, and what it knows of a submitted job."""
     from pneumo_batch.integrations import ray_jobs
 
@@ -133,7 +148,7 @@ def _found(address: str, submission: str) -> Any:
     return client, ray_jobs.find(client, address, submission)
 
 
-def _print_job(found: Any, as_json: bool) -> None:
+def _print_job(found: "JobDetails", as_json: bool) -> None:
     from pneumo_batch.integrations import ray_jobs
 
     values = ray_jobs.as_dict(found)
@@ -141,4 +156,4 @@ def _print_job(found: Any, as_json: bool) -> None:
         print_json(values)
         return
     shown = [f"{name} {values[name]}" for name in ("exit_code", "run_dir") if values[name] is not None]
-    click.echo("  ".join([values["submission_id"], values["status"], *shown]))
+    click.echo(f"{values['submission_id']}  {values['status']}" + "".join(f"  {one}" for one in shown))

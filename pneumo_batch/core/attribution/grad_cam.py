@@ -5,7 +5,6 @@ Array legend: C channels of the layer, h height, w width of the layer.
 
 import math
 from types import TracebackType
-from typing import Any
 
 import torch
 from torch import nn
@@ -20,7 +19,7 @@ class Activation:
 
     def __init__(self, model: nn.Module, path: str) -> None:
         self._layer, self._path = model.get_submodule(path), path
-        self._seen: list[Any] = []
+        self._seen: list[object] = []
 
     def __enter__(self) -> "Activation":
         self._handle = self._layer.register_forward_hook(self._keep)
@@ -29,12 +28,13 @@ class Activation:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._handle.remove()
 
-    def _keep(self, _module: nn.Module, _arguments: Any, output: Any) -> Any:
+    def _keep(self, _module: nn.Module, _arguments: object, output: object) -> object:
         if not isinstance(output, torch.Tensor):
             self._seen.append(output)
             return output
-        self._seen.append(output.detach().requires_grad_())
-        return self._seen[-1].clone()
+        watched = output.detach().requires_grad_()
+        self._seen.append(watched)
+        return watched.clone()
 
     def map_hw(self, logit: torch.Tensor) -> torch.Tensor:
         """sum_c mean_hw(d logit / d A_c) A_c, for the scalar `logit` of the watched pass. Returns (h, w).

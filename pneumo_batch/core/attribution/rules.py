@@ -39,6 +39,8 @@ _ADDS_UP = ((torch.float64, 1e-8), (torch.float32, 1e-3))  # relative to the map
 # From the input, the output (on a graph of its own that begins at the input) and the gradient at the output to that at
 # the input.
 Rule = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+Options = tuple[object, ...]  # what a function got beside its input, by place
+Named = dict[str, object]  # and by name
 
 
 class _Ruled(torch.autograd.Function):
@@ -61,11 +63,11 @@ class _Ruled(torch.autograd.Function):
 class _Caught(TorchFunctionMode):
     """Inside the `with` block, the functions that `rule_of` has a rule for get that rule's gradients."""
 
-    def __init__(self, rule_of: Callable[[str, tuple[Any, ...], dict[str, Any]], Rule | None]) -> None:
+    def __init__(self, rule_of: Callable[[str, Options, Named], Rule | None]) -> None:
         super().__init__()
         self._rule_of = rule_of
 
-    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, func: Any, types: object, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         name = getattr(func, "__name__", "")
         rule = self._rule_of(name.strip("_"), args[1:], kwargs)
@@ -86,7 +88,7 @@ def guided_gradient(model: nn.Module, inputs_1CHW: torch.Tensor, target: int) ->
     return torch.autograd.grad(logit, inputs_1CHW)[0]
 
 
-def _guided_rule(name: str, options: tuple[Any, ...], named: dict[str, Any]) -> Rule | None:
+def _guided_rule(name: str, options: Options, named: Named) -> Rule | None:
     if name == "relu" or _is_rectifier(name, options, named):
         return _guided
     if name in _OTHER_ACTIVATIONS:
@@ -94,7 +96,7 @@ def _guided_rule(name: str, options: tuple[Any, ...], named: dict[str, Any]) -> 
     return None
 
 
-def _is_rectifier(name: str, options: tuple[Any, ...], named: dict[str, Any]) -> bool:
+def _is_rectifier(name: str, options: Options, named: Named) -> bool:
     """Whether a clamp or threshold, whose options come by place or by name, is a ReLU."""
     bounds = dict(zip(("min", "max"), options, strict=False)) | named
     if name == "threshold":
@@ -146,7 +148,7 @@ def check_deep_lift(model: nn.Module, example_1CHW: torch.Tensor) -> None:
         return
 
 
-def _deep_lift_rule(name: str, _options: tuple[Any, ...], _named: dict[str, Any]) -> Rule | None:
+def _deep_lift_rule(name: str, _options: Options, _named: Named) -> Rule | None:
     return _rescale if name in _ELEMENTWISE else _rescale_pooling if name in _MAX_POOLS else None
 
 

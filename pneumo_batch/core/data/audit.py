@@ -9,13 +9,13 @@ import pandas as pd
 import pyarrow as pa
 from scipy.stats import mannwhitneyu
 
-from pneumo_batch.core.data import looks, patients
+from pneumo_batch.core.data import leaks, looks, patients
 from pneumo_batch.core.data.formats.account import Account
+from pneumo_batch.core.data.leaks import LEAK
 from pneumo_batch.core.tables import LABELS
 
 # From here on a plain accuracy misleads, and the report says so.
 IMBALANCE = 2.0
-LEAK = "lie in both"  # an error that data.allow_leaks lets pass has these words
 _NAMED = 5  # rejected images, in one line
 # Shape alone should hardly tell the class; the maps of a network that uses it point at the padding.
 SHAPE_AUROC = 0.7
@@ -27,7 +27,8 @@ class Audit:
 
     `counts[split][class][subtype]` are images (subtype "-" where the name carries none); `sizes[class]` has minimum,
     median and maximum of `width`, `height`, `aspect` (width / height); `modes[class][mode]` are images; `duplicates`
-    counts groups of byte-identical images and the images in them; `patients[split]` counts patients and
+    counts groups of byte-identical images and the images in them, `copies` films of the second of two splits that the
+    first has in another size or encoding; `patients[split]` counts patients and
     `patient_overlap` those of train or val who are also in test; `patient_rules[rule]` counts patients by what told
     them, where the listing is known; `quarantined[reason]` are images, `passed_over[kind]` files that were not taken
     for images of the set; `account` says what reading the label files of a published set cost, where it is one.
@@ -40,6 +41,7 @@ class Audit:
     sizes: dict[str, dict[str, dict[str, float]]]
     modes: dict[str, dict[str, int]]
     duplicates: dict[str, int]
+    copies: dict[str, int]
     patients: dict[str, int]
     patient_overlap: int
     patient_rules: dict[str, int]
@@ -65,21 +67,24 @@ def audit(
     `listing` (schema manifest.LISTING) tells by which rules the patients were found.
 
     Byte-identical images of two classes, or of train and test, are errors: one file cannot have two labels, and a test
-    image that was trained on tests nothing.
+    image that was trained on tests nothing. So are films of test that train or val has in another size or encoding.
     """
     images = manifest.to_pandas()
     images["aspect"] = images["width"] / images["height"]
     duplicates = _duplicates(images)
+    copies = leaks.copies(images)
     overlap = _patient_overlap(images)
     rejected = quarantine.to_pandas()
-    errors = [*_missing_classes(images), *_duplicate_errors(duplicates)]
+    errors = [*_missing_classes(images), *_duplicate_errors(duplicates), *leaks.copy_errors(copies)]
     warnings = [
         *_duplicate_warnings(duplicates),
+        *leaks.copy_warnings(copies),
         *_overlap_warning(overlap),
         *_nobody_warning(images),
         *_one_patient_warnings(images),
         *_mode_warnings(images),
         *_shape_warning(images),
+        *leaks.column_warnings(images),
         *_imbalance_warning(images),
         *looks.warnings(images),
         *_quarantine_warning(rejected, len(images)),
@@ -93,6 +98,7 @@ def audit(
         sizes={str(name): _extent(rows) for name, rows in images.groupby("class_name")},
         modes={str(name): _tally(rows["mode"]) for name, rows in images.groupby("class_name")},
         duplicates={"groups": duplicates["sha256"].nunique(), "images": len(duplicates)},
+        copies={" and ".join(splits): len(films) for splits, films in copies.items()},
         patients={str(split): int(rows["patient_id"].nunique()) for split, rows in images.groupby("split")},
         patient_overlap=len(overlap),
         patient_rules=_patient_rules(images, listing),

@@ -24,7 +24,7 @@ from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.core.tables import MANIFEST, QUARANTINE
 from pneumo_batch.errors import DataError, RejectedImage
 
-_FROM_FILE = ("width", "height", "mode", "sha256", "gray_low", "gray_high", "cells")
+_FROM_FILE = ("width", "height", "mode", "sha256", "gray_low", "gray_high", "cells", "hash")
 # What is known of an image before its file is read. A patient who was given stands against what the file says; the rule
 # is the one of patients.py that told who it is else.
 LISTING = pa.schema(
@@ -123,6 +123,11 @@ def assignment_digest(listing: pa.Table) -> str:
     return digest.hexdigest()
 
 
+def strata_digest(listing: pa.Table, columns: Sequence[str]) -> str:
+    """SHA-256 over the columns of a listing within which labels are permuted, hexadecimal."""
+    return hashlib.sha256(repr([listing[name].to_pylist() for name in columns]).encode()).hexdigest()
+
+
 def inspect_batch(
     listing: pa.Table, roots: Roots, before: Callable[[str], None] = lambda _image_id: None
 ) -> tuple[pa.Table, pa.Table]:
@@ -169,6 +174,7 @@ def _listing_row(file: ImageFile, label: int) -> dict[str, object]:
         "bytes": file.size,
         "patient_given": file.patient is not None,
         "patient_rule": patient.rule,
+        **file.about._asdict(),
     }
 
 
@@ -181,6 +187,7 @@ def _found(info: images.ImageInfo) -> dict[str, object]:
         "gray_low": info.look.low,
         "gray_high": info.look.high,
         "cells": info.look.cells,
+        "hash": info.hash,
     }
 
 

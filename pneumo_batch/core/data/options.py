@@ -18,5 +18,7 @@ Negatives = Literal["all", "no_finding"]  # without anything else either
 WITHOUT, WITH_ANY = "NORMAL", "FINDING"
 OF_SEVERAL = (WITHOUT, WITH_ANY)  # classes of films with several findings: without any of them, with one or more
 Projection = Literal["PA", "AP", "LATERAL"]
+Unit = Literal["image", "patient"]  # whose labels are exchanged by a permutation
+Stratum = Literal["view", "sex", "site", "subtype", "mode"]  # columns of the manifest
 TEST_FRACTION = 0.2
 BY_SUBTYPE: Literal["subtype"] = "subtype"

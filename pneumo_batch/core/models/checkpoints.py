@@ -5,7 +5,6 @@ import pathlib
 import pickle
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -54,7 +53,7 @@ def read_state(name: str, data: bytes) -> dict[str, torch.Tensor]:
     return state
 
 
-def _loaded(name: str, data: bytes, run_programs: bool) -> Any:
+def _loaded(name: str, data: bytes, run_programs: bool) -> object:
     program = programs.kind_of(data)
     if program is None:
         return _decode(name, data)
@@ -73,7 +72,7 @@ def _read(path: str | pathlib.Path) -> bytes:
         raise ValueError(f"{path}: cannot read the checkpoint: {error.strerror}") from error
 
 
-def _decode(name: str, data: bytes) -> Any:
+def _decode(name: str, data: bytes) -> object:
     if data[8:9] == b"{":  # safetensors: the header's length in 8 bytes, then its JSON
         try:
             return safetensors.torch.load(data)
@@ -89,7 +88,7 @@ def _decode(name: str, data: bytes) -> Any:
         ) from error
 
 
-def _unwrap(name: str, loaded: Any) -> dict[str, torch.Tensor]:
+def _unwrap(name: str, loaded: object) -> dict[str, torch.Tensor]:
     inner = [loaded[key] for key in _WRAPPERS if key in loaded] if isinstance(loaded, Mapping) else []
     state = next((value for value in inner if isinstance(value, Mapping)), loaded)
     if not isinstance(state, Mapping) or not state:
@@ -100,7 +99,7 @@ def _unwrap(name: str, loaded: Any) -> dict[str, torch.Tensor]:
     return dict(state)
 
 
-def _refuse_two(name: str, loaded: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
+def _refuse_two(name: str, loaded: object, shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Raise ValueError where different weights have these names and shapes: raw and averaged, student and teacher."""
     sets: dict[str, dict[str, torch.Tensor]] = {}
     for where, state in _states(loaded):
@@ -111,7 +110,7 @@ def _refuse_two(name: str, loaded: Any, shapes: Mapping[str, tuple[int, ...]]) -
         raise ValueError(f"{name}: {len(sets)} sets of weights fit the network, under {found}: save the one you mean")
 
 
-def _states(loaded: Any, where: str = "") -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
+def _states(loaded: object, where: str = "") -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
     """Every group of tensors in what was loaded, by its place; optimizers and the like have groups too."""
     if not isinstance(loaded, Mapping):
         return

@@ -61,15 +61,19 @@ def memorisation(measured: MeasuredRecord, labels_NK: np.ndarray, names: Sequenc
 def predictions(rows: pa.Table, logits: Mapping[str, np.ndarray]) -> pa.Table:
     """The predictions table: `rows` is the manifest, `logits` (N, K) of each split in the order of its sorted ids.
 
+    Of several findings it has their labels too.
+
     Images whose logits are not finite are left out (answers.py).
     """
     parts = []
     for split, logits_NK in logits.items():
         chosen = rows.filter(pc.equal(rows["split"], split)).sort_by("image_id")
         answered_N = np.isfinite(logits_NK).all(axis=1)
-        columns = [chosen[name].filter(pa.array(answered_N)) for name in ("image_id", "split", "label")]
+        kept = chosen.filter(pa.array(answered_N))
         lists = pa.array(list(logits_NK[answered_N].astype(np.float32)), pa.list_(pa.float32()))
-        parts.append(pa.table([*columns, lists], schema=tables.PREDICTIONS))
+        schema = tables.with_labels(tables.PREDICTIONS, tables.findings_of(rows))
+        columns = [lists if name == "logits" else kept[name] for name in schema.names]
+        parts.append(pa.table(columns, schema=schema))
     return pa.concat_tables(parts)
 
 

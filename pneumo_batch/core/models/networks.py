@@ -183,7 +183,7 @@ def torchvision_network(name: str, *, image_size: int, channels: int, outputs: i
     known = known_networks()
     if name not in known:
         raise ValueError(f"unknown network {name!r}: choose module:callable or one of {', '.join(known)}")
-    extra: dict[str, Any] = {}
+    extra: dict[str, object] = {}
     if name in ("googlenet", "inception_v3"):
         extra = {"aux_logits": False, "init_weights": True}  # an auxiliary head would make forward return a tuple
     elif name.startswith("vit_"):

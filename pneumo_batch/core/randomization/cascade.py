@@ -15,9 +15,8 @@ Array legend: B images, C channels, H height, W width, K outputs.
 import copy
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -46,6 +45,9 @@ class Layer:
     keys: tuple[str, ...]
 
 
+Weights = tuple[tuple[Layer, ...], int | None]  # what tells the weights of a derived network: layers, and their seed
+
+
 @dataclass(frozen=True)
 class Derived:
     """A network derived from a trained one without training.
@@ -65,7 +67,7 @@ class Derived:
         return f"{self.mode}_{self.depth}_{self.seed}"
 
     @property
-    def weights(self) -> tuple[Any, ...]:
+    def weights(self) -> Weights:
         """Equal for networks with equal weights: every seed's depth 0, and depth 1 of either mode."""
         return self.layers, self.seed if self.layers else None
 
@@ -116,7 +118,7 @@ def _order(model: nn.Module, example_1CHW: torch.Tensor) -> list[str]:
     return list(dict.fromkeys(reversed(entered)))[::-1]
 
 
-def _owner(key: str, running: Mapping[str, Any]) -> str:
+def _owner(key: str, running: Container[str]) -> str:
     path = key.rpartition(".")[0]
     while path not in running:
         path = path.rpartition(".")[0]

@@ -11,15 +11,16 @@ import numpy as np
 import pyarrow as pa
 
 from pneumo_batch.core import tables
+from pneumo_batch.core.similarity import controls, options, pairs, users_metric
 from pneumo_batch.core.similarity import metrics as similarity
-from pneumo_batch.core.similarity import options, pairs, users_metric
+from pneumo_batch.core.similarity.features import Features, Regions, pool
 from pneumo_batch.core.similarity.per_image import row_means
 from pneumo_batch.core.variants import Variant
 from pneumo_batch.errors import JobError
 
 _SELF_TOLERANCE = 1e-6
 
-RegionsOf = Mapping[tuple[str, str], similarity.Regions]  # by method and view
+RegionsOf = Mapping[tuple[str, str], Regions]  # by method and view
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Comparison:
     def regions(self, maps: Mapping[str, np.ndarray]) -> RegionsOf:
         """What the region scale needs of one image's maps, given per method as (V, h, w)."""
         prepared = {key: similarity.prepare(maps[key[0]], *key, self.size) for key in self._views}
-        return {key: similarity.Regions.of(similarity.pool(found, self.region_grid)) for key, found in prepared.items()}
+        return {key: Regions.of(pool(found, self.region_grid)) for key, found in prepared.items()}
 
     def features(self, maps: Mapping[str, np.ndarray], regions: RegionsOf | None = None) -> "ImageFeatures":
         """Features of one image's maps, given per method as (V, h, w), and its `regions` where they are there."""
@@ -88,7 +89,7 @@ class Comparison:
                 scores.append(similarity.scores(left, right, index_P2, cell.metric, cell.scale))
         return np.concatenate(scores).astype(np.float32)
 
-    def _right(self, cell: Cell, own: "ImageFeatures", references: "References") -> similarity.Features:
+    def _right(self, cell: Cell, own: "ImageFeatures", references: "References") -> Features:
         if cell.kind in pairs.WITHIN_KINDS:
             return own.of(cell.method, cell.view)
         return references.edge(cell.view) if cell.kind == pairs.EDGE else references.random(cell.method, cell.view)
@@ -162,14 +163,14 @@ class ImageFeatures:
         self.comparison = comparison
         self.maps = maps
         self.regions = regions
-        self._features: dict[tuple[str, str], similarity.Features] = {}
+        self._features: dict[tuple[str, str], Features] = {}
 
-    def of(self, method: str, view: str) -> similarity.Features:
+    def of(self, method: str, view: str) -> Features:
         key = (method, view)
         if key not in self._features:
             maps_VSS = similarity.prepare(self.maps[method], method, view, self.comparison.size)
             grid = self.comparison.region_grid
-            self._features[key] = similarity.Features(maps_VSS, view, grid, self.regions[key])
+            self._features[key] = Features(maps_VSS, view, grid, self.regions[key])
         return self._features[key]
 
 
@@ -203,7 +204,7 @@ class Floors:
         if key not in self._tables:
             place = key[:2]
             if cell.scale == "region":
-                joined = similarity.Regions.joined([regions[place] for regions in self.others.regions])
+                joined = Regions.joined([regions[place] for regions in self.others.regions])
                 self._tables[key] = similarity.floor(self.own.regions[place], joined, cell.metric)
             else:
                 once_VV = similarity.table(self.own.of(*place), self.others.first.of(*place), cell.metric, cell.scale)
@@ -219,22 +220,22 @@ class References:
         self.image_SS = image_SS
         self.own = own
         self.rng = pairs.image_rng(image_id, comparison.seed)
-        self._features: dict[tuple[str, ...], similarity.Features] = {}
+        self._features: dict[tuple[str, ...], Features] = {}
 
-    def edge(self, view: str) -> similarity.Features:
+    def edge(self, view: str) -> Features:
         assert self.image_SS is not None
         image_SS = self.image_SS
-        return self._cached((view,), lambda: similarity.sobel_edges(image_SS)[None])
+        return self._cached((view,), lambda: controls.sobel_edges(image_SS)[None])
 
-    def random(self, method: str, view: str) -> similarity.Features:
+    def random(self, method: str, view: str) -> Features:
         return self._cached((method, view), lambda: self._random_maps(method, view))
 
     def _random_maps(self, method: str, view: str) -> np.ndarray:
         maps_VSS = self.own.of(method, view).maps_VHW
         true = [position for position, variant in enumerate(self.comparison.variants) if variant.is_true]
-        return np.stack([similarity.random_map(maps_VSS[position], self.rng) for position in true]).astype(np.float32)
+        return np.stack([controls.random_map(maps_VSS[position], self.rng) for position in true]).astype(np.float32)
 
-    def _cached(self, key: tuple[str, ...], make: Callable[[], np.ndarray]) -> similarity.Features:
+    def _cached(self, key: tuple[str, ...], make: Callable[[], np.ndarray]) -> Features:
         if key not in self._features:
-            self._features[key] = similarity.Features(make(), key[-1], self.comparison.region_grid)
+            self._features[key] = Features(make(), key[-1], self.comparison.region_grid)
         return self._features[key]

@@ -1,21 +1,14 @@
-"""How alike two maps are: everything a metric needs is computed once per map, then all pairs at once.
+"""Maps as they are compared, and how alike two are: all pairs at once, from the features of each (features.py).
 
 Shapes: V maps (variants) of one image, H x W pixels, h x w a layer's own resolution, N = H * W values of a flat map,
 D features of a map, P pairs. Arithmetic is float64, whatever the maps are.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-
 import numpy as np
-import scipy.fft
 import scipy.ndimage
-import scipy.special
-import scipy.stats
-import skimage.filters
 
 from pneumo_batch.core.similarity import kernels, users_metric
+from pneumo_batch.core.similarity.features import Features, Regions
 from pneumo_batch.core.similarity.options import REGION_METRICS, SMALLEST_SIDE
 
 # These methods claim only their positive part (Selvaraju et al. 2017, equation 2); of others the magnitude is |a|.
@@ -52,163 +45,6 @@ def prepare(maps_Vhw: np.ndarray, method: str, view: str, size: int) -> np.ndarr
     A bilinear mean of positive parts differs from the positive part of a bilinear mean where the sign changes.
     """
     return resize(apply_view(maps_Vhw, method, view), size)
-
-
-def sobel_edges(image_HW: np.ndarray) -> np.ndarray:
-    """The map that needs no model: skimage.filters.sobel of the image, uint8 or float in [0, 1]; (H, W) float32."""
-    return skimage.filters.sobel(image_HW).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class Regions:
-    """What the region metrics need of V maps in one view: a few kilobytes, so that many images' can be held."""
-
-    degenerate_V: np.ndarray  # bool
-    vectors: Mapping[str, tuple[np.ndarray, np.ndarray]]  # by metric (V, D) centred, and their lengths (V,)
-    marks_VD: np.ndarray  # float32, 1 at the k highest cells
-    k: int
-    pooled_VGG: np.ndarray  # for metrics of the user's own
-
-    @classmethod
-    def of(cls, pooled_VGG: np.ndarray) -> "Regions":
-        """Of maps pooled to G x G cells (`pool`)."""
-        flat_VD = pooled_VGG.reshape(len(pooled_VGG), -1)
-        ranks_VD = 2 * scipy.stats.rankdata(flat_VD, axis=1) - (flat_VD.shape[1] + 1)
-        marks_VD, k = kernels.mark(np.argsort(-flat_VD, axis=1, kind="stable"))
-        vectors = {"spearman": kernels.with_lengths(ranks_VD), "pearson": kernels.with_lengths(kernels.centre(flat_VD))}
-        return cls(np.ptp(flat_VD, axis=1) == 0, vectors, marks_VD, k, pooled_VGG)
-
-    @classmethod
-    def joined(cls, parts: Sequence["Regions"]) -> "Regions":
-        """Those of several images one after the other."""
-        vectors = {
-            metric: (
-                np.concatenate([part.vectors[metric][0] for part in parts]),
-                np.concatenate([part.vectors[metric][1] for part in parts]),
-            )
-            for metric in parts[0].vectors
-        }
-        degenerate_V = np.concatenate([part.degenerate_V for part in parts])
-        marks_VD = np.concatenate([part.marks_VD for part in parts])
-        pooled_VGG = np.concatenate([part.pooled_VGG for part in parts])
-        return cls(degenerate_V, vectors, marks_VD, parts[0].k, pooled_VGG)
-
-    @property
-    def maps(self) -> users_metric.Maps:
-        return users_metric.Maps(self.pooled_VGG, self.degenerate_V)
-
-
-def pool(maps_VHW: np.ndarray, grid: int) -> np.ndarray:
-    """Means of grid x grid cells (V, G, G) float64, drawn as torch's adaptive_avg_pool2d does where they do not divide.
-
-    Maps that are not finite become zeros: they are degenerate, and must not spoil a product with others.
-    """
-    rows_GH = kernels.cells(maps_VHW.shape[1], grid)
-    cols_GW = kernels.cells(maps_VHW.shape[2], grid)
-    # Sums before the division: sums of equal float32 values are exact in float64, so equal cells stay tied.
-    sums_VGG = rows_GH @ finite(maps_VHW) @ cols_GW.T
-    return sums_VGG / (rows_GH.sum(axis=1)[:, None] * cols_GW.sum(axis=1))
-
-
-def finite(maps_VHW: np.ndarray) -> np.ndarray:
-    """Float64, maps that are not finite as zeros."""
-    maps_VHW = maps_VHW.astype(np.float64)
-    maps_VHW[~np.isfinite(maps_VHW).all(axis=(1, 2))] = 0
-    return maps_VHW
-
-
-class Features:
-    """What every metric needs of V maps in one view, each part computed once, when first asked for.
-
-    `maps_VHW` float32 at input resolution, the view already applied (`prepare`); `region_grid` cells a side.
-    `regions`, where somebody has them already, are not computed again.
-    """
-
-    def __init__(self, maps_VHW: np.ndarray, view: str, region_grid: int, regions: Regions | None = None) -> None:
-        assert maps_VHW.ndim == 3, maps_VHW.shape
-        assert maps_VHW.dtype == np.float32, maps_VHW.dtype
-        self.maps_VHW, self.view, self.region_grid = maps_VHW, view, region_grid
-        self._regions = regions
-
-    def degenerate(self, scale: str) -> np.ndarray:
-        """(V,) bool: constant, or not finite, at this scale: such a map has no similarity to anything."""
-        return self._degenerate_pixel if scale == "pixel" else self.regions.degenerate_V
-
-    def centred(self, metric: str, scale: str) -> tuple[np.ndarray, np.ndarray]:
-        """Feature vectors (V, D) whose normalised inner product is the metric, and their lengths (V,)."""
-        if scale == "region":
-            return self.regions.vectors[metric]
-        match metric:
-            case "spearman":
-                return self._spearman_pixel
-            case "pearson":
-                return self._pearson_pixel
-            case _:
-                return self._hog_pixel
-
-    def top(self, scale: str) -> tuple[np.ndarray, int]:
-        """(V, N) float32, 1 at the k highest values, ties going to the first in row-major order; and k = ceil(N/10).
-
-        With that k the set is the values above the 90th percentile where there are no ties.
-        """
-        return self._pixel_order[1] if scale == "pixel" else (self.regions.marks_VD, self.regions.k)
-
-    def maps(self, scale: str) -> users_metric.Maps:
-        """As a metric of the user's own gets them."""
-        return users_metric.Maps(self._finite, self._degenerate_pixel) if scale == "pixel" else self.regions.maps
-
-    @cached_property
-    def regions(self) -> Regions:
-        return self._regions or Regions.of(pool(self.maps_VHW, self.region_grid))
-
-    @cached_property
-    def moments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Of each map over its largest |value|: the map (V, H, W), its local mean, the square of that, its variance.
-
-        The local moments (V, H - 10, W - 10) leave out the border, as scikit-image's mean over the image does.
-        """
-        peak_V = np.abs(self._finite).max(axis=(1, 2))
-        maps_VHW = self._finite / np.where(peak_V > 0, peak_V, 1)[:, None, None]
-        window = kernels.Window(*maps_VHW.shape[1:])
-        mean_VHW, variance_VHW = np.empty((2, len(maps_VHW), *window.shape))
-        for map_HW, mean_HW, variance_HW in zip(maps_VHW, mean_VHW, variance_VHW, strict=True):
-            window(map_HW, mean_HW)
-            window(map_HW * map_HW, variance_HW)
-        square_VHW = mean_VHW * mean_VHW
-        return maps_VHW, mean_VHW, square_VHW, variance_VHW - square_VHW
-
-    @cached_property
-    def _finite(self) -> np.ndarray:
-        return finite(self.maps_VHW)
-
-    @cached_property
-    def _degenerate_pixel(self) -> np.ndarray:
-        return np.ptp(self._finite, axis=(1, 2)) == 0
-
-    @cached_property
-    def _pixel_order(self) -> tuple[np.ndarray, tuple[np.ndarray, int]]:
-        """Centred ranks (V, N) and the marks of `top`: one sort serves both."""
-        flat_VN = self._finite.astype(np.float32).reshape(len(self.maps_VHW), -1)
-        ranks_VN = np.empty(flat_VN.shape)
-        order_VN = np.empty(flat_VN.shape, dtype=np.int64)
-        for flat_N, ranks_N, order_N in zip(flat_VN, ranks_VN, order_VN, strict=True):
-            order_N[:] = kernels.descending(flat_N, ranks_N)
-        return ranks_VN, kernels.mark(order_VN)
-
-    @cached_property
-    def _spearman_pixel(self) -> tuple[np.ndarray, np.ndarray]:
-        return kernels.with_lengths(self._pixel_order[0])
-
-    @cached_property
-    def _pearson_pixel(self) -> tuple[np.ndarray, np.ndarray]:
-        return kernels.with_lengths(kernels.centre(self._finite))
-
-    @cached_property
-    def _hog_pixel(self) -> tuple[np.ndarray, np.ndarray]:
-        low_V11 = self._finite.min(axis=(1, 2), keepdims=True)
-        spread_V11 = np.ptp(self._finite, axis=(1, 2), keepdims=True)
-        unit_VHW = (self._finite - low_V11) / np.where(spread_V11 > 0, spread_V11, 1)
-        return kernels.with_lengths(kernels.centre(np.stack([kernels.hog(map_HW) for map_HW in unit_VHW])))
 
 
 def scores(a: Features, b: Features, pairs_P2: np.ndarray, metric: str, scale: str) -> np.ndarray:
@@ -289,27 +125,6 @@ def self_pair_error(features: Features, metric: str, scale: str) -> float:
     excused_V = features.degenerate(scale) | (metric == "hog") | too_small | users_metric.is_users(metric)
     errors_V[np.isnan(errors_V)] = np.where(excused_V, 0, np.inf)[np.isnan(errors_V)]
     return float(errors_V.max(initial=0))
-
-
-def random_map(reference_HW: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Smooth noise that shares with a map its values and its autocorrelation, and nothing else: (H, W) float32.
-
-    An amplitude-adjusted phase-randomised surrogate (Theiler et al., Physica D 58, 1992): the ranks of the map as
-    normal quantiles, their spectrum with the phases of white noise, and the map's own values put back by rank. The
-    spectrum is that of the map mirrored at its borders, so that opposite borders are not neighbours.
-    """
-    height, width = reference_HW.shape
-    ranks_N = np.empty(reference_HW.size)
-    kernels.descending(reference_HW.astype(np.float32).ravel(), ranks_N)  # from 1 - N to N - 1 in steps of 2
-    normal_N = scipy.special.ndtri(0.5 + ranks_N / (2 * (ranks_N.size + 1)))
-    normal_HW = normal_N.astype(np.float32).reshape(height, width)
-    mirrored = np.pad(normal_HW - normal_HW.mean(), ((0, height), (0, width)), mode="symmetric")
-    phases = scipy.fft.rfft2(rng.standard_normal(mirrored.shape, dtype=np.float32))
-    spectrum = phases * (np.abs(scipy.fft.rfft2(mirrored)) / np.abs(phases))
-    noise_HW = scipy.fft.irfft2(spectrum, s=mirrored.shape)[:height, :width]
-    surrogate_N = np.empty(reference_HW.size, dtype=np.float32)
-    surrogate_N[np.argsort(noise_HW, axis=None)] = np.sort(reference_HW, axis=None)
-    return surrogate_N.reshape(height, width)
 
 
 def _products(a_VD: np.ndarray, a_V: np.ndarray, b_VD: np.ndarray, b_V: np.ndarray) -> np.ndarray:

@@ -4,12 +4,12 @@ It gets what the built-in metrics compare: maps in one view, float64, at the net
 Shapes: V and W maps (variants) of an image, P pairs.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
-from pneumo_batch.core.user_code import user_callable
+from pneumo_batch.core.user_code import Code, user_callable
 from pneumo_batch.errors import JobError
 
 _TOLERANCE = 1e-6  # of a similarity, in single precision
@@ -90,7 +90,7 @@ def _check(metric: str, scale: str, noise_2HW: np.ndarray) -> bool:
     return not np.isnan(there)
 
 
-def _score(metric: str, function: Callable[..., Any], a_HW: np.ndarray, b_HW: np.ndarray) -> float:
+def _score(metric: str, function: Code, a_HW: np.ndarray, b_HW: np.ndarray) -> float:
     try:
         value = float(function(_read_only(a_HW), _read_only(b_HW)))
     except TypeError as error:

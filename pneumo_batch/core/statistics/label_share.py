@@ -11,6 +11,7 @@ Shapes: N images, V models, R true and K random ones, P patients, B resamples, Q
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import scipy.special
@@ -29,11 +30,19 @@ FEWEST_PATIENTS = 5  # for an interval at all
 _MOST_MISSING = 0.025  # of the resamples
 
 
+class Models(NamedTuple):
+    """Names of those that were trained on true labels, and of those on random ones."""
+
+    true: Sequence[str]
+    random: Sequence[str]
+
+
 def randomization_test(
     data: PerImage, true: Sequence[str], random: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[Cell, CellTest]:
     """The test of every cell of a run's scores; `true` and `random` name the models of each kind."""
-    return {cell: _test(data, cell, (true, random), resamples, seed) for cell in data.cells}
+    models = Models(true, random)
+    return {cell: _test(data, cell, models, resamples, seed) for cell in data.cells}
 
 
 def quantities(kinds_4: np.ndarray) -> np.ndarray:
@@ -86,9 +95,7 @@ def _jackknife(without_V: np.ndarray) -> float:
     return (len(without_V) - 1) / len(without_V) * ((without_V - without_V.mean()) ** 2).sum()
 
 
-def _test(
-    data: PerImage, cell: Cell, models: tuple[Sequence[str], Sequence[str]], resamples: int, seed: int
-) -> CellTest:
+def _test(data: PerImage, cell: Cell, models: Models, resamples: int, seed: int) -> CellTest:
     kinds_N4 = np.stack([data.means(cell, kind) for kind in KINDS], axis=1)
     complete_N = ~np.isnan(kinds_N4).any(axis=1)
     patients = len(np.unique(data.patients_N[complete_N]))
@@ -129,10 +136,8 @@ def _means(data: PerImage, cell: Cell, images_N: np.ndarray) -> dict[str, float 
     return {kind: number(row_means(data.means(cell, kind)[images_N][None])[0]) for kind in data.kinds(cell)}
 
 
-def _permutations(
-    data: PerImage, cell: Cell, models: tuple[Sequence[str], Sequence[str]], images_N: np.ndarray
-) -> Permutations:
-    true, random = models
-    same_VV = data.matrix(cell, WITHIN_KINDS, [*true, *random], images_N)
-    floor_VV = data.matrix(cell, CROSS_KINDS, [*true, *random], images_N)
-    return Permutations(permutation.exact(same_VV - floor_VV, len(true)), permutation.exact(same_VV, len(true)))
+def _permutations(data: PerImage, cell: Cell, models: Models, images_N: np.ndarray) -> Permutations:
+    names, true_count = [*models.true, *models.random], len(models.true)
+    same_VV = data.matrix(cell, WITHIN_KINDS, names, images_N)
+    floor_VV = data.matrix(cell, CROSS_KINDS, names, images_N)
+    return Permutations(permutation.exact(same_VV - floor_VV, true_count), permutation.exact(same_VV, true_count))

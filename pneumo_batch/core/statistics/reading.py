@@ -38,12 +38,12 @@ def read(primary: Cell, outcomes: Mapping[Cell, str], tests: Mapping[Cell, CellT
                 f"{_PLURAL[name]} are {_rated(cell, outcome, tests)}"
                 for name, (cell, outcome) in sorted(choices.items(), key=lambda one: one[0] != good[0])
             ]
-            return f"{words[good[0]]}: {listed(parts)}."
+            return f"{words[good[0]]}: {joined(parts)}."
     parts = [
         f"{_PLURAL[cell.scale]} of {_PLURAL[cell.view]} are {_rated(cell, outcome, tests)}"
         for cell, outcome in sorted(here.items())
     ]
-    return f"Views and scales disagree: {listed(parts)}."
+    return f"Views and scales disagree: {joined(parts)}."
 
 
 _READ_VIEW = {"signed": "Read the sign", "magnitude": "Read the magnitude"}
@@ -62,7 +62,7 @@ def disagreements(primary: Cell, outcomes: Mapping[Cell, str]) -> list[str]:
         here = {cell.metric: outcome for cell, outcome in outcomes.items() if (cell.view, cell.scale) == (view, scale)}
         other = sorted({outcome for outcome in here.values() if outcome != outcomes[primary]})
         if other:
-            parts = [f"{outcome} by {listed(m for m, o in here.items() if o == outcome)}" for outcome in other]
+            parts = [f"{outcome} by {joined(m for m, o in here.items() if o == outcome)}" for outcome in other]
             sentences.append(f"In the {view} view at {scale} scale the method would be {', '.join(parts)}.")
     return sentences
 
@@ -77,6 +77,6 @@ def with_interval(estimate: Estimate, over: str | None) -> str:
     return f"{estimate.value:.3f} (95 % interval{suffix} {estimate.ci_low:.3f} to {estimate.ci_high:.3f})"
 
 
-def listed(names: Iterable[str]) -> str:
+def joined(names: Iterable[str]) -> str:
     """`a, b, c`."""
     return ", ".join(names)

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from pneumo_batch.core import tables
 from pneumo_batch.core.similarity import metrics, options, pairs
+from pneumo_batch.core.similarity.features import Features
 from pneumo_batch.core.similarity.per_image import row_means
 from pneumo_batch.core.statistics import bootstrap
 from pneumo_batch.core.statistics.numbers import number
@@ -95,7 +96,7 @@ class Curve:
         """Per-image means (Q, N, K) over the pairs of each kind, NaN where none is defined."""
 
         @functools.lru_cache(maxsize=3)  # a partner is most often the next image: its features serve twice
-        def features(position: int) -> list[metrics.Features]:
+        def features(position: int) -> list[Features]:
             return self._features(maps_of(images.image_ids[position]))
 
         means_QNK = np.full((len(self._places), len(images.image_ids), len(KINDS)), np.nan)
@@ -105,7 +106,7 @@ class Curve:
                     means_QNK[q, n, k] = row_means(self._scores(own, other, kind)[None])[0]
         return means_QNK
 
-    def _scores(self, own: metrics.Features, other: metrics.Features, kind: str) -> np.ndarray:
+    def _scores(self, own: Features, other: Features, kind: str) -> np.ndarray:
         """(P,) of one image and grid; of a crossed kind both ways."""
         index_P2 = self._index[kind]
         if kind not in pairs.CROSS_KINDS:
@@ -114,9 +115,9 @@ class Curve:
             [metrics.scores(own, other, index_P2[:, way], METRIC, "region") for way in ([0, 1], [1, 0])]
         )
 
-    def _features(self, maps_Vhw: np.ndarray) -> list[metrics.Features]:
+    def _features(self, maps_Vhw: np.ndarray) -> list[Features]:
         views = {view: metrics.prepare(maps_Vhw, self.method, view, self.size) for view in options.VIEWS}
-        return [metrics.Features(views[view], view, grid) for view, grid in self._places]
+        return [Features(views[view], view, grid) for view, grid in self._places]
 
     @functools.cached_property
     def _index(self) -> dict[str, np.ndarray]:

@@ -1,7 +1,6 @@
 """The summary table: what a run's similarities are on average, kind by kind. It describes; it decides nothing."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +26,7 @@ def summarise(data: PerImage, classes: Sequence[str], *, resamples: int = RESAMP
     return pa.Table.from_pylist(rows, schema=tables.SUMMARY)
 
 
-def _rows(data: PerImage, class_name: str, of_N: np.ndarray, resamples: int, seed: int) -> Iterator[dict[str, Any]]:
+def _rows(data: PerImage, class_name: str, of_N: np.ndarray, resamples: int, seed: int) -> Iterator[dict[str, object]]:
     keys = [(cell, kind) for cell in data.cells for kind in data.kinds(cell)]
     scores = [data.table(cell, kind)[of_N] for cell, kind in keys]
     values_NQ = np.stack([row_means(scores_NP) for scores_NP in scores], axis=1) if keys else np.empty((of_N.sum(), 0))

@@ -220,11 +220,11 @@ def _unknowns(variants: Sequence[VariantFacts]) -> list[str]:
     caveats = []
     if memory:
         caveats.append(
-            f"Nobody measured whether {reading.listed(memory)} memorised the random labels: a model that did not is no"
+            f"Nobody measured whether {reading.joined(memory)} memorised the random labels: a model that did not is no"
             " reference for them."
         )
     if skill:
-        caveats.append(f"Nobody measured whether {reading.listed(skill)} is better than chance on test.")
+        caveats.append(f"Nobody measured whether {reading.joined(skill)} is better than chance on test.")
     return caveats
 
 

@@ -2,12 +2,13 @@
 
 import io
 import re
-from typing import Any
+from typing import Any, Literal, TypedDict, Unpack
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from pneumo_batch.report.parts import Picture
 
@@ -33,7 +34,7 @@ _DRAWN = re.compile(rb"<(?:path|use)\b[^>]*>")  # and no text, whose digits are 
 _DECIMALS = re.compile(rb"(?<=\.\d\d)\d+")
 _INDENTED = re.compile(rb"\s*\n\s*")
 
-STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {  # the keys have a type of their own
     "savefig.dpi": 160,  # of what is drawn as pixels inside an SVG
     "font.family": "sans-serif",
     "font.size": 9,
@@ -62,10 +63,26 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def canvas(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, np.ndarray]:
+class Shared(TypedDict, total=False):
+    """Which panels of a figure have an axis in common."""
+
+    sharex: bool | Literal["col"]
+    sharey: bool | Literal["row"]
+
+
+class Shape(TypedDict, total=False):
+    """Further fields of a picture."""
+
+    wide: bool
+    narrow: bytes
+
+
+def canvas(
+    width: float, height: float, rows: int = 1, columns: int = 1, **shared: Unpack[Shared]
+) -> tuple[Figure, np.ndarray]:
     """A figure in inches and its axes (rows, columns)."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+    return figure, figure.subplots(rows, columns, squeeze=False, **shared)
 
 
 def svg(figure: Figure) -> bytes:
@@ -75,9 +92,9 @@ def svg(figure: Figure) -> bytes:
     return _DRAWN.sub(lambda tag: _DECIMALS.sub(b"", tag[0]), _INDENTED.sub(b"\n", buffer.getvalue()))
 
 
-def picture(figure: Figure, name: str, alt: str, caption: str = "", **options: Any) -> Picture:
-    """The figure as SVG, with its words; `options` are further fields of the picture."""
-    return Picture(name, svg(figure), alt, caption, **options)
+def picture(figure: Figure, name: str, alt: str, caption: str = "", **shape: Unpack[Shape]) -> Picture:
+    """The figure as SVG, with its words."""
+    return Picture(name, svg(figure), alt, caption, **shape)
 
 
 def shades(names: list[str], is_true: bool) -> dict[str, tuple[str, str]]:
@@ -89,7 +106,7 @@ def class_colour(position: int) -> str:
     return CLASSES[position % len(CLASSES)]
 
 
-def annotated(ax: Axes, table: np.ndarray, form: str, cmap: str, limits: tuple[float, float]) -> Any:
+def annotated(ax: Axes, table: np.ndarray, form: str, cmap: str, limits: tuple[float, float]) -> AxesImage:
     """A matrix as colours with its values written in; returns the image for a colour bar."""
     image = ax.imshow(table, cmap=cmap, vmin=limits[0], vmax=limits[1])
     ax.grid(False)

@@ -1,7 +1,7 @@
 """Curves of the verdict section: agreement by grid size, and parameter randomization by depth."""
 
-from collections.abc import Sequence
-from typing import Any
+import functools
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from pneumo_batch.core.similarity.per_image import Cell
 from pneumo_batch.core.statistics.wording import method_name
 from pneumo_batch.report.figures.base import GREY, KINDS, RANDOM, TRUE, canvas, columns_of, picture
 from pneumo_batch.report.parts import Picture, number, slug
-from pneumo_batch.report.source import Source
+from pneumo_batch.report.source import Mean, Source
 
 _SCALES = (("mean_tt", "true_true"), ("mean_ttx", "true_true_cross"), ("mean_tn", "true_random"))
 _MODES = {"cascade": ("top layers together", TRUE, "-", "o"), "independent": ("one layer alone", RANDOM, "--", "s")}
@@ -115,21 +115,21 @@ def randomization(source: Source, method: str, metric: str, rows: pd.DataFrame) 
 
 def _draw_curve(ax: Axes, mode: str, rows: pd.DataFrame) -> None:
     words, colour, dash, marker = _MODES[mode]
-    style: dict[str, Any] = {"color": colour, "ls": dash, "marker": marker, "ms": 4, "label": words}
     if mode == "cascade":
         ax.fill_between(rows["depth"], rows["ci_low"], rows["ci_high"], color=colour, alpha=0.18, lw=0)
-        ax.plot(rows["depth"], rows["mean"], **style)
+        ax.plot(rows["depth"], rows["mean"], color=colour, ls=dash, marker=marker, ms=4, label=words)
         return
     error = np.maximum([rows["mean"] - rows["ci_low"], rows["ci_high"] - rows["mean"]], 0)
-    ax.errorbar(rows["depth"], rows["mean"], yerr=error, capsize=2, elinewidth=0.9, **style)
+    draw = functools.partial(ax.errorbar, color=colour, ls=dash, marker=marker, ms=4, label=words)
+    draw(rows["depth"], rows["mean"], yerr=error, capsize=2, elinewidth=0.9)
 
 
-def _draw_floors(ax: Axes, means: dict[str, Any]) -> None:
+def _draw_floors(ax: Axes, means: Mapping[str, Mean]) -> None:
     for kind in _FLOORS:
         if kind in means:
             short, _, colour = KINDS[kind]
             colour = GREY if kind == "edge" else colour
-            ax.axhline(means[kind]["mean"], color=colour, lw=1.1, ls=":", label=f"floor {short}")
+            ax.axhline(means[kind].mean, color=colour, lw=1.1, ls=":", label=f"floor {short}")
 
 
 def _name_layers(axes: Sequence[Axes], rows: pd.DataFrame) -> None:

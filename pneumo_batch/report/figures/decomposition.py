@@ -3,10 +3,11 @@
 Bars are h = TT - TTx; the part of the labels is L h = h - k, that of the film alone k = TN - TNx.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -180,20 +181,20 @@ def _write(ax: Axes, top: int, band: Band, layout: _Layout) -> None:
     """The name, the label share in figures, and the verdict in its colour."""
     across = ax.get_yaxis_transform()
     rim = {"facecolor": "white", "lw": 0, "pad": 0.8}  # no line of the grid runs through a word
-    style: dict[str, Any] = {"transform": across, "va": "center", "bbox": rim, "zorder": 7}
+    write = functools.partial(ax.text, transform=across, va="center", bbox=rim, zorder=7)
     name = shortened(method_name(band.method), layout.characters)
-    ax.text(0, top + layout.texts[0], name, ha="left", fontsize=9.5, fontweight="bold", **style)
+    write(0, top + layout.texts[0], name, ha="left", fontsize=9.5, fontweight="bold")
     colour = VERDICTS[band.verdict]
-    ax.text(1, top + layout.texts[0], band.verdict, ha="right", fontsize=9, fontweight="bold", color=colour, **style)
+    write(1, top + layout.texts[0], band.verdict, ha="right", fontsize=9, fontweight="bold", color=colour)
     share = "h is not above 0: nothing to divide"
     if band.share.value is not None:
         share = f"L = {estimates.written(band.share, 2)}"
     place = (0.86, "right") if layout is _WIDE else (0, "left")
-    ax.text(place[0], top + layout.texts[1], share, ha=place[1], fontsize=9, **style)
+    write(place[0], top + layout.texts[1], share, ha=place[1], fontsize=9)
 
 
-def _keys(found: Sequence[Band], threshold: float) -> list[Any]:
-    keys: list[Any] = [
+def _keys(found: Sequence[Band], threshold: float) -> list[Artist]:
+    keys: list[Artist] = [
         Patch(color=TRUE, label="owed to the labels (h − k)"),
         Patch(color=FILM, label="there without them: the film alone (k)"),
         Patch(color=EVERYWHERE, label="thin: what labels change on every film (TTx − TNx)"),

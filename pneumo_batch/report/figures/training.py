@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pneumo_batch.report.figures.base import DASHES, RANDOM, TRUE, annotated, canvas, columns_of, picture, shades
@@ -78,11 +79,12 @@ def _draw_series(
                 continue
             label = f"{name}, {words}" if words else name
             marker = "o" if len(shown) < 3 else None
-            labelled: dict[str, Any] = {"label": label} if column != "memorised" else {}
-            ax.plot(shown["epoch"], shown[column], ls=dash, color=colour, marker=marker, ms=3, **labelled)
+            (line,) = ax.plot(shown["epoch"], shown[column], ls=dash, color=colour, marker=marker, ms=3)
+            if column != "memorised":
+                line.set_label(label)
 
 
-def _tints(count: int, colour: str) -> list[Any]:
+def _tints(count: int, colour: str) -> list[tuple[float, ...]]:
     """`count` tints of one hue, from itself to a paler one."""
     base = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
     return [tuple(base + (1 - base) * 0.6 * i / max(1, count)) for i in range(count)]
@@ -118,13 +120,15 @@ def memorisation(source: Source) -> Picture:
     )
 
 
-def _per_variant(source: Source, draw: Callable[[Axes, str, dict[str, Any]], None], labels: tuple[str, str]) -> Any:
+def _per_variant(
+    source: Source, draw: Callable[[Axes, str, str, str], None], labels: tuple[str, str]
+) -> tuple[Figure, Axes]:
     count = len(source.variants)
     figure, axes = canvas(4.3, 4.0 + 0.19 * -(-count // 2))
     ax = axes[0, 0]
     for names, is_true in ((source.true, True), (source.random, False)):
         for name, (colour, dash) in shades(names, is_true).items():
-            draw(ax, name, {"color": colour, "ls": dash})
+            draw(ax, name, colour, dash)
     ax.set_xlabel(labels[0])
     ax.set_ylabel(labels[1])
     ax.set_xlim(-0.02, 1.02)
@@ -133,7 +137,7 @@ def _per_variant(source: Source, draw: Callable[[Axes, str, dict[str, Any]], Non
     return figure, ax
 
 
-def _legend_below(figure: Any, ax: Axes, title: str = "") -> None:
+def _legend_below(figure: Figure, ax: Axes, title: str = "") -> None:
     """Below the axes: inside, the names of many variants would cover the curves."""
     figure.legend(handles=ax.get_legend_handles_labels()[0], loc="outside lower center", ncols=2, title=title or None)
 
@@ -149,11 +153,11 @@ def operating_points(scores_N: np.ndarray, positive_N: np.ndarray) -> tuple[np.n
 def roc(source: Source) -> Picture:
     areas = {name: one.test.auroc for name, one in source.results.variants.items()}
 
-    def draw(ax: Axes, name: str, style: dict[str, Any]) -> None:
+    def draw(ax: Axes, name: str, colour: str, dash: str) -> None:
         found = source.predictions(name)
         hits_T, false_T = operating_points(found.probabilities, found.labels_N == 1)
         y, x = hits_T / max(hits_T[-1], 1), false_T / max(false_T[-1], 1)
-        ax.plot([0, *x], [0, *y], label=f"{name}  {number(areas[name])}", **style)
+        ax.plot([0, *x], [0, *y], label=f"{name}  {number(areas[name])}", color=colour, ls=dash)
 
     figure, ax = _per_variant(source, draw, ("false positive rate", "true positive rate"))
     ax.plot([0, 1], [0, 1], color="#8a9099", lw=0.8, dashes=(4, 3))
@@ -165,12 +169,11 @@ def roc(source: Source) -> Picture:
 def precision_recall(source: Source) -> Picture:
     areas = {name: one.test.auprc for name, one in source.results.variants.items()}
 
-    def draw(ax: Axes, name: str, style: dict[str, Any]) -> None:
+    def draw(ax: Axes, name: str, colour: str, dash: str) -> None:
         found = source.predictions(name)
         hits_T, false_T = operating_points(found.probabilities, found.labels_N == 1)
-        ax.plot(
-            hits_T / max(hits_T[-1], 1), hits_T / (hits_T + false_T), label=f"{name}  {number(areas[name])}", **style
-        )
+        recall_T, precision_T = hits_T / max(hits_T[-1], 1), hits_T / (hits_T + false_T)
+        ax.plot(recall_T, precision_T, label=f"{name}  {number(areas[name])}", color=colour, ls=dash)
 
     figure, ax = _per_variant(source, draw, ("recall", "precision"))
     share = float((source.predictions(source.variants[0]).labels_N == 1).mean())
@@ -184,15 +187,15 @@ def precision_recall(source: Source) -> Picture:
 def calibration(source: Source) -> Picture:
     positive = source.classes[1]
 
-    def draw(ax: Axes, name: str, style: dict[str, Any]) -> None:
+    def draw(ax: Axes, name: str, colour: str, dash: str) -> None:
         found = source.predictions(name)
         bins_N = np.minimum((found.probabilities * _BINS).astype(int), _BINS - 1)
         counts = np.bincount(bins_N, minlength=_BINS)
         filled = counts > 0
         said = np.bincount(bins_N, weights=found.probabilities, minlength=_BINS)[filled] / counts[filled]
         seen = np.bincount(bins_N, weights=found.labels_N == 1, minlength=_BINS)[filled] / counts[filled]
-        ax.plot(said, seen, label=name, **style)
-        ax.scatter(said, seen, s=6 + 120 * counts[filled] / counts.sum(), color=style["color"], lw=0)
+        ax.plot(said, seen, label=name, color=colour, ls=dash)
+        ax.scatter(said, seen, s=6 + 120 * counts[filled] / counts.sum(), color=colour, lw=0)
 
     figure, ax = _per_variant(source, draw, (f"probability of {positive}", f"share that are {positive}"))
     ax.plot([0, 1], [0, 1], color="#8a9099", lw=0.8, dashes=(4, 3))

@@ -3,8 +3,7 @@
 Shapes: N images, V variants, K kinds.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +15,7 @@ from pneumo_batch.core.statistics.results import Localisation
 from pneumo_batch.core.statistics.wording import method_name
 from pneumo_batch.report.figures.base import KINDS, MARKERS, RANDOM, TRUE, annotated, canvas, class_colour, picture
 from pneumo_batch.report.parts import Picture, number, slug
-from pneumo_batch.report.source import Source
+from pneumo_batch.report.source import Mean, Source
 
 
 def ladder(source: Source, method: str) -> Picture:
@@ -25,7 +24,7 @@ def ladder(source: Source, method: str) -> Picture:
     figure, axes = canvas(5.4, 2.9)
     found = _draw_ladder(axes[0, 0], source, cell)
     axes[0, 0].set_xlabel(f"mean {cell.metric}, {cell.view} view, {cell.scale} scale")
-    values = "; ".join(f"{KINDS[kind][0]} {number(row['mean'])}" for kind, row in found.items())
+    values = "; ".join(f"{KINDS[kind][0]} {number(row.mean)}" for kind, row in found.items())
     return picture(
         figure,
         f"similarity_{slug(method)}",
@@ -62,23 +61,23 @@ def every_ladder(source: Source, method: str) -> Picture:
     )
 
 
-def _draw_means(ax: Axes, means: Sequence[dict[str, Any]], shift: Sequence[float]) -> None:
+def _draw_means(ax: Axes, means: Sequence[Mapping[str, Mean]], shift: Sequence[float]) -> None:
     """A point and its interval for each kind: those of the i-th of `means` at i, moved by the kind's `shift`."""
     for (kind, (_, _, colour)), by in zip(KINDS.items(), shift, strict=True):
         there = [(place + by, found[kind]) for place, found in enumerate(means) if kind in found]
         if there:
-            mean_low_high = np.array([[row["mean"], row["ci_low"], row["ci_high"]] for _, row in there]).T
+            mean_low_high = np.array([row for _, row in there]).T
             mean, error = mean_low_high[0], np.abs(mean_low_high[1:] - mean_low_high[0])
             ax.errorbar(mean, [place for place, _ in there], xerr=error, fmt="o", color=colour, ms=4, capsize=2)
 
 
-def _draw_ladder(ax: Axes, source: Source, cell: Cell) -> dict[str, Any]:
+def _draw_ladder(ax: Axes, source: Source, cell: Cell) -> Mapping[str, Mean]:
     found = source.means_of(cell)
     places = {kind: place for place, kind in enumerate(found)}
     _draw_means(ax, [found], [places.get(kind, 0) for kind in KINDS])
     for kind, place in places.items():
-        at = (found[kind]["mean"], place)
-        text = f"{found[kind]['mean']:.2f}".replace("-", "−")
+        at = (found[kind].mean, place)
+        text = f"{found[kind].mean:.2f}".replace("-", "−")
         ax.annotate(text, at, (0, 5), textcoords="offset points", ha="center", fontsize=7.5, color="#4a5058")
     ax.set_yticks(range(len(found)), [f"{KINDS[kind][1]} ({KINDS[kind][0]})" for kind in found])
     ax.set_ylim(len(found) - 0.4, -0.7)

@@ -1,7 +1,5 @@
 """The data section: what the images are, and what would spoil a result."""
 
-from typing import Any
-
 import numpy as np
 
 from pneumo_batch.core.data.options import SPLITS
@@ -144,5 +142,5 @@ def _quarantine(source: Source) -> list[Block]:
     rows = source.quarantine_table.to_pandas()
     if rows.empty:
         return [Text("None.")]
-    values: Any = rows.astype(object).where(rows.notna(), None).to_numpy().tolist()
+    values = rows.astype(object).where(rows.notna(), None).to_numpy().tolist()
     return [Table("quarantine", "Every rejected image and the reason.", list(rows.columns), values)]

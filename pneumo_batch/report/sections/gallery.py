@@ -5,7 +5,6 @@ Shapes: V maps, h x w of a layer, H x W pixels.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -160,7 +159,7 @@ class _Facts:
     def __init__(self, source: Source, ids: list[str]):
         self._source = source
         self._scores = _mean_scores(source.scores_of(ids), source.true)
-        self._said: dict[str, dict[str, Any]] = {}
+        self._said: dict[str, dict[str, np.ndarray]] = {}
         for name in source.variants:
             for split in source.job.attribution.splits:
                 found = source.answers(name, split)

@@ -95,10 +95,18 @@ def _training(source: Source) -> str:
     return (
         f"{shape} {_models(len(source.true))} ({job.network.name}) {were} trained on the true labels"
         f" ({_seeds(train.true_seeds)}) for at most {train.epochs} epochs and {len(source.random)} on labels permuted"
-        f" once over the training split ({_seeds(train.random_seeds)}) until they reproduced {train.memorise:.0%} of"
-        f" them or for {train.max_epochs} epochs, with the same recipe: Adam, learning rate {train.learning_rate:g}"
-        f"{_plateau(train)}, batches of {train.batch_size} images {drawn}. No two networks shared a seed."
+        f" once over the training split{permuted(train)} ({_seeds(train.random_seeds)}) until they"
+        f" reproduced {train.memorise:.0%} of them or for {train.max_epochs} epochs, with the same recipe: Adam,"
+        f" learning rate {train.learning_rate:g}{_plateau(train)}, batches of {train.batch_size} images {drawn}. No two"
+        " networks shared a seed."
     )
+
+
+def permuted(train: Train) -> str:
+    """How labels were permuted, where not freely: ", ..."."""
+    how = [", those of a patient together, among patients of as many films"] if train.random_unit == "patient" else []
+    within = [f", among films of the same {listed(list(train.random_within))}"] if train.random_within else []
+    return "".join([*how, *within])
 
 
 def _models(count: int) -> str:

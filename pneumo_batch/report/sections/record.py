@@ -18,7 +18,7 @@ from pneumo_batch.report.parts import (
     number,
     numbers,
 )
-from pneumo_batch.report.sections import training
+from pneumo_batch.report.sections import paper, training
 from pneumo_batch.report.source import Source
 from pneumo_batch.rundir.layout import JOB
 
@@ -116,6 +116,9 @@ def _trained_on(source: Source, variant: str) -> list[str]:
     if variant in source.true:
         return ["The true labels."]
     beside = f" {kept:.1%} of them equal the true ones." if kept is not None else ""
+    how = paper.permuted(source.job.train) if source.models[variant].get("epochs") is not None else ""
+    if how:
+        return [f"The training labels, permuted at random{how}.{beside}"]
     return [f"The training labels, permuted at random: they carry no information about the images.{beside}"]
 
 

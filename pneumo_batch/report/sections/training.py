@@ -1,7 +1,6 @@
 """The training section: how every variant learnt, true and random side by side, and how well it classifies."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -101,7 +100,7 @@ def _memory_table(source: Source) -> Table:
     return Table("memorisation", caption, header, rows)
 
 
-def _classification(source: Source) -> Iterator[Any]:
+def _classification(source: Source) -> Iterator[Block]:
     if not len(source.predictions(source.variants[0]).labels_N):
         yield Text("The run has no test images.", "note")
         return

@@ -1,7 +1,5 @@
 """The actor of attribution; imports nothing that only the driver needs, for each actor waits for its imports."""
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import torch
@@ -92,7 +90,7 @@ class Attributor:
         return columns
 
     def _table(self, batch: pa.Table, columns: dict[str, np.ndarray]) -> pa.Table:
-        arrays: list[Any] = []
+        arrays: list[pa.ChunkedArray | pa.Array] = []
         for field in self.schema:
             if field.name in batch.column_names:
                 arrays.append(batch[field.name])

@@ -1,8 +1,7 @@
 """Decoded images: read and prepared on the cluster. No torch here, whose import would cost every task seconds."""
 
 import hashlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -116,7 +115,7 @@ def _column(arrays: list[np.ndarray], side: int) -> pa.FixedShapeTensorArray:
     return pa.ExtensionArray.from_storage(kind, pa.array([], kind.storage_type))
 
 
-def read_pixels(images: Roots, row: dict[str, Any], preprocess: Preprocess) -> np.ndarray:
+def read_pixels(images: Roots, row: Mapping[str, str], preprocess: Preprocess) -> np.ndarray:
     """Pixels of a manifest row's image; raises OSError or ValueError where it is not what was indexed."""
     data = images.read_bytes(row["image_id"])
     if hashlib.sha256(data).hexdigest() != row["sha256"]:
@@ -124,7 +123,7 @@ def read_pixels(images: Roots, row: dict[str, Any], preprocess: Preprocess) -> n
     return preprocess.pixels(data)
 
 
-def attributed_pixels(images: Roots, row: dict[str, Any], preprocess: Preprocess) -> np.ndarray:
+def attributed_pixels(images: Roots, row: Mapping[str, str], preprocess: Preprocess) -> np.ndarray:
     """As `read_pixels`, of an image that has maps. Raises DataError: its maps would be compared with another image."""
     try:
         return read_pixels(images, row, preprocess)
@@ -135,7 +134,7 @@ def attributed_pixels(images: Roots, row: dict[str, Any], preprocess: Preprocess
         ) from error
 
 
-def reject(store: Store, row: dict[str, Any], reason: str) -> None:
+def reject(store: Store, row: Mapping[str, str], reason: str) -> None:
     """Note that an image is left out of the maps; `row` has its id, split and class."""
     entry = {name: row[name] for name in ("image_id", "split", "class_name")}
     name = hashlib.sha256(row["image_id"].encode()).hexdigest()[:32]  # a retried task writes the same file again

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -36,7 +35,7 @@ class Randomizer:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         inputs_BCHW, targets_B = self._inputs(batch)
-        explained: dict[Any, tuple[dict[str, np.ndarray], np.ndarray]] = {}
+        explained: dict[cascade.Weights, tuple[dict[str, np.ndarray], np.ndarray]] = {}
         for one in self.derived:
             if one.weights not in explained:
                 explained[one.weights] = self._explain(one, inputs_BCHW, targets_B)
@@ -50,7 +49,7 @@ class Randomizer:
             derived = {method: np.stack([maps[method][i] for maps in maps_D]) for method in own}
             scores.append(curves.to_original(self.plan, own, derived))
             if self.job.attribution.store_derived:
-                self._store(row, batch.slice(i, 1), derived)
+                self._store(row["image_id"], batch.slice(i, 1), derived)
         return curves.table(batch, self.plan, self.derived, np.stack(scores), np.stack(entropy_D, axis=1))
 
     def _inputs(self, batch: pa.Table) -> tuple[torch.Tensor, torch.Tensor]:
@@ -75,11 +74,11 @@ class Randomizer:
         maps = {method: maps_Bhw.cpu().numpy() for method, maps_Bhw in found.maps.items()}
         return maps, cascade.output_entropy(logits_BK).cpu().numpy()
 
-    def _store(self, row: dict[str, Any], identity: pa.Table, maps: dict[str, np.ndarray]) -> None:
+    def _store(self, image_id: str, identity: pa.Table, maps: dict[str, np.ndarray]) -> None:
         """One file an image, named by it: a retried block writes the same files again."""
         columns = {field.name: identity[field.name] for field in tables.IDENTITY}
         for position, one in enumerate(self.derived):
             for method, maps_Dhw in maps.items():
                 columns[f"{method}__{one.name}"] = tables.tensor_column(maps_Dhw[position : position + 1])
-        name = hashlib.sha256(row["image_id"].encode()).hexdigest()[:32]
+        name = hashlib.sha256(image_id.encode()).hexdigest()[:32]
         self.run.store.write_sealed(f"{STAGING}/{DERIVED}/{name}", pa.table(columns))

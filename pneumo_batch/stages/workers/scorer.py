@@ -1,9 +1,8 @@
 """What a task of comparison does: score the images that lie together in one file of maps. Imports no torch."""
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -68,7 +67,7 @@ class Scorer:
             self.board.add("comparisons", 1)
         return plan.table(batch, np.stack(found))
 
-    def _pixels(self, row: dict[str, Any]) -> np.ndarray:
+    def _pixels(self, row: Mapping[str, str]) -> np.ndarray:
         return decode.attributed_pixels(self.run.images, row, self.run.preprocess())
 
 

@@ -52,6 +52,7 @@ class Common:
     preprocess: Preprocess
     shared: dict[str, ray.ObjectRef]
     board: Board
+    structure: labels.Exchange | None = None  # between which films the labels of random variants move, if not all
     start: ray.ObjectRef | None = None  # the file of weights that training starts from
 
     @cached_property
@@ -100,7 +101,7 @@ def train_alone(slot: Slot) -> None:
     ray.train.torch.TorchTrainer(lambda: _train_all(slot), scaling_config=local).fit()
 
 
-def train_together(config: dict[str, Any]) -> None:
+def train_together(config: dict[str, ray.ObjectRef]) -> None:
     """What each of several workers of a slot runs.
 
     `config["slot"]` is a reference, because the controller of a training opens `config` too, and would import all that
@@ -122,7 +123,7 @@ def _train_all(slot: Slot) -> None:
 
 def _train(variant: Variant, common: Common, splits: dict[str, Split]) -> None:
     true = splits["train"]
-    train = Split(true.pixels_NHW, labels.training_labels(variant, true.labels_N))
+    train = Split(true.pixels_NHW, labels.training_labels(variant, true.labels_N, common.structure))
     trainer = _trainer(variant, common)
     reporter = _Reporter(trainer, variant, common)
     training.fit(trainer, train, splits["val"], reporter.after_epoch)

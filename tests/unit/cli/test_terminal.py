@@ -39,7 +39,7 @@ def test_the_audit_of_a_class_with_brackets(capsys):
 
 
 def test_the_machine_the_runs_and_the_plan(capsys):
-    doctor.show_machine([{"check": "data", "ok": True, "found": ODD}, {"check": "disk", "ok": False, "found": ODD}])
+    doctor.show_machine([doctor.Check("data", True, ODD), doctor.Check("disk", False, ODD)])
     assert capsys.readouterr().out == f"ok   data      {ODD}\nfail disk      {ODD}\n"
     row = {
         "run_dir": f"runs {ODD}",

@@ -76,6 +76,10 @@ CHANGED = [
     ("train.learning_rate=1e-3", True),
     ("train.workers=2", True),
     ("train.max_failures=9", False),
+    ("train.random_unit=patient", True),
+    ('train.random_within=["view"]', True),
+    ("train.random_unit=image", False),
+    ("train.random_within=[]", False),
     ("attribution.integrated_gradients.steps=32", True),
     ("attribution.limit=10", True),
     ("attribution.rows_per_file=8", False),
@@ -127,6 +131,15 @@ def test_named_outputs_change_results(tmp_path):
     before = jobfile.fingerprint(jobfile.load(path), {})
     path.write_text(f'name = "job"\n[data]\nroot = "images"\n{variant}outputs = ["Mass", "", "Edema", ""]\n')
     assert jobfile.fingerprint(jobfile.load(path), {}) != before
+
+
+def test_the_fingerprint_of_a_job_that_uses_nothing_newer_is_the_one_it_always_had(monkeypatch):
+    """With the version of packages and results held still, of two jobs: hashed before later fields joined."""
+    monkeypatch.setattr(jobfile.metadata, "version", lambda _: "0")
+    monkeypatch.setattr(jobfile, "RESULTS_VERSION", 2)
+    folders = schema.Job(name="x", data=schema.Data(root="images"))
+    assert jobfile.fingerprint(folders, {"data": "abc"})[:16] == "7ca4ea52c06479d6"
+    assert jobfile.fingerprint(schema.Job(name="x"), {})[:16] == "00b3d6b77a1e07d5"
 
 
 def test_a_manifest_is_a_list_unless_the_job_says_otherwise():
@@ -195,6 +208,12 @@ BAD = [
     ),
     ('[data]\nclasses = ["A"]', "data.classes: needs two or more different class names"),
     ("[train]\ntrue_seeds = [1]\nrandom_seeds = [1]", "train: true_seeds and random_seeds must not share"),
+    ('[train]\nrandom_unit = "film"', "train.random_unit: Input should be 'image' or 'patient' (got 'film')"),
+    (
+        '[train]\nrandom_within = ["scanner"]',
+        "train.random_within.0: Input should be 'view', 'sex', 'site', 'subtype' or 'mode' (got 'scanner')",
+    ),
+    ('[train]\nrandom_within = ["sex", "sex"]', "train.random_within: names an entry twice"),
     ("[train]\nmemorise = 1.5", "train.memorise: Input should be less than or equal to 1"),
     ("[attribution]\nintegrated_gradients = { step = 1 }", "attribution.integrated_gradients.step: no such field"),
     ("[attribution]\nlimit = 0", "attribution.limit: Input should be greater than or equal to 1"),

@@ -112,7 +112,7 @@ def test_a_crash_between_any_two_renames_is_made_good(tmp_path, monkeypatch, ren
 
 
 def test_reasons_are_one_line_without_the_number_of_the_request():
-    from pneumo_batch.rundir.storage import reason
+    from pneumo_batch.rundir.locations import reason
 
     error = OSError("AWS Error ACCESS_DENIED during PutObject: Access Denied (Request ID: 123)\nmore")
     assert reason(error) == "AWS Error ACCESS_DENIED during PutObject: Access Denied"

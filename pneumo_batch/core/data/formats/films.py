@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from pneumo_batch.core.data.formats.account import Account
-from pneumo_batch.core.data.formats.folders import ImageFile
+from pneumo_batch.core.data.formats.folders import About, ImageFile
 from pneumo_batch.core.data.options import (
     OF_SEVERAL,
     SPLITS,
@@ -21,7 +21,7 @@ from pneumo_batch.errors import DataError
 
 FRONTAL = ("PA", "AP", "FRONTAL")
 VIEWS = (*FRONTAL, "LATERAL")
-_FIELDS = ("film", "patient_id", "view", "sex", "age", "split")
+_FIELDS = ("film", "patient_id", "view", "sex", "age", "site", "split")
 _LABELLED = "labelled"
 
 
@@ -29,9 +29,9 @@ class Films(NamedTuple):
     """What the label files of a set say. `findings` are columns of labels, as is `no_finding` where the set has one.
 
     `table` has `film` (as the set calls it), `patient_id`, `view` (PA, AP, LATERAL, or FRONTAL where the set says no
-    more), `sex` (M, F), `age` (years), `split` (train, val, test; null: in none), each null where it is not known,
-    `labelled` (False: the set has no labels of the film), and a column of labels each: 1, 0, -1 (uncertain), null (not
-    mentioned). `key` tells from the path of an image which
+    more), `sex` (M, F), `age` (years), `site`, `split` (train, val, test; null: in none), each null where it is not
+    known, `labelled` (False: the set has no labels of the film), and a column of labels each: 1, 0, -1 (uncertain),
+    null (not mentioned). `key` tells from the path of an image which
     film it is. `remarks` are what else a reader of the results has to know.
     """
 
@@ -187,11 +187,12 @@ def _image_files(
     used: pd.DataFrame, labels: pd.DataFrame, images: Mapping[str, int], choice: Choice
 ) -> Iterator[ImageFile]:
     folders = np.array(choice.classes)[_shown(labels).any(axis=1).to_numpy().astype(int)].tolist()
-    columns = ("image_id", "split", "patient_id")
+    columns = ("image_id", "split", "patient_id", *About._fields)
     rows = labels.astype(object).where(labels.notna(), None).itertuples(index=False, name=None)
     films = used[list(columns)].itertuples(index=False, name=None)
-    for (image_id, split, patient), folder, row in zip(films, folders, rows, strict=True):
-        file = ImageFile(image_id, split, folder, images[image_id], None if pd.isna(patient) else patient)
+    for (image_id, split, *known), folder, row in zip(films, folders, rows, strict=True):
+        patient, *about = (None if pd.isna(value) else value for value in known)
+        file = ImageFile(image_id, split, folder, images[image_id], patient, about=About(*about))
         yield file._replace(labels=row) if choice.several else file
 
 

@@ -29,6 +29,15 @@ _READERS = 16  # a question to an object store takes long and costs nothing mean
 Parts = tuple[str, ...]  # of a path below the root
 
 
+class About(NamedTuple):
+    """What a list or a published set tells of a film beside its labels, None where it does not; `age` in years."""
+
+    view: str | None = None
+    sex: str | None = None
+    age: float | None = None
+    site: str | None = None
+
+
 class ImageFile(NamedTuple):
     """An image as listed: `image_id` is its path below the root, `folder` its class, `size` in bytes.
 
@@ -43,6 +52,7 @@ class ImageFile(NamedTuple):
     patient: str | None = None
     subtype: str | None = None
     between: Parts = ()
+    about: About = About()
     labels: tuple[int | None, ...] = ()
 
 

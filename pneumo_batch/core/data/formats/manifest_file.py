@@ -1,14 +1,15 @@
 """A CSV or Parquet file that names images, instead of folders: `path`, `label`, `split`, and if known `patient_id`.
 
 `path` is relative to the data root (with several roots it begins with the name of one), `label` the name of a class,
-`split` train, val or test; `subtype` may be there too. With findings there is a column of each instead of `label` (1,
-0, -1 for uncertain, nothing where it is not mentioned), and if known `No Finding` and `view`. Other columns are not
-read.
+`split` train, val or test; `subtype`, `view`, `sex`, `age` and `site` may be there too. With findings there is a column
+of each instead of `label` (1, 0, -1 for uncertain, nothing where it is not mentioned), and if known `No Finding`; then
+views choose films. Other columns are not read.
 """
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 from pneumo_batch.core.data import manifest
 from pneumo_batch.core.data.formats import films
 from pneumo_batch.core.data.formats.films import Choice, Films, Selected
-from pneumo_batch.core.data.formats.folders import ImageFile, check_roots, resolve_classes
+from pneumo_batch.core.data.formats.folders import About, ImageFile, check_roots, resolve_classes
 from pneumo_batch.core.data.formats.label_files import THREE_VALUED
 from pneumo_batch.core.data.options import SPLITS
 from pneumo_batch.core.data.roots import Roots
@@ -28,6 +29,7 @@ from pneumo_batch.errors import DataError
 _PLACE = ("path", "split")
 _NO_FINDING = "No Finding"
 _VIEW = "view"
+_ABOUT = ("sex", "age", "site")
 
 
 class _Columns(NamedTuple):
@@ -37,7 +39,7 @@ class _Columns(NamedTuple):
     others: tuple[str, ...]
 
 
-_BY_CLASS = _Columns(("path", "label", "split"), ("patient_id", "subtype"))
+_BY_CLASS = _Columns(("path", "label", "split"), ("patient_id", "subtype", _VIEW, *_ABOUT))
 
 
 class _Row(NamedTuple):
@@ -65,7 +67,7 @@ def read(data: bytes, name: str, roots: Roots, classes: Sequence[str] | None) ->
 
 def select(data: bytes, name: str, roots: Roots, choice: Choice) -> Selected:
     """The images that a manifest labels by finding. Raises DataError as `read` does, and as `films.select`."""
-    columns = _Columns((*_PLACE, *choice.findings), ("patient_id", _VIEW, _NO_FINDING))
+    columns = _Columns((*_PLACE, *choice.findings), ("patient_id", _VIEW, _NO_FINDING, *_ABOUT))
     rows = _by_image(_rows(data, name, columns), name)
     listed = _films(rows, choice.findings)
     sizes = _sizes({image_id: row.place for image_id, row in rows.items()}, roots)
@@ -86,6 +88,9 @@ def _films(rows: dict[str, _Row], findings: Sequence[str]) -> Films:
         patient_id=[row.get("patient_id") or None for row in values.values()],
         view=[_view(row) for row in rows.values()],
         split=[_split(row) for row in rows.values()],
+        sex=[row.get("sex") or None for row in values.values()],
+        age=[_age(row) for row in values.values()],
+        site=[row.get("site") or None for row in values.values()],
     )
     no_finding = _NO_FINDING if _NO_FINDING in known else None
     return Films(table, tuple(findings), no_finding, key=str)
@@ -102,6 +107,15 @@ def _view(row: _Row) -> str | None:
     if view is not None and view not in films.VIEWS:
         raise DataError(f"{row.place}: view {view!r}: must be one of {', '.join(films.VIEWS)}, or empty")
     return view
+
+
+def _age(values: Mapping[str, str]) -> float | None:
+    """Years; a text that is no number tells none, as it only describes the film."""
+    try:
+        age = float(values.get("age") or "nan")
+    except ValueError:
+        return None
+    return age if math.isfinite(age) else None
 
 
 def _by_image(rows: Iterable[_Row], name: str) -> dict[str, _Row]:
@@ -160,7 +174,9 @@ def _image_file(image_id: str, row: _Row) -> ImageFile:
     if not values["label"]:
         raise DataError(f"{row.place}: label is empty")
     patient, subtype = values.get("patient_id") or None, values.get("subtype") or None
-    return ImageFile(image_id, _split(row), values["label"], 0, patient, subtype)
+    view, sex, site = (values.get(name) or None for name in (_VIEW, "sex", "site"))
+    about = About(view, sex, _age(values), site)
+    return ImageFile(image_id, _split(row), values["label"], 0, patient, subtype, about=about)
 
 
 def _split(row: _Row) -> str:

@@ -1,12 +1,11 @@
 """Generated films as DICOM files, some with black and white exchanged. Needs the extra `dicom`."""
 
 import io
-from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, JPEGBaseline8Bit
+from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRLittleEndian, JPEGBaseline8Bit
 
 from pneumo_batch.core.data.phantom import layouts
 from pneumo_batch.core.data.phantom.cases import Case
@@ -53,7 +52,7 @@ def _header(case: Case, image_HW: np.ndarray, bits: int) -> Dataset:
     return dataset
 
 
-def _file(dataset: Dataset, syntax: Any) -> bytes:
+def _file(dataset: Dataset, syntax: UID) -> bytes:
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax
     dataset["PixelData"].VR = "OW" if dataset.BitsAllocated > 8 else "OB"

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import cast
 
 import numpy as np
 from PIL import Image
@@ -17,7 +17,7 @@ from pneumo_batch.core.data import phantom
 from pneumo_batch.core.data.options import Generated
 from pneumo_batch.core.data.phantom import cases, findings, lateral, runs
 from pneumo_batch.core.data.phantom.cases import LATERAL, TEST, TRAIN, Case
-from pneumo_batch.core.data.phantom.layouts import Layout, Shown, Written
+from pneumo_batch.core.data.phantom.layouts import Layout, Shown, State, Written
 from pneumo_batch.errors import DataError
 
 TRUTH = "truth.json"
@@ -25,7 +25,7 @@ TRUTH = "truth.json"
 _MODULES = {"mimic-cxr-jpg": "mimic", "list": "lists"}  # where the format's name cannot be a module's
 _IN_DICOM = ("vindr", "rsna", "siim")
 # Counted among the frontal films of train; `cases.plan` keeps the first ones whatever the counts.
-_STATES: dict[int, Literal["missing", "broken", "unlisted"]] = {2: "missing", 4: "broken", 5: "unlisted"}
+_STATES: dict[int, State] = {2: "missing", 4: "broken", 5: "unlisted"}
 
 
 def write(root: Path, form: Generated, *, train: int, test: int, seed: int, image_size: int) -> None:
@@ -50,18 +50,17 @@ def _layout(form: Generated) -> Layout:
     if form in _IN_DICOM and find_spec("pydicom") is None:
         raise DataError(f"format {form} is DICOM, which needs pydicom: pip install 'pneumo-batch[dicom]'")
     name = _MODULES.get(form, form)
-    layout: Any = importlib.import_module(f"pneumo_batch.core.data.phantom.layouts.{name}")
-    return layout
+    return cast(Layout, importlib.import_module(f"pneumo_batch.core.data.phantom.layouts.{name}"))
 
 
-def _states(form: Generated, planned: Sequence[Case]) -> dict[Case, Any]:
+def _states(form: Generated, planned: Sequence[Case]) -> dict[Case, State]:
     """Published sets name films that are not there; whoever writes a list names those they have."""
     frontal = [case for case in planned if case.view != LATERAL and case.split == TRAIN]
     wanted = {k: state for k, state in _STATES.items() if k < len(frontal) and (form, state) != ("list", "missing")}
     return {frontal[k]: state for k, state in wanted.items()}
 
 
-def _write_film(root: Path, layout: Layout, case: Case, state: Any, image_size: int) -> Written:
+def _write_film(root: Path, layout: Layout, case: Case, state: State, image_size: int) -> Written:
     image_HW, shown = _drawn(layout, case, image_size)
     path = layout.path(case)
     if state != "missing":
@@ -102,12 +101,12 @@ def _save(path: Path, data: bytes) -> None:
     path.write_bytes(data)
 
 
-def _truth(form: Generated, layout: Layout, films: Sequence[Written]) -> dict[str, Any]:
+def _truth(form: Generated, layout: Layout, films: Sequence[Written]) -> dict[str, object]:
     """`findings` by the generator's names: boxes (x, y, width, height) and masks as uncompressed COCO run lengths."""
     return {"format": form, "names": dict(layout.NAMES), "films": [_film_truth(layout, film) for film in films]}
 
 
-def _film_truth(layout: Layout, film: Written) -> dict[str, Any]:
+def _film_truth(layout: Layout, film: Written) -> dict[str, object]:
     case = film.case
     return {
         "path": film.path,
@@ -124,5 +123,5 @@ def _film_truth(layout: Layout, film: Written) -> dict[str, Any]:
     }
 
 
-def _shown_truth(film: Written, shown: Shown) -> Mapping[str, Any]:
+def _shown_truth(film: Written, shown: Shown) -> Mapping[str, object]:
     return {"boxes": shown.boxes, "mask": {"size": [film.height, film.width], "counts": shown.whole}}

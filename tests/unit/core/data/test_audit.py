@@ -37,6 +37,7 @@ def test_a_clean_data_set():
         "sizes": {"A": sizes, "B": sizes},
         "modes": {"A": {"L": 2}, "B": {"L": 2}},
         "duplicates": {"groups": 0, "images": 0},
+        "copies": {},
         "patients": {"test": 2, "train": 2},
         "patient_overlap": 0,
         "patient_rules": {},

@@ -14,7 +14,7 @@ import pytest
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
-from pneumo_batch.core.data import images
+from pneumo_batch.core.data import decoding, images
 from pneumo_batch.core.data.images import ImageInfo, Preprocess
 from pneumo_batch.errors import RejectedImage
 
@@ -70,7 +70,7 @@ def without_syntax():
 
 
 def gray_of(data):
-    return np.asarray(images._decode(data)[1])
+    return np.asarray(decoding.decode(data)[1])
 
 
 def test_inspect_tells_size_mode_and_a_pseudonym():
@@ -354,7 +354,7 @@ def test_a_patient_number_of_odd_bytes_is_a_patient():
 
 
 def test_a_film_too_large_is_rejected_before_it_is_decoded(monkeypatch):
-    monkeypatch.setattr(images, "MAX_PIXELS", 5)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 5)
     with pytest.raises(RejectedImage, match=r"^too large: 3 x 2 pixels$"):
         images.inspect(film())
 

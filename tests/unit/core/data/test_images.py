@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from pneumo_batch.core.data import images
+from pneumo_batch.core.data import decoding, images
 from pneumo_batch.core.data.images import ImageInfo, Preprocess
 from pneumo_batch.errors import RejectedImage
 
@@ -36,7 +36,7 @@ def test_exif_orientation_turns_the_image():
     exif[0x0112] = 6  # stored lying; to be turned clockwise
     data = encode(gray([[10, 20, 30], [40, 50, 60]]), "PNG", exif=exif)
     assert images.inspect(data) == ImageInfo(2, 3, "L")
-    turned = np.asarray(images._decode(data)[1])
+    turned = np.asarray(decoding.decode(data)[1])
     np.testing.assert_array_equal(turned, [[40, 10], [50, 20], [60, 30]])
 
 
@@ -66,7 +66,7 @@ def test_animated_is_rejected(file_format):
 
 
 def test_decompression_bomb_is_rejected_before_it_is_decoded(monkeypatch):
-    monkeypatch.setattr(images, "MAX_PIXELS", 2399)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 2399)
     with pytest.raises(RejectedImage, match=r"^too large: 60 x 40 pixels$"):
         images.inspect(JPEG)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
@@ -75,7 +75,7 @@ def test_decompression_bomb_is_rejected_before_it_is_decoded(monkeypatch):
 
 
 def test_a_thin_image_cannot_become_a_huge_square():
-    data = encode(Image.new("1", (images.MAX_SIDE + 1, 1)))
+    data = encode(Image.new("1", (decoding.MAX_SIDE + 1, 1)))
     with pytest.raises(RejectedImage, match=r"^too large: 16385 x 1 pixels$"):
         images.inspect(data)
 
@@ -172,7 +172,7 @@ def test_wide_types_and_ink(image, value):
 )
 def test_wide_films_exactly(values_HW, file_format, expected_HW):
     data = encode(Image.fromarray(values_HW), file_format)
-    np.testing.assert_array_equal(np.asarray(images._decode(data)[1]), expected_HW)
+    np.testing.assert_array_equal(np.asarray(decoding.decode(data)[1]), expected_HW)
     assert images.inspect(data).mode == {"u1": "L", "u2": "I;16", "f4": "F"}[values_HW.dtype.str[1:]]
 
 
@@ -180,12 +180,12 @@ def test_wide_films_exactly(values_HW, file_format, expected_HW):
 def test_tiff_in_every_lossless_compression_and_byte_order(compression):
     wide_HW = NOISE_HW.astype(np.uint16) * 257
     data = encode(Image.fromarray(wide_HW), "TIFF", compression=compression)
-    np.testing.assert_array_equal(np.asarray(images._decode(data)[1]), NOISE_HW)
+    np.testing.assert_array_equal(np.asarray(decoding.decode(data)[1]), NOISE_HW)
     header = b"MM\0*\0\0\0\x08\0\x08"  # the other byte order, which Pillow does not write
     tags = [(256, 2), (257, 1), (258, 16), (259, 1), (262, 1), (273, 110), (278, 1), (279, 4)]
     entries = b"".join(struct.pack(">HHIHH", tag, 3, 1, value, 0) for tag, value in tags)
     big_endian = header + entries + struct.pack(">I", 0) + struct.pack(">HH", 257, 65535)
-    np.testing.assert_array_equal(np.asarray(images._decode(big_endian)[1]), [[1, 255]])
+    np.testing.assert_array_equal(np.asarray(decoding.decode(big_endian)[1]), [[1, 255]])
 
 
 @pytest.mark.parametrize("value", [-0.5, 1.5, float("nan"), 4095.0])
@@ -336,13 +336,13 @@ def test_white_is_zero_is_the_negative_at_every_depth(depth, order):
             with pytest.raises(RejectedImage, match=r"^TIFF that is damaged, or of a kind that is not read: save it"):
                 images.inspect(data)
         else:
-            np.testing.assert_array_equal(np.asarray(images._decode(data)[1]), expected_HW)
+            np.testing.assert_array_equal(np.asarray(decoding.decode(data)[1]), expected_HW)
 
 
 def test_white_is_zero_by_hand():
     """38 at the first pixel and 210 at the last, stored as 65535 - 257 v."""
     values_HW = np.array([[38, 210]], np.uint16)
-    found_HW = np.asarray(images._decode(tiff(65535 - 257 * values_HW, photometric=0))[1])
+    found_HW = np.asarray(decoding.decode(tiff(65535 - 257 * values_HW, photometric=0))[1])
     np.testing.assert_array_equal(found_HW, values_HW)
 
 
@@ -355,7 +355,7 @@ def test_a_film_is_turned_whatever_else_its_exif_data_hold(orientation):
     plain = encode(gray(values_HW), "PNG", exif=exif)
     expected_HW = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(plain))))
     odd = encode(gray(values_HW), "PNG", exif=odd_exif(orientation))
-    np.testing.assert_array_equal(np.asarray(images._decode(odd)[1]), expected_HW)
+    np.testing.assert_array_equal(np.asarray(decoding.decode(odd)[1]), expected_HW)
     assert images.inspect(odd).height == expected_HW.shape[0]
 
 

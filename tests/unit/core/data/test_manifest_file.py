@@ -52,6 +52,23 @@ def test_a_manifest_becomes_a_listing(folder):
     assert "Secret" not in str(good.to_pylist())
 
 
+def test_a_list_tells_view_sex_age_and_site_where_it_has_them(folder):
+    lines = (
+        "path,label,split,view,sex,age,site,scanner",
+        f"{PATHS[0]},A,train,PA,F,61.5,north,x",
+        f"{PATHS[1]},B,train,,,058Y,,x",
+    )
+    listing, _ = read(folder, *lines)
+    columns = ("view", "sex", "age", "site")
+    told = [("PA", "F", 61.5, "north"), (None, None, None, None)]
+    assert [tuple(row[name] for name in columns) for row in listing.to_pylist()] == told
+    rows, _ = manifest.inspect_batch(listing, Roots.one(LOCAL, str(folder)))
+    assert [tuple(row[name] for name in columns) for row in rows.to_pylist()] == told
+    other, _ = read(folder, *(line.replace("north", "south") for line in lines))
+    assert manifest.strata_digest(listing, ["sex"]) == manifest.strata_digest(other, ["sex"])
+    assert manifest.strata_digest(listing, ["site"]) != manifest.strata_digest(other, ["site"])
+
+
 def test_classes_select_and_order(folder):
     listing, classes = read(folder, *LINES, classes=["PNEUMONIA", "NORMAL"])
     assert classes == ["PNEUMONIA", "NORMAL"]
@@ -60,7 +77,7 @@ def test_classes_select_and_order(folder):
 
 def test_parquet_with_numbers_nulls_and_further_columns_is_the_same(folder):
     columns = {
-        "age": [1, 2, 3, 4],
+        "scanner": [1, 2, 3, 4],
         "split": pa.array(["train", "train", "test", "test"]).dictionary_encode(),
         "patient_id": [11, 12, None, None],
         "label": ["NORMAL", "PNEUMONIA"] * 2,

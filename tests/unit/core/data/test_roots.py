@@ -5,7 +5,7 @@ from pyarrow import fs as pafs
 from pneumo_batch.core.data import manifest
 from pneumo_batch.core.data.roots import Root, Roots
 from pneumo_batch.errors import DataError, RejectedImage
-from pneumo_batch.rundir.storage import open_roots
+from pneumo_batch.rundir.locations import open_roots
 
 LOCAL = pafs.LocalFileSystem()
 

@@ -6,6 +6,7 @@ import scipy.ndimage
 from skimage.metrics import structural_similarity
 
 from pneumo_batch.core.similarity import metrics, options
+from pneumo_batch.core.similarity.features import Features
 
 # exc_type: one of its requirements needs a system library that bare servers lack
 quantus = pytest.importorskip("quantus", reason="pip install quantus", exc_type=ImportError)
@@ -24,7 +25,7 @@ def maps_of(view, size=64):
 
 
 def ours(maps_VHW, view, metric):
-    features = metrics.Features(maps_VHW, view, 8)
+    features = Features(maps_VHW, view, 8)
     return metrics.scores(features, features, PAIRS, metric, "pixel")
 
 

@@ -7,6 +7,7 @@ from pneumo_batch.core.randomization import curves
 from pneumo_batch.core.randomization.cascade import Derived, Layer
 from pneumo_batch.core.similarity import metrics
 from pneumo_batch.core.similarity.comparison import Comparison
+from pneumo_batch.core.similarity.features import Features
 from pneumo_batch.core.similarity.per_image import Cell
 from pneumo_batch.core.statistics import bootstrap
 from pneumo_batch.core.variants import Variant
@@ -49,7 +50,7 @@ def test_scores_are_those_of_one_pair_at_a_time():
         for d in (1, 15, 16, 17, 36):
             maps_2hw = np.stack([original[cell.method], derived[cell.method][d]])
             prepared = metrics.prepare(maps_2hw, cell.method, cell.view, 32)
-            features = metrics.Features(prepared, cell.view, 4)
+            features = Features(prepared, cell.view, 4)
             expected = metrics.scores(features, features, np.array([[0, 1]]), cell.metric, cell.scale)
             np.testing.assert_allclose(scores_DR[d, r], expected[0], atol=1e-6)
 

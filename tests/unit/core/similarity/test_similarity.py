@@ -7,8 +7,9 @@ import skimage.filters
 import skimage.metrics
 import torch
 
-from pneumo_batch.core.similarity import metrics, options
-from pneumo_batch.core.similarity.metrics import Features, scores
+from pneumo_batch.core.similarity import controls, metrics, options
+from pneumo_batch.core.similarity.features import Features, Regions, pool
+from pneumo_batch.core.similarity.metrics import scores
 
 GRID = 8
 
@@ -65,7 +66,7 @@ def test_region_scale_equals_the_libraries_on_torch_cells(shape, metric):
     maps_VHW = maps_of_every_sort(shape)
     cells = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(maps_VHW.astype(np.float64)), GRID).numpy()
     features, pairs_P2 = Features(maps_VHW, "signed", GRID), all_pairs(6)
-    pooled = metrics.pool(maps_VHW, GRID)
+    pooled = pool(maps_VHW, GRID)
     np.testing.assert_allclose(pooled, cells, rtol=1e-12, atol=1e-14)
     expected = [reference(pooled[i], pooled[j], "signed", metric) for i, j in pairs_P2]
     np.testing.assert_allclose(scores(features, features, pairs_P2, metric, "region"), expected, rtol=0, atol=1e-9)
@@ -128,7 +129,7 @@ def test_negative_zero_ties_with_zero():
 def test_equal_cells_stay_tied_after_pooling():
     rng = np.random.default_rng(0)
     cells = rng.choice(np.array([0.1, 0.7, 1 / 3], dtype=np.float32), size=(1, 8, 8))
-    assert len(np.unique(metrics.pool(cells.repeat(7, axis=1).repeat(7, axis=2), 8))) == 3
+    assert len(np.unique(pool(cells.repeat(7, axis=1).repeat(7, axis=2), 8))) == 3
 
 
 @pytest.mark.parametrize("scale", options.SCALES)
@@ -157,9 +158,9 @@ def test_a_map_that_varies_only_within_its_cells_is_degenerate_at_region_scale()
 def test_a_floor_is_the_mean_over_other_images_both_ways(metric):
     images_JVHW = np.stack([maps_of_every_sort(seed=seed)[:4] for seed in range(4)])
     images_JVHW[0, 3] = images_JVHW[2, 1] = 7  # the image itself has no map of one model, and another none of a second
-    own, *others = (metrics.Regions.of(metrics.pool(maps_VHW, GRID)) for maps_VHW in images_JVHW)
-    found = metrics.floor(own, metrics.Regions.joined(others), metric)
-    pooled = [metrics.pool(maps_VHW, GRID) for maps_VHW in images_JVHW]
+    own, *others = (Regions.of(pool(maps_VHW, GRID)) for maps_VHW in images_JVHW)
+    found = metrics.floor(own, Regions.joined(others), metric)
+    pooled = [pool(maps_VHW, GRID) for maps_VHW in images_JVHW]
     for a, b in all_pairs(4):
         ways = [(pooled[0][a], other[b]) for other in pooled[1:]] + [(pooled[0][b], other[a]) for other in pooled[1:]]
         there = [pair for pair in ways if all(np.ptp(cells) > 0 for cells in pair)]
@@ -231,7 +232,7 @@ def test_the_positive_part_is_taken_before_the_resize():
 
 def test_sobel_edges_of_bytes_are_those_of_the_image_in_zero_to_one():
     image_HW = np.random.default_rng(0).integers(0, 256, size=(20, 30), dtype=np.uint8)
-    found = metrics.sobel_edges(image_HW)
+    found = controls.sobel_edges(image_HW)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, skimage.filters.sobel(image_HW / 255.0), atol=1e-7)
 
@@ -266,7 +267,7 @@ def test_random_maps_keep_values_and_autocorrelation_and_forget_the_place(positi
     reference_HW = scipy.ndimage.gaussian_filter(rng.standard_normal((96, 96)), 4).astype(np.float32)
     if positive:
         reference_HW = np.maximum(reference_HW, 0)
-    found = [metrics.random_map(reference_HW, np.random.default_rng(i)) for i in range(40)]
+    found = [controls.random_map(reference_HW, np.random.default_rng(i)) for i in range(40)]
     for map_HW in found:
         assert map_HW.dtype == np.float32
         np.testing.assert_array_equal(np.sort(map_HW, axis=None), np.sort(reference_HW, axis=None))
@@ -280,7 +281,7 @@ def test_random_maps_keep_values_and_autocorrelation_and_forget_the_place(positi
 def test_random_maps_of_opposite_borders_are_unrelated():
     ramp = np.linspace(-1, 1, 64, dtype=np.float32)[None].repeat(64, axis=0)
     ramp = ramp + np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32) * 0.01
-    found = np.stack([metrics.random_map(ramp, np.random.default_rng(i)) for i in range(100)])
+    found = np.stack([controls.random_map(ramp, np.random.default_rng(i)) for i in range(100)])
     steps = np.abs(np.diff(found, axis=2)).mean()
     wrap = np.abs(found[:, :, 0] - found[:, :, -1]).mean()
     assert wrap > 5 * steps  # periodic noise would join the two borders as smoothly as two neighbours
@@ -288,10 +289,10 @@ def test_random_maps_of_opposite_borders_are_unrelated():
 
 def test_a_random_map_is_the_generators():
     reference_HW = maps_of_every_sort()[0]
-    first, again, other = (metrics.random_map(reference_HW, np.random.default_rng(seed)) for seed in (5, 5, 6))
+    first, again, other = (controls.random_map(reference_HW, np.random.default_rng(seed)) for seed in (5, 5, 6))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
 
 def test_the_random_map_of_a_constant_map_is_constant():
-    assert np.unique(metrics.random_map(np.full((16, 16), 2, np.float32), np.random.default_rng(0))).tolist() == [2]
+    assert np.unique(controls.random_map(np.full((16, 16), 2, np.float32), np.random.default_rng(0))).tolist() == [2]

@@ -5,6 +5,7 @@ import pytest
 
 from pneumo_batch.core import user_code
 from pneumo_batch.core.similarity import metrics, options, users_metric
+from pneumo_batch.core.similarity.features import Features, Regions
 from pneumo_batch.errors import JobError
 
 ALL = np.indices((4, 4)).reshape(2, -1).T
@@ -17,7 +18,7 @@ def pearson(a_HW, b_HW):
 def features(seed=0, grid=8):
     maps_VHW = np.random.default_rng(seed).standard_normal((4, 64, 64)).astype(np.float32)
     maps_VHW[2] = 1  # constant: no similarity to anything
-    return metrics.Features(maps_VHW, "signed", grid)
+    return Features(maps_VHW, "signed", grid)
 
 
 @pytest.mark.parametrize("scale", options.SCALES)
@@ -30,7 +31,7 @@ def test_it_scores_as_the_built_in_metric_it_equals(scale):
 
 
 def test_its_floor_is_that_of_the_built_in_metric_it_equals():
-    others = metrics.Regions.joined([features(seed).regions for seed in (1, 2, 3)])
+    others = Regions.joined([features(seed).regions for seed in (1, 2, 3)])
     with user_code.given({"mine:pearson": pearson}):
         mine_VV = metrics.floor(features().regions, others, "mine:pearson")
         table_VV = metrics.table(features(), features(1), "mine:pearson", "pixel")

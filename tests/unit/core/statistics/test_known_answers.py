@@ -12,7 +12,7 @@ from pneumo_batch.core import tables
 from pneumo_batch.core.attribution.explainer import Explainer
 from pneumo_batch.core.data import phantom
 from pneumo_batch.core.data.images import Preprocess
-from pneumo_batch.core.similarity import metrics, pairs, per_image
+from pneumo_batch.core.similarity import controls, pairs, per_image
 from pneumo_batch.core.similarity.comparison import Comparison, Others
 from pneumo_batch.core.statistics import label_share, verdict
 from pneumo_batch.core.statistics.results import Primary
@@ -60,7 +60,7 @@ def judge(films_NSS, maps_NVSS, method="planted"):
 
 def test_a_method_that_ignores_the_model_is_insensitive(films):
     rng = np.random.default_rng(1)
-    edges_NSS = np.stack([metrics.sobel_edges(film_SS) for film_SS in films])
+    edges_NSS = np.stack([controls.sobel_edges(film_SS) for film_SS in films])
     of_the_model_NVSS = 0.1 * edges_NSS.std() * rng.standard_normal((IMAGES, len(VARIANTS), SIZE, SIZE))
     found = judge(films, edges_NSS[:, None] + of_the_model_NVSS)
     assert found.verdict == "insensitive"
@@ -123,7 +123,7 @@ def test_the_label_share_of_a_mixture_rises_with_the_weight_of_what_was_learned(
     learned_NVSS = 0.5 * smooth(rng, (IMAGES, len(VARIANTS)))
     learned_NVSS[:, : len(TRUE)] += smooth(rng, (IMAGES, 1))
     learned_NVSS = standardised(learned_NVSS)
-    edges_N1SS = standardised(np.stack([metrics.sobel_edges(film_SS) for film_SS in films]))[:, None]
+    edges_N1SS = standardised(np.stack([controls.sobel_edges(film_SS) for film_SS in films]))[:, None]
     weights = (0.0, 0.25, 0.5, 0.75, 1.0)
     # above 0: the magnitude of a sum depends on both signs
     found = [judge(films, w * learned_NVSS + (1 - w) * edges_N1SS + 20) for w in weights]

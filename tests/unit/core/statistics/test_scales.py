@@ -7,6 +7,7 @@ import torch
 
 from pneumo_batch.core import tables
 from pneumo_batch.core.similarity import metrics, pairs
+from pneumo_batch.core.similarity.features import Features
 from pneumo_batch.core.statistics import scales
 from pneumo_batch.core.variants import Variant
 
@@ -120,7 +121,7 @@ def test_class_activation_maps_of_a_layer_are_resized_after_the_view():
     table = scales.Curve("grad_cam", VARIANTS, SIZE).table(images, maps.__getitem__, resamples=100)
     expected = []
     for maps_Vhw in maps.values():
-        features = metrics.Features(metrics.prepare(maps_Vhw, "grad_cam", "magnitude", SIZE), "magnitude", 16)
+        features = Features(metrics.prepare(maps_Vhw, "grad_cam", "magnitude", SIZE), "magnitude", 16)
         expected.append(metrics.scores(features, features, np.array([(0, 1)]), "spearman", "region")[0])
     assert rows_of(table, "magnitude")[16]["mean_tt"] == pytest.approx(np.mean(expected), abs=1e-12)
 

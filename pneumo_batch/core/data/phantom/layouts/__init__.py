@@ -4,7 +4,7 @@ import gzip
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,9 @@ class Shown:
     whole: list[int]
 
 
+State = Literal["whole", "missing", "broken", "unlisted"]
+
+
 @dataclass(frozen=True)
 class Written:
     """A film of the set; `state` says what is wrong with it: no file, a damaged file, a file that no table names."""
@@ -35,7 +38,10 @@ class Written:
     height: int
     width: int
     shown: Mapping[str, Shown]  # by finding of the generator
-    state: Literal["whole", "missing", "broken", "unlisted"]
+    state: State
+
+
+Row = Mapping[str, object] | Mapping[int, object]  # of a table, by the name of the column or its place
 
 
 class Layout(Protocol):
@@ -91,7 +97,7 @@ def jpeg(image_HW: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def csv(rows: Sequence[Mapping[Any, Any]], header: str | None = None) -> bytes:
+def csv(rows: Sequence[Row], header: str | None = None) -> bytes:
     """A table; `header` replaces a first line that has more or fewer cells than the rows."""
     text = pd.DataFrame(rows).to_csv(index=False, header=header is None, lineterminator="\n")
     return (text if header is None else f"{header}\n{text}").encode()

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -78,7 +77,7 @@ def tables(films: Sequence[Written]) -> dict[str, bytes]:
     }
 
 
-def _row(case: Case) -> dict[str, Any]:
+def _row(case: Case) -> dict[str, object]:
     lateral = case.view == LATERAL
     return {
         "Path": f"{_FIRST_FOLDER}/{path(case)}",
@@ -94,7 +93,7 @@ def _outline_name(film: Written) -> str:
     return "_".join(film.path.removesuffix(".jpg").split("/")[1:])
 
 
-def _outlines(film: Written) -> dict[str, dict[str, Any]]:
+def _outlines(film: Written) -> dict[str, dict[str, object]]:
     """Every finding has a mask, an empty one where nothing was outlined."""
     words = {**NAMES, "opacity": "Airspace Opacity"}
     whole = {words[finding]: shown.whole for finding, shown in film.shown.items()}

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
 
@@ -47,13 +46,13 @@ def tables(films: Sequence[Written]) -> dict[str, bytes]:
     }
 
 
-def _row(case: Case) -> dict[str, Any]:
+def _row(case: Case) -> dict[str, object]:
     who = {"patient_id": f"P{case.person:04}", "view": case.view, "sex": case.sex, "age": case.age}
     said = {name: None if value is None else str(value) for name, value in labels(case).items()}
     return {"path": path(case), **who, "split": _SPLITS.get(case.split, case.split), **said}
 
 
-def _boxes(film: Written) -> list[dict[str, Any]]:
+def _boxes(film: Written) -> list[dict[str, object]]:
     return [
         {"path": film.path, "finding": finding, **dict(zip(("x", "y", "width", "height"), box, strict=True))}
         for finding, shown in film.shown.items()
@@ -70,7 +69,7 @@ def _masks(film: Written) -> dict[str, bytes]:
     }
 
 
-def _coco(films: Sequence[Written]) -> dict[str, Any]:
+def _coco(films: Sequence[Written]) -> dict[str, object]:
     annotations = [
         {
             "image_id": number,

@@ -1,7 +1,6 @@
 """MIMIC-CXR-JPG: three zipped tables, labels of a study, views that are missing, a study that has no labels."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -61,16 +60,16 @@ def tables(films: Sequence[Written]) -> dict[str, bytes]:
     }
 
 
-def _label_row(case: Case) -> dict[str, Any]:
+def _label_row(case: Case) -> dict[str, object]:
     said = {name: None if value is None else float(value) for name, value in labels(case).items()}
     return {"subject_id": _subject(case), "study_id": _study(case), **said}
 
 
-def _split_row(case: Case) -> dict[str, Any]:
+def _split_row(case: Case) -> dict[str, object]:
     return {"dicom_id": _dicom(case), "study_id": _study(case), "subject_id": _subject(case), "split": case.split}
 
 
-def _metadata(case: Case, height: int, width: int) -> dict[str, Any]:
+def _metadata(case: Case, height: int, width: int) -> dict[str, object]:
     view = None if case.number("film", 9) % _UNVIEWED == 0 else case.view
     words = {"PA": "postero-anterior", "AP": "antero-posterior", LATERAL: "lateral"}
     return {

@@ -1,7 +1,6 @@
 """NIH ChestX-ray14: labels joined by a bar, headers with brackets that hold commas, boxes for a few test films."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -66,13 +65,13 @@ def _names(films: Sequence[Written]) -> bytes:
     return "\n".join(_name(film.case) for film in films).encode()
 
 
-def _entry(case: Case) -> dict[Any, Any]:
+def _entry(case: Case) -> dict[int, object]:
     found = "|".join(sorted(layouts.named(case, NAMES, OTHERS))) or "No Finding"
     who = [case.study, case.person, case.age, case.sex, case.view]
     return dict(enumerate([_name(case), found, *who, 2500, 2048, 0.168, 0.168]))
 
 
-def _box_rows(film: Written) -> list[dict[Any, Any]]:
+def _box_rows(film: Written) -> list[dict[int, object]]:
     """The list of boxes has another word for one finding."""
     words = {**NAMES, "opacity": "Infiltrate"}
     return [

@@ -1,7 +1,6 @@
 """PadChest: labels as a printed Python list with leading spaces, PNG of 16 bits, no published split."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -55,7 +54,7 @@ def tables(films: Sequence[Written]) -> dict[str, bytes]:
     return {_TABLE: layouts.csv(rows)}
 
 
-def _row(film: Written) -> dict[str, Any]:
+def _row(film: Written) -> dict[str, object]:
     case = film.case
     return {
         "ImageID": _image(case),
@@ -73,7 +72,7 @@ def _row(film: Written) -> dict[str, Any]:
     }
 
 
-def _acquisition(film: Written) -> dict[str, Any]:
+def _acquisition(film: Written) -> dict[str, object]:
     positions = {"PA": "POSTEROANTERIOR", LATERAL: "LATERAL"}
     projections = {"AP": "AP_horizontal", LATERAL: "L"}
     return {
@@ -96,7 +95,7 @@ def _acquisition(film: Written) -> dict[str, Any]:
     }
 
 
-def _findings(case: Case) -> dict[str, Any]:
+def _findings(case: Case) -> dict[str, object]:
     """A space stands before the second label, as where the set joins those of two sentences."""
     found = _written(case)
     printed = found and [f" {name}" if k == 1 else name for k, name in enumerate(found)]

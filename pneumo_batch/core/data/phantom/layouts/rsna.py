@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -43,7 +42,7 @@ def tables(films: Sequence[Written]) -> dict[str, bytes]:
     }
 
 
-def _rows(film: Written) -> list[dict[str, Any]]:
+def _rows(film: Written) -> list[dict[str, object]]:
     who, sides = {"patientId": _patient(film.case)}, ("x", "y", "width", "height")
     if OPACITY in film.shown:
         boxes = [dict(zip(sides, map(float, box), strict=True)) for box in film.shown[OPACITY].boxes]

@@ -3,7 +3,6 @@ DICOM in nested folders.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -41,7 +40,7 @@ def tables(films: Sequence[Written]) -> dict[str, bytes]:
     return {"train-rle.csv": layouts.csv(rows)}
 
 
-def _rows(film: Written) -> list[dict[str, Any]]:
+def _rows(film: Written) -> list[dict[str, object]]:
     """The column's name begins with a space."""
     shown = film.shown.get(PNEUMOTHORAX)
     masks = [_relative(part) for part in shown.parts] if shown else ["-1"]

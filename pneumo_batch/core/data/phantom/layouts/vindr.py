@@ -1,7 +1,6 @@
 """VinDr-CXR as its competition had it: one row a box and reader, three readers who disagree, DICOM of 12 or 14 bits."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -57,7 +56,7 @@ def tables(films: Sequence[Written]) -> dict[str, bytes]:
     return {"train.csv": layouts.csv([rows[k] for k in order])}
 
 
-def _rows(film: Written) -> Iterator[dict[str, Any]]:
+def _rows(film: Written) -> Iterator[dict[str, object]]:
     overlooked, imagined = _errors(film.case)
     rng = film.case.framing()
     numbers = sorted(int(n) + 1 for n in rng.choice(_READERS, 3, replace=False))
@@ -83,7 +82,7 @@ def _shaken(rng: np.random.Generator, box: Box, film: Written) -> Box:
     return int(left), int(top), max(1, int(right - left)), max(1, int(bottom - top))
 
 
-def _row(film: Written, name: str, reader: int, box: Box | None) -> dict[str, Any]:
+def _row(film: Written, name: str, reader: int, box: Box | None) -> dict[str, object]:
     row = {
         "image_id": film.case.digest("film")[:32],
         "class_name": name,

@@ -1,0 +1,57 @@
+"""Where things are: a path or any URI that pyarrow opens, as the file system that reads it."""
+
+import os
+import urllib.parse
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.fs
+
+from pneumo_batch.core.data.roots import Root, Roots
+from pneumo_batch.errors import DataError, JobError
+
+
+def open_filesystem(location: str | os.PathLike[str]) -> tuple[pa.fs.FileSystem, str]:
+    """The filesystem of a path or URI and the path inside it. Raises JobError for a URI nothing opens."""
+    text = os.fspath(location)
+    if "://" not in text:
+        return pa.fs.LocalFileSystem(), str(Path(text).expanduser().absolute())
+    address = urllib.parse.urlsplit(text)
+    if address.password or "secret_key" in address.query:
+        shown = f"{address.scheme}://{address.hostname or ''}{address.path}"
+        raise JobError(f"{shown}: credentials in a URI would get into records: give them by the environment instead")
+    try:
+        filesystem, path = pa.fs.FileSystem.from_uri(text)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise JobError(f"{text}: {reason(error)}") from error
+    return filesystem, path
+
+
+def read_location(location: str) -> bytes:
+    """One file, by path or URI. Raises OSError, or ValueError for a URI nothing opens."""
+    filesystem, path = open_filesystem(location)
+    with filesystem.open_input_stream(path, compression=None) as stream:
+        return stream.read()
+
+
+def open_roots(location: str | list[str]) -> Roots:
+    """The place of a job's images: one folder or URI, or several. Raises DataError."""
+    try:
+        if isinstance(location, str):
+            return Roots.one(*open_filesystem(location))
+        return Roots.several({one: Root(*open_filesystem(one)) for one in location})
+    except DataError:
+        raise
+    except ValueError as error:
+        raise DataError(f"data.root: {error}") from error
+
+
+def reason(error: BaseException) -> str:
+    """Why a file system refused something, in one line and without the request's number."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return text.partition(" (Request ID")[0].rstrip(".")
+
+
+def absolute(location: str) -> str:
+    """A path as any process finds it; a URI as it is."""
+    return location if "://" in location else str(Path(location).expanduser().absolute())
