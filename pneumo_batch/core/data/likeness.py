@@ -87,12 +87,12 @@ def _near(first_AH: np.ndarray, second_BH: np.ndarray) -> tuple[np.ndarray, np.n
             differing = _ONES[first_AH[a] ^ second_BH[b]].sum(axis=1, dtype=np.int64)
             near = differing <= MOST_BITS
             found.append(np.stack([a[near], b[near], differing[near]], axis=1))
-    return tuple(np.unique(np.concatenate(found), axis=0).T)  # type: ignore[return-value]
+    return tuple(np.unique(np.concatenate(found), axis=0).T)
 
 
 def _keys(hashes_NH: np.ndarray, bits_K: np.ndarray) -> np.ndarray:
     """(N,) those bits of each hash as one number."""
-    return sum((hashes_NH[:, bit // 8] >> (7 - bit % 8) & 1).astype(np.int64) << k for k, bit in enumerate(bits_K))  # type: ignore[return-value]
+    return sum((hashes_NH[:, bit // 8] >> (7 - bit % 8) & 1).astype(np.int64) << k for k, bit in enumerate(bits_K))
 
 
 def _candidates(first_A: np.ndarray, second_B: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
