@@ -45,7 +45,7 @@ class Estimate:
     @property
     def positive(self) -> str | None:
         """The class that the one logit of two classes is of."""
-        return self.found.classes[1] if len(self.found.classes) == 2 else None
+        return self.found.classes[1] if len(self.found.classes) == 2 and not self.job.data.several else None
 
     def as_dict(self) -> dict[str, object]:
         """For `--json`."""
@@ -105,5 +105,7 @@ def show(found: Estimate) -> None:
 
 def _classes(found: Estimate) -> str:
     """The classes in label order, and which of two the logit is of: nothing else shows that they are swapped."""
+    if found.job.data.several:
+        return f"a logit each of {', '.join(found.job.data.several)}; {found.job.attribution.target} is explained"
     listed = ", ".join(f"{label} {name}" for label, name in enumerate(found.found.classes))
     return f"{listed}; the logit is of {found.positive}" if found.positive else listed

@@ -1,6 +1,9 @@
-"""Arrow schemas of every table of a run, in one place: others script against these names and types."""
+"""Arrow schemas of every table of a run, in one place: others script against these names and types.
 
-from collections.abc import Iterable, Mapping
+Of a job with several findings, manifest and predictions have a column of labels a finding too (`with_labels`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -178,8 +181,30 @@ PASSES = pa.schema(  # one row per method and pass over the data; means are thos
     ]
 )
 
+LABELS = "label__"  # begins the names of the columns of labels, one a finding
+UNKNOWN = -1  # a label that neither loss nor metrics see: uncertain (-1 in the tables) or not mentioned (null)
+
 # What identifies an image in every table derived from the manifest.
 IDENTITY = [MANIFEST.field(name) for name in ("image_id", "class_name", "label", "patient_id")]
+
+
+def with_labels(schema: pa.Schema, findings: Sequence[str]) -> pa.Schema:
+    """A schema and a column of labels for each of several findings: 1, 0, -1 (uncertain) or null (not mentioned)."""
+    return pa.schema([*schema, *(pa.field(f"{LABELS}{name}", pa.int8()) for name in findings)])
+
+
+def findings_of(table: pa.Table) -> list[str]:
+    """The findings that a table has a column of labels for, in the order of the networks' outputs."""
+    return [name.removeprefix(LABELS) for name in table.column_names if name.startswith(LABELS)]
+
+
+def labels_of(table: pa.Table) -> np.ndarray:
+    """Labels int64: (N,) of classes, or (N, K) of K findings, where `UNKNOWN` stands for what is not known."""
+    findings = findings_of(table)
+    if not findings:
+        return table["label"].to_numpy().astype(np.int64)
+    columns = [table[f"{LABELS}{name}"].fill_null(UNKNOWN).to_numpy() for name in findings]
+    return np.stack(columns, axis=1).astype(np.int64)
 
 
 def maps_schema(

@@ -153,6 +153,9 @@ def fingerprint(job: Job, contents: Mapping[str, str]) -> str:
     if job.data.findings is None:  # then the folders or the list say it all, and they are among the contents
         for name in ("format", "findings", *FINDINGS_ONLY):
             del values["data"][name]
+    for spec in values.get("variant", []):
+        if spec["outputs"] is None:
+            del spec["outputs"]
     if not job.train.keeps_structure:  # as all jobs were before there was a choice
         for name in ("random_unit", "random_within"):
             del values["train"][name]

@@ -77,13 +77,13 @@ class Data(Section):
     format: Format = result("folders")
     """"folders" by split and class, a "list" (manifest), or the name of a published set as it was downloaded."""
     findings: list[str] | None = result(None)
-    """Of a published set, or a list with a column a finding: one, for the classes NORMAL (without it) and itself."""
+    """Of a published set, or a list with a column a finding: one (NORMAL is without it), or several: a logit each."""
     uncertain: Uncertain = result("ignore")
-    """What an uncertain label (-1) counts as; "ignore" leaves the film out."""
+    """What an uncertain label (-1) counts as; "ignore" leaves the film out, of several findings that label."""
     unmentioned: Unmentioned = result("negative")
-    """What a finding counts as that a label file does not mention; "ignore" leaves the film out."""
+    """What a finding counts as that a label file does not mention; "ignore" leaves out as with uncertain."""
     negatives: Negatives = result("all")
-    """Films without the finding: "all", or "no_finding": only those on which nothing else was found either."""
+    """Films without any of the findings: "all", or "no_finding": only those on which nothing was found at all."""
     views: list[Projection] | None = result(None, min_length=1)
     """Views of a published set to use (default: frontal ones, where the set says which these are)."""
     test_fraction: float = result(TEST_FRACTION, ge=0, lt=1)
@@ -164,8 +164,6 @@ class Data(Section):
             raise ValueError(f'root: format = "{self.format}" needs one folder or URI, the set as it was downloaded')
         if self.findings is None:
             self._read_labels_by_class()
-        elif len(self.findings) > 1:
-            raise ValueError("findings: several in one job are not there yet: name one")
         elif self.format == "folders":
             raise ValueError("findings needs format: a published set, or a list with a column a finding")
         elif self.classes is not None:
@@ -181,6 +179,11 @@ class Data(Section):
         for name in FINDINGS_ONLY:
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} needs findings: it says how their labels are read")
+
+    @property
+    def several(self) -> list[str]:
+        """The findings of a network with a logit each, in their order; empty where there is one, or classes."""
+        return list(self.findings) if self.findings and len(self.findings) > 1 else []
 
     @property
     def is_published(self) -> bool:
@@ -229,7 +232,7 @@ class Train(Section):
     max_epochs: int = result(80, ge=1)
     """Most epochs of random variants; they stop once they have memorised their labels."""
     memorise: float = result(variants.MEMORISED, gt=0, le=1)
-    """Training accuracy (eval mode) at which a random variant counts as having memorised."""
+    """Training accuracy (eval mode; of several findings balanced, each) that counts as having memorised."""
     patience: int = result(0, ge=0)
     """True variants stop after so many epochs without a better validation loss; 0 never stops early."""
     batch_size: int = result(32, ge=2)
@@ -237,7 +240,7 @@ class Train(Section):
     learning_rate: float = result(3e-4, gt=0)
     """Adam's step size."""
     sampler: Literal["weighted", "shuffle"] = result("weighted")
-    """"weighted" draws classes equally often, with replacement; "shuffle" takes every image once an epoch."""
+    """"weighted" draws classes (with and without a finding) equally often; "shuffle" takes each image once an epoch."""
     plateau: Literal["train", "val", "none"] = result("train")
     """The loss whose plateau halves the learning rate."""
     plateau_patience: int = result(3, ge=1)
@@ -303,7 +306,7 @@ class Attribution(Section):
     limit: int | None = result(None, ge=1)
     """Attribute at most so many images, chosen by a seeded rule."""
     target: str = result(POSITIVE)
-    """The explained output: "positive" (two classes), a class name, or "label" (the image's own class)."""
+    """The explained output: "positive" (two classes), a class or finding, or "label" (the image's own class)."""
     integrated_gradients: IntegratedGradientsOptions = IntegratedGradientsOptions()
     """Points on the path ("auto" for tolerance), its start (black, mean, white, blur, noise), the quadrature rule."""
     grad_cam: GradCamOptions = GradCamOptions()
@@ -449,6 +452,16 @@ class VariantSpec(Section):
     """What it was trained with: mean and standard deviation of pixels in [0, 1], or a name (default: as in [data])."""
     channels: Channels | None = result(None)
     """Input channels it was trained with (default: those of [data])."""
+    outputs: list[str] | None = result(None, min_length=1)
+    """What each of its outputs is of, in order, where it has others than the job asks for: those are picked by name."""
+
+    @field_validator("outputs")
+    @classmethod
+    def _different(cls, value: list[str] | None) -> list[str] | None:
+        named = [name for name in value or [] if name]  # "" is an output of nothing
+        if len(set(named)) < len(named):
+            raise ValueError("names an output twice")
+        return value
 
     @field_validator("normalise")
     @classmethod

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import scipy.special
 
 from pneumo_batch.core import tables
-from pneumo_batch.core.data import audit
+from pneumo_batch.core.data import audit, one_finding
 from pneumo_batch.core.data.images import Preprocess
 from pneumo_batch.core.models import evaluation
 from pneumo_batch.core.similarity import pairs, per_image
@@ -25,6 +25,7 @@ from pneumo_batch.core.statistics import results
 from pneumo_batch.errors import RejectedImage
 from pneumo_batch.rundir.layout import CASCADE_SUMMARY, MAPS, QUARANTINE, SCALES, SCORES
 from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.record import of_finding
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,12 @@ class Predictions:
     @property
     def is_binary(self) -> bool:
         return self.logits_NK.shape[1] == 1
+
+    @cached_property
+    def known(self) -> "Predictions":
+        """Those of the images whose label is known."""
+        kept = np.flatnonzero(self.labels_N != tables.UNKNOWN)
+        return Predictions([self.image_ids[i] for i in kept], self.labels_N[kept], self.logits_NK[kept])
 
     @cached_property
     def probabilities(self) -> np.ndarray:
@@ -61,7 +68,10 @@ class Mean(NamedTuple):
 
 
 class Source:
-    """Tables, models and images of a concluded run. Raises RunError before that."""
+    """Tables, models and images of a concluded run. Raises RunError before that.
+
+    Of several findings, classes, labels, logits and numbers of the models are those of the one explained, `target`.
+    """
 
     def __init__(self, run: Run):
         self.run, self.job = run, run.job
@@ -70,6 +80,11 @@ class Source:
         self.classes: list[str] = next(iter(self.models.values()))["classes"]
         self.methods = [name for name in self.job.attribution.methods if name in self.results.methods]
         self.manifest_table = run.manifest_table()
+        self.target = self.results.target
+        if self.target:
+            self.classes = one_finding.classes(self.target)
+            self.models = {name: of_finding(record, self.target) for name, record in self.models.items()}
+            self.manifest_table = one_finding.divide(self.manifest_table, self.target)
         self.manifest = self.manifest_table.to_pandas()
         self.summary = run.summary()
         self.films = Films(run)
@@ -108,7 +123,8 @@ class Source:
     @cached_property
     def attributed(self) -> pa.Table:
         """Identity of the images that have maps, sorted by id."""
-        return self.run.maps_table([]).sort_by("image_id")
+        images = self.run.maps_table([]).sort_by("image_id")
+        return one_finding.divide_images(images, self.run.manifest_table(), self.target) if self.target else images
 
     @cached_property
     def similarities(self) -> per_image.PerImage:
@@ -137,8 +153,11 @@ class Source:
     def majority(self) -> float | None:
         """What always naming the most frequent training label would score; None without training images.
 
-        Permuting labels keeps their counts, so that it holds for every variant trained here.
+        Permuting labels keeps their counts, so that it holds for every variant trained here. Of several findings it is
+        a half, of the balanced accuracy.
         """
+        if self.target:
+            return 0.5
         labels = self.manifest.loc[self.manifest["split"] == "train", "label"]
         return float(labels.value_counts(normalize=True).max()) if len(labels) else None
 
@@ -156,15 +175,32 @@ class Source:
         """Training epochs; None of a variant that was brought along."""
         return self.run.history(variant) if self.run.store.exists(f"models/{variant}/history.parquet") else None
 
+    @property
+    def measure(self) -> str:
+        """What accuracies on training labels are, in words."""
+        return next(iter(self.results.variants.values())).measure
+
     def predictions(self, variant: str, split: str = "test") -> Predictions:
+        """`answers` to the images whose label is known."""
+        return self.answers(variant, split).known
+
+    def answers(self, variant: str, split: str = "test") -> Predictions:
         """Without rows where the split has no images."""
         key = (variant, split)
         if key not in self._predictions:
-            rows = self.run.store.read_table(f"models/{variant}/predictions.parquet", schema=tables.PREDICTIONS)
-            rows = rows.filter(pc.equal(rows["split"], split)).sort_by("image_id")
-            logits_NK = evaluation.logits_of(rows) if rows.num_rows else np.empty((0, 1), np.float32)
-            self._predictions[key] = Predictions(rows["image_id"].to_pylist(), rows["label"].to_numpy(), logits_NK)
+            self._predictions[key] = self._read_answers(variant, split)
         return self._predictions[key]
+
+    def _read_answers(self, variant: str, split: str) -> Predictions:
+        names = self.job.data.several
+        schema = tables.with_labels(tables.PREDICTIONS, names)
+        rows = self.run.store.read_table(f"models/{variant}/predictions.parquet", schema=schema)
+        rows = rows.filter(pc.equal(rows["split"], split)).sort_by("image_id")
+        logits_NK = evaluation.logits_of(rows) if rows.num_rows else np.empty((0, max(1, len(names))), np.float32)
+        if self.target:
+            rows = one_finding.divide(rows, self.target)
+            logits_NK = logits_NK[:, [names.index(self.target)]]
+        return Predictions(rows["image_id"].to_pylist(), rows["label"].to_numpy(), logits_NK)
 
 
 class Films:

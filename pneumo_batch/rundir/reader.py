@@ -113,7 +113,8 @@ class Run:
         return self.manifest_table().to_pandas()
 
     def manifest_table(self) -> pa.Table:
-        return self.store.read_table(self._need(MANIFEST, "index"), schema=tables.MANIFEST).sort_by("image_id")
+        schema = tables.with_labels(tables.MANIFEST, self.job.data.several)
+        return self.store.read_table(self._need(MANIFEST, "index"), schema=schema).sort_by("image_id")
 
     def quarantine(self) -> pd.DataFrame:
         """One row per rejected image with the reason."""

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict, cast
 
+from pneumo_batch.core.statistics.results import MeasuredRecord
 from pneumo_batch.core.variants import VariantRecord
 from pneumo_batch.errors import DamagedError
 from pneumo_batch.rundir import integrity
@@ -45,25 +46,42 @@ class RunRecord(_Pass, Commit):
     updated: NotRequired[str]
 
 
-class ModelRecord(VariantRecord):
+class ModelRecord(VariantRecord, MeasuredRecord):
     """The content of model.json. What is not required tells of a training, or of where a model was brought from.
 
-    `metrics` are those of `Classification` for each split, `preprocess` the fields of `Preprocess`.
+    `preprocess` are the fields of `Preprocess`, `findings` several with a logit each, `memorisation` by finding the
+    fields of `Memory`.
     """
 
     network: str
     classes: list[str]
+    findings: NotRequired[list[str]]
     outputs: int
     preprocess: dict[str, Any]
     checkpoint: NotRequired[str]
-    threshold: float
-    metrics: dict[str, dict[str, Any]]
     epochs: NotRequired[int]
     chosen_epoch: NotRequired[int | None]
     memorised: float | None
     label_agreement: NotRequired[float]
     majority: NotRequired[float]
+    memorisation: NotRequired[dict[str, dict[str, Any]]]
     unanswered: NotRequired[dict[str, str]]
+
+
+def of_finding(record: ModelRecord, finding: str) -> ModelRecord:
+    """What a model of several findings says of one, in the fields of a model of two classes.
+
+    A random model has memorised a finding by its balanced accuracy, of which a majority guess has a half.
+    """
+    found = record.copy()
+    found["threshold"] = record["thresholds"][finding]
+    found["metrics"] = {split: by_finding[finding] for split, by_finding in record["metrics_by_finding"].items()}
+    found["memorised"] = None
+    if "memorisation" in record:
+        found["majority"] = 0.5
+        if record["memorised"] is not None:
+            found["memorised"] = record["memorisation"][finding]["balanced_accuracy"]
+    return found
 
 
 _CHECKSUM = "checksum"  # of the record's other fields

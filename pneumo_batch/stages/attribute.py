@@ -141,7 +141,7 @@ def map_shapes(job: Job, classes: list[str]) -> dict[str, tuple[int, int]]:
     Raises JobError when network, methods, layer and target do not fit together, or a map would be one number.
     """
     try:
-        targets.check_target(job.attribution.target, classes)
+        targets.check_target(job.attribution.target, classes, job.data.several)
         model = survey.network(job, classes).eval()
         shapes = Explainer(model, job.attribution.options_by_method(), survey.preprocess(job)).map_shapes
     except ValueError as error:

@@ -8,12 +8,15 @@ import pyarrow.compute as pc
 
 from pneumo_batch.core import tables
 from pneumo_batch.core.attribution import localisation
+from pneumo_batch.core.data import one_finding
 from pneumo_batch.core.models import evaluation
 from pneumo_batch.core.similarity import metrics, per_image
-from pneumo_batch.core.statistics import classification, label_share, passes, scales, summaries, verdict
+from pneumo_batch.core.statistics import classification, findings, label_share, passes, scales, summaries, verdict
 from pneumo_batch.core.statistics.results import (
+    FindingResult,
     Localisation,
     Located,
+    Memory,
     OnTest,
     Primary,
     Results,
@@ -26,7 +29,7 @@ from pneumo_batch.rundir import accounts, provenance
 from pneumo_batch.rundir.accounts import ImbalanceError
 from pneumo_batch.rundir.layout import MAPS, PASSES, SCALES, SCORES, SUMMARY, VERDICT
 from pneumo_batch.rundir.reader import Run
-from pneumo_batch.rundir.record import ModelRecord
+from pneumo_batch.rundir.record import ModelRecord, of_finding
 from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages.stage import Plan, Survey
@@ -38,13 +41,12 @@ def plan(_job: Job, _found: Survey, _store: Store) -> Plan:
 
 def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str, int]:
     """Write `summary.parquet`, `scales.parquet` and `verdict.json`."""
-    images = run.maps_table([]).sort_by("image_id")
+    images, classes = _images(job, run)
     data = per_image.gather(run.store.read_batches(SCORES, tables.SCORES), images)
     variants = of_records(run.model_record(name) for name in run.variants())
     names = names_of(variants, "true"), names_of(variants, "random")
     settings = job.compare
     tests = label_share.randomization_test(data, *names, resamples=settings.resamples)
-    classes = run.model_record(run.variants()[0])["classes"]
     run.store.write_table(SUMMARY, summaries.summarise(data, classes, resamples=settings.resamples))
     primary = Primary(settings.primary.view, settings.primary.scale, settings.primary.metric)
     judged = {name: _variant(name, run) for name in run.variants()}
@@ -57,6 +59,7 @@ def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str,
         variants=judged,
         degenerate=_degenerate(data),
         localisation=_localisation(job, run, images) if job.is_phantom else None,
+        target=job.attribution.target if job.data.several else None,
     )
     run.store.write_json(VERDICT, results.as_dict())
     _note_pass(run, results)
@@ -102,8 +105,20 @@ def _scales(job: Job, run: Run, images: pa.Table, variants: list[Variant]) -> pa
     return found
 
 
+def _images(job: Job, run: Run) -> tuple[pa.Table, list[str]]:
+    """Identity of the attributed images, sorted, and their classes; of several findings by the one explained."""
+    images = run.maps_table([]).sort_by("image_id")
+    if not job.data.several:
+        return images, run.model_record(run.variants()[0])["classes"]
+    target = job.attribution.target
+    return one_finding.divide_images(images, run.manifest_table(), target), one_finding.classes(target)
+
+
 def _variant(name: str, run: Run) -> VariantResult:
-    record = run.model_record(name)
+    record, attributed = run.model_record(name), run.job.attribution
+    by_finding = _by_finding(run, record) if "findings" in record else {}
+    if by_finding:
+        record = of_finding(record, attributed.target)
     return VariantResult(
         kind=record["kind"],
         seed=record["seed"],
@@ -115,30 +130,50 @@ def _variant(name: str, run: Run) -> VariantResult:
         label_agreement=record.get("label_agreement"),
         threshold=record["threshold"],
         training_accuracy=_training_accuracy(record),
-        test=_on_test(name, run, record["threshold"]),
+        test=by_finding[attributed.target].test if by_finding else _on_test(record, run),
+        findings=by_finding,
     )
 
 
 def _training_accuracy(record: ModelRecord) -> float | None:
-    """In eval mode, on the labels the model was given; None for a brought random one: its labels stayed elsewhere."""
+    """In eval mode, on the labels the model was given; None for a brought random one: its labels stayed elsewhere.
+
+    Of several findings the balanced one.
+    """
     if record["kind"] == "random" and record["memorised"] is None:
         return None
     trained = record["metrics"].get("train")
-    return trained["accuracy"] if trained else None
+    return trained["balanced_accuracy" if "findings" in record else "accuracy"] if trained else None
 
 
-def _on_test(name: str, run: Run, threshold: float) -> OnTest:
+def _on_test(record: ModelRecord, run: Run) -> OnTest:
     """With the threshold chosen on validation."""
-    rows = run.store.read_table(f"models/{name}/predictions.parquet", schema=tables.PREDICTIONS)
+    rows, codes_N = _test_rows(record["name"], run)
+    logits_NK, labels_N = evaluation.logits_of(rows), tables.labels_of(rows)
+    measured = classification.metrics(logits_NK, labels_N, record["threshold"])
+    return OnTest(**vars(measured), auroc_interval=classification.auroc_interval(logits_NK, labels_N, codes_N))
+
+
+def _by_finding(run: Run, record: ModelRecord) -> dict[str, FindingResult]:
+    rows, codes_N = _test_rows(record["name"], run)
+    logits_NK, labels_NK = evaluation.logits_of(rows), tables.labels_of(rows)
+    found = findings.on_test(logits_NK, labels_NK, record["findings"], record["thresholds"], codes_N)
+    memory = {name: Memory(**known) for name, known in record.get("memorisation", {}).items()}
+    return {
+        name: FindingResult(record["thresholds"][name], memory.get(name), on_test) for name, on_test in found.items()
+    }
+
+
+def _test_rows(name: str, run: Run) -> tuple[pa.Table, np.ndarray]:
+    """A variant's predictions of the test split, sorted, and codes (N,) of the patients."""
+    schema = tables.with_labels(tables.PREDICTIONS, run.job.data.several)
+    rows = run.store.read_table(f"models/{name}/predictions.parquet", schema=schema)
     rows = rows.filter(pc.equal(rows["split"], "test")).sort_by("image_id")
     manifest = run.manifest_table()
     patients = manifest.filter(pc.is_in(manifest["image_id"], rows["image_id"].combine_chunks()))[
         "patient_id"
     ].to_numpy()
-    codes_N = np.unique(patients, return_inverse=True)[1]
-    logits_NK, labels_N = evaluation.logits_of(rows), rows["label"].to_numpy()
-    measured = classification.metrics(logits_NK, labels_N, threshold)
-    return OnTest(**vars(measured), auroc_interval=classification.auroc_interval(logits_NK, labels_N, codes_N))
+    return rows, np.unique(patients, return_inverse=True)[1]
 
 
 def _facts(name: str, found: VariantResult, required: float) -> verdict.VariantFacts:
@@ -153,6 +188,7 @@ def _facts(name: str, found: VariantResult, required: float) -> verdict.VariantF
         auroc_low=found.test.auroc_interval[0],
         training_accuracy=found.training_accuracy,
         epochs=found.epochs,
+        measure=found.measure,
     )
 
 

@@ -1,6 +1,7 @@
 """Variants that were trained elsewhere: a checkpoint becomes a model of the run without training."""
 
 import dataclasses
+import functools
 import hashlib
 import inspect
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import torch
 
 from pneumo_batch.core.attribution import baselines, soundness
 from pneumo_batch.core.data.images import Preprocess, Split, named_normalisation
-from pneumo_batch.core.models import answers, checkpoints, evaluation, networks, pretrained, programs
+from pneumo_batch.core.models import answers, checkpoints, evaluation, heads, networks, pretrained, programs
 from pneumo_batch.core.user_code import user_callable
 from pneumo_batch.errors import JobError
 from pneumo_batch.execution import progress
@@ -98,6 +99,7 @@ class Images:
     classes: list[str]
     splits: dict[str, Split]
     preprocess: Preprocess
+    findings: list[str]  # several, or none
 
 
 def load(specs: list[VariantSpec], job: Job, run: RunWriter, images: Images, resources: Resources) -> None:
@@ -106,7 +108,7 @@ def load(specs: list[VariantSpec], job: Job, run: RunWriter, images: Images, res
     models, suspects = [], []
     for spec in specs:
         model, preprocess = network(spec, job, images.preprocess, images.classes)
-        weights, outputs = checkpoints.state_bytes(model), networks.outputs_for(images.classes)
+        weights, outputs = checkpoints.state_bytes(model), networks.outputs_for(images.classes, images.findings)
         models.append(predictor.Model(spec.name, job.network.name, program, weights, outputs, preprocess))
         if soundness.gives_probabilities(model, torch.zeros(1, preprocess.channels, preprocess.size, preprocess.size)):
             suspects.append(spec.name)
@@ -133,7 +135,7 @@ def _write(
     spec: VariantSpec, run: RunWriter, images: Images, model: predictor.Model, logits: dict[str, np.ndarray]
 ) -> None:
     labels = {name: split.labels_N for name, split in images.splits.items()}
-    measured = evaluation.measure(logits, labels)
+    measured = evaluation.measure(logits, labels, images.findings)
     record: ModelRecord = {
         "name": spec.name,
         "kind": spec.kind,
@@ -143,11 +145,12 @@ def _write(
         "outputs": model.outputs,
         "preprocess": model.preprocess.as_dict(),
         "checkpoint": Path(spec.checkpoint).name,
-        "threshold": measured.threshold,
-        "metrics": measured.metrics_as_dict,
+        **measured,
         "memorised": None,  # a random variant's labels stayed where it was trained
         "unanswered": answers.unanswered(images.rows, logits),
     }
+    if images.findings:
+        record["findings"] = images.findings
     files = {
         "model.safetensors": model.weights,
         "predictions.parquet": parquet_bytes(evaluation.predictions(images.rows, logits)),
@@ -162,13 +165,16 @@ def network(spec: VariantSpec, job: Job, common: Preprocess, classes: list[str])
     """The job's network with the weights of a checkpoint, and how its images are prepared. Raises JobError."""
     try:
         preprocess = own_preprocess(spec, common)
-        model = networks.build(
-            job.network.name,
-            image_size=preprocess.size,
-            channels=preprocess.channels,
-            outputs=networks.outputs_for(classes),
-        )
-        return checkpoints.load_state(model, Path(spec.checkpoint)), preprocess
+        shape = {"image_size": preprocess.size, "channels": preprocess.channels}
+        build = functools.partial(networks.build, job.network.name, **shape)
+        wanted = networks.outputs_for(classes, job.data.several)
+        model = build(outputs=len(spec.outputs) if spec.outputs else wanted)
+        model = checkpoints.load_state(model, Path(spec.checkpoint))
+        if spec.outputs:
+            names = job.data.several or (classes[1:] if wanted == 1 else classes)
+            example_1CHW = torch.zeros(1, preprocess.channels, preprocess.size, preprocess.size)
+            model = heads.picked(model, build, heads.places(spec.outputs, names), example_1CHW)
+        return model, preprocess
     except ValueError as error:
         raise JobError(f"variant.{spec.name}: {error}") from error
 

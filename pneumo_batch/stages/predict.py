@@ -23,7 +23,7 @@ def extend(run: RunWriter) -> None:
     rows = rows.filter(pc.is_in(rows["image_id"], attributed))
     for variant in run.variants():
         name = f"models/{variant}/predictions.parquet"
-        known = run.store.read_table(name, schema=tables.PREDICTIONS)
+        known = run.store.read_table(name, schema=tables.with_labels(tables.PREDICTIONS, tables.findings_of(rows)))
         missing = staging.without(rows, known["image_id"].to_pylist())
         if missing.num_rows:
             table = pa.concat_tables([known, *_predictions(run, variant, missing)])

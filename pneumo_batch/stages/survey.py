@@ -70,7 +70,7 @@ def network(job: Job, classes: list[str]) -> torch.nn.Module:
     """The network of a job with fresh weights. Raises JobError for one that there is not."""
     shape = {"image_size": job.data.image_size, "channels": job.data.channels}
     try:
-        return networks.build(job.network.name, outputs=networks.outputs_for(classes), **shape)
+        return networks.build(job.network.name, outputs=networks.outputs_for(classes, job.data.several), **shape)
     except ValueError as error:
         raise JobError(str(error)) from error
 

@@ -63,10 +63,10 @@ def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, 
         splits = {name: ray.get(ref) for name, ref in shared.items()}  # what the store holds: no copy is left here
         preprocess = _preprocess(job, splits["train"])
         if brought:
-            judged = external_models.Images(rows, manifest.class_names(rows), splits, preprocess)
+            judged = external_models.Images(rows, manifest.class_names(rows), splits, preprocess, job.data.several)
             external_models.load(brought, job, run, judged, resources)
         if missing:
-            _check_classes(splits["train"], manifest.class_names(rows))
+            _check_classes(splits["train"], manifest.class_names(rows), job.data.several)
             _train(missing, job, run, (rows, shared, preprocess), resources)
     _leave_out_unanswered(run)
     return {"variants": len(job.train.variants) + len(job.variant), "trained": len(job.train.variants)}
@@ -108,9 +108,10 @@ def _leave_out_unanswered(run: RunWriter) -> None:
         return
     total, line = run.manifest_table().num_rows, audit.named(list(unanswered.items()))
     progress.warn(run, "train", f"{len(unanswered)} of {total} images are left out of predictions and maps: {line}")
+    schema = tables.with_labels(tables.PREDICTIONS, run.job.data.several)
     for variant in run.variants():
         name = f"models/{variant}/predictions.parquet"
-        known = run.store.read_table(name, schema=tables.PREDICTIONS)
+        known = run.store.read_table(name, schema=schema)
         kept = staging.without(known, unanswered)
         if kept.num_rows < known.num_rows:
             run.store.write_table(name, kept)
@@ -170,11 +171,21 @@ def slots(every: list[Variant], missing: list[Variant], count: int) -> list[list
     return [[variant for variant in every[slot::count] if variant in missing] for slot in range(count)]
 
 
-def _check_classes(train: Split, names: list[str]) -> None:
+def _check_classes(train: Split, names: list[str], findings: list[str]) -> None:
+    if findings:
+        _check_findings(train, findings)
+        return
     counts = np.bincount(train.labels_N, minlength=len(names))
     if len(names) < 2 or counts.min() == 0:
         missing = names[int(counts.argmin())] if len(names) > 1 else "a second class"
         raise DataError(f"the training split has no image of {missing}; a classifier needs every class there")
+
+
+def _check_findings(train: Split, findings: list[str]) -> None:
+    for k, finding in enumerate(findings):
+        for label, word in ((1, "with"), (0, "without")):
+            if not (train.labels_N[:, k] == label).any():
+                raise DataError(f"the training split has no image {word} {finding}: leave it out of data.findings")
 
 
 def _preprocess(job: Job, train: Split) -> Preprocess:

@@ -80,9 +80,13 @@ def fetch(folder: str) -> None:
 @click.argument("roots", metavar="ROOT...", nargs=-1, required=True)
 @click.option("--manifest", metavar="FILE", help="CSV or Parquet file that names the images, as data.manifest.")
 @click.option("--format", "form", metavar="NAME", help="How the set is laid out, as data.format: nih, chexpert, ...")
-@click.option("--finding", metavar="NAME", help="The finding to tell apart, as data.findings.")
+@click.option(
+    "--finding", "findings", metavar="NAME", multiple=True, help="A finding to tell, as data.findings (repeatable)."
+)
 @json_option
-def check(roots: tuple[str, ...], manifest: str | None, form: str | None, finding: str | None, as_json: bool) -> int:
+def check(
+    roots: tuple[str, ...], manifest: str | None, form: str | None, findings: tuple[str, ...], as_json: bool
+) -> int:
     """Audit a data set: counts, sizes, unreadable files, duplicates, leaks. Exit 3 when it has errors.
 
     Of a published set also what its label files say and which films are not used.
@@ -95,7 +99,7 @@ def check(roots: tuple[str, ...], manifest: str | None, form: str | None, findin
     from pneumo_batch.cli import doctor
     from pneumo_batch.job import jobfile
 
-    given = {"manifest": manifest, "format": form, "findings": [finding] if finding else None}
+    given = {"manifest": manifest, "format": form, "findings": list(findings) or None}
     values = {"root": roots[0] if len(roots) == 1 else list(roots)}
     values |= {name: value for name, value in given.items() if value is not None}
     audit = doctor.audit(jobfile.parse({"name": "check", "data": values}, "data check").data)

@@ -12,6 +12,7 @@ from scipy.stats import mannwhitneyu
 from pneumo_batch.core.data import leaks, looks, patients
 from pneumo_batch.core.data.formats.account import Account
 from pneumo_batch.core.data.leaks import LEAK
+from pneumo_batch.core.tables import LABELS
 
 # From here on a plain accuracy misleads, and the report says so.
 IMBALANCE = 2.0
@@ -143,11 +144,16 @@ def _missing_classes(images: pd.DataFrame) -> list[str]:
 def _duplicates(images: pd.DataFrame) -> pd.DataFrame:
     """The images that share their bytes with another, with the number of classes and the splits of their group."""
     same = images[images.duplicated("sha256", keep=False)].copy()
-    groups = same.groupby("sha256")
-    same["classes"] = groups["class_name"].transform("nunique")
+    same["classes"] = _labelled(same).groupby(same["sha256"]).transform("nunique")
     for split in ("train", "val", "test"):
         same[split] = (same["split"] == split).groupby(same["sha256"]).transform("any")
     return same
+
+
+def _labelled(images: pd.DataFrame) -> pd.Series:
+    """What each image is labelled as: its class, and several findings."""
+    names = ["class_name", *(name for name in images.columns if name.startswith(LABELS))]
+    return images[names].astype(str).agg("|".join, axis=1) if len(images) else images["class_name"]
 
 
 def _example(group: pd.DataFrame) -> str:

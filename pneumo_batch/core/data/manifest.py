@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from pneumo_batch.core import tables
 from pneumo_batch.core.data import images, patients
 from pneumo_batch.core.data.formats.account import Account
 from pneumo_batch.core.data.formats.folders import (
@@ -17,7 +18,7 @@ from pneumo_batch.core.data.formats.folders import (
     list_datasets,
     resolve_classes,
 )
-from pneumo_batch.core.data.options import BY_SUBTYPE, SPLITS
+from pneumo_batch.core.data.options import BY_SUBTYPE, OF_SEVERAL, SPLITS
 from pneumo_batch.core.data.patients import parse_name
 from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.core.tables import MANIFEST, QUARANTINE
@@ -69,15 +70,25 @@ def inventory(roots: Roots, classes: Sequence[str] | None, splits: Sequence[str]
     return Inventory(listing(files, names), names, passed_over)
 
 
-def listing(files: Iterable[ImageFile], names: Sequence[str]) -> pa.Table:
-    """The table (schema LISTING) of the files whose class is one of `names`."""
+def listing(files: Iterable[ImageFile], names: Sequence[str], findings: Sequence[str] = ()) -> pa.Table:
+    """The table (schema LISTING) of the files whose class is one of `names`.
+
+    `findings` are those that the files have labels of, where there are several.
+    """
     index = {name: label for label, name in enumerate(names)}
-    rows = [_listing_row(file, index[file.folder]) for file in files if file.folder in index]
-    return pa.Table.from_pylist(rows, schema=LISTING)
+    columns = [f"{tables.LABELS}{name}" for name in findings]
+    rows = [
+        _listing_row(file, index[file.folder]) | dict(zip(columns, file.labels, strict=True))
+        for file in files
+        if file.folder in index
+    ]
+    return pa.Table.from_pylist(rows, schema=tables.with_labels(LISTING, findings))
 
 
 def class_names(rows: pa.Table) -> list[str]:
     """Class names in label order."""
+    if tables.findings_of(rows):
+        return list(OF_SEVERAL)  # not every set has a film without a finding
     pairs = rows.select(["label", "class_name"]).group_by(["label", "class_name"]).aggregate([]).sort_by("label")
     return pairs["class_name"].to_pylist()
 
@@ -104,7 +115,9 @@ def listing_digest(listing: pa.Table) -> str:
 def assignment_digest(listing: pa.Table) -> str:
     """SHA-256 over what a manifest says of each image, hexadecimal; folders say it by the images' names."""
     digest = hashlib.sha256()
-    columns = [listing[name].to_pylist() for name in ("image_id", "split", "class_name", "patient_id", "subtype")]
+    labels = [name for name in listing.column_names if name.startswith(tables.LABELS)]
+    known = ("image_id", "split", "class_name", "patient_id", "subtype", *labels)
+    columns = [listing[name].to_pylist() for name in known]
     for row in zip(*columns, strict=True):
         digest.update(repr(row).encode())
     return digest.hexdigest()
@@ -134,7 +147,8 @@ def inspect_batch(
             sha256 = hashlib.sha256(data).hexdigest()
             patient = row["patient_id"] if row["patient_given"] else info.patient or row["patient_id"]
             good.append(row | _found(info) | {"sha256": sha256, "patient_id": patient})
-    return pa.Table.from_pylist(good, schema=MANIFEST), pa.Table.from_pylist(bad, schema=QUARANTINE)
+    schema = tables.with_labels(MANIFEST, tables.findings_of(listing))
+    return pa.Table.from_pylist(good, schema=schema), pa.Table.from_pylist(bad, schema=QUARANTINE)
 
 
 def _by_subtype(files: Iterable[ImageFile]) -> list[ImageFile]:

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from pneumo_batch.core import tables
 from pneumo_batch.core.tables import MANIFEST
 from pneumo_batch.errors import DataError
 
@@ -57,15 +58,29 @@ def _with_splits(table: pa.Table, splits: np.ndarray) -> pa.Table:
 
 def _carved(training: pa.Table, groups: np.ndarray, fraction: float, seed: int) -> np.ndarray | str:
     """Which rows are carved out, whole groups of about a fraction of each class; or the class that has one group."""
-    labels = training["label"].to_numpy()
-    carved = np.zeros(len(labels), bool)
+    several = bool(tables.findings_of(training))
+    strata = _by_rarest(training, groups) if several else training["label"].to_numpy()
+    carved = np.zeros(len(strata), bool)
     rng = np.random.default_rng(seed)
-    for label in np.unique(labels):
-        chosen = _choose_groups(groups[labels == label], fraction, rng)
-        if not chosen:
-            return str(training["class_name"][int(np.argmax(labels == label))])
-        carved |= np.isin(groups, chosen)
+    for stratum in np.unique(strata):
+        chosen = _choose_groups(groups[strata == stratum], fraction, rng)
+        if not chosen and not several:
+            return str(training["class_name"][int(np.argmax(strata == stratum))])
+        carved |= np.isin(groups, chosen)  # of several findings, what one group alone has stays in train
     return carved
+
+
+def _by_rarest(rows: pa.Table, groups: np.ndarray) -> np.ndarray:
+    """What each row (N,) is drawn by: the rarest of several findings that its group shows, from 0; the last is none.
+
+    A group is drawn once, so that those drawn have about their share of every finding.
+    """
+    shown_NK = tables.labels_of(rows) == 1
+    shown_NK = shown_NK[:, np.argsort(shown_NK.sum(axis=0), kind="stable")]
+    rarest_N = np.where(shown_NK.any(axis=1), shown_NK.argmax(axis=1), shown_NK.shape[1])
+    of_group = np.full(groups.max() + 1, shown_NK.shape[1])
+    np.minimum.at(of_group, groups, rarest_N)
+    return of_group[groups]
 
 
 def _choose_groups(groups: np.ndarray, fraction: float, rng: np.random.Generator) -> list[int]:

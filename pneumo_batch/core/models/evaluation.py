@@ -1,7 +1,7 @@
 """What a model says of every image, and how well: alike for models trained here and brought along."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -9,45 +9,59 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pneumo_batch.core import tables
-from pneumo_batch.core.statistics import classification
-from pneumo_batch.core.statistics.results import Classification
+from pneumo_batch.core.statistics import classification, findings
+from pneumo_batch.core.statistics.results import MeasuredRecord, Memory
 
 
-@dataclass(frozen=True)
-class Measured:
-    """The threshold that was chosen, and how well a model classifies each split that has images."""
-
-    threshold: float
-    metrics: Mapping[str, Classification]
-
-    @property
-    def metrics_as_dict(self) -> dict[str, dict[str, Any]]:
-        """Plain JSON values."""
-        return {split: asdict(metrics) for split, metrics in self.metrics.items()}
-
-
-def measure(logits: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray]) -> Measured:
+def measure(
+    logits: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], names: Sequence[str] = ()
+) -> MeasuredRecord:
     """Metrics of each split from its logits (N, K) and the labels (N,) it is judged by; empty splits are left out.
 
-    So are images whose logits are not finite.
+    So are images whose logits are not finite. `names` are those of several findings, of which labels are (N, K).
     The threshold is the one with the best F1 on the validation split, 0.5 without one. The training split is judged at
     0.5: a random variant's validation labels are not those it learned, so no threshold chosen there says what it knows.
     """
     answered = {split: np.isfinite(logits_NK).all(axis=1) for split, logits_NK in logits.items()}
     logits = {split: logits_NK[answered[split]] for split, logits_NK in logits.items()}
     labels = {split: labels[split][answered_N] for split, answered_N in answered.items()}
+    if names:
+        return _of_several(logits, labels, names)
     threshold = classification.best_threshold(logits["val"], labels["val"])
     thresholds = dict.fromkeys(logits, threshold) | {"train": classification.NEUTRAL_THRESHOLD}
     metrics = {
-        split: classification.metrics(logits[split], labels[split], thresholds[split])
+        split: asdict(classification.metrics(logits[split], labels[split], thresholds[split]))
         for split in logits
         if len(labels[split])
     }
-    return Measured(threshold, metrics)
+    return {"threshold": threshold, "metrics": metrics}
+
+
+def _of_several(
+    logits: Mapping[str, np.ndarray], labels: Mapping[str, np.ndarray], names: Sequence[str]
+) -> MeasuredRecord:
+    chosen = findings.thresholds(logits["val"], labels["val"], names)
+    neutral = dict.fromkeys(names, classification.NEUTRAL_THRESHOLD)
+    found = {}
+    for split in logits:
+        if len(labels[split]):
+            by_finding = findings.metrics(logits[split], labels[split], names, neutral if split == "train" else chosen)
+            found[split] = {name: asdict(one) for name, one in by_finding.items()}
+    return {"thresholds": chosen, "metrics_by_finding": found}
+
+
+def memorisation(measured: MeasuredRecord, labels_NK: np.ndarray, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """By finding how well the training labels (N, K) that were given are known, as fields of `Memory`."""
+    train, guesses = measured["metrics_by_finding"]["train"], findings.majority(labels_NK, names)
+    return {
+        name: asdict(Memory(train[name]["accuracy"], train[name]["balanced_accuracy"], guesses[name])) for name in names
+    }
 
 
 def predictions(rows: pa.Table, logits: Mapping[str, np.ndarray]) -> pa.Table:
     """The predictions table: `rows` is the manifest, `logits` (N, K) of each split in the order of its sorted ids.
+
+    Of several findings it has their labels too.
 
     Images whose logits are not finite are left out (answers.py).
     """
@@ -55,9 +69,11 @@ def predictions(rows: pa.Table, logits: Mapping[str, np.ndarray]) -> pa.Table:
     for split, logits_NK in logits.items():
         chosen = rows.filter(pc.equal(rows["split"], split)).sort_by("image_id")
         answered_N = np.isfinite(logits_NK).all(axis=1)
-        columns = [chosen[name].filter(pa.array(answered_N)) for name in ("image_id", "split", "label")]
+        kept = chosen.filter(pa.array(answered_N))
         lists = pa.array(list(logits_NK[answered_N].astype(np.float32)), pa.list_(pa.float32()))
-        parts.append(pa.table([*columns, lists], schema=tables.PREDICTIONS))
+        schema = tables.with_labels(tables.PREDICTIONS, tables.findings_of(rows))
+        columns = [lists if name == "logits" else kept[name] for name in schema.names]
+        parts.append(pa.table(columns, schema=schema))
     return pa.concat_tables(parts)
 
 

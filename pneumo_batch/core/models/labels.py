@@ -58,6 +58,8 @@ def exchange(rows: pa.Table, unit: str, within: Sequence[str]) -> Exchange:
 def training_labels(variant: Variant, labels_N: np.ndarray, structure: Exchange | None = None) -> np.ndarray:
     """Labels (N,) the variant is trained on: as they are, or permuted once with the variant's own seed.
 
+    Of several findings (N, K) the rows are permuted as a whole: findings that come together do so after it, and what is
+    not known of a film goes with the rest of its row.
     `labels_N` must be in the order of the sorted image ids, so that a variant's permutation depends on nothing else.
     They are permuted freely, or as `structure` allows.
     """

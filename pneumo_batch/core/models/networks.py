@@ -1,7 +1,8 @@
 """Networks: build by name, save, load, and the layer Grad-CAM looks at.
 
 Every network takes (B, channels, image_size, image_size) and returns logits (B, outputs): one output (the positive
-class) for two classes, else one per class. Array legend: B batch, C channels, H height, W width.
+class) for two classes, else one per class, or per finding where there are several. Array legend: B batch, C channels, H
+height, W width.
 """
 
 import difflib
@@ -92,9 +93,12 @@ def program(name: str, data: bytes, *, image_size: int, channels: int, outputs: 
     return model
 
 
-def outputs_for(classes: Sequence[str]) -> int:
-    """Outputs of a classifier: the one logit of the second of two classes, else a logit for each class."""
-    return 1 if len(classes) == 2 else len(classes)
+def outputs_for(classes: Sequence[str], findings: Sequence[str] = ()) -> int:
+    """Outputs of a classifier: a logit for each of several findings, or the classes'.
+
+    Of two classes there is the one logit of the second, of more a logit for each.
+    """
+    return len(findings) or (1 if len(classes) == 2 else len(classes))
 
 
 def known_networks() -> list[str]:

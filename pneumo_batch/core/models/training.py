@@ -1,6 +1,7 @@
 """One training recipe for true and random variants. No Ray: `Trainer` holds one rank's state, `fit` steps it by epochs.
 
-Shapes: N images, B a batch, C channels, H = W the input size, K outputs (1 for two classes, else one per class).
+Shapes: N images, B a batch, C channels, H = W the input size, K outputs (1 for two classes, else one per class or
+finding). Labels are as in objective.py.
 """
 
 import copy
@@ -15,6 +16,7 @@ import torch.distributed
 from torch import nn
 
 from pneumo_batch.core.data.images import Preprocess, Split
+from pneumo_batch.core.models import objective
 from pneumo_batch.core.models.runtime import exact_arithmetic, repeatable_arithmetic
 
 _EVAL_BATCH = 256
@@ -35,7 +37,7 @@ class Recipe:
     plateau: str
     plateau_patience: int
     patience: int = 0
-    memorise: float | None = None  # random variants: stop at this training accuracy
+    memorise: float | None = None  # random variants: stop once this much is known by heart (objective.learnt)
     amp: bool = False
 
 
@@ -84,7 +86,7 @@ class Trainer:
 
     @property
     def memorised(self) -> float | None:
-        """Training accuracy in eval mode of the last epoch that measured it."""
+        """What of the training labels is known by heart, in eval mode, at the last epoch that measured it."""
         measured = [row["memorised"] for row in self.history if row["memorised"] is not None]
         return measured[-1] if measured else None
 
@@ -102,9 +104,9 @@ class Trainer:
         """Train one epoch, evaluate, keep the best weights; returns the epoch's row of the history table."""
         started = time.monotonic()
         rate = self.optimizer.param_groups[0]["lr"]
-        loss, accuracy = self._pass(train)
+        loss, accuracy, learnt = self._pass(train)
         row = {"epoch": self.epoch + 1, "learning_rate": rate, "train_loss": loss, "train_accuracy": accuracy}
-        row |= {"memorised": self._memorised(train, accuracy), **self._validate(val)}
+        row |= {"memorised": self._memorised(train, learnt), **self._validate(val)}
         self._keep_best(row)
         monitored = {"train": row["train_loss"], "val": row["val_loss"], "none": None}[self.recipe.plateau]
         if monitored is not None:
@@ -114,39 +116,42 @@ class Trainer:
         return row
 
     @repeatable_arithmetic()
-    def _pass(self, train: Split) -> tuple[float, float]:
+    def _pass(self, train: Split) -> tuple[float, float, float]:
+        """Loss and accuracy over the known labels, and what is known by heart, as they were while training."""
         # Seeds follow from the variant and the epoch alone, so that a resumed training repeats the uninterrupted one.
         torch.manual_seed((self.recipe.seed * 1_000_003 + self.epoch * 7919 + self.ranks.rank) % 2**63)
         self.model.train()
+        asked_C = np.zeros_like(objective.asked(train.labels_N))
         total_loss = torch.zeros((), device=self.device)
-        total_right = torch.zeros((), device=self.device)
-        seen = 0
+        total_right_C = torch.zeros(len(asked_C), device=self.device)
         for index_B in self._batches(train.labels_N):
             mine_B = index_B[self.ranks.rank :: self.ranks.world]
             labels_B = torch.from_numpy(train.labels_N[mine_B]).to(self.device)
             with torch.autocast(self.device.type, torch.float16, enabled=self.scaler.is_enabled()):
                 logits_BK = self.model(network_inputs(train.pixels_NHW[mine_B], self.preprocess, self.device))
-                loss_sum = classification_loss(logits_BK, labels_B)
+                loss_sum = objective.loss_sum(logits_BK, labels_B)
             # data parallelism averages gradients over ranks: scaled so that this is the mean over the whole batch
             self.optimizer.zero_grad(set_to_none=True)
-            self.scaler.scale(loss_sum * (self.ranks.world / len(index_B))).backward()
+            known = objective.known(train.labels_N[index_B])
+            self.scaler.scale(loss_sum * (self.ranks.world / known)).backward()
             self.scaler.step(self.optimizer)
             self.scaler.update()
             total_loss += loss_sum.detach()
-            total_right += (predictions(logits_BK.detach()) == labels_B).sum()
-            seen += len(index_B)
-        totals = torch.stack([total_loss, total_right])
+            total_right_C += objective.right(logits_BK.detach(), labels_B)
+            asked_C += objective.asked(train.labels_N[index_B])
+        totals = torch.cat([total_loss[None], total_right_C])
         if self.ranks.world > 1:
             torch.distributed.all_reduce(totals)
-        loss, right = (totals / seen).tolist()
-        return loss, right
+        loss, accuracy = (torch.stack([totals[0], totals[1:].sum()]) / int(asked_C.sum())).tolist()
+        learnt = accuracy if len(asked_C) == 1 else objective.learnt(totals[1:].cpu().numpy(), asked_C)
+        return loss, accuracy, learnt
 
     def _batches(self, labels_N: np.ndarray) -> Iterator[np.ndarray]:
         """Global batches of one epoch, the same on every rank; the incomplete last one is dropped."""
         generator = np.random.default_rng([self.recipe.seed, self.epoch])
         count = len(labels_N)
         if self.recipe.sampler == "weighted":
-            weights_N = 1.0 / np.bincount(labels_N)[labels_N]
+            weights_N = objective.sampling_weights(labels_N)
             order_N = generator.choice(count, size=count, p=weights_N / weights_N.sum())
         else:
             order_N = generator.permutation(count)
@@ -158,17 +163,18 @@ class Trainer:
         last = self.epoch + 1 >= self.recipe.epochs
         if self.recipe.memorise is None or not (last or running >= self.recipe.memorise - _WORTH_MEASURING):
             return None
-        return accuracy_of(self.logits(train), train.labels_N)
+        return objective.memorised_of(self.logits(train), train.labels_N)
 
     def _validate(self, val: Split) -> dict[str, Any]:
-        from pneumo_batch.core.statistics.classification import auroc_of
+        from pneumo_batch.core.statistics import findings
 
         if not len(val):
             return {"val_loss": None, "val_accuracy": None, "val_auroc": None}
         logits_NK = self.logits(val)
-        loss = classification_loss(logits_NK, torch.tensor(val.labels_N)).item() / len(val)
-        accuracy = accuracy_of(logits_NK, val.labels_N)
-        return {"val_loss": loss, "val_accuracy": accuracy, "val_auroc": auroc_of(logits_NK.numpy(), val.labels_N)}
+        loss = objective.loss_sum(logits_NK, torch.tensor(val.labels_N)).item() / objective.known(val.labels_N)
+        accuracy = objective.accuracy_of(logits_NK, val.labels_N)
+        auroc = findings.auroc_of(logits_NK.numpy(), val.labels_N)
+        return {"val_loss": loss, "val_accuracy": accuracy, "val_auroc": auroc}
 
     def _keep_best(self, row: dict[str, Any]) -> None:
         # A random variant has no best epoch by validation, whose labels are true: its last one has memorised most.
@@ -228,24 +234,6 @@ def predict(network: nn.Module, preprocess: Preprocess, pixels_NHW: np.ndarray) 
     starts = range(0, max(1, len(pixels_NHW)), _EVAL_BATCH)
     batches = (network_inputs(pixels_NHW[start : start + _EVAL_BATCH], preprocess, device) for start in starts)
     return torch.cat([network(inputs_BCHW).float().cpu() for inputs_BCHW in batches])
-
-
-def classification_loss(logits_BK: torch.Tensor, labels_B: torch.Tensor) -> torch.Tensor:
-    """Sum over the batch of the binary (K = 1) or multi-class cross-entropy."""
-    if logits_BK.shape[1] == 1:
-        return nn.functional.binary_cross_entropy_with_logits(
-            logits_BK[:, 0].float(), labels_B.float(), reduction="sum"
-        )
-    return nn.functional.cross_entropy(logits_BK.float(), labels_B, reduction="sum")
-
-
-def predictions(logits_BK: torch.Tensor) -> torch.Tensor:
-    """Labels (B,): sign of the single logit, or the largest of several."""
-    return (logits_BK[:, 0] > 0).long() if logits_BK.shape[1] == 1 else logits_BK.argmax(1)
-
-
-def accuracy_of(logits_NK: torch.Tensor, labels_N: np.ndarray) -> float:
-    return float((predictions(logits_NK).numpy() == labels_N).mean())
 
 
 def fit(trainer: Trainer, train: Split, val: Split, after_epoch: Callable[[dict[str, Any]], None]) -> None:

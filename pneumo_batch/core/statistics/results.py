@@ -7,7 +7,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from pneumo_batch.core.statistics.outcomes import Outcome
 from pneumo_batch.core.variants import Kind
@@ -181,9 +181,43 @@ class OnTest(Classification):
     auroc_interval: tuple[float | None, float | None]
 
 
+class MeasuredRecord(TypedDict):
+    """How well a model classifies, as model.json holds it: `metrics` by split, in the fields of `Classification`.
+
+    Of several findings they are by split and finding, each at its threshold.
+    """
+
+    threshold: NotRequired[float]
+    metrics: NotRequired[dict[str, dict[str, Any]]]
+    thresholds: NotRequired[dict[str, float]]
+    metrics_by_finding: NotRequired[dict[str, dict[str, dict[str, Any]]]]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How well the training labels that were given are known, in eval mode, beside the accuracy of a majority guess."""
+
+    accuracy: float | None
+    balanced_accuracy: float | None
+    majority: float
+
+
+@dataclass(frozen=True)
+class FindingResult:
+    """How well a variant tells one of several findings. `training` is of labels it was given here."""
+
+    threshold: float
+    training: Memory | None
+    test: OnTest
+
+
 @dataclass(frozen=True)
 class VariantResult:
-    """How a variant was trained and how well it classifies; None where nobody trained or measured it here."""
+    """How a variant was trained and how well it classifies; None where nobody trained or measured it here.
+
+    Of several findings the numbers are those of the one explained, accuracies on training labels are balanced ones, and
+    `findings` has the numbers of each.
+    """
 
     kind: Kind
     seed: int | None
@@ -196,10 +230,16 @@ class VariantResult:
     threshold: float
     training_accuracy: float | None
     test: OnTest
+    findings: Mapping[str, FindingResult] = field(default_factory=dict)
+
+    @property
+    def measure(self) -> str:
+        """What the accuracies on training labels are, in words."""
+        return "balanced accuracy" if self.findings else "accuracy"
 
     @property
     def on_its_labels(self) -> float | None:
-        """Accuracy on the training labels it was given, in eval mode."""
+        """Accuracy on the training labels it was given, in eval mode; of several findings a balanced one."""
         return self.training_accuracy if self.memorised is None else self.memorised
 
 
@@ -233,6 +273,7 @@ class Localisation:
 class Results:
     """The content of verdict.json; `localisation` where there are generated images.
 
+    `target` is the finding explained, where there are several.
     `degenerate` counts images whose map is constant, by "method/view" and then variant.
     """
 
@@ -242,12 +283,17 @@ class Results:
     variants: Mapping[str, VariantResult]
     degenerate: Mapping[str, Mapping[str, int]]
     localisation: Localisation | None = None
+    target: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         values = dataclasses.asdict(self)
-        if self.localisation is None:
-            del values["localisation"]
+        for name in ("localisation", "target"):
+            if values[name] is None:
+                del values[name]
+        for one in values["variants"].values():
+            if not one["findings"]:
+                del one["findings"]
         return values
 
 

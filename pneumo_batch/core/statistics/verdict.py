@@ -40,6 +40,7 @@ class VariantFacts(Variant):
     auroc_low: float | None = None  # lower end of its 95 % interval
     training_accuracy: float | None = None  # of either kind, on the labels it was given, in eval mode
     epochs: int | None = None
+    measure: str = "accuracy"  # on training labels, in words
 
 
 def conclude(
@@ -182,8 +183,8 @@ def _model_problems(variants: Sequence[VariantFacts]) -> list[str]:
         if not v.is_true and v.memorised is not None and v.memorised < v.required:
             beside = "" if v.majority is None else f"; a majority guess scores {v.majority:.3f}"
             problems.append(
-                f"{v.name} did not memorise its labels: accuracy {v.memorised:.4f} on them, {v.required:.2f} required"
-                f"{beside}. A model that fitted nothing is no reference for random labels."
+                f"{v.name} did not memorise its labels: {v.measure} {v.memorised:.4f} on them, {v.required:.2f}"
+                f" required{beside}. A model that fitted nothing is no reference for random labels."
             )
         if v.is_true and v.auroc_low is not None and v.auroc_low <= CHANCE:
             value = "" if v.auroc is None else f" {v.auroc:.3f},"
@@ -209,7 +210,8 @@ def _training(variants: Sequence[VariantFacts]) -> list[str]:
             return []
         accuracy = _span([v.training_accuracy for v in mine], "{:.3f}")
         parts.append(f"{kind} models {accuracy} after {_span([v.epochs for v in mine], '{}')} epochs")
-    return [f"Accuracy on the training labels they were given: {parts[0]}, {parts[1]}."]
+    measure = variants[0].measure.capitalize()
+    return [f"{measure} on the training labels they were given: {parts[0]}, {parts[1]}."]
 
 
 def _unknowns(variants: Sequence[VariantFacts]) -> list[str]:

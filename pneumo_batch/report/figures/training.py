@@ -91,7 +91,8 @@ def _tints(count: int, colour: str) -> list[tuple[float, ...]]:
 
 
 def memorisation(source: Source) -> Picture:
-    """Accuracy on the labels given, against a majority guess."""
+    """Accuracy on the labels given (of one of several findings balanced accuracy), against a majority guess."""
+    measure = source.measure
     figure, axes = canvas(5.4, 1.1 + 0.3 * len(source.variants))
     ax, guess, required = axes[0, 0], source.majority, source.job.train.memorise
     texts = []
@@ -109,12 +110,13 @@ def memorisation(source: Source) -> Picture:
         ax.axvline(guess, color="#1c1f23", lw=0.9, dashes=(4, 3), label=f"majority guess {guess:.3f}")
     ax.axvline(required, color=RANDOM, lw=0.9, dashes=(1, 2), label=f"required of random variants {required:g}")
     ax.grid(False, axis="y")
-    ax.set_xlabel("accuracy on the training labels it was given")
+    ax.set_xlabel(f"{measure} on the training labels it was given")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return picture(
         figure,
         "memorisation",
-        f"Accuracy on the labels each variant was given: {'; '.join(texts)}; a majority guess scores {number(guess)}.",
+        f"{measure.capitalize()} on the labels each variant was given: {'; '.join(texts)}; a majority guess scores"
+        f" {number(guess)}.",
     )
 
 

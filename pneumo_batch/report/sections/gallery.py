@@ -162,7 +162,7 @@ class _Facts:
         self._said: dict[str, dict[str, np.ndarray]] = {}
         for name in source.variants:
             for split in source.job.attribution.splits:
-                found = source.predictions(name, split)
+                found = source.answers(name, split)
                 values = zip(found.image_ids, found.probabilities, strict=True)
                 self._said.setdefault(name, {}).update(values)
 

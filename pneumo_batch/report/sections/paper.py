@@ -89,7 +89,8 @@ def _training(source: Source) -> str:
             f" {len(source.random)} on random ones, outside of this run."
         )
     train = job.train
-    drawn = "drawn equally often from each class" if train.sampler == "weighted" else "shuffled"
+    each = "with and without each finding" if source.target else "from each class"
+    drawn = f"drawn equally often {each}" if train.sampler == "weighted" else "shuffled"
     were = "was" if len(source.true) == 1 else "were"
     return (
         f"{shape} {_models(len(source.true))} ({job.network.name}) {were} trained on the true labels"

@@ -137,7 +137,7 @@ def _metrics(source: Source, variant: str) -> list[str]:
     one = source.results.variants[variant]
     test = one.test
     return [
-        f"Accuracy on the training labels it was given: {number(one.on_its_labels)}.",
+        f"{one.measure.capitalize()} on the training labels it was given: {number(one.on_its_labels)}.",
         f"Test, {test.images} images: AUROC {number(test.auroc)} ({interval(*test.auroc_interval)}), balanced"
         f" accuracy {number(test.balanced_accuracy)}, accuracy {number(test.accuracy)}, AUPRC"
         f" {number(test.auprc)}, F1 {number(test.f1)}.",

@@ -14,6 +14,8 @@ _METRICS = ("images", "accuracy", "balanced_accuracy", "auroc", "auprc", "precis
 
 def build(source: Source) -> Section:
     blocks: list[Block] = [Side([training.memorisation(source), _memory_table(source)]), _metrics_table(source)]
+    if source.target:
+        blocks.append(_findings_table(source))
     blocks += [Fold("Learning curves", list(_curves(source)))]
     blocks += [Fold("Classification of the test split: curves and confusion", list(_classification(source)))]
     blocks += [Fold("Accuracy by class and subtype", _by_subtype(source))]
@@ -36,6 +38,23 @@ def _metrics_table(source: Source) -> Table:
         " at chance on test."
     )
     return Table("metrics", caption, header, rows, ("labels", "split"), {"split": "test"})
+
+
+def _findings_table(source: Source) -> Table:
+    rows = []
+    for name, one in source.results.variants.items():
+        for finding, about in one.findings.items():
+            test, training = about.test, about.training
+            values = [test.images, test.balanced_accuracy, test.auroc, test.auprc, test.f1, about.threshold]
+            known = [training.accuracy, training.majority, training.balanced_accuracy] if training else [None] * 3
+            rows.append([name, one.kind, finding, *values, interval(*test.auroc_interval), *known])
+    header = ["variant", "labels", "finding", "images", "balanced accuracy", "AUROC", "AUPRC", "F1", "threshold"]
+    header += ["AUROC, 95 % interval", "accuracy on its labels", "majority guess", "balanced accuracy on its labels"]
+    caption = (
+        "Every finding on test, of the images whose label of it is known, and how well the training labels that were"
+        f" given are known by heart. All else in this report is about {source.target}."
+    )
+    return Table("findings", caption, header, rows, ("variant", "labels", "finding"))
 
 
 def _curves(source: Source) -> list[Block]:
@@ -72,10 +91,11 @@ def _memory_table(source: Source) -> Table:
         ]
         for name, one in source.results.variants.items()
     ]
-    header = ["variant", "labels", "epochs", "chosen", "accuracy on its labels", "majority guess", "labels kept"]
+    measure = source.measure
+    header = ["variant", "labels", "epochs", "chosen", f"{measure} on its labels", "majority guess", "labels kept"]
     caption = (
-        "Accuracy on the training labels a variant was given (eval mode), beside what naming the most frequent class"
-        " would score. “Labels kept” is the share of training labels that equal the true ones."
+        f"{measure.capitalize()} on the training labels a variant was given (eval mode), beside what naming the most"
+        " frequent class would score. “Labels kept” is the share of training labels that equal the true ones."
     )
     return Table("memorisation", caption, header, rows)
 

@@ -51,7 +51,8 @@ class Attributor:
             return self.schema.empty_table()
         pixels_BHW = tables.tensor_array(batch["pixels"])
         labels_B = batch["label"].to_numpy()
-        targets_B = targets.explained_outputs(self.pool.job.attribution.target, self.classes, labels_B)
+        job = self.pool.job
+        targets_B = targets.explained_outputs(job.attribution.target, self.classes, labels_B, job.data.several)
         kept: list[int] = []
         columns: dict[str, list[np.ndarray]] = {}
         rows = batch.select([*(field.name for field in tables.IDENTITY), "split"]).to_pylist()

@@ -33,7 +33,7 @@ def split(rows: pa.Table, name: str, job: Job, run: Run) -> Split:
     pixels_NHW = np.empty((chosen.num_rows, size, size), np.uint8)
     if chosen.num_rows:
         _decode(chosen, Preprocess(size=size, pad=job.data.pad, resize=job.data.resize), run, pixels_NHW)
-    return Split(pixels_NHW, chosen["label"].to_numpy().astype(np.int64))
+    return Split(pixels_NHW, tables.labels_of(chosen))
 
 
 def _decode(chosen: pa.Table, preprocess: Preprocess, run: Run, pixels_NHW: np.ndarray) -> None:

@@ -56,8 +56,8 @@ class Randomizer:
         images = self.run.images
         arrays = [decode.attributed_pixels(images, row, self.preprocess) for row in batch.to_pylist()]
         inputs_BCHW = self.preprocess.inputs(torch.from_numpy(np.stack(arrays)).to(self.device))
-        classes, target = self.record["classes"], self.job.attribution.target
-        targets_B = targets.explained_outputs(target, classes, batch["label"].to_numpy())
+        target, several = self.job.attribution.target, self.job.data.several
+        targets_B = targets.explained_outputs(target, self.record["classes"], batch["label"].to_numpy(), several)
         return inputs_BCHW, torch.from_numpy(targets_B).to(self.device)
 
     def _explain(
@@ -69,6 +69,8 @@ class Randomizer:
         found = attributor.explainer_of(settings, model, self.preprocess)(inputs_BCHW, targets_B)
         with torch.no_grad(), runtime.exact_arithmetic(settings.allow_tf32):
             logits_BK = torch.cat([model(inputs_1CHW[None]) for inputs_1CHW in inputs_BCHW])  # alike in any batch
+        if self.job.data.several:  # each logit is of a yes or no of its own: that of the finding explained counts
+            logits_BK = logits_BK.gather(1, targets_B[:, None])
         maps = {method: maps_Bhw.cpu().numpy() for method, maps_Bhw in found.maps.items()}
         return maps, cascade.output_entropy(logits_BK).cpu().numpy()
 

@@ -19,7 +19,17 @@ import ray.train.torch
 from pneumo_batch.core import tables
 from pneumo_batch.core.data import manifest
 from pneumo_batch.core.data.images import Preprocess, Split
-from pneumo_batch.core.models import answers, checkpoints, evaluation, labels, networks, pretrained, runtime, training
+from pneumo_batch.core.models import (
+    answers,
+    checkpoints,
+    evaluation,
+    labels,
+    networks,
+    objective,
+    pretrained,
+    runtime,
+    training,
+)
 from pneumo_batch.core.variants import Variant
 from pneumo_batch.errors import DamagedError
 from pneumo_batch.execution.board import Board
@@ -48,6 +58,10 @@ class Common:
     @cached_property
     def classes(self) -> list[str]:
         return manifest.class_names(self.rows)
+
+    @property
+    def outputs(self) -> int:
+        return networks.outputs_for(self.classes, self.job.data.several)
 
 
 def recipe(job: Job, variant: Variant) -> training.Recipe:
@@ -114,7 +128,7 @@ def _train(variant: Variant, common: Common, splits: dict[str, Split]) -> None:
     reporter = _Reporter(trainer, variant, common)
     training.fit(trainer, train, splits["val"], reporter.after_epoch)
     logits = {name: trainer.logits(split).numpy() for name, split in splits.items()}
-    reporter.finish(logits, {**splits, "train": train}, float((train.labels_N == true.labels_N).mean()))
+    reporter.finish(logits, {**splits, "train": train}, objective.agreement(train.labels_N, true.labels_N))
 
 
 def _trainer(variant: Variant, common: Common) -> training.Trainer:
@@ -127,7 +141,7 @@ def _trainer(variant: Variant, common: Common) -> training.Trainer:
         common.job.network.name,
         image_size=common.preprocess.size,
         channels=common.preprocess.channels,
-        outputs=networks.outputs_for(common.classes),
+        outputs=common.outputs,
     )
     if common.start is not None:
         pretrained.start_from(model, ray.get(common.start), common.job.network.weights)
@@ -192,24 +206,26 @@ class _Reporter:
             self.common.board.set(self.variant.name, total, f"done after {epochs} epochs")
 
     def _record(self, logits: dict[str, np.ndarray], splits: dict[str, Split], agreement: float) -> ModelRecord:
-        measured = evaluation.measure(logits, {name: split.labels_N for name, split in splits.items()})
-        return {
+        findings, train_N = self.common.job.data.several, splits["train"].labels_N
+        measured = evaluation.measure(logits, {name: split.labels_N for name, split in splits.items()}, findings)
+        record: ModelRecord = {
             "name": self.variant.name,
             "kind": self.variant.kind,
             "seed": self.variant.seed,
             "network": self.common.job.network.name,
             "classes": self.common.classes,
-            "outputs": networks.outputs_for(self.common.classes),
+            "outputs": self.common.outputs,
             "preprocess": self.common.preprocess.as_dict(),
-            "threshold": measured.threshold,
-            "metrics": measured.metrics_as_dict,
+            **measured,
             "epochs": len(self.trainer.history),
             "chosen_epoch": self.trainer.best_epoch,
             "memorised": self.trainer.memorised,
             "label_agreement": agreement,
-            "majority": float(np.bincount(splits["train"].labels_N).max() / len(splits["train"])),
             "unanswered": answers.unanswered(self.common.rows, logits),
         }
+        if not findings:
+            return {**record, "majority": float(np.bincount(train_N).max() / len(train_N))}
+        return {**record, "findings": findings, "memorisation": evaluation.memorisation(measured, train_N, findings)}
 
     def _commit(self, logits: dict[str, np.ndarray], record: ModelRecord) -> None:
         """Write the variant under `staging/`, then move it into `models/`."""

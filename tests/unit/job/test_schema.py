@@ -124,6 +124,15 @@ def test_the_fingerprint_of_a_published_set_covers_how_its_labels_are_read(tmp_p
     assert (before != jobfile.fingerprint(jobfile.load(path, [override]), {"data": "abc"})) == changes
 
 
+def test_named_outputs_change_results(tmp_path):
+    path = tmp_path / "job.toml"
+    variant = '[[variant]]\nname = "a"\nkind = "true"\ncheckpoint = "a.pt"\n'
+    path.write_text(f'name = "job"\n[data]\nroot = "images"\n{variant}')
+    before = jobfile.fingerprint(jobfile.load(path), {})
+    path.write_text(f'name = "job"\n[data]\nroot = "images"\n{variant}outputs = ["Mass", "", "Edema", ""]\n')
+    assert jobfile.fingerprint(jobfile.load(path), {}) != before
+
+
 def test_the_fingerprint_of_a_job_that_uses_nothing_newer_is_the_one_it_always_had(monkeypatch):
     """With the version of packages and results held still, of two jobs: hashed before later fields joined."""
     monkeypatch.setattr(jobfile.metadata, "version", lambda _: "0")
@@ -173,8 +182,8 @@ BAD = [
     ('[data]\nroot = "a"\nfindings = ["A"]', "data: findings needs format: a published set, or a list with a column"),
     ('[data]\nroot = "a"\nformat = "nih"\nfindings = []', "data.findings: needs one or more different names"),
     (
-        '[data]\nroot = "a"\nformat = "nih"\nfindings = ["Mass", "Edema"]',
-        "data: findings: several in one job are not there yet: name one",
+        '[[variant]]\nname = "a"\nkind = "true"\ncheckpoint = "a.pt"\noutputs = ["Mass", "", "", "Mass"]',
+        "variant.0.outputs: names an output twice",
     ),
     (
         '[data]\nroot = "a"\nformat = "nih"\nfindings = ["Mass"]\nclasses = ["A", "B"]',

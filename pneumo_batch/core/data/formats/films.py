@@ -8,10 +8,17 @@ import pandas as pd
 
 from pneumo_batch.core.data.formats.account import Account
 from pneumo_batch.core.data.formats.folders import About, ImageFile
-from pneumo_batch.core.data.options import SPLITS, TEST_FRACTION, Negatives, Uncertain, Unmentioned
+from pneumo_batch.core.data.options import (
+    OF_SEVERAL,
+    SPLITS,
+    TEST_FRACTION,
+    WITHOUT,
+    Negatives,
+    Uncertain,
+    Unmentioned,
+)
 from pneumo_batch.errors import DataError
 
-WITHOUT = "NORMAL"  # the class of the films without the finding
 FRONTAL = ("PA", "AP", "FRONTAL")
 VIEWS = (*FRONTAL, "LATERAL")
 _FIELDS = ("film", "patient_id", "view", "sex", "age", "site", "split")
@@ -46,6 +53,16 @@ class Choice(NamedTuple):
     test_fraction: float = TEST_FRACTION
     seed: int = 0
 
+    @property
+    def several(self) -> Sequence[str]:
+        """The findings that films have labels of, where these are more than one."""
+        return self.findings if len(self.findings) > 1 else ()
+
+    @property
+    def classes(self) -> tuple[str, str]:
+        """The classes in label order: without, with."""
+        return OF_SEVERAL if self.several else (WITHOUT, self.findings[0])
+
 
 class Selected(NamedTuple):
     """The images to use, sorted, their two classes in label order, and what was left behind."""
@@ -75,23 +92,28 @@ def indicators(texts: pd.Series, parse: Callable[[str], Collection[str]], names:
 
 
 def select(found: Films, images: Mapping[str, int], choice: Choice) -> Selected:
-    """The films that a job uses, of one finding: `NORMAL` and that finding are the classes.
+    """The films that a job uses. Of one finding, `NORMAL` and that finding are the classes.
 
-    `images` are sizes in bytes by path. Raises DataError for a finding or field that the set does not know, and where
-    nothing is left.
+    Of several, a film has a label each, and is left out where none of them is known; the classes are `NORMAL` (without
+    any of them) and `FINDING`. `images` are sizes in bytes by path. Raises DataError for a finding or field that the
+    set does not know, and where nothing is left.
     """
-    (finding,) = choice.findings
-    _check(found, finding, choice)
+    for finding in choice.findings:
+        _check(found, finding, choice)
     there, without_row = _joined(found, images)
     if there.empty:
         raise DataError(f"none of the {len(found.table)} films of the label files has an image below data.root")
-    reasons = _reasons(found, there, finding, choice)
-    used = there[reasons == ""]
+    labels = _labels(there, choice)
+    reasons = _reasons(found, there, labels, choice)
     left_out = {str(why): int(count) for why, count in reasons[reasons != ""].value_counts().sort_index().items()}
-    positive = _positive(used[finding], choice)
-    files = sorted(_image_files(used.assign(folder=positive.map({True: finding, False: WITHOUT})), images))
-    _check_classes(files, finding, left_out)
-    return Selected(files, [WITHOUT, finding], _account(found, there, without_row, left_out))
+    if not (reasons == "").any():
+        raise DataError(f"no film is left: {', '.join(f'{films} {why}' for why, films in left_out.items())}")
+    used, labels = there[reasons == ""], labels[reasons == ""]
+    remarks = _check_labels(used["split"], labels, choice)
+    account = _account(found, there, without_row, left_out)
+    for line in remarks:
+        account = account.with_remark(line)
+    return Selected(sorted(_image_files(used, labels, images, choice)), list(choice.classes), account)
 
 
 def _check(found: Films, finding: str, choice: Choice) -> None:
@@ -116,52 +138,82 @@ def _joined(found: Films, images: Mapping[str, int]) -> tuple[pd.DataFrame, int]
     return there, len(images) - len(there)
 
 
-def _reasons(found: Films, there: pd.DataFrame, finding: str, choice: Choice) -> pd.Series:
+def _labels(there: pd.DataFrame, choice: Choice) -> pd.DataFrame:
+    """The labels as a job takes them, a column a finding (Int8): 1, 0, -1 and null, the last two not known."""
+    labels = there[list(choice.findings)]
+    if choice.uncertain != "ignore":
+        labels = labels.replace(-1, int(choice.uncertain == "positive"))
+    return labels if choice.unmentioned == "ignore" else labels.fillna(0)
+
+
+def _reasons(found: Films, there: pd.DataFrame, labels: pd.DataFrame, choice: Choice) -> pd.Series:
     """Why a film is left out: the first reason of several; "" where it is used."""
-    label, views = there[finding], there["view"]
+    views = there["view"]
     wanted = set(FRONTAL if choice.views is None else choice.views)
     if {"PA", "AP"} <= wanted:
         wanted.add("FRONTAL")
     has_views = bool(found.table["view"].notna().any())
-    nothing_found = there[found.no_finding] if found.no_finding else label
+    without = ~_shown(labels).any(axis=1)
+    nothing_found = there[found.no_finding].eq(1).fillna(False) if found.no_finding else without
     conditions = {
         "without labels": ~there[_LABELLED],
         "in no split of the set": there["split"].isna(),
         "lateral": views.eq("LATERAL") & ("LATERAL" not in wanted),
         "of a view that is not told": views.isna() & has_views,
         "of a view that data.views leaves out": views.notna() & ~views.isin(wanted),
-        f"{finding} uncertain": label.eq(-1) & (choice.uncertain == "ignore"),
-        f"{finding} not mentioned": label.isna() & (choice.unmentioned == "ignore"),
-        "without the finding, with others": ~_positive(label, choice)
-        & ~nothing_found.eq(1).fillna(False)
+        **_unknown(labels, choice),
+        f"without the finding{'s' if choice.several else ''}, with others": without
+        & ~nothing_found
         & (choice.negatives == "no_finding"),
     }
     masks = [np.asarray(mask.fillna(False), bool) for mask in conditions.values()]
     return pd.Series(np.select(masks, list(conditions), default=""), there.index)
 
 
-def _positive(label: pd.Series, choice: Choice) -> "pd.Series[bool]":
-    """Whether a film counts as one with the finding. What is to be ignored counts as without."""
-    positive = label.eq(1) | (label.eq(-1) if choice.uncertain == "positive" else False)
-    return positive.fillna(False).astype(bool)
+def _unknown(labels: pd.DataFrame, choice: Choice) -> dict[str, "pd.Series[bool]"]:
+    """Which films have no label that a job can use, by reason."""
+    if choice.several:
+        return {"without a known label of any of the findings": (labels.isna() | labels.eq(-1)).all(axis=1)}
+    label = labels[choice.findings[0]]
+    return {f"{label.name} uncertain": label.eq(-1), f"{label.name} not mentioned": label.isna()}
 
 
-def _image_files(used: pd.DataFrame, images: Mapping[str, int]) -> Iterator[ImageFile]:
-    columns = ("image_id", "split", "folder", "patient_id", *About._fields)
-    for image_id, split, folder, *known in used[list(columns)].itertuples(index=False):
+def _shown(labels: pd.DataFrame) -> pd.DataFrame:
+    """Which findings a film counts as having; what is not known counts as not there."""
+    return labels.eq(1).fillna(False).astype(bool)
+
+
+def _image_files(
+    used: pd.DataFrame, labels: pd.DataFrame, images: Mapping[str, int], choice: Choice
+) -> Iterator[ImageFile]:
+    folders = np.array(choice.classes)[_shown(labels).any(axis=1).to_numpy().astype(int)].tolist()
+    columns = ("image_id", "split", "patient_id", *About._fields)
+    rows = labels.astype(object).where(labels.notna(), None).itertuples(index=False, name=None)
+    films = used[list(columns)].itertuples(index=False, name=None)
+    for (image_id, split, *known), folder, row in zip(films, folders, rows, strict=True):
         patient, *about = (None if pd.isna(value) else value for value in known)
-        yield ImageFile(image_id, split, folder, images[image_id], patient, about=About(*about))
+        file = ImageFile(image_id, split, folder, images[image_id], patient, about=About(*about))
+        yield file._replace(labels=row) if choice.several else file
 
 
-def _check_classes(files: Sequence[ImageFile], finding: str, left_out: Mapping[str, int]) -> None:
-    """Every split that has films must have them with and without the finding. Raises DataError."""
-    if not files:
-        raise DataError(f"no film is left: {', '.join(f'{films} {why}' for why, films in left_out.items())}")
-    found = {(file.split, file.folder) for file in files}
-    for split in sorted({split for split, _ in found}, key=SPLITS.index):
-        for name, words in ((finding, f"with {finding}"), (WITHOUT, f"without {finding}")):
-            if (split, name) not in found:
-                raise DataError(f"no film {words} in {split}: take another of data.findings, or other films")
+def _check_labels(splits: pd.Series, labels: pd.DataFrame, choice: Choice) -> list[str]:
+    """Every split that has films must have them with and without each finding; else raises DataError.
+
+    Of several findings only the training films must: where other splits lack one, a remark says so.
+    """
+    remarks = []
+    for split in sorted(splits.unique(), key=SPLITS.index):
+        for finding in choice.findings:
+            known = labels.loc[splits == split, finding]
+            for value, words in ((1, "with"), (0, "without")):
+                if known.eq(value).any():
+                    continue
+                if not choice.several or split == "train":
+                    raise DataError(
+                        f"no film {words} {finding} in {split}: take another of data.findings, or other films"
+                    )
+                remarks.append(f"no film {words} {finding} in {split}: of it there are no numbers")
+    return remarks
 
 
 def _account(found: Films, there: pd.DataFrame, without_row: int, left_out: Mapping[str, int]) -> Account:

@@ -42,7 +42,7 @@ class ImageFile(NamedTuple):
     """An image as listed: `image_id` is its path below the root, `folder` its class, `size` in bytes.
 
     `patient` and `subtype` are None unless something other than its path tells them; `between` are the folders from the
-    one of its class down to the file.
+    one of its class down to the file. `labels` are one a finding, where there are several: 1, 0, -1 or None.
     """
 
     image_id: str
@@ -53,6 +53,7 @@ class ImageFile(NamedTuple):
     subtype: str | None = None
     between: Parts = ()
     about: About = About()
+    labels: tuple[int | None, ...] = ()
 
 
 class Listed(NamedTuple):

@@ -30,7 +30,7 @@ def inventory(name: str, roots: Roots, choice: Choice) -> Inventory:
 
 def listed(selected: Selected, choice: Choice) -> Inventory:
     """The listing of films; where the set has no test split, one is carved by patient, and the account says so."""
-    listing, account = manifest.listing(selected.files, selected.classes), selected.account
+    listing, account = manifest.listing(selected.files, selected.classes, choice.several), selected.account
     found = set(listing["split"].unique().to_pylist())
     if "train" in found and "test" not in found and choice.test_fraction:
         listing = splits.carve_test(listing, choice.test_fraction, choice.seed)

@@ -37,3 +37,11 @@ def test_an_output_that_is_not_there_is_named_in_one_line(target, classes, messa
     with pytest.raises(ValueError, match=message) as caught:
         check_target(target, classes)
     assert "\n" not in str(caught.value)
+
+
+def test_of_several_findings_one_is_explained_by_its_name_whatever_the_label():
+    findings = ["Mass", "Effusion"]
+    np.testing.assert_array_equal(explained_outputs("Effusion", TWO, np.array([0, 1, 1]), findings), [1, 1, 1])
+    for target in ("positive", "label", "PNEUMONIA"):
+        with pytest.raises(ValueError, match=r"of several findings, name one: Mass, Effusion$"):
+            check_target(target, TWO, findings)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from pneumo_batch.core.data.images import Preprocess, Split
-from pneumo_batch.core.models import labels, networks, training
+from pneumo_batch.core.models import labels, networks, objective, training
 from pneumo_batch.core.variants import trained
 
 PREPROCESS = Preprocess(size=32)
@@ -53,7 +53,7 @@ def test_a_random_variant_stops_once_it_has_memorised_and_keeps_that_epoch():
     assert learner.epoch < 200
     assert learner.memorised >= 0.9
     assert learner.best_epoch == learner.epoch
-    measured = training.accuracy_of(learner.logits(train), train.labels_N)
+    measured = objective.accuracy_of(learner.logits(train), train.labels_N)
     assert measured == learner.memorised
 
 
@@ -64,7 +64,7 @@ def test_a_true_variant_keeps_its_best_epoch_and_stops_without_progress():
     losses = [row["val_loss"] for row in learner.history]
     assert learner.best_epoch == int(np.argmin(losses)) + 1
     assert learner.epoch == learner.best_epoch + 2
-    best = training.classification_loss(learner.logits(val), torch.from_numpy(val.labels_N)).item() / len(val)
+    best = objective.loss_sum(learner.logits(val), torch.from_numpy(val.labels_N)).item() / len(val)
     assert best == pytest.approx(min(losses), rel=1e-5)
 
 
@@ -80,11 +80,11 @@ def test_weighted_batches_draw_classes_equally_and_shuffled_ones_take_every_imag
 def test_losses_are_those_of_the_definition():
     logits_B1, labels_B = torch.tensor([[0.0], [2.0]]), torch.tensor([1, 0])
     expected = np.log(2) + np.log1p(np.exp(2.0))
-    assert training.classification_loss(logits_B1, labels_B).item() == pytest.approx(expected)
+    assert objective.loss_sum(logits_B1, labels_B).item() == pytest.approx(expected)
     logits_BK = torch.tensor([[1.0, 1.0, 1.0]])
-    assert training.classification_loss(logits_BK, torch.tensor([2])).item() == pytest.approx(np.log(3))
-    assert training.predictions(torch.tensor([[-1.0], [0.5]])).tolist() == [0, 1]
-    assert training.predictions(torch.tensor([[0.0, 3.0, 1.0]])).tolist() == [1]
+    assert objective.loss_sum(logits_BK, torch.tensor([2])).item() == pytest.approx(np.log(3))
+    assert objective.predictions(torch.tensor([[-1.0], [0.5]])).tolist() == [0, 1]
+    assert objective.predictions(torch.tensor([[0.0, 3.0, 1.0]])).tolist() == [1]
 
 
 def test_labels_of_a_random_variant_are_one_permutation_by_its_own_seed():
