@@ -117,6 +117,6 @@ def test_a_model_with_more_outputs_names_them(ray_cluster, nih, tmp_path):
     torch.testing.assert_close(logits_NK, wanted_NK, rtol=1e-4, atol=1e-5)
     record = json.loads((tmp_path / "run/models/dense/model.json").read_text())
     assert (record["findings"], record["outputs"]) == (FINDINGS, 3)
-    brought["outputs"] = EIGHTEEN[:-1]
+    brought["outputs"] = [*EIGHTEEN[:-1], "Mass"]
     with pytest.raises(JobError, match=r"^variant.dense: outputs has no 'Infiltration', which the job asks for"):
         pipeline.execute(job_of(nih, **sections), str(tmp_path / "other"))
