@@ -56,19 +56,19 @@ def draw(source: Source) -> Figure:
 
 def draw_shares(ax, source: Source, method: str) -> None:
     """What two true models agree on about a film, and what of it is left with random labels."""
-    found = source.verdict["methods"][method]
-    values = [found["numbers"][name]["value"] or 0.0 for name in ("headroom", "remainder")]
+    found = source.results.methods[method]
+    values = [estimate.value or 0.0 for estimate in (found.numbers.headroom, found.numbers.remainder)]
     ax.barh([0, 1], values, height=0.62, color=[base.KINDS["true_true"][2], base.KINDS["true_random"][2]])
     ax.set_yticks([0, 1], ["two true models agree\non a film by", "of it left with\nrandom labels"])
     for place, value in enumerate(values):
         ax.text(max(value, 0) + 0.01, place, f"{value:.2f}", va="center", fontsize=9)
     ax.set_ylim(1.6, -0.6)
-    most = max(one["numbers"]["headroom"]["value"] or 0.0 for one in source.verdict["methods"].values())
+    most = max(one.numbers.headroom.value or 0.0 for one in source.results.methods.values())
     ax.set_xlim(min(0, *values), 1.25 * max(most, 0.1))
     ax.grid(False, axis="y")
-    share = found["numbers"]["share"]["value"]
+    share = found.numbers.share.value
     owned = "" if share is None else f": labels own {100 * min(max(share, 0), 1):.0f} %"
-    ax.set_title(f"{found['verdict']}{owned}", fontsize=9)
+    ax.set_title(f"{found.verdict}{owned}", fontsize=9)
 
 
 def main(run: str, out: str) -> None:

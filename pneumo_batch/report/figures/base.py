@@ -89,7 +89,7 @@ def canvas(
 def svg(figure: Figure) -> bytes:
     """The figure as SVG, the same bytes every time; coordinates to a hundredth of a point, which nobody can see."""
     buffer = io.BytesIO()
-    figure.set_dpi(matplotlib.rcParams["savefig.dpi"])
+    figure.set_dpi(STYLE["savefig.dpi"])
     # not savefig, which draws everything a first time to lay it out and then once more
     FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": "pneumo-batch"})
     return _DRAWN.sub(lambda tag: _DECIMALS.sub(b"", tag[0]), _INDENTED.sub(b"\n", buffer.getvalue()))

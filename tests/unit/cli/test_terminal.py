@@ -23,6 +23,7 @@ def test_the_audit_of_a_class_with_brackets(capsys):
         sizes={ODD: {"width": {"min": 1.0, "median": 2.0, "max": 3.0}}},
         modes={ODD: {ODD: 2}},
         duplicates={"groups": 0, "images": 0},
+        copies={},
         patients={"test": 1},
         patient_overlap=0,
         patient_rules={"nothing": 1},
