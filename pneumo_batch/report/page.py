@@ -33,6 +33,7 @@ def render(source: Source, sections: Sequence[Section], gallery: Gallery) -> byt
         sections=sections,
         gallery=gallery,
         primary=source.results.primary,
+        target=source.target,
         css=(_FOLDER / "page.css").read_text(encoding="utf-8"),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

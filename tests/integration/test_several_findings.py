@@ -89,7 +89,7 @@ def test_verdict_and_report_are_about_that_finding(run):
     assert list(run.summary()["class_name"].unique()) == ["all", "without Effusion", "Effusion"]
     page = run.store.read_bytes("report/index.html").decode()
     assert "without Effusion" in page
-    assert "All else in this report is about Effusion." in page
+    assert "All else in this report is about Effusion, but for training curves" in page
 
 
 def test_a_finding_has_to_be_named(nih, tmp_path):

@@ -11,7 +11,7 @@ from scipy.stats import mannwhitneyu
 
 from pneumo_batch.core.data import leaks, looks, patients
 from pneumo_batch.core.data.formats.account import Account
-from pneumo_batch.core.data.leaks import LEAK
+from pneumo_batch.core.data.leaks import LEAK, UNLESS_ALLOWED
 from pneumo_batch.core.tables import LABELS
 
 # From here on a plain accuracy misleads, and the report says so.
@@ -170,7 +170,7 @@ def _duplicate_errors(same: pd.DataFrame) -> list[str]:
         lines.append(f"{_example(group)} lie in two classes: delete one of each")
     for split in ("train", "val"):
         if len(group := same[same[split] & same["test"]]):
-            lines.append(f"{_example(group)} {LEAK} {split} and test: delete one of each, or set data.allow_leaks")
+            lines.append(f"{_example(group)} {LEAK} {split} and test: delete one of each{UNLESS_ALLOWED}")
     return lines
 
 

@@ -52,7 +52,8 @@ def _findings_table(source: Source) -> Table:
     header += ["AUROC, 95 % interval", "accuracy on its labels", "majority guess", "balanced accuracy on its labels"]
     caption = (
         "Every finding on test, of the images whose label of it is known, and how well the training labels that were"
-        f" given are known by heart. All else in this report is about {source.target}."
+        f" given are known by heart. All else in this report is about {source.target}, but for training curves and the"
+        " labels kept, which are over the known labels of all findings."
     )
     return Table("findings", caption, header, rows, ("variant", "labels", "finding"))
 

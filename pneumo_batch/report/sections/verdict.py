@@ -80,7 +80,10 @@ def _arms(source: Source) -> Table:
         epochs, auroc = _span(one.epochs for one in found), _span(one.test.auroc for one in found)
         rows.append([words, len(names), accuracy, epochs, auroc])
     header = ["labels", "models", "accuracy on them", "epochs", "AUROC on test"]
-    return Table("arms", "Accuracy on the training labels the models were given, in eval mode.", header, rows)
+    caption = "Accuracy on the training labels the models were given, in eval mode."
+    if source.target:
+        caption = f"Balanced accuracy on the training labels of {source.target}, in eval mode; its AUROC on test."
+    return Table("arms", caption, header, rows)
 
 
 def _span(values: Iterable[float | None]) -> str:
