@@ -56,6 +56,8 @@ def _show_verdict(console: Console, run: Run) -> None:
     methods = _methods(run)
     if run.record["format"] == FORMAT:
         console.print(wording.headline(methods, len(run.verdict["variants"])), style="bold")
+    if target := run.verdict.get("target"):
+        console.print(f"of several findings, {target} is explained")
     for method, found in methods.items():
         console.print(f"{method}: {found.verdict}", style="bold")
         for line in [*found.reasons, found.on_every_film, found.read]:
