@@ -193,18 +193,25 @@ def with_labels(schema: pa.Schema, findings: Sequence[str]) -> pa.Schema:
     return pa.schema([*schema, *(pa.field(f"{LABELS}{name}", pa.int8()) for name in findings)])
 
 
+def labelled_as(schema: pa.Schema, table: pa.Table) -> pa.Schema:
+    """A schema and the columns of labels that a table has."""
+    return with_labels(schema, findings_of(table))
+
+
+def label_columns(names: Iterable[str]) -> list[str]:
+    """Of the names of columns those of labels, one a finding, in the order of the networks' outputs."""
+    return [name for name in names if name.startswith(LABELS)]
+
+
 def findings_of(table: pa.Table) -> list[str]:
     """The findings that a table has a column of labels for, in the order of the networks' outputs."""
-    return [name.removeprefix(LABELS) for name in table.column_names if name.startswith(LABELS)]
+    return [name.removeprefix(LABELS) for name in label_columns(table.column_names)]
 
 
 def labels_of(table: pa.Table) -> np.ndarray:
     """Labels int64: (N,) of classes, or (N, K) of K findings, where `UNKNOWN` stands for what is not known."""
-    findings = findings_of(table)
-    if not findings:
-        return table["label"].to_numpy().astype(np.int64)
-    columns = [table[f"{LABELS}{name}"].fill_null(UNKNOWN).to_numpy() for name in findings]
-    return np.stack(columns, axis=1).astype(np.int64)
+    columns = [table[name].fill_null(UNKNOWN).to_numpy() for name in label_columns(table.column_names)]
+    return np.stack(columns, axis=1).astype(np.int64) if columns else table["label"].to_numpy().astype(np.int64)
 
 
 def maps_schema(

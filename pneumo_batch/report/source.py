@@ -193,8 +193,7 @@ class Source:
 
     def _read_answers(self, variant: str, split: str) -> Predictions:
         names = self.job.data.several
-        schema = tables.with_labels(tables.PREDICTIONS, names)
-        rows = self.run.store.read_table(f"models/{variant}/predictions.parquet", schema=schema)
+        rows = self.run.predictions_table(variant)
         rows = rows.filter(pc.equal(rows["split"], split)).sort_by("image_id")
         logits_NK = evaluation.logits_of(rows) if rows.num_rows else np.empty((0, max(1, len(names))), np.float32)
         if self.target:

@@ -116,6 +116,11 @@ class Run:
         schema = tables.with_labels(tables.MANIFEST, self.job.data.several)
         return self.store.read_table(self._need(MANIFEST, "index"), schema=schema).sort_by("image_id")
 
+    def predictions_table(self, variant: str) -> pa.Table:
+        """What a variant says of each image, and the labels: of classes, and of several findings one each."""
+        schema = tables.with_labels(tables.PREDICTIONS, self.job.data.several)
+        return self.store.read_table(f"models/{variant}/predictions.parquet", schema=schema)
+
     def quarantine(self) -> pd.DataFrame:
         """One row per rejected image with the reason."""
         return self.store.read_table(self._need(QUARANTINE, "index"), schema=tables.QUARANTINE).to_pandas()

@@ -150,8 +150,7 @@ def _on_test(record: ModelRecord, run: Run) -> OnTest:
     """With the threshold chosen on validation."""
     rows, codes_N = _test_rows(record["name"], run)
     logits_NK, labels_N = evaluation.logits_of(rows), tables.labels_of(rows)
-    measured = classification.metrics(logits_NK, labels_N, record["threshold"])
-    return OnTest(**vars(measured), auroc_interval=classification.auroc_interval(logits_NK, labels_N, codes_N))
+    return classification.on_test(logits_NK, labels_N, codes_N, record["threshold"])
 
 
 def _by_finding(run: Run, record: ModelRecord) -> dict[str, FindingResult]:
@@ -166,8 +165,7 @@ def _by_finding(run: Run, record: ModelRecord) -> dict[str, FindingResult]:
 
 def _test_rows(name: str, run: Run) -> tuple[pa.Table, np.ndarray]:
     """A variant's predictions of the test split, sorted, and codes (N,) of the patients."""
-    schema = tables.with_labels(tables.PREDICTIONS, run.job.data.several)
-    rows = run.store.read_table(f"models/{name}/predictions.parquet", schema=schema)
+    rows = run.predictions_table(name)
     rows = rows.filter(pc.equal(rows["split"], "test")).sort_by("image_id")
     manifest = run.manifest_table()
     patients = manifest.filter(pc.is_in(manifest["image_id"], rows["image_id"].combine_chunks()))[

@@ -180,7 +180,7 @@ def inspect_task(batch: pa.Table, images: Roots, before: Callable[[str], None] =
     good, bad = manifest.inspect_batch(batch, images, before)
     bad = bad.append_column("rejected", pa.array([True] * bad.num_rows, pa.bool_()))
     # one schema whatever a block holds: blocks of different schemas cannot be put together
-    schema = tables.with_labels(_INSPECTED, tables.findings_of(batch))
+    schema = tables.labelled_as(_INSPECTED, batch)
     return pa.concat_tables([schema.empty_table(), good, bad], promote_options="default")
 
 
@@ -199,7 +199,7 @@ def inspect(listing: pa.Table, images: Roots, board: Board) -> tuple[pa.Table, p
     parts = list(dataset.iter_batches(batch_size=None, batch_format="pyarrow"))
     table = pa.concat_tables(parts, promote_options="default").sort_by("image_id")
     bad_rows = pc.is_valid(table["rejected"])
-    schema = tables.with_labels(tables.MANIFEST, tables.findings_of(listing))
+    schema = tables.labelled_as(tables.MANIFEST, listing)
     good = table.filter(pc.invert(bad_rows)).select(schema.names).cast(schema)
     bad = table.filter(bad_rows).select(tables.QUARANTINE.names).cast(tables.QUARANTINE)
     assert good.num_rows + bad.num_rows == listing.num_rows, "index lost images"

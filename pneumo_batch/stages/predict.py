@@ -4,7 +4,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pneumo_batch.core import tables
 from pneumo_batch.core.data.images import Preprocess
 from pneumo_batch.core.models import evaluation, training
 from pneumo_batch.execution import staging
@@ -22,12 +21,11 @@ def extend(run: RunWriter) -> None:
     rows = run.manifest_table()
     rows = rows.filter(pc.is_in(rows["image_id"], attributed))
     for variant in run.variants():
-        name = f"models/{variant}/predictions.parquet"
-        known = run.store.read_table(name, schema=tables.with_labels(tables.PREDICTIONS, tables.findings_of(rows)))
+        known = run.predictions_table(variant)
         missing = staging.without(rows, known["image_id"].to_pylist())
         if missing.num_rows:
             table = pa.concat_tables([known, *_predictions(run, variant, missing)])
-            run.checksums.replace(name, parquet_bytes(table))
+            run.checksums.replace(f"models/{variant}/predictions.parquet", parquet_bytes(table))
 
 
 def _predictions(run: Run, variant: str, rows: pa.Table) -> list[pa.Table]:

@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 import ray
 import torch
 
-from pneumo_batch.core import tables
 from pneumo_batch.core.data import audit, images, manifest
 from pneumo_batch.core.data.images import Preprocess, Split
 from pneumo_batch.core.models import labels, pretrained
@@ -108,13 +107,11 @@ def _leave_out_unanswered(run: RunWriter) -> None:
         return
     total, line = run.manifest_table().num_rows, audit.named(list(unanswered.items()))
     progress.warn(run, "train", f"{len(unanswered)} of {total} images are left out of predictions and maps: {line}")
-    schema = tables.with_labels(tables.PREDICTIONS, run.job.data.several)
     for variant in run.variants():
-        name = f"models/{variant}/predictions.parquet"
-        known = run.store.read_table(name, schema=schema)
+        known = run.predictions_table(variant)
         kept = staging.without(known, unanswered)
         if kept.num_rows < known.num_rows:
-            run.store.write_table(name, kept)
+            run.store.write_table(f"models/{variant}/predictions.parquet", kept)
 
 
 def _is_there(run: Run, variant: str) -> bool:

@@ -7,18 +7,15 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-from scipy.stats import mannwhitneyu
 
 from pneumo_batch.core.data import leaks, looks, patients
 from pneumo_batch.core.data.formats.account import Account
 from pneumo_batch.core.data.leaks import LEAK, UNLESS_ALLOWED
-from pneumo_batch.core.tables import LABELS
+from pneumo_batch.core.tables import label_columns
 
 # From here on a plain accuracy misleads, and the report says so.
 IMBALANCE = 2.0
 _NAMED = 5  # rejected images, in one line
-# Shape alone should hardly tell the class; the maps of a network that uses it point at the padding.
-SHAPE_AUROC = 0.7
 
 
 @dataclass(frozen=True)
@@ -82,9 +79,7 @@ def audit(
         *_overlap_warning(overlap),
         *_nobody_warning(images),
         *_one_patient_warnings(images),
-        *_mode_warnings(images),
-        *_shape_warning(images),
-        *leaks.column_warnings(images),
+        *leaks.label_warnings(images),
         *_imbalance_warning(images),
         *looks.warnings(images),
         *_quarantine_warning(rejected, len(images)),
@@ -152,7 +147,7 @@ def _duplicates(images: pd.DataFrame) -> pd.DataFrame:
 
 def _labelled(images: pd.DataFrame) -> pd.Series:
     """What each image is labelled as: its class, and several findings."""
-    names = ["class_name", *(name for name in images.columns if name.startswith(LABELS))]
+    names = ["class_name", *label_columns(images.columns)]
     return images[names].astype(str).agg("|".join, axis=1) if len(images) else images["class_name"]
 
 
@@ -224,33 +219,6 @@ def _patient_rules(images: pd.DataFrame, listing: pa.Table | None) -> dict[str, 
     both.loc[both["patient_given"], "patient_rule"] = "the list"
     both.loc[both["patient_id"] != both["patient_id_listed"], "patient_rule"] = "DICOM headers"
     return {str(rule): int(count) for rule, count in both.groupby("patient_rule")["patient_id"].nunique().items()}
-
-
-def _mode_warnings(images: pd.DataFrame) -> list[str]:
-    """A mode that only one class has tells that class without a look at the film."""
-    if images["mode"].nunique() < 2:
-        return []
-    return [
-        f"colour mode leaks the label: all {len(rows)} {mode} images are {rows['class_name'].iloc[0]};"
-        " images are read as one gray channel, so the networks cannot see it"
-        for mode, rows in images.groupby("mode")
-        if rows["class_name"].nunique() == 1
-    ]
-
-
-def _shape_warning(images: pd.DataFrame) -> list[str]:
-    """Padding to a square shows how wide a film was."""
-    aspects = [rows["aspect"].to_numpy() for _, rows in images.groupby("class_name")]
-    if len(aspects) != 2:
-        return []
-    auroc = mannwhitneyu(aspects[0], aspects[1]).statistic / (len(aspects[0]) * len(aspects[1]))
-    separation = max(auroc, 1 - auroc)
-    if separation < SHAPE_AUROC:
-        return []
-    return [
-        f"image shape leaks the label: width / height alone separates the classes with AUROC {separation:.2f};"
-        ' with data.pad = "black" the networks see it in the padding'
-    ]
 
 
 def _imbalance_warning(images: pd.DataFrame) -> list[str]:

@@ -12,12 +12,13 @@ from pneumo_batch.core.data.likeness import Copy
 LEAK = "lie in both"  # an error that data.allow_leaks lets pass has these words, and these at its end
 UNLESS_ALLOWED = ", or set data.allow_leaks"
 _PAIRS = (("train", "test"), ("val", "test"), ("train", "val"))
-# A column alone should hardly tell the class.
+# A column alone should hardly tell the class, nor a shape: the maps of a network that uses it point at the padding.
 AUROC = 0.7
 # With few films any column does: it must also be no accident.
 _P = 0.001
 _COLUMNS = ("view", "sex", "site")
 _SHOWN = 4  # values of a column, in a line
+_ADVICE = "train.random_within can keep that in the permuted labels"
 
 Copies = Mapping[tuple[str, str], Sequence[Copy]]
 
@@ -50,13 +51,49 @@ def _example(films: Sequence[Copy]) -> str:
     return f"{count} pair{'s' * (count > 1)} of films that differ in size or encoding only ({one.first} = {one.second})"
 
 
+def label_warnings(images: pd.DataFrame) -> Iterator[str]:
+    """One line for each thing that tells a class by itself: mode and shape of an image, view, sex, site and age.
+
+    `images` are rows of a manifest with their `aspect`, width / height.
+    """
+    yield from _told_by_mode(images)
+    yield from _told_by_shape(images)
+    yield from column_warnings(images)
+
+
 def column_warnings(images: pd.DataFrame) -> Iterator[str]:
-    """One line for each column of the manifest that tells a class by itself: view, sex, site, age."""
+    """One line for each column that a list or a set tells of, and that tells a class by itself."""
     for column in _COLUMNS:
         if images[column].nunique(dropna=False) > 1 and (line := _told_by_value(images, column)):
             yield line
     if line := _told_by_age(images):
         yield line
+
+
+def _told_by_mode(images: pd.DataFrame) -> list[str]:
+    """A mode that only one class has tells that class without a look at the film."""
+    if images["mode"].nunique() < 2:
+        return []
+    return [
+        f"colour mode leaks the label: all {len(rows)} {mode} images are {rows['class_name'].iloc[0]};"
+        " images are read as one gray channel, so the networks cannot see it"
+        for mode, rows in images.groupby("mode")
+        if rows["class_name"].nunique() == 1
+    ]
+
+
+def _told_by_shape(images: pd.DataFrame) -> list[str]:
+    """Padding to a square shows how wide a film was."""
+    aspects = [rows["aspect"] for _, rows in images.groupby("class_name")]
+    if len(aspects) != 2:
+        return []
+    separation, _ = _separation(*aspects)
+    if separation < AUROC:
+        return []
+    return [
+        f"image shape leaks the label: width / height alone separates the classes with AUROC {separation:.2f};"
+        ' with data.pad = "black" the networks see it in the padding'
+    ]
 
 
 def _told_by_value(images: pd.DataFrame, column: str) -> str | None:
@@ -73,9 +110,6 @@ def _told_by_value(images: pd.DataFrame, column: str) -> str | None:
     ]
     rest = f" and {len(films) - _SHOWN} more" if len(films) > _SHOWN else ""
     return f"{_opening(column, name, auroc)} ({', '.join(shares)}{rest}); {_ADVICE}"
-
-
-_ADVICE = "train.random_within can keep that in the permuted labels"
 
 
 def _opening(column: str, name: str, auroc: float) -> str:
@@ -97,7 +131,15 @@ def _told_by_age(images: pd.DataFrame) -> str | None:
     best = (0.0, "")
     for name in sorted(told["class_name"].unique()):
         inside, outside = (told.loc[mask, "age"] for mask in (told["class_name"] == name, told["class_name"] != name))
-        if len(inside) and len(outside) and (test := mannwhitneyu(inside, outside)).pvalue < _P:
-            auroc = test.statistic / (len(inside) * len(outside))
-            best = max(best, (round(max(auroc, 1 - auroc), 9), name), key=lambda pair: pair[0])
+        if len(inside) and len(outside):
+            separation, p = _separation(inside, outside)
+            if p < _P:
+                best = max(best, (round(separation, 9), name), key=lambda pair: pair[0])
     return _opening("age", best[1], best[0]) if best[0] >= AUROC else None
+
+
+def _separation(first: pd.Series, second: pd.Series) -> tuple[float, float]:
+    """The AUROC by which two samples are told apart, at least 0.5, and p of Mann and Whitney's test."""
+    test = mannwhitneyu(first, second)
+    auroc = float(test.statistic) / (len(first) * len(second))
+    return max(auroc, 1 - auroc), float(test.pvalue)

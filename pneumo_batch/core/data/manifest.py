@@ -115,8 +115,7 @@ def listing_digest(listing: pa.Table) -> str:
 def assignment_digest(listing: pa.Table) -> str:
     """SHA-256 over what a manifest says of each image, hexadecimal; folders say it by the images' names."""
     digest = hashlib.sha256()
-    labels = [name for name in listing.column_names if name.startswith(tables.LABELS)]
-    known = ("image_id", "split", "class_name", "patient_id", "subtype", *labels)
+    known = ("image_id", "split", "class_name", "patient_id", "subtype", *tables.label_columns(listing.column_names))
     columns = [listing[name].to_pylist() for name in known]
     for row in zip(*columns, strict=True):
         digest.update(repr(row).encode())
@@ -147,7 +146,7 @@ def inspect_batch(
             sha256 = hashlib.sha256(data).hexdigest()
             patient = row["patient_id"] if row["patient_given"] else info.patient or row["patient_id"]
             good.append(row | _found(info) | {"sha256": sha256, "patient_id": patient})
-    schema = tables.with_labels(MANIFEST, tables.findings_of(listing))
+    schema = tables.labelled_as(MANIFEST, listing)
     return pa.Table.from_pylist(good, schema=schema), pa.Table.from_pylist(bad, schema=QUARANTINE)
 
 

@@ -71,7 +71,7 @@ def predictions(rows: pa.Table, logits: Mapping[str, np.ndarray]) -> pa.Table:
         answered_N = np.isfinite(logits_NK).all(axis=1)
         kept = chosen.filter(pa.array(answered_N))
         lists = pa.array(list(logits_NK[answered_N].astype(np.float32)), pa.list_(pa.float32()))
-        schema = tables.with_labels(tables.PREDICTIONS, tables.findings_of(rows))
+        schema = tables.labelled_as(tables.PREDICTIONS, rows)
         columns = [lists if name == "logits" else kept[name] for name in schema.names]
         parts.append(pa.table(columns, schema=schema))
     return pa.concat_tables(parts)

@@ -9,7 +9,7 @@ import scipy.special
 from pneumo_batch.core.statistics import bootstrap
 from pneumo_batch.core.statistics.numbers import number
 from pneumo_batch.core.statistics.options import RESAMPLES
-from pneumo_batch.core.statistics.results import Classification
+from pneumo_batch.core.statistics.results import Classification, OnTest
 
 NEUTRAL_THRESHOLD = 0.5
 
@@ -40,6 +40,12 @@ def metrics(logits_NK: np.ndarray, labels_N: np.ndarray, threshold: float = NEUT
         confusion=confusion.tolist(),
         threshold=threshold if binary else None,
     )
+
+
+def on_test(logits_NK: np.ndarray, labels_N: np.ndarray, patients_N: np.ndarray, threshold: float) -> OnTest:
+    """`metrics`, and the interval of the AUROC (`auroc_interval`)."""
+    measured = metrics(logits_NK, labels_N, threshold)
+    return OnTest(**vars(measured), auroc_interval=auroc_interval(logits_NK, labels_N, patients_N))
 
 
 def best_threshold(logits_NK: np.ndarray, labels_N: np.ndarray) -> float:

@@ -43,13 +43,12 @@ def on_test(
     chosen: Mapping[str, float],
     patients_N: np.ndarray,
 ) -> dict[str, OnTest]:
-    """By finding `metrics`, and the interval of the AUROC; `patients_N` are any integer codes."""
-    measured = metrics(logits_NK, labels_NK, names, chosen)
-    found = {}
-    for k, (name, logits_N1, labels_N) in enumerate(each(logits_NK, labels_NK, names)):
-        interval = classification.auroc_interval(logits_N1, labels_N, patients_N[labels_NK[:, k] != UNKNOWN])
-        found[name] = OnTest(**vars(measured[name]), auroc_interval=interval)
-    return found
+    """By finding `classification.on_test` at its threshold; `patients_N` are any integer codes."""
+    patients = (patients_N[labels_N != UNKNOWN] for labels_N in labels_NK.T)
+    return {
+        name: classification.on_test(logits_N1, labels_N, codes_N, chosen[name])
+        for (name, logits_N1, labels_N), codes_N in zip(each(logits_NK, labels_NK, names), patients, strict=True)
+    }
 
 
 def majority(labels_NK: np.ndarray, names: Sequence[str]) -> dict[str, float]:

@@ -79,10 +79,8 @@ def _arms(source: Source) -> Table:
         accuracy = _span(one.training_accuracy for one in found)
         epochs, auroc = _span(one.epochs for one in found), _span(one.test.auroc for one in found)
         rows.append([words, len(names), accuracy, epochs, auroc])
-    header = ["labels", "models", "accuracy on them", "epochs", "AUROC on test"]
-    caption = "Accuracy on the training labels the models were given, in eval mode."
-    if source.target:
-        caption = f"Balanced accuracy on the training labels of {source.target}, in eval mode; its AUROC on test."
+    header = ["labels", "models", f"{source.measure} on them", "epochs", "AUROC on test"]
+    caption = f"{source.measure.capitalize()} on the training labels the models were given, in eval mode."
     return Table("arms", caption, header, rows)
 
 
