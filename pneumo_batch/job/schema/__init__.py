@@ -1,0 +1,29 @@
+"""What a job file may say: one TOML file describes one run, a module here each part of it.
+
+Every field is declared with `result` (it changes results, so it is part of the fingerprint) or `neutral` (it does not).
+"""
+
+from pneumo_batch.job.schema.attribution import Attribution
+from pneumo_batch.job.schema.cluster import Cluster
+from pneumo_batch.job.schema.comparison import Compare
+from pneumo_batch.job.schema.data import FINDINGS_ONLY, PHANTOM, Data
+from pneumo_batch.job.schema.fields import Section
+from pneumo_batch.job.schema.job import Job
+from pneumo_batch.job.schema.models import Train, VariantSpec
+
+# Raised when the same job on the same data gives other numbers than before: old runs are then not resumed.
+RESULTS_VERSION = 2
+
+__all__ = [
+    "FINDINGS_ONLY",
+    "PHANTOM",
+    "RESULTS_VERSION",
+    "Attribution",
+    "Cluster",
+    "Compare",
+    "Data",
+    "Job",
+    "Section",
+    "Train",
+    "VariantSpec",
+]

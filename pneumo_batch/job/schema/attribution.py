@@ -1,0 +1,70 @@
+"""The maps of a job: `[attribution]`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from pneumo_batch.core.attribution.options import (
+    GRAD_CAM,
+    INTEGRATED_GRADIENTS,
+    POSITIVE,
+    Baseline,
+    GradCam,
+    IntegratedGradients,
+    Rule,
+)
+from pneumo_batch.core.data.options import Split
+from pneumo_batch.job.schema.fields import Section, neutral, result
+
+_PATH = IntegratedGradients()
+
+
+class IntegratedGradientsOptions(Section):
+    steps: Annotated[int, Field(ge=1)] | Literal["auto"] = result(_PATH.steps)
+    """Points on the path from the baseline to the image, or "auto": as many as an image needs for `tolerance`."""
+    tolerance: float = result(_PATH.tolerance, gt=0)
+    """With steps = "auto": the relative error of map and completeness that is small enough."""
+    baseline: Baseline = result(_PATH.baseline)
+    """Where the path starts."""
+    rule: Rule = result(_PATH.rule)
+    """Quadrature rule."""
+
+
+class GradCamOptions(Section):
+    layer: str = result(GradCam().layer)
+    """Module path of the layer, or "auto"."""
+
+
+class Attribution(Section):
+    """Which maps are computed, of which images, of which output."""
+
+    methods: list[str] = result([INTEGRATED_GRADIENTS, GRAD_CAM], min_length=1)
+    """Attribution methods by name, or "module:function"."""
+    splits: list[Split] = result(["test"], min_length=1)
+    """Splits whose images are attributed."""
+    limit: int | None = result(None, ge=1)
+    """Attribute at most so many images, chosen by a seeded rule."""
+    target: str = result(POSITIVE)
+    """The explained output: "positive" (two classes), a class or finding, or "label" (the image's own class)."""
+    integrated_gradients: IntegratedGradientsOptions = IntegratedGradientsOptions()
+    """Points on the path ("auto" for tolerance), its start (black, mean, white, blur, noise), the quadrature rule."""
+    grad_cam: GradCamOptions = GradCamOptions()
+    """The layer: a module path, or auto for the last convolution."""
+    allow_tf32: bool = result(False)
+    """Faster and less exact products on GPUs; the report says so."""
+    rows_per_file: int = neutral(64, ge=1)
+    """Images a file of the maps table: what an interruption can cost."""
+    store_derived: bool = neutral(False)
+    """Keep the maps of networks derived without training (cascade) too, in derived/; they are many."""
+
+    @field_validator("methods", "splits")
+    @classmethod
+    def _no_repeats(cls, value: list[str]) -> list[str]:
+        if len(set(value)) < len(value):
+            raise ValueError("names an entry twice")
+        return value
+
+    def options_by_method(self) -> dict[str, dict[str, object]]:
+        """Options of each method as keyword arguments."""
+        known: dict[str, Section] = {INTEGRATED_GRADIENTS: self.integrated_gradients, GRAD_CAM: self.grad_cam}
+        return {method: known[method].model_dump() if method in known else {} for method in self.methods}

@@ -1,0 +1,38 @@
+"""Where a job runs: `[cluster]`."""
+
+from typing import Literal
+
+from pydantic import field_validator
+
+from pneumo_batch.job.schema.fields import Section, neutral
+
+
+class Cluster(Section):
+    """Where the job runs. Never part of the fingerprint."""
+
+    address: str = neutral("local")
+    """"local" starts Ray here; "auto" or ray://host:10001 joins a running cluster."""
+    actors: int | tuple[int, int] | Literal["auto"] = neutral("auto")
+    """Attribution actors; "auto" takes one for each CPU or GPU share there is; [least, most] grow with the cluster."""
+    gpus_per_actor: float | Literal["auto"] = neutral("auto")
+    """GPU share of an attribution actor; "auto" takes a whole GPU where there is one."""
+    trainings: int | Literal["auto"] = neutral("auto")
+    """Variants trained at once; "auto" takes as many as fit."""
+    stall_seconds: float = neutral(3600.0, gt=0)
+    """An image that one worker sits on for longer, all variants together, goes to the quarantine."""
+
+    @field_validator("actors", "trainings")
+    @classmethod
+    def _at_least_one(cls, value: int | tuple[int, int] | str) -> int | tuple[int, int] | str:
+        if not isinstance(value, str) and min(value if isinstance(value, tuple) else (value,)) < 1:
+            raise ValueError("must be 1 or more, or auto")
+        if isinstance(value, tuple) and value[0] > value[1]:
+            raise ValueError("must not begin with more than it ends with")
+        return value
+
+    @field_validator("gpus_per_actor")
+    @classmethod
+    def _a_share(cls, value: float | str) -> float | str:
+        if not isinstance(value, str) and (value < 0 or (value > 1 and value != int(value))):
+            raise ValueError("must be between 0 and 1, a whole number, or auto")
+        return value

@@ -1,0 +1,87 @@
+"""How maps are compared: `[compare]`, and `[cascade]` with models that were not trained."""
+
+import difflib
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
+
+from pneumo_batch.core.similarity.options import METRICS, REGION_GRID, REGION_METRICS, Scale, View
+from pneumo_batch.core.statistics.options import RESAMPLES, THRESHOLD
+from pneumo_batch.job.schema.fields import Section, result
+
+
+class Primary(Section):
+    view: View = result("magnitude")
+    """View the verdict is read from."""
+    scale: Scale = result("region")
+    """Scale the verdict is read from."""
+    metric: str = result("spearman")
+    """Metric the verdict is read from, one of `metrics`."""
+
+
+class Compare(Section):
+    """How maps are compared and the verdict is drawn."""
+
+    metrics: list[str] = result(list(METRICS), min_length=1)
+    """Similarity metrics: spearman, pearson, ssim, hog, top10, or "module:function"."""
+    region_grid: int = result(REGION_GRID, ge=2, le=64)
+    """Cells a side of the region scale."""
+    primary: Primary = Primary()
+    """What the verdict is read from."""
+    threshold: float = result(THRESHOLD, gt=0, lt=1)
+    """Label share that divides sensitive from insensitive: the part of what true models agree on that labels own."""
+    partner_seed: int = result(0, ge=0)
+    """Seed of the rule that pairs an image with another one for the cross-image controls."""
+    resamples: int = result(RESAMPLES, ge=100)
+    """Bootstrap resamples of the patients."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_margin(cls, values: object) -> object:
+        if isinstance(values, dict) and "margin" in values:
+            raise ValueError(
+                "margin is gone: a verdict no longer compares TT - TN with a margin, but the label share with"
+                " compare.threshold (default 0.5); leave margin out"
+            )
+        return values
+
+    @field_validator("metrics")
+    @classmethod
+    def _known(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if name not in METRICS and ":" not in name:
+                close = difflib.get_close_matches(name, METRICS, n=1)
+                hint = f" (did you mean {close[0]}?)" if close else ""
+                known = ", ".join(METRICS)
+                raise ValueError(f"unknown metric {name!r}{hint}: choose module:function or one of {known}")
+        if len(set(value)) < len(value):
+            raise ValueError("names an entry twice")
+        return value
+
+    @model_validator(mode="after")
+    def _primary_is_measured(self) -> "Compare":
+        if self.primary.metric not in self.metrics:
+            raise ValueError(f"primary.metric {self.primary.metric!r} is not one of compare.metrics")
+        if self.primary.scale == "region" and self.primary.metric in set(METRICS) - set(REGION_METRICS):
+            raise ValueError(f"primary.metric {self.primary.metric!r} is not defined at the region scale")
+        return self
+
+
+class Cascade(Section):
+    """Parameter randomization: a trained variant whose layers are re-initialised, without training."""
+
+    seeds: list[Annotated[int, Field(ge=0)]] = result([])
+    """One re-initialisation each, two or more for a curve that is not one draw's; without any the stage is off."""
+    variant: str | None = result(None)
+    """The trained variant (default: the first true one)."""
+    images: int = result(64, ge=1)
+    """Use at most so many of the attributed images, chosen by a seeded rule."""
+    independent: bool = result(True)
+    """Also re-initialise each layer alone."""
+
+    @field_validator("seeds")
+    @classmethod
+    def _no_repeats(cls, value: list[int]) -> list[int]:
+        if len(set(value)) < len(value):
+            raise ValueError("names an entry twice")
+        return value

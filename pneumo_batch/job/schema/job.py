@@ -1,0 +1,56 @@
+"""The job file as a whole."""
+
+from pydantic import Field, model_validator
+
+from pneumo_batch.core.similarity.options import SMALLEST_SIDE
+from pneumo_batch.core.variants import Variant
+from pneumo_batch.job.schema.attribution import Attribution
+from pneumo_batch.job.schema.cluster import Cluster
+from pneumo_batch.job.schema.comparison import Cascade, Compare
+from pneumo_batch.job.schema.data import PHANTOM, Data, Phantom
+from pneumo_batch.job.schema.fields import Section, neutral
+from pneumo_batch.job.schema.models import Network, Train, VariantSpec
+
+
+class Job(Section):
+    """A job file, resolved."""
+
+    name: str = neutral(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    """Short name; the run directory starts with it."""
+    data: Data = Data()
+    phantom: Phantom = Phantom()
+    network: Network = Network()
+    train: Train = Train()
+    attribution: Attribution = Attribution()
+    compare: Compare = Compare()
+    cascade: Cascade = Cascade()
+    cluster: Cluster = Cluster()
+    variant: list[VariantSpec] = Field([])
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Job":
+        names = [spec.name for spec in self.variant]
+        if len(set(names)) < len(names):
+            raise ValueError("variant: two [[variant]] tables share a name")
+        for metric in self.compare.metrics:
+            if self.data.image_size < (least := SMALLEST_SIDE.get(metric, 1)):
+                raise ValueError(
+                    f"compare.metrics: {metric} needs data.image_size of {least} or more; leave {metric} out"
+                )
+        if self.data.grows and (self.is_phantom or self.attribution.limit or self.attribution.splits != ["test"]):
+            raise ValueError('data.grows needs a data.root of your own, attribution.splits = ["test"] and no limit')
+        if self.compare.region_grid > self.data.image_size:
+            raise ValueError("compare.region_grid is larger than data.image_size")
+        names += [variant.name for variant in self.train.variants]
+        if self.cascade.variant is not None and self.cascade.variant not in names:
+            raise ValueError(f"cascade.variant: no variant {self.cascade.variant!r}; there are: {', '.join(names)}")
+        return self
+
+    @property
+    def variants(self) -> list[Variant]:
+        """Every variant, trained and brought."""
+        return self.train.variants + [Variant(spec.name, spec.kind) for spec in self.variant]
+
+    @property
+    def is_phantom(self) -> bool:
+        return self.data.root == PHANTOM
