@@ -74,7 +74,7 @@ def _hours(job: Job, found: Survey) -> Hours:
     steps = _AUTO_STEPS if wanted == "auto" else wanted
     hours = costs.attribution_hours(found.attributed(job), len(job.variants), job.data.image_size, steps)
     trained_on = found.images.get("train", 0) + found.images.get("val", 0)  # which is carved from train
-    epochs = sum(trainer.recipe(job, variant).epochs for variant in job.train.variants)
+    epochs = sum(trainer.recipe(job, variant).epochs for variant in job.trained)
     return Hours(
         core_hours=round(hours, 3),
         hours_here=round(hours / cluster.usable_cpus(), 3),

@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 from pneumo_batch.core import tables
 from pneumo_batch.core.attribution import localisation
 from pneumo_batch.core.data import one_finding
-from pneumo_batch.core.models import evaluation
+from pneumo_batch.core.models import evaluation, labels
 from pneumo_batch.core.similarity import metrics, per_image
-from pneumo_batch.core.statistics import classification, findings, label_share, passes, scales, summaries, verdict
+from pneumo_batch.core.statistics import arms, classification, findings, passes, scales, summaries, verdict
 from pneumo_batch.core.statistics.results import (
     FindingResult,
     Localisation,
@@ -22,7 +22,7 @@ from pneumo_batch.core.statistics.results import (
     Results,
     VariantResult,
 )
-from pneumo_batch.core.variants import Variant, names_of, of_records
+from pneumo_batch.core.variants import RANDOM, Arm, Variant, arms_of, contrast, names_of, of_records
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import accounts, provenance
@@ -44,22 +44,29 @@ def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str,
     images, classes = _images(job, run)
     data = per_image.gather(run.store.read_batches(SCORES, tables.SCORES), images)
     variants = of_records(run.model_record(name) for name in run.variants())
-    names = names_of(variants, "true"), names_of(variants, "random")
     settings = job.compare
-    tests = label_share.randomization_test(data, *names, resamples=settings.resamples)
     run.store.write_table(SUMMARY, summaries.summarise(data, classes, resamples=settings.resamples))
     primary = Primary(settings.primary.view, settings.primary.scale, settings.primary.metric)
     judged = {name: _variant(name, run) for name in run.variants()}
-    facts = [_facts(name, one, job.train.memorise) for name, one in judged.items()]
-    concluded = verdict.conclude(facts, tests, primary, settings.threshold)
+    facts = [_facts(name, one, run) for name, one in judged.items()]
+    rule = arms.Rule(primary, settings.threshold, settings.resamples)
+    known = {one.kind: Arm.of_record(run.model_record(one.name)) for one in variants}
+    main, *further = arms_of(variants) or [RANDOM]
+    concluded = arms.conclude(data, facts, known.get(main, job.arms[RANDOM]), rule)
+    scaled = _scales(job, run, images, contrast(variants, main))
     results = Results(
         primary=primary,
         threshold=settings.threshold,
-        methods=scales.add_to(concluded, _scales(job, run, images, variants), primary.view),
+        methods=scales.add_to(concluded, scaled, primary.view),
         variants=judged,
         degenerate=_degenerate(data),
         localisation=_localisation(job, run, images) if job.is_phantom else None,
         target=job.attribution.target if job.data.several else None,
+        contrast=main,
+        arms={
+            name: arms.result_of(known[name], names_of(variants, name), arms.conclude(data, facts, known[name], rule))
+            for name in further
+        },
     )
     run.store.write_json(VERDICT, results.as_dict())
     _note_pass(run, results)
@@ -132,15 +139,18 @@ def _variant(name: str, run: Run) -> VariantResult:
         training_accuracy=_training_accuracy(record),
         test=by_finding[attributed.target].test if by_finding else _on_test(record, run),
         findings=by_finding,
+        own_test=_on_own_labels(record, run),
     )
 
 
 def _training_accuracy(record: ModelRecord) -> float | None:
-    """In eval mode, on the labels the model was given; None for a brought random one: its labels stayed elsewhere.
+    """In eval mode, on the labels the model was given; None for an untrained one, or a brought random one: its labels
+    stayed elsewhere.
 
     Of several findings the balanced one.
     """
-    if record["kind"] == "random" and record["memorised"] is None:
+    arm = Arm.of_record(record)
+    if not arm.is_trained or (arm.is_permuted and record["memorised"] is None):
         return None
     trained = record["metrics"].get("train")
     return trained["balanced_accuracy" if "findings" in record else "accuracy"] if trained else None
@@ -151,6 +161,21 @@ def _on_test(record: ModelRecord, run: Run) -> OnTest:
     rows, codes_N = _test_rows(record["name"], run)
     logits_NK, labels_N = evaluation.logits_of(rows), tables.labels_of(rows)
     return classification.on_test(logits_NK, labels_N, codes_N, record["threshold"])
+
+
+def _on_own_labels(record: ModelRecord, run: Run) -> OnTest | None:
+    """Of a model of another column: how well it tells that one."""
+    column = Arm.of_record(record).column
+    if column is None:
+        return None
+    rows, codes_N = _test_rows(record["name"], run)
+    manifest = run.manifest_table()
+    answered = manifest.filter(pc.is_in(manifest["image_id"], rows["image_id"].combine_chunks()))
+    told = pa.concat_tables([manifest.filter(pc.equal(manifest["split"], "train")), answered])
+    labels_N = labels.column_labels(told, column, "test")
+    known_N = labels_N != tables.UNKNOWN
+    logits_NK = evaluation.logits_of(rows)[known_N]
+    return classification.on_test(logits_NK, labels_N[known_N], codes_N[known_N], record["threshold"])
 
 
 def _by_finding(run: Run, record: ModelRecord) -> dict[str, FindingResult]:
@@ -174,19 +199,21 @@ def _test_rows(name: str, run: Run) -> tuple[pa.Table, np.ndarray]:
     return rows, np.unique(patients, return_inverse=True)[1]
 
 
-def _facts(name: str, found: VariantResult, required: float) -> verdict.VariantFacts:
+def _facts(name: str, found: VariantResult, run: Run) -> verdict.VariantFacts:
+    test = found.own_test or found.test
     return verdict.VariantFacts(
         name=name,
         kind=found.kind,
         seed=found.seed,
         memorised=found.memorised,
-        required=required,
+        required=run.job.train.memorise,
         majority=found.majority,
-        auroc=found.test.auroc,
-        auroc_low=found.test.auroc_interval[0],
+        auroc=test.auroc,
+        auroc_low=test.auroc_interval[0],
         training_accuracy=found.training_accuracy,
         epochs=found.epochs,
         measure=found.measure,
+        arm=Arm.of_record(run.model_record(name)),
     )
 
 

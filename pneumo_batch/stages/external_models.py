@@ -34,7 +34,7 @@ def digests(job: Job) -> dict[str, str]:
     Raises JobError for a file that cannot be read.
     """
     found = {f"variant.{spec.name}": _digest(_read(spec)) for spec in job.variant}
-    for name in [job.network.name, *job.attribution.methods, *job.compare.metrics]:
+    for name in [*job.networks, *job.attribution.methods, *job.compare.metrics]:
         if ":" in name and name != networks.XRV_NETWORK and not programs.is_file(name):
             found[name] = _code_digest(name)
     if programs.is_file(job.network.name):

@@ -44,12 +44,13 @@ class Comparison:
     region_grid: int
     size: int
     seed: int
-    kinds: tuple[str, ...] = pairs.KINDS
+    kinds: tuple[str, ...] | None = None  # of pairs; None: all there are
 
     @cached_property
     def pairs(self) -> dict[str, list[pairs.Pair]]:
         """The pairs of each kind that this set of variants has."""
-        return {kind: found for kind, found in pairs.plan(self.variants).items() if found and kind in self.kinds}
+        every = pairs.plan(self.variants)
+        return {kind: found for kind, found in every.items() if found and (self.kinds is None or kind in self.kinds)}
 
     @cached_property
     def cells(self) -> list[Cell]:
@@ -82,7 +83,7 @@ class Comparison:
         scores = []
         for cell in self.cells:
             index_P2 = self._index[cell.kind]
-            if cell.kind in pairs.CROSS_KINDS:
+            if pairs.is_cross(cell.kind):
                 scores.append(floors.scores(cell, index_P2))
             else:
                 left, right = own.of(cell.method, cell.view), self._right(cell, own, references)
@@ -90,7 +91,7 @@ class Comparison:
         return np.concatenate(scores).astype(np.float32)
 
     def _right(self, cell: Cell, own: "ImageFeatures", references: "References") -> Features:
-        if cell.kind in pairs.WITHIN_KINDS:
+        if pairs.is_within(cell.kind):
             return own.of(cell.method, cell.view)
         return references.edge(cell.view) if cell.kind == pairs.EDGE else references.random(cell.method, cell.view)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from pneumo_batch.core.statistics.outcomes import Outcome
-from pneumo_batch.core.variants import Kind
+from pneumo_batch.core.variants import RANDOM, Kind
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -216,7 +216,7 @@ class VariantResult:
     """How a variant was trained and how well it classifies; None where nobody trained or measured it here.
 
     Of several findings the numbers are those of the one explained, accuracies on training labels are balanced ones, and
-    `findings` has the numbers of each.
+    `findings` has the numbers of each. `own_test` is of a model of another column how well it tells that one.
     """
 
     kind: Kind
@@ -231,6 +231,7 @@ class VariantResult:
     training_accuracy: float | None
     test: OnTest
     findings: Mapping[str, FindingResult] = field(default_factory=dict)
+    own_test: OnTest | None = None
 
     @property
     def measure(self) -> str:
@@ -270,10 +271,24 @@ class Localisation:
 
 
 @dataclass(frozen=True)
+class ArmResult:
+    """What an arm was trained on, as the fields of `Arm`, its models, and how maps differ from those of true models."""
+
+    labels: str
+    fraction: float
+    unit: str
+    within: list[str]
+    network: str | None
+    variants: list[str]
+    methods: Mapping[str, MethodResult]
+
+
+@dataclass(frozen=True)
 class Results:
     """The content of verdict.json; `localisation` where there are generated images.
 
     `target` is the finding explained, where there are several.
+    `arms` are those beside the one that `methods` contrast with the true one, which is `contrast`.
     `degenerate` counts images whose map is constant, by "method/view" and then variant.
     """
 
@@ -284,6 +299,8 @@ class Results:
     degenerate: Mapping[str, Mapping[str, int]]
     localisation: Localisation | None = None
     target: str | None = None
+    contrast: Kind = RANDOM
+    arms: Mapping[Kind, ArmResult] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -291,9 +308,12 @@ class Results:
         for name in ("localisation", "target"):
             if values[name] is None:
                 del values[name]
+        if not self.arms and self.contrast == RANDOM:
+            del values["contrast"], values["arms"]
         for one in values["variants"].values():
-            if not one["findings"]:
-                del one["findings"]
+            for name in ("findings", "own_test"):
+                if not one[name]:
+                    del one[name]
         return values
 
 

@@ -16,12 +16,12 @@ from pneumo_batch.rundir.reader import Run
 from pneumo_batch.stages.workers import decode
 
 
-def plan_of(job: Job, run: Run, kinds: tuple[str, ...] = pairs.KINDS) -> comparison.Comparison:
+def plan_of(job: Job, run: Run, kinds: tuple[str, ...] | None = None) -> comparison.Comparison:
     """What is compared in a run."""
     return comparison_of(job, of_records(run.model_record(name) for name in run.variants()), kinds)
 
 
-def comparison_of(job: Job, variants: Iterable[Variant], kinds: tuple[str, ...] = pairs.KINDS) -> comparison.Comparison:
+def comparison_of(job: Job, variants: Iterable[Variant], kinds: tuple[str, ...] | None = None) -> comparison.Comparison:
     """What a job compares of these variants."""
     return comparison.Comparison(
         variants=tuple(variants),
@@ -41,7 +41,7 @@ class Scorer:
     job: Job
     run: Run
     board: Board
-    kinds: tuple[str, ...]
+    kinds: tuple[str, ...] | None
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         plan = plan_of(self.job, self.run, self.kinds)
