@@ -7,7 +7,7 @@ from pneumo_batch.job.schema.arms import ArmSpec
 from pneumo_batch.job.schema.attribution import Attribution
 from pneumo_batch.job.schema.cluster import Cluster
 from pneumo_batch.job.schema.comparison import Compare
-from pneumo_batch.job.schema.data import FINDINGS_ONLY, PHANTOM, Data
+from pneumo_batch.job.schema.data import FINDINGS_ONLY, PHANTOM, Data, Phantom
 from pneumo_batch.job.schema.fields import Section
 from pneumo_batch.job.schema.job import Job
 from pneumo_batch.job.schema.models import Train, VariantSpec
@@ -25,6 +25,7 @@ __all__ = [
     "Compare",
     "Data",
     "Job",
+    "Phantom",
     "Section",
     "Train",
     "VariantSpec",
