@@ -7,9 +7,10 @@ from typing import TypedDict
 from rich.console import Console
 
 from pneumo_batch import terminal
-from pneumo_batch.core.statistics import results, wording
+from pneumo_batch.core.statistics import arm_lines, results, wording
 from pneumo_batch.core.statistics.outcomes import Outcome, Requirement
-from pneumo_batch.core.statistics.results import MethodResult
+from pneumo_batch.core.statistics.results import MethodResult, Results
+from pneumo_batch.core.variants import RANDOM, TRUE
 from pneumo_batch.errors import EXIT_DONE, EXIT_NOT_MET, RunError
 from pneumo_batch.pipeline import Outcome as Ended
 from pneumo_batch.rundir.layout import FORMAT, RECORD, REPORT, STAGES, SUMMARY, VERDICT
@@ -22,9 +23,18 @@ def exit_code(outcome: Ended, required: list[Requirement]) -> int:
         return EXIT_DONE
     if not outcome.run.store.exists(VERDICT):
         return EXIT_NOT_MET
-    found = {method: one.verdict for method, one in _methods(outcome.run).items()}
-    met = all(found[method] == one.verdict for one in required for method in ([one.method] if one.method else found))
-    return EXIT_DONE if met else EXIT_NOT_MET
+    return EXIT_DONE if all(_is_met(one, outcome.run) for one in required) else EXIT_NOT_MET
+
+
+def _is_met(required: Requirement, run: Run) -> bool:
+    methods, found = _methods(run), _results(run)
+    if required.arm is not None and required.arm != (found.contrast if found else RANDOM):
+        if found is None or required.arm not in found.arms:
+            return False
+        methods = found.arms[required.arm].methods
+    return all(
+        methods[name].verdict == required.verdict for name in ([required.method] if required.method else methods)
+    )
 
 
 def show(outcome: Ended) -> None:
@@ -52,17 +62,25 @@ def _methods(run: Run) -> Mapping[str, MethodResult]:
     return {method: MethodResult(one["verdict"], one["reasons"]) for method, one in values["methods"].items()}
 
 
+def _results(run: Run) -> Results | None:
+    """None of a run that was concluded by an earlier rule."""
+    return results.read(run.verdict) if run.record["format"] == FORMAT else None
+
+
 def _show_verdict(console: Console, run: Run) -> None:
-    methods = _methods(run)
-    if run.record["format"] == FORMAT:
-        console.print(wording.headline(methods, len(run.verdict["variants"])), style="bold")
+    methods, found = _methods(run), _results(run)
+    if found:
+        contrasted = [one for one in found.variants.values() if one.kind in (TRUE, found.contrast)]
+        console.print(wording.headline(methods, len(contrasted)), style="bold")
     if target := run.verdict.get("target"):
         console.print(f"of several findings, {target} is explained")
-    for method, found in methods.items():
-        console.print(f"{method}: {found.verdict}", style="bold")
-        for line in [*found.reasons, found.on_every_film, found.read]:
+    for method, one in methods.items():
+        console.print(f"{method}: {one.verdict}", style="bold")
+        for line in [*one.reasons, one.on_every_film, one.read]:
             if line:
                 console.print(f"  {line}")
+    for line in [*arm_lines.arm_lines(found), *arm_lines.dose_lines(found)] if found else []:
+        console.print(line)
 
 
 def show_status(run: Run) -> None:

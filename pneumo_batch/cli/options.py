@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from pneumo_batch.core.statistics.outcomes import OUTCOMES, Requirement
+from pneumo_batch.core.variants import TRUE
 
 if TYPE_CHECKING:
     from pneumo_batch.job.schema import Job
@@ -49,25 +50,31 @@ def require_option(function: Command) -> Command:
         "--require",
         "required",
         multiple=True,
-        metavar="[METHOD=]VERDICT",
+        metavar="[ARM/][METHOD=]VERDICT",
         callback=_requirements,
-        help="Exit with 4 unless every method, or METHOD, has this verdict; may be repeated.",
+        help="Exit with 4 unless every method, or METHOD, has this verdict, by ARM if named; may be repeated.",
     )(function)
 
 
 def _requirements(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> list[Requirement]:
     found = []
     for text in texts:
-        method, _, verdict = text.rpartition("=")
+        arm, _, rest = text.rpartition("/")
+        method, _, verdict = rest.rpartition("=")
         if verdict not in OUTCOMES:
             raise click.BadParameter(f"{text!r}: the verdict is one of {', '.join(OUTCOMES)}")
-        found.append(Requirement(method or None, verdict))
+        found.append(Requirement(method or None, verdict, arm or None))
     return found
 
 
-def check_requirements(required: list[Requirement], methods: list[str]) -> None:
-    """Raises UsageError for a method that the job does not attribute by."""
+def check_requirements(required: list[Requirement], job: "Job") -> None:
+    """Raises UsageError for a method that the job does not attribute by, or an arm that it has not."""
+    methods, arms = job.attribution.methods, [name for name in job.arms if name != TRUE]
     for one in required:
+        if one.arm is not None and one.arm not in arms:
+            raise click.UsageError(
+                f"--require {one.text}: the job has no arm {one.arm!r}; there are: {', '.join(arms)}"
+            )
         if one.method is not None and one.method not in methods:
             raise click.UsageError(
                 f"--require {one.text}: the job has no method {one.method!r}; there are: {', '.join(methods)}"

@@ -22,7 +22,7 @@ from pneumo_batch.core.statistics.results import (
     Results,
     VariantResult,
 )
-from pneumo_batch.core.variants import RANDOM, Arm, Variant, arms_of, contrast, names_of, of_records
+from pneumo_batch.core.variants import RANDOM, Arm, Variant, arms_of, contrast, of_records
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import accounts, provenance
@@ -51,22 +51,20 @@ def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str,
     facts = [_facts(name, one, run) for name, one in judged.items()]
     rule = arms.Rule(primary, settings.threshold, settings.resamples)
     known = {one.kind: Arm.of_record(run.model_record(one.name)) for one in variants}
-    main, *further = arms_of(variants) or [RANDOM]
+    main, *further = arms_of(job.variants) or [RANDOM]
     concluded = arms.conclude(data, facts, known.get(main, job.arms[RANDOM]), rule)
-    scaled = _scales(job, run, images, contrast(variants, main))
+    methods = scales.add_to(concluded, _scales(job, run, images, contrast(variants, main)), primary.view)
+    by_arm = {main: methods} | {name: arms.conclude(data, facts, known[name], rule) for name in further}
     results = Results(
         primary=primary,
         threshold=settings.threshold,
-        methods=scales.add_to(concluded, scaled, primary.view),
+        methods=methods,
         variants=judged,
         degenerate=_degenerate(data),
         localisation=_localisation(job, run, images) if job.is_phantom else None,
         target=job.attribution.target if job.data.several else None,
         contrast=main,
-        arms={
-            name: arms.result_of(known[name], names_of(variants, name), arms.conclude(data, facts, known[name], rule))
-            for name in further
-        },
+        arms=arms.results_of(known, variants, by_arm),
     )
     run.store.write_json(VERDICT, results.as_dict())
     _note_pass(run, results)

@@ -12,7 +12,7 @@ from pneumo_batch.core.statistics.options import RESAMPLES
 from pneumo_batch.core.statistics.results import ArmResult, CellTest, MethodResult, Primary
 from pneumo_batch.core.statistics.verdict import VariantFacts
 from pneumo_batch.core.statistics.words import words_of
-from pneumo_batch.core.variants import Arm, contrast, names_of
+from pneumo_batch.core.variants import RANDOM, Arm, Variant, contrast, names_of
 
 Tested = TypeVar("Tested", bound=CellTest)
 
@@ -36,22 +36,33 @@ def conclude(data: PerImage, variants: Sequence[VariantFacts], arm: Arm, rule: R
     tests = label_share.randomization_test(data.contrast(arm.name), *names, resamples=rule.resamples)
     facts = [one for one in variants if one.is_true or one.kind == arm.name]
     found = verdict.conclude(facts, tests, rule.primary, rule.threshold, words_of(arm))
-    return {method: _with_own_kinds(one, arm.name) for method, one in found.items()}
+    own = {called: kind for kind, called in pairs.as_contrast(arm.name).items()}
+    return {method: _renamed(one, own) for method, one in found.items()}
 
 
-def result_of(arm: Arm, names: Sequence[str], methods: Mapping[str, MethodResult]) -> ArmResult:
-    """An arm as verdict.json has it."""
-    return ArmResult(arm.labels, arm.fraction, arm.unit, list(arm.within), arm.network, list(names), methods)
+def results_of(
+    arms: Mapping[str, Arm], variants: Sequence[Variant], methods: Mapping[str, Mapping[str, MethodResult]]
+) -> dict[str, ArmResult]:
+    """Every arm as verdict.json has it, by name; none where there is only the random one, which needs no telling."""
+    if set(methods) <= {RANDOM}:
+        return {}
+    return {
+        name: ArmResult(
+            one.labels, one.fraction, one.unit, list(one.within), one.network, names_of(variants, name), found
+        )
+        for name, found in methods.items()
+        if (one := arms.get(name))
+    }
 
 
-def _with_own_kinds(found: MethodResult, arm: str) -> MethodResult:
-    """Means under the kinds that scores and summary have them under."""
-    if arm == "random":
-        return found
-    own = {called: kind for kind, called in pairs.as_contrast(arm).items()}
+def as_random(found: MethodResult, arm: str) -> MethodResult:
+    """With its means under the kinds of the random arm, in whose place an arm stands."""
+    return _renamed(found, pairs.as_contrast(arm))
 
+
+def _renamed(found: MethodResult, kinds: Mapping[str, str]) -> MethodResult:
     def renamed(test: Tested) -> Tested:
-        return dataclasses.replace(test, means={own[kind]: mean for kind, mean in test.means.items()})
+        return dataclasses.replace(test, means={kinds[kind]: mean for kind, mean in test.means.items()})
 
     cells = {key: renamed(cell) for key, cell in found.cells.items()}
     return dataclasses.replace(found, numbers=renamed(found.numbers), cells=cells)

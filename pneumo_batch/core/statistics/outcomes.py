@@ -7,11 +7,13 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 
 class Requirement(NamedTuple):
-    """A verdict that a run has to come to: of one method, or of every one."""
+    """A verdict that a run has to come to: of one method, or of every one; of an arm, or of the random one."""
 
     method: str | None
     verdict: str
+    arm: str | None = None
 
     @property
     def text(self) -> str:
-        return self.verdict if self.method is None else f"{self.method}={self.verdict}"
+        arm = f"{self.arm}/" if self.arm else ""
+        return f"{arm}{self.verdict}" if self.method is None else f"{arm}{self.method}={self.verdict}"

@@ -288,7 +288,7 @@ class Results:
     """The content of verdict.json; `localisation` where there are generated images.
 
     `target` is the finding explained, where there are several.
-    `arms` are those beside the one that `methods` contrast with the true one, which is `contrast`.
+    `methods` contrast the true arm with the arm `contrast`. Where there are further ones, `arms` has all of them.
     `degenerate` counts images whose map is constant, by "method/view" and then variant.
     """
 
@@ -308,7 +308,7 @@ class Results:
         for name in ("localisation", "target"):
             if values[name] is None:
                 del values[name]
-        if not self.arms and self.contrast == RANDOM:
+        if not self.arms:
             del values["contrast"], values["arms"]
         for one in values["variants"].values():
             for name in ("findings", "own_test"):
