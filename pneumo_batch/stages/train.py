@@ -16,7 +16,7 @@ from pneumo_batch.core.data.images import Preprocess, Split
 from pneumo_batch.core.models import labels, pretrained
 from pneumo_batch.core.variants import Variant
 from pneumo_batch.errors import DamagedError, DataError, JobError
-from pneumo_batch.execution import progress, staging
+from pneumo_batch.execution import places, progress, staging
 from pneumo_batch.execution import resources as shares
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
@@ -58,7 +58,7 @@ def _check_room(job: Job, found: Survey, store: Store) -> None:
     """Raise JobError when the disk that decoded images are read from has no room for those that are not there yet."""
     if all(store.exists(f"models/{name}/model.json") for name in survey.variant_names(job)):
         return
-    folder = Path(store.root) if store.is_local else pixels.temporary_folder()
+    folder = Path(store.root) if store.is_local else places.own_folder()
     there = sum(store.size(name) for name in store.files(pixels.FOLDER)) if store.is_local else 0
     images, free = sum(found.images.values()), locations.free_bytes(folder)
     needed = pixels.bytes_of(images, job.data.image_size) - there

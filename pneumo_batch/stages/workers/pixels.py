@@ -8,9 +8,7 @@ read. No torch here, whose import would cost every task seconds.
 
 import contextlib
 import hashlib
-import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +23,7 @@ from pneumo_batch.core import tables
 from pneumo_batch.core.data.images import Preprocess, Split
 from pneumo_batch.core.data.pixels import Pixels
 from pneumo_batch.errors import DamagedError, DataError
-from pneumo_batch.execution import cluster
+from pneumo_batch.execution import cluster, places
 from pneumo_batch.rundir import integrity
 from pneumo_batch.rundir.layout import STAGING
 from pneumo_batch.rundir.reader import Run
@@ -183,17 +181,7 @@ def _place(run: Run, name: str) -> Path:
 
 def _copies(run_path: str) -> Path:
     """A folder of this machine for the copies of a run; a run that goes on finds what is left of them."""
-    user = os.getuid() if hasattr(os, "getuid") else 0
-    mine = temporary_folder() / f"pneumo-batch-{user}"
-    mine.mkdir(mode=0o700, exist_ok=True)
-    if mine.stat().st_uid != user:
-        raise PermissionError(f"{mine}: belongs to another user; set TMPDIR to a folder of your own")
-    return mine / hashlib.sha256(run_path.encode()).hexdigest()[:16]
-
-
-def temporary_folder() -> Path:
-    """Where copies lie, below."""
-    return Path(tempfile.gettempdir())
+    return places.own_folder() / hashlib.sha256(run_path.encode()).hexdigest()[:16]
 
 
 def _discard_copies(run_path: str) -> None:

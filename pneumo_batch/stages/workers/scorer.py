@@ -56,7 +56,7 @@ class Scorer:
             return plan.features(read(file, row), regions(file, row))
 
         found = []
-        for position, row in enumerate(batch.to_pylist()):
+        for position, row in enumerate(self.board.counted("comparisons", batch.to_pylist())):
             own = features(row["file"], row["row"])
             if position == 0:
                 plan.check_self_pairs(own)
@@ -64,7 +64,6 @@ class Scorer:
             others = comparison.Others(features(*places[0]), [regions(*place) for place in places])
             pixels_HW = self._pixels(row) if pairs.EDGE in plan.pairs else None
             found.append(plan.score(row["image_id"], pixels_HW, own, others))
-            self.board.add("comparisons", 1)
         return plan.table(batch, np.stack(found))
 
     def _pixels(self, row: Mapping[str, str]) -> np.ndarray:

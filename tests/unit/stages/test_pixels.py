@@ -201,5 +201,5 @@ def test_decoded_images_that_the_disk_has_no_room_for_are_refused_with_the_numbe
 def test_copies_need_room_in_the_folder_for_temporary_files(far, monkeypatch):
     usage = namedtuple("usage", "free")
     monkeypatch.setattr("shutil.disk_usage", lambda _folder: usage(5_040_000_000))
-    with pytest.raises(JobError, match=r"/copies: 5\.0 GB free, .* set TMPDIR, on every node"):
+    with pytest.raises(JobError, match=r"/copies/pneumo-batch-\d+: 5\.0 GB free, .* set TMPDIR, on every node"):
         train._check_room(far.job, survey_of(far), far.store)
