@@ -3,7 +3,7 @@
 A file holds the images of some rows of the manifest that follow each other, and its name tells which: the SHA-256 of
 what they are and how they are decoded. In front stands the SHA-256 of the content, so that a torn or foreign file is
 found and written again. Where the run lies on an object store, each machine has copies of the files that its workers
-read. No torch here, whose import would cost every task seconds.
+read. No torch at the top, whose import would cost every task seconds.
 """
 
 import contextlib
@@ -120,8 +120,7 @@ class Files:
             content = self.content(number, self._films(number))
             if not self.run.store.is_local:
                 Store(place.parent).write_bytes(place.name, integrity.with_digest(content))
-        mapped = np.memmap(place, np.uint8, "r", integrity.DIGEST_BYTES, (self._count(number), self.side, self.side))
-        return np.asarray(mapped)  # whose rows are made in a fraction of the time
+        return _mapped(place, integrity.DIGEST_BYTES + self._bytes(number)).reshape(-1, self.side, self.side)
 
     def content(self, number: int, films: Iterable[Mapping[str, str]]) -> bytes:
         """The pixels of a file, which is written where it is not there, or not what was written."""
@@ -144,6 +143,18 @@ class Files:
     def _films(self, number: int) -> Iterator[Mapping[str, str]]:
         rows = _of_split(self.run.manifest_table(), self.split)
         yield from rows.select(["image_id", "sha256"]).slice(number * self.rows, self.rows).to_pylist()
+
+
+def _mapped(place: Path, size: int) -> np.ndarray:
+    """The content of a file of `size` bytes, not to be written to.
+
+    By torch, which closes the file: Python and numpy keep it open, and a million films are 4 000 files.
+    """
+    import torch
+
+    content = torch.from_file(str(place), shared=False, size=size, dtype=torch.uint8).numpy()[integrity.DIGEST_BYTES :]
+    content.flags.writeable = False
+    return content
 
 
 def _of_split(rows: pa.Table, name: str) -> pa.Table:

@@ -4,6 +4,7 @@ import shutil
 from collections import namedtuple
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.fs
 import pytest
@@ -89,6 +90,14 @@ def test_files_hold_the_images_in_the_order_of_their_ids(run):
     assert len(run.store.files(pixels.FOLDER)) == len(files.names) == 4  # 3 + 3 + 3 + 2
     np.testing.assert_array_equal(read(files), expected(run))
     assert not files.open(0).flags.writeable
+
+
+def test_a_file_that_is_mapped_is_not_kept_open(run):
+    files = written(run)
+    before = psutil.Process().num_fds()
+    mapped = [files.open(number) for number in range(4)]
+    assert psutil.Process().num_fds() == before
+    assert [len(part) for part in mapped] == [3, 3, 3, 2]
 
 
 def test_files_that_are_there_are_not_written_again(run):
