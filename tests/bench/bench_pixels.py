@@ -18,16 +18,21 @@ from typing import Any
 
 import numpy as np
 import psutil
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from bench_attribution import row
 from PIL import Image
 
 from pneumo_batch import pipeline
-from pneumo_batch.core.data import phantom
-from pneumo_batch.core.data.images import Split
+from pneumo_batch.core import tables
+from pneumo_batch.core.data import manifest, phantom, splits
+from pneumo_batch.core.data.images import Preprocess, Split
+from pneumo_batch.core.data.pixels import Pixels
 from pneumo_batch.core.models import networks, runtime, training
 from pneumo_batch.execution import cluster
 from pneumo_batch.job import jobfile, schema
+from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages import train
 from pneumo_batch.stages.workers import pixels, trainer
 
@@ -39,33 +44,45 @@ OBJECT_STORE = 100_000_000
 def bench_pixels(folder: Path) -> list[dict[str, Any]]:
     """Seconds an epoch at 64 px, batches of 32, with validation: epochs of two trainings in turn, all cores."""
     phantom.write(folder / "films", train=FILMS, test=8, seed=0, image_size=SIDE)
-    values = {"name": "bench", "data": {"root": str(folder / "films"), "image_size": SIDE}}
-    job = jobfile.parse(values, "bench")
-    with cluster.session(schema.Cluster()):
-        run = pipeline.execute(job, str(folder / "run"), "index").run
-        splits = {
-            name: pixels.decoded(run.manifest_table(), name, train._decoding(job), run) for name in ("train", "val")
-        }
+    job = jobfile.parse({"name": "bench", "data": {"root": str(folder / "films"), "image_size": SIDE}}, "bench")
+    rows, run = _indexed(job, folder / "run")
+    disk = {name: _written(rows, name, train._decoding(job), run) for name in ("train", "val")}
     runtime.keep_memory()
     runtime.use_threads(cluster.usable_cpus())
-    disk = {name: one.split for name, one in splits.items()}
-    memory = {name: Split(np.array(one.pixels_NHW), one.labels_N) for name, one in disk.items()}
-    loops = [(_trainer(job, splits["train"]), given, []) for given in (disk, memory)]
+    memory = {name: Split(np.array(split.pixels_NHW), split.labels_N) for name, split in disk.items()}
+    loops = [(_trainer(job), given, []) for given in (disk, memory)]
     for epoch in range(EPOCHS):
         for loop, given, seconds in loops if epoch % 2 else reversed(loops):
             started = time.perf_counter()
             loop.run_epoch(given["train"], given["val"])
             seconds.append(time.perf_counter() - started)
-    same = [torch.equal(a, b) for a, b in zip(*(loop.network.state_dict().values() for loop, *_ in loops), strict=True)]
-    assert all(same), "other weights"
-    ours, peer = (statistics.median(seconds) for *_, seconds in loops)
-    return [row("training from files vs from memory", ours, peer, 0.95, "s/epoch")]
+    ours, peer = (loop.network.state_dict() for loop, *_ in loops)
+    assert all(torch.equal(ours[name], peer[name]) for name in peer), "other weights"
+    return [row("training from files vs from memory", *(statistics.median(s) for *_, s in loops), 0.95, "s/epoch")]
 
 
-def _trainer(job: schema.Job, decoded: pixels.Decoded) -> training.Trainer:
+def _indexed(job: schema.Job, place: Path) -> tuple[pa.Table, RunWriter]:
+    """A run with the rows of its manifest, without a cluster."""
+    run = RunWriter(place)
+    run.open(job, "bench")
+    listing = manifest.inventory(run.images, None).listing
+    rows = splits.carve_validation(manifest.inspect_batch(listing, run.images)[0], job.data.val_fraction, 0)
+    return rows, run
+
+
+def _written(rows: pa.Table, name: str, preprocess: Preprocess, run: RunWriter) -> Split:
+    chosen = rows.filter(pc.equal(rows["split"], name)).sort_by("image_id")
+    files = pixels.Files.of(chosen, name, preprocess, run)
+    for part in files.parts(chosen):
+        for task in part.to_pylist():
+            files.content(task["number"], task["films"])
+    return Split(Pixels(files, range(chosen.num_rows)), tables.labels_of(chosen))
+
+
+def _trainer(job: schema.Job) -> training.Trainer:
     torch.manual_seed(0)
     network = networks.build("cnn5", image_size=SIDE, channels=1, outputs=1).to(memory_format=torch.channels_last)
-    return training.Trainer(network, train._preprocess(job, decoded), trainer.recipe(job, job.train.variants[0]))
+    return training.Trainer(network, Preprocess(SIDE), trainer.recipe(job, job.train.variants[0]))
 
 
 # ---------------------------------------------------------------------------------------------------- more than memory
