@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-import psutil
 import torch
 
 from pneumo_batch.core.data import manifest
@@ -71,4 +70,3 @@ def fits(job: Job, found: Survey, resources: Resources) -> None:
     shares.attribution(job, weights * len(variant_names(job)), resources)
     if job.trained:
         shares.training(job, len(job.trained), resources)
-        shares.check_training_memory(sum(found.images.values()), job.data.image_size, psutil.virtual_memory().available)

@@ -20,6 +20,7 @@ import ray.train.torch
 from pneumo_batch.core import tables
 from pneumo_batch.core.data import manifest
 from pneumo_batch.core.data.images import Preprocess, Split
+from pneumo_batch.core.data.pixels import Pixels
 from pneumo_batch.core.models import (
     answers,
     checkpoints,
@@ -51,7 +52,7 @@ class Common:
     run: Run
     rows: pa.Table  # the manifest
     preprocess: Preprocess
-    shared: dict[str, ray.ObjectRef]
+    splits: dict[str, Split]  # whose pixels are files
     board: Board
     structures: Mapping[str, labels.Exchange]  # by arm, between which films labels move, where not between all
     start: ray.ObjectRef | None = None  # the file of weights that training starts from
@@ -117,10 +118,9 @@ def _train_all(slot: Slot) -> None:
     common = slot.common
     runtime.keep_memory()
     runtime.use_threads(slot.threads)
-    splits = dict(zip(common.shared, ray.get(list(common.shared.values())), strict=True))
     for variant in slot.variants:
         if not common.run.store.exists(f"models/{variant.name}/model.json"):
-            _train(variant, common, splits)
+            _train(variant, common, common.splits)
 
 
 def _train(variant: Variant, common: Common, splits: dict[str, Split]) -> None:
@@ -146,8 +146,10 @@ def _taught(variant: Variant, common: Common, splits: dict[str, Split]) -> dict[
 
 def _known(split: Split) -> Split:
     """The films whose label is known; of several findings all of them, since the loss looks at each label."""
-    known_N = np.ones(len(split), dtype=bool) if split.labels_N.ndim == 2 else split.labels_N != tables.UNKNOWN
-    return split if known_N.all() else Split(split.pixels_NHW[known_N], split.labels_N[known_N])
+    if split.labels_N.ndim == 2 or (split.labels_N != tables.UNKNOWN).all():
+        return split
+    known_B, pixels = np.flatnonzero(split.labels_N != tables.UNKNOWN), split.pixels_NHW
+    return Split(pixels.view(known_B) if isinstance(pixels, Pixels) else pixels[known_B], split.labels_N[known_B])
 
 
 def _trainer(variant: Variant, common: Common) -> training.Trainer:
