@@ -1,6 +1,6 @@
 """What the arms of a job ask of its films: columns that are told, labels that can move."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import get_args
 
 import pyarrow as pa
@@ -11,7 +11,7 @@ from pneumo_batch.core.models import labels, programs
 from pneumo_batch.core.variants import RANDOM, Arm
 from pneumo_batch.errors import JobError
 from pneumo_batch.execution import progress
-from pneumo_batch.job.schema import Job
+from pneumo_batch.job.schema import ArmSpec, Job
 from pneumo_batch.rundir.writer import RunWriter
 
 
@@ -28,6 +28,15 @@ def check(job: Job, classes: Sequence[str]) -> None:
             raise JobError(f"{_field(arm, 'network')}: {arm.network}: a file has no fresh weights to train")
         if arm.column and len(classes) != 2:
             raise JobError(f"{_field(arm, 'labels')}: another column needs a job of two classes, not {len(classes)}")
+
+
+def check_network(arm: ArmSpec, shapes: Callable[[str], object]) -> None:
+    """Raise JobError, with the arm's name, where methods cannot explain its network; `shapes` tries it."""
+    assert arm.network is not None
+    try:
+        shapes(arm.network)
+    except JobError as error:
+        raise JobError(f"arm.{arm.name}.network: {error}") from error
 
 
 def check_told(job: Job, rows: pa.Table) -> None:

@@ -101,8 +101,9 @@ def _scales(job: Job, run: Run, images: pa.Table, variants: list[Variant]) -> pa
     for method in job.attribution.methods:
         columns = [f"{method}__{variant.name}" for variant in variants]
         table = run.maps_table(columns, image_ids=chosen.image_ids)
-        maps_NVhw = np.stack([tables.tensor_array(table[name]) for name in columns], axis=1)
-        maps = dict(zip(table["image_id"].to_pylist(), maps_NVhw, strict=True))
+        by_variant = [tables.tensor_array(table[name]) for name in columns]
+        by_image = (metrics.stacked(list(maps)) for maps in zip(*by_variant, strict=True))
+        maps = dict(zip(table["image_id"].to_pylist(), by_image, strict=True))
         curve = scales.Curve(method, tuple(variants), job.data.image_size)
         parts.append(curve.table(chosen, maps.__getitem__, resamples=job.compare.resamples))
     found = pa.concat_tables(parts)

@@ -64,12 +64,12 @@ class Comparison:
             for kind in self.pairs
         ]
 
-    def regions(self, maps: Mapping[str, np.ndarray]) -> RegionsOf:
+    def regions(self, maps: Mapping[str, similarity.Maps]) -> RegionsOf:
         """What the region scale needs of one image's maps, given per method as (V, h, w)."""
         prepared = {key: similarity.prepare(maps[key[0]], *key, self.size) for key in self._views}
         return {key: Regions.of(pool(found, self.region_grid)) for key, found in prepared.items()}
 
-    def features(self, maps: Mapping[str, np.ndarray], regions: RegionsOf | None = None) -> "ImageFeatures":
+    def features(self, maps: Mapping[str, similarity.Maps], regions: RegionsOf | None = None) -> "ImageFeatures":
         """Features of one image's maps, given per method as (V, h, w), and its `regions` where they are there."""
         return ImageFeatures(self, maps, self.regions(maps) if regions is None else regions)
 
@@ -160,7 +160,7 @@ class Comparison:
 class ImageFeatures:
     """The features of one image's maps, computed when first asked for: an image serves as itself and as a partner."""
 
-    def __init__(self, comparison: Comparison, maps: Mapping[str, np.ndarray], regions: RegionsOf):
+    def __init__(self, comparison: Comparison, maps: Mapping[str, similarity.Maps], regions: RegionsOf):
         self.comparison = comparison
         self.maps = maps
         self.regions = regions

@@ -43,8 +43,16 @@ class Attributor:
         shapes = next(iter(self.explainers.values())).map_shapes
         deltas = explainer.WITH_DELTA & set(shapes)
         chosen = deltas if pool.job.attribution.integrated_gradients.steps == "auto" else set()
-        self.schema = tables.maps_schema(shapes, pool.variants, deltas, chosen)
+        schema = tables.maps_schema(shapes, pool.variants, deltas, chosen)
+        self.schema = tables.with_map_shapes(schema, self._own_shapes(pool))
         self.classes = pool.run.model_record(pool.variants[0])["classes"]
+
+    def _own_shapes(self, pool: Pool) -> dict[str, tuple[int, int]]:
+        """Of the columns of variants with another network than the first."""
+        first, *others = pool.variants
+        network = pool.run.model_record(first)["network"]
+        different = [name for name in others if pool.run.model_record(name)["network"] != network]
+        return {f"{m}__{name}": shape for name in different for m, shape in self.explainers[name].map_shapes.items()}
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         if not batch.num_rows:  # none of them could be read

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from pneumo_batch.core import tables
-from pneumo_batch.core.similarity import comparison, pairs
+from pneumo_batch.core.similarity import comparison, metrics, pairs
 from pneumo_batch.core.variants import Variant, of_records
 from pneumo_batch.execution.board import Board
 from pneumo_batch.job.schema import Job
@@ -73,7 +73,7 @@ class Scorer:
 
 def _reader(
     run: Run, plan: comparison.Comparison, batch: pa.Table, files: Sequence[str]
-) -> Callable[[int, int], dict[str, np.ndarray]]:
+) -> Callable[[int, int], dict[str, metrics.Maps]]:
     """Maps (V, h, w) of each method for the rows this batch needs, by the number of their file; each is read once."""
     columns = [f"{method}__{variant.name}" for method in plan.methods for variant in plan.variants]
     needed: dict[int, set[int]] = {}
@@ -87,11 +87,11 @@ def _reader(
         arrays = {name: tables.tensor_array(table[name]) for name in columns}
         held[file] = ({row: position for position, row in enumerate(order)}, arrays)
 
-    def read(file: int, row: int) -> dict[str, np.ndarray]:
+    def read(file: int, row: int) -> dict[str, metrics.Maps]:
         places, arrays = held[file]
         at = places[row]
         return {
-            method: np.stack([arrays[f"{method}__{variant.name}"][at] for variant in plan.variants])
+            method: metrics.stacked([arrays[f"{method}__{variant.name}"][at] for variant in plan.variants])
             for method in plan.methods
         }
 
