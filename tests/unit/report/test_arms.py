@@ -1,7 +1,7 @@
 """The arms of a run in its report."""
 
 import pytest
-from helpers.report_runs import shown
+from helpers.report_runs import build, make_run, shown
 
 from pneumo_batch.core.statistics import arm_lines, results
 
@@ -85,6 +85,26 @@ def test_lines_for_the_terminal(armed):
     share = found.arms["some_25"].methods["grad_cam"].numbers.share
     assert f"L = {share.value:.3f} (95 % interval {share.ci_low:.3f} to {share.ci_high:.3f})" in lines[0]
     assert len(arm_lines.dose_lines(found)) == len(found.methods)
+
+
+def test_without_random_models_the_first_arm_stands_in_their_place(tmp_path):
+    """What compares true and random models compares true ones and those of the arm."""
+    arm = {"name": "quarter", "fraction": 0.25, "seeds": [1, 2, 3]}
+    none = {"name": "none", "fraction": 0.0, "seeds": [11, 12, 13]}
+    run, page, _, _ = build(make_run(tmp_path, kinds=(3, 0), further=[arm, none]))
+    found = run.verdict
+    assert (found["contrast"], list(found["arms"])) == ("quarter", ["quarter", "none"])
+    numbers = found["methods"]["grad_cam"]["numbers"]
+    assert numbers == found["arms"]["quarter"]["methods"]["grad_cam"]["numbers"]
+    header, *rows = page.tables["verdict"]
+    row = dict(zip(header, next(row for row in rows if row[0] == "Grad-CAM"), strict=True))
+    assert row["TN"] == shown(numbers["means"]["true_quarter"])
+    assert row["NNx"] == shown(numbers["means"]["quarter_quarter_cross"])
+    assert "3 with 25 % of the labels permuted (quarter, seeds 1, 2 and 3)" in page_text(run)
+
+
+def page_text(run):
+    return run.store.read_bytes("report/index.html").decode()
 
 
 @pytest.mark.parametrize("kind", ["some_50", "fresh"])
