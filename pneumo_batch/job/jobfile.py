@@ -153,6 +153,8 @@ def fingerprint(job: Job, contents: Mapping[str, str]) -> str:
     if job.data.findings is None:  # then the folders or the list say it all, and they are among the contents
         for name in ("format", "findings", *FINDINGS_ONLY):
             del values["data"][name]
+    if not job.attribution.settings:
+        del values["attribution"]["settings"]
     for spec in values.get("variant", []):
         if spec["outputs"] is None:
             del spec["outputs"]
@@ -218,6 +220,8 @@ def _template_lines(section: Section) -> list[str]:
         value = field.default
         values = value.model_dump() if isinstance(value, Section) else value
         text = tomli_w.dumps({name: values}).strip() if value is not None else f"{name} = "
+        if value == {}:  # tomli_w would begin a table
+            text = f"{name} = {{}}"
         if isinstance(value, Section):  # as an inline table, so that the section stays in one piece
             inner = ", ".join(tomli_w.dumps({key: part}).strip() for key, part in values.items())
             text = f"{name} = {{ {inner} }}"
