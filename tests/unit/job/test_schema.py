@@ -89,6 +89,7 @@ CHANGED = [
     ("attribution.store_derived=true", False),
     ("cascade.seeds=[0]", True),
     ("cascade.images=8", False),  # while no seeds switch the stage on
+    ("cascade.noisy=50", False),
     ("compare.threshold=0.4", True),
     ("cluster.actors=3", False),
     ("cluster.actors=[2, 8]", False),
@@ -173,6 +174,28 @@ def test_a_setting_changes_some_options_of_its_method(tmp_path):
 def test_settings_that_fit_nothing_are_refused_by_name(methods, settings, message):
     with pytest.raises(JobError, match=f"^job: attribution: .*{message}"):
         jobfile.parse({"name": "x", "attribution": {"methods": methods, "settings": settings}}, "job")
+
+
+@pytest.mark.parametrize(
+    ("override", "changes"),
+    [
+        ("cascade.noisy=50", True),
+        ("cascade.noisy=0", False),
+        ("cascade.noise=0.2", False),  # without noisy inputs
+        ("cascade.bins=50", True),
+        ("cascade.bins=100", False),
+    ],
+)
+def test_later_fields_of_the_cascade_leave_the_fingerprint_of_a_job_that_does_not_use_them(
+    tmp_path, monkeypatch, override, changes
+):
+    monkeypatch.setattr(jobfile.metadata, "version", lambda _: "0")
+    monkeypatch.setattr(jobfile, "RESULTS_VERSION", 2)
+    path = tmp_path / "job.toml"
+    path.write_text('name = "x"\n[data]\nroot = "images"\n[cascade]\nseeds = [0]\n')
+    before = jobfile.fingerprint(jobfile.load(path), {"data": "abc"})
+    assert before[:16] == "887295f54343ec6f"
+    assert (jobfile.fingerprint(jobfile.load(path, [override]), {"data": "abc"}) != before) == changes
 
 
 def test_named_outputs_change_results(tmp_path):
