@@ -123,6 +123,8 @@ CASCADES = pa.schema(
         pa.field("score", pa.float32(), nullable=False),  # NaN if undefined
         pa.field("degenerate", pa.bool_(), nullable=False),
         pa.field("entropy", pa.float32(), nullable=False),  # bits, of the derived network's output for this image
+        pa.field("map_entropy", pa.float32()),  # bits, of the histogram of its map in this view; null in older runs
+        pa.field("smooth_score", pa.float32()),  # of maps averaged over noisy inputs; null without cascade.noisy
     ]
 )
 
@@ -141,6 +143,13 @@ CASCADE_SUMMARY = pa.schema(
         pa.field("ci_low", pa.float64()),
         pa.field("ci_high", pa.float64()),
         pa.field("entropy", pa.float64()),  # bits, mean
+        pa.field("map_entropy", pa.float64()),  # bits, mean
+        pa.field("rise", pa.float64()),  # of the map's entropy over the original's, relative: eMPRT at full depth
+        pa.field("rise_low", pa.float64()),
+        pa.field("rise_high", pa.float64()),
+        pa.field("smooth_mean", pa.float64()),  # sMPRT: as mean, of maps averaged over noisy inputs
+        pa.field("smooth_low", pa.float64()),
+        pa.field("smooth_high", pa.float64()),
     ]
 )
 

@@ -244,11 +244,15 @@ class Run:
         images = self.images
         return torch.cat([preprocess.inputs(preprocess.pixels(images.read_bytes(i))[None]) for i in ids])
 
-    def baseline(self, variant: str | None = None) -> "torch.Tensor":
-        """The Integrated Gradients baseline (1, C, H, W) float32. Raises ValueError where it depends on the image."""
+    def baseline(self, variant: str | None = None, method: str = "integrated_gradients") -> "torch.Tensor":
+        """The Integrated Gradients baseline (1, C, H, W) float32, or that of a setting, "integrated_gradients@mean".
+
+        Raises ValueError where it depends on the image.
+        """
         from pneumo_batch.core.attribution import explainer
 
-        name = self.job.attribution.integrated_gradients.baseline
+        options = self.job.attribution.options_by_method().get(method, {})
+        name = str(options.get("baseline", self.job.attribution.integrated_gradients.baseline))
         return explainer.baseline_input(name, self.preprocess(variant))
 
     def preprocess(self, variant: str | None = None) -> "Preprocess":

@@ -10,8 +10,10 @@ from pneumo_batch.core import tables
 from pneumo_batch.core.attribution import localisation
 from pneumo_batch.core.data import one_finding
 from pneumo_batch.core.models import evaluation
+from pneumo_batch.core.randomization import curves
 from pneumo_batch.core.similarity import metrics, per_image
 from pneumo_batch.core.statistics import classification, findings, label_share, passes, scales, summaries, verdict
+from pneumo_batch.core.statistics.randomised import Randomised
 from pneumo_batch.core.statistics.results import (
     FindingResult,
     Localisation,
@@ -27,7 +29,7 @@ from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import accounts, provenance
 from pneumo_batch.rundir.accounts import ImbalanceError
-from pneumo_batch.rundir.layout import MAPS, PASSES, SCALES, SCORES, SUMMARY, VERDICT
+from pneumo_batch.rundir.layout import CASCADE_SUMMARY, MAPS, PASSES, SCALES, SCORES, SUMMARY, VERDICT
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.record import ModelRecord, of_finding
 from pneumo_batch.rundir.storage import Store
@@ -60,10 +62,19 @@ def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str,
         degenerate=_degenerate(data),
         localisation=_localisation(job, run, images) if job.is_phantom else None,
         target=job.attribution.target if job.data.several else None,
+        cascade=_cascade(run, primary),
     )
     run.store.write_json(VERDICT, results.as_dict())
     _note_pass(run, results)
     return {"methods": len(results.methods), "summaries": run.store.read_table(SUMMARY).num_rows}
+
+
+def _cascade(run: Run, primary: Primary) -> dict[str, Randomised] | None:
+    """Where the job has it: what is left of maps with every layer re-initialised."""
+    if not run.store.exists(CASCADE_SUMMARY):
+        return None
+    summary = run.store.read_table(CASCADE_SUMMARY, schema=tables.CASCADE_SUMMARY)
+    return curves.at_full_depth(summary, primary.view, primary.scale, primary.metric)
 
 
 def verify(job: Job, run: Run) -> None:

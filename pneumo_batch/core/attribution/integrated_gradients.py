@@ -3,6 +3,10 @@
 The map is (x - x') times the mean gradient on the straight path from the baseline x' to the image x. Every pass runs
 several points of one image's path, never of two images, so a map does not depend on its batch.
 
+The mean gradient alone is a map too, `integrated_gradients_unscaled`: what Ancona et al. (Towards Better Understanding
+of Gradient-based Attribution Methods for Deep Neural Networks, ICLR 2018) call the local form of a method, and captum
+multiply_by_inputs=False. Its size does not go with the film's gray values; in return it does not add up to the logit.
+
 Array legend: S points on a path, B images, C channels, H height, W width; "features" as in linear_stem.py.
 """
 
@@ -49,9 +53,13 @@ def refinements() -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 class PathResult(NamedTuple):
-    """One image's map (H, W), its completeness delta: sum(map) - (f(x) - f(x')), and the points it took."""
+    """One image's map (H, W), the mean gradient on the path (H, W), channels summed in both, and the points it took.
+
+    `delta` is the map's completeness error: sum(map) - (f(x) - f(x')).
+    """
 
     map_HW: torch.Tensor
+    gradient_HW: torch.Tensor
     delta: float
     steps: int
 
@@ -86,17 +94,19 @@ class PathIntegral:
             before = result
             total_1E /= REFINEMENT
             self._add(total_1E, (start.features, step, target), alphas, weights)
-            map_HW = self._map(total_1E, step.shape, difference_1CHW)
+            gradient_1CHW = self._gradient(total_1E, step.shape, difference_1CHW)
+            map_HW = (difference_1CHW * gradient_1CHW).sum(1)[0]
             steps = len(alphas) + (before.steps if before else 0)
-            result = PathResult(map_HW, float(map_HW.double().sum()) - rise, steps)
+            result = PathResult(map_HW, gradient_1CHW.sum(1)[0], float(map_HW.double().sum()) - rise, steps)
             if before and self._converged(before, result):
                 break
         assert result is not None
         return result
 
-    def _map(self, total_1E: torch.Tensor, shape: torch.Size, difference_1CHW: torch.Tensor) -> torch.Tensor:
+    def _gradient(self, total_1E: torch.Tensor, shape: torch.Size, difference_1CHW: torch.Tensor) -> torch.Tensor:
+        """The mean gradient at the input, (1, C, H, W)."""
         total = total_1E.view(1, *shape[2:], shape[1]).permute(0, 3, 1, 2)
-        return (difference_1CHW * self._stem.pull_back(total, difference_1CHW)).sum(1)[0]
+        return self._stem.pull_back(total, difference_1CHW)
 
     def _converged(self, before: PathResult, now: PathResult) -> bool:
         error = _ERROR_OF_CHANGE * float((now.map_HW - before.map_HW).norm())

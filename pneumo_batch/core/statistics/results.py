@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from pneumo_batch.core.statistics.outcomes import Outcome
+from pneumo_batch.core.statistics.randomised import Randomised
 from pneumo_batch.core.variants import Kind
 
 if TYPE_CHECKING:
@@ -273,7 +274,7 @@ class Localisation:
 class Results:
     """The content of verdict.json; `localisation` where there are generated images.
 
-    `target` is the finding explained, where there are several.
+    `target` is the finding explained, where there are several; `cascade`, by method, what re-initialised layers leave.
     `degenerate` counts images whose map is constant, by "method/view" and then variant.
     """
 
@@ -284,11 +285,12 @@ class Results:
     degenerate: Mapping[str, Mapping[str, int]]
     localisation: Localisation | None = None
     target: str | None = None
+    cascade: Mapping[str, Randomised] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         values = dataclasses.asdict(self)
-        for name in ("localisation", "target"):
+        for name in ("localisation", "target", "cascade"):
             if values[name] is None:
                 del values[name]
         for one in values["variants"].values():

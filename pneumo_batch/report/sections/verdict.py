@@ -20,7 +20,7 @@ from pneumo_batch.report.parts import (
     Text,
     number,
 )
-from pneumo_batch.report.sections import method_details, paper, passes, randomization, similarities
+from pneumo_batch.report.sections import method_details, paper, passes, randomization, settings, similarities
 from pneumo_batch.report.source import Source
 
 
@@ -32,6 +32,7 @@ def build(source: Source) -> Section:
         *answer(source, [drawn] if drawn else list(ladders.values())),
         *passes.blocks(source),
         *(method_details.fold(source, method, ladders[method] if drawn else None) for method in source.methods),
+        *settings.blocks(source),
         *randomization.blocks(source),
         *similarities.blocks(source),
         Fold("How to read the numbers", [Items(reading.GUIDE)]),
