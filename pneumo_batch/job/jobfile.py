@@ -13,7 +13,7 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from pneumo_batch.errors import JobError
-from pneumo_batch.job.schema import FINDINGS_ONLY, RESULTS_VERSION, Job, Section
+from pneumo_batch.job.schema import FINDINGS_ONLY, NO_REGIONS, RESULTS_VERSION, Job, Section
 
 Table = Mapping[str, object]  # of TOML
 Values = TypeVar("Values")
@@ -153,6 +153,8 @@ def fingerprint(job: Job, contents: Mapping[str, str]) -> str:
     if job.data.findings is None:  # then the folders or the list say it all, and they are among the contents
         for name in ("format", "findings", *FINDINGS_ONLY):
             del values["data"][name]
+    if job.data.regions != NO_REGIONS:  # else they are among the contents, where there are any
+        del values["data"]["regions"]
     for spec in values.get("variant", []):
         if spec["outputs"] is None:
             del spec["outputs"]

@@ -28,7 +28,8 @@ class Audit:
     first has in another size or encoding; `patients[split]` counts patients and
     `patient_overlap` those of train or val who are also in test; `patient_rules[rule]` counts patients by what told
     them, where the listing is known; `quarantined[reason]` are images, `passed_over[kind]` files that were not taken
-    for images of the set; `account` says what reading the label files of a published set cost, where it is one.
+    for images of the set; `account` says what reading the label files of a published set cost, where it is one;
+    `regions` say in words what boxes and masks there are.
     """
 
     errors: list[str]
@@ -45,6 +46,7 @@ class Audit:
     quarantined: dict[str, int]
     passed_over: dict[str, int]
     account: Account | None = None
+    regions: Sequence[str] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -4,6 +4,7 @@ Array names carry their shape: H rows, W columns of a film.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -17,6 +18,10 @@ BOX, MASK = "box", "mask"
 _SLACK = 1.0  # pixels that a box may pass the edge of its film: rounding
 
 
+class UnfitError(DataError):
+    """A region that cannot be of the image: it has another shape, or lies beyond it."""
+
+
 class Built(NamedTuple):
     """The table (schema REGIONS), how many regions the file holds, on how many films, and the empty masks left out."""
 
@@ -27,9 +32,10 @@ class Built(NamedTuple):
 
     def lines(self) -> list[str]:
         """What there is, in words, and of which findings."""
-        total = f"{self.listed} boxes or masks on {self.films} films, {self.table.num_rows} of them of images here"
-        empty = [f"{self.empty} masks without a pixel are left out"] if self.empty else []
-        return [total, *empty, *(f"{name}: {found}" for name, found in counted(self.table).items())]
+        here = Count(self.table.num_rows, len(self.table["image_id"].unique()))
+        total = f"{Count(self.listed, self.films)} in all, {here} here"
+        empty = f", {self.empty} masks without a pixel" if self.empty else ""
+        return [total + empty, *(f"{name}: {found}" for name, found in counted(self.table).items())]
 
 
 class Count(NamedTuple):
@@ -39,7 +45,7 @@ class Count(NamedTuple):
     films: int
 
     def __str__(self) -> str:
-        return f"{self.regions} on {self.films} films"
+        return f"{self.regions} boxes or masks on {self.films} films"
 
 
 def counted(table: pa.Table) -> dict[str, Count]:
@@ -58,6 +64,7 @@ def build(found: Found, manifest: pa.Table) -> Built:
     cannot be decoded.
     """
     columns = (manifest[name].to_pylist() for name in ("image_id", "width", "height", "class_name"))
+    findings = tables.findings_of(manifest)
     films = {image_id: (width, height, folder) for image_id, width, height, folder in zip(*columns, strict=True)}
     rows, listed, named, empty = [], 0, set(), 0
     for outline in found.outlines:
@@ -71,11 +78,18 @@ def build(found: Found, manifest: pa.Table) -> Built:
         if row is None:
             empty += 1
             continue
-        finding = folder if outline.finding is None else outline.finding
-        rows.append({"image_id": image_id, "finding": finding, "reader": outline.reader, **row})
+        rows.append(
+            {"image_id": image_id, "finding": _finding(outline, folder, findings), "reader": outline.reader, **row}
+        )
     table = pa.Table.from_pylist(rows, schema=tables.REGIONS)
     order = [("image_id", "ascending"), ("finding", "ascending")]
     return Built(table.sort_by(order), listed, len(named), empty)
+
+
+def _finding(outline: Outline, folder: str, findings: Sequence[str]) -> str:
+    if outline.finding is None and findings:
+        raise DataError(f"{outline.place}: says no finding: of several, put the masks into a folder of each")
+    return folder if outline.finding is None else outline.finding
 
 
 def _row(outline: Outline, width: int, height: int) -> dict[str, object] | None:
@@ -103,7 +117,7 @@ def _scaled(box: Box, size: tuple[int, int], width: int, height: int) -> Box:
 def _check_shape(size: tuple[int, int], width: int, height: int, place: str) -> None:
     """A copy of the film in another size will do, to the pixel."""
     if abs(size[0] * height - size[1] * width) > max(*size, width, height):
-        raise DataError(
+        raise UnfitError(
             f"{place}: is of a film of {size[0]} x {size[1]} pixels, the image has {width} x {height}: another shape"
         )
 
@@ -111,7 +125,7 @@ def _check_shape(size: tuple[int, int], width: int, height: int, place: str) -> 
 def _check_inside(box: Box, width: int, height: int, place: str) -> None:
     for name, start, length, most in (("x", box.x, box.width, width), ("y", box.y, box.height, height)):
         if not (start >= -_SLACK and start + length <= most + _SLACK):
-            raise DataError(
+            raise UnfitError(
                 f"{place}: the box goes from {name} {start:g} to {start + length:g}, the image has {width} x {height}"
                 " pixels: boxes are in pixels of the image as it is"
             )
