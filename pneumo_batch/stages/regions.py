@@ -39,6 +39,13 @@ def source(data: Data, images: Roots, inventory: Inventory | None) -> Source | N
     return inventory.regions if inventory else None
 
 
+def digest(found: Source) -> str:
+    """What of it goes into the fingerprint. Raises DataError where it cannot be read, before a film is opened."""
+    for _ in found.found([]).outlines:
+        pass
+    return found.digest()
+
+
 def of_images(data: Data, images: Roots, inventory: Inventory, manifest: pa.Table) -> Regions:
     """The regions of the images of a manifest.
 

@@ -32,7 +32,7 @@ def survey(job: Job) -> Survey:
         )
     if job.is_phantom:
         if job.data.names_regions:
-            contents["regions"] = regions.named(job.data.regions).digest()
+            contents["regions"] = regions.digest(regions.named(job.data.regions))
         images = {"train": job.phantom.train, "test": job.phantom.test}
         classes = ["BACTERIA", NORMAL, "VIRUS"] if job.data.classes == manifest.BY_SUBTYPE else [NORMAL, PNEUMONIA]
         return Survey(jobfile.fingerprint(job, contents), classes, images)
@@ -46,7 +46,7 @@ def survey(job: Job) -> Survey:
         if told := [name for name in job.train.random_within if name in listing.column_names]:
             contents["strata"] = manifest.strata_digest(listing, told)
         if outlined := regions.source(job.data, roots, found):
-            contents["regions"] = outlined.digest()
+            contents["regions"] = regions.digest(outlined)
     check_strata(job, listing)
     return Survey(jobfile.fingerprint(job, contents), found.classes, dict(Counter(listing["split"].to_pylist())))
 
