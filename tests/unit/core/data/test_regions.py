@@ -29,8 +29,16 @@ def manifest(films, labels=()):
     """Rows of images by id: (width, height, class)."""
     rows = [
         {
-            **{"image_id": image_id, "width": width, "height": height, "class_name": name, "label": 0},
-            **{"split": "test", "patient_id": image_id, "mode": "L", "bytes": 1, "sha256": ""},
+            "image_id": image_id,
+            "width": width,
+            "height": height,
+            "class_name": name,
+            "label": 0,
+            "split": "test",
+            "patient_id": image_id,
+            "mode": "L",
+            "bytes": 1,
+            "sha256": "",
         }
         for image_id, (width, height, name) in films.items()
     ]
