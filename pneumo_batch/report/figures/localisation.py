@@ -113,7 +113,7 @@ def films(finding: str, shown: Sequence[Shown]) -> Picture:
     FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
     alt = f"{len(shown)} films with {finding} outlined, and their signed maps: {', '.join(titles)}."
     caption = (
-        f"Green: {finding}, at the networks' resolution. Red speaks for it, blue against; each map has a scale of its own."
+        f"Green: {finding}, at the networks' resolution. Red speaks for it, blue against; each map has its own scale."
         " A seeded rule drew the films."
     )
     return Picture(f"localisation_films_{slug(finding)}", buffer.getvalue(), alt, caption, suffix="png", wide=True)

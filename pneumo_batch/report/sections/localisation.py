@@ -46,9 +46,9 @@ def _about(finding: str, found: OfFinding) -> str:
         None: "",
     }[found.mean_mask_of]
     return (
-        f"{found.films} films of {found.patients} patients that have {finding} by their label and in boxes or masks{chosen}."
+        f"{found.films} films of {found.patients} patients that have {finding} by label and in boxes or masks{chosen}."
         f" On average {number(found.chance)} of a film is inside.{mask_of}"
-        " A map that points no better than the mean mask says where the finding tends to be, not where it is on the film;"
+        " A map that points no better than the mean mask says where the finding tends to be, not where a film has it;"
         " one that random models draw as well has not learnt it from the labels."
     )
 
@@ -63,8 +63,8 @@ def _means(finding: str, found: OfFinding) -> Table:
     ]
     caption = (
         "Mean over films, with 95 % intervals over patients: how often the highest value lies inside (pointing game);"
-        " average precision of the values for the pixels inside (AUPRC); overlap with what Otsu's threshold leaves of the"
-        " positive attribution (IoU); share of the positive attribution inside."
+        " average precision of the values for the pixels inside (AUPRC); overlap with what Otsu's threshold leaves of"
+        " the positive attribution (IoU); share of the positive attribution inside."
     )
     return Table(f"localisation_{slug(finding)}", caption, ["maps", *TITLES.values()], [*rows, *singles])
 
@@ -105,14 +105,11 @@ def _films(source: Source, finding: str) -> Picture | None:
     places = {image_id: place for place, image_id in enumerate(table["image_id"].to_pylist())}
     maps = {words: tables.tensor_array(table[column]) for column, words in columns.items()}
     size = run.preprocess().size
-    shown = [
-        Shown(
-            film,
-            masks[image_id],
-            {w: metrics.resize(found[places[image_id]][None], size)[0] for w, found in maps.items()},
-        )
-        for image_id, film in films.items()
-    ]
+    shown = []
+    for image_id, film in films.items():
+        layers = {words: found_Nhw[places[image_id]] for words, found_Nhw in maps.items()}
+        resized = {words: metrics.resize(map_hw[None], size)[0] for words, map_hw in layers.items()}
+        shown.append(Shown(film, masks[image_id], resized))
     return figures.films(finding, shown)
 
 
