@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -11,7 +11,7 @@ import pyarrow as pa
 from pneumo_batch.core.data import leaks, looks, patients
 from pneumo_batch.core.data.formats.account import Account
 from pneumo_batch.core.data.leaks import LEAK, UNLESS_ALLOWED
-from pneumo_batch.core.tables import label_columns
+from pneumo_batch.core.tables import LABELS, label_columns
 
 # From here on a plain accuracy misleads, and the report says so.
 IMBALANCE = 2.0
@@ -28,7 +28,8 @@ class Audit:
     first has in another size or encoding; `patients[split]` counts patients and
     `patient_overlap` those of train or val who are also in test; `patient_rules[rule]` counts patients by what told
     them, where the listing is known; `quarantined[reason]` are images, `passed_over[kind]` files that were not taken
-    for images of the set; `account` says what reading the label files of a published set cost, where it is one;
+    for images of the set; `account` says what reading the label files of a published set cost, where it is one, and
+    `findings[split][finding]` counts the images `with` and `without` each of several findings, and `unknown`;
     `regions` say in words what boxes and masks there are.
     """
 
@@ -46,6 +47,7 @@ class Audit:
     quarantined: dict[str, int]
     passed_over: dict[str, int]
     account: Account | None = None
+    findings: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     regions: Sequence[str] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -102,6 +104,7 @@ def audit(
         quarantined=_tally(rejected["reason"]),
         passed_over=dict(sorted((passed_over or {}).items())),
         account=account,
+        findings=_findings(images),
     )
 
 
@@ -115,6 +118,20 @@ def _counts(images: pd.DataFrame) -> dict[str, dict[str, dict[str, int]]]:
         str(split): {str(name): _tally(rows["subtype"].fillna("-")) for name, rows in part.groupby("class_name")}
         for split, part in images.groupby("split")
     }
+
+
+def _findings(images: pd.DataFrame) -> dict[str, dict[str, dict[str, int]]]:
+    names = label_columns(images.columns)
+    return {
+        str(split): {name.removeprefix(LABELS): _labels(part[name]) for name in names}
+        for split, part in images.groupby("split")
+        if names
+    }
+
+
+def _labels(labels: pd.Series) -> dict[str, int]:
+    present, absent = int((labels == 1).sum()), int((labels == 0).sum())
+    return {"with": present, "without": absent, "unknown": len(labels) - present - absent}
 
 
 def _tally(values: pd.Series) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """What a task of comparison does: score the images that lie together in one file of maps. Imports no torch."""
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,21 +42,22 @@ class Scorer:
     run: Run
     board: Board
     kinds: tuple[str, ...]
+    files: list[str]  # of maps; a block has their numbers
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         plan = plan_of(self.job, self.run, self.kinds)
-        read = _reader(self.run, plan, batch)
+        read = _reader(self.run, plan, batch, self.files)
 
         @functools.lru_cache(maxsize=2 * max(pairs.PARTNERS.values()))  # partners are most often the next images
-        def regions(file: str, row: int) -> comparison.RegionsOf:
+        def regions(file: int, row: int) -> comparison.RegionsOf:
             return plan.regions(read(file, row))
 
         @functools.lru_cache(maxsize=4)
-        def features(file: str, row: int) -> comparison.ImageFeatures:
+        def features(file: int, row: int) -> comparison.ImageFeatures:
             return plan.features(read(file, row), regions(file, row))
 
         found = []
-        for position, row in enumerate(batch.to_pylist()):
+        for position, row in enumerate(self.board.counted("comparisons", batch.to_pylist())):
             own = features(row["file"], row["row"])
             if position == 0:
                 plan.check_self_pairs(own)
@@ -64,28 +65,29 @@ class Scorer:
             others = comparison.Others(features(*places[0]), [regions(*place) for place in places])
             pixels_HW = self._pixels(row) if pairs.EDGE in plan.pairs else None
             found.append(plan.score(row["image_id"], pixels_HW, own, others))
-            self.board.add("comparisons", 1)
         return plan.table(batch, np.stack(found))
 
     def _pixels(self, row: Mapping[str, str]) -> np.ndarray:
         return decode.attributed_pixels(self.run.images, row, self.run.preprocess())
 
 
-def _reader(run: Run, plan: comparison.Comparison, batch: pa.Table) -> Callable[[str, int], dict[str, np.ndarray]]:
-    """Maps (V, h, w) of each method for the rows this batch needs; each file is read once."""
+def _reader(
+    run: Run, plan: comparison.Comparison, batch: pa.Table, files: Sequence[str]
+) -> Callable[[int, int], dict[str, np.ndarray]]:
+    """Maps (V, h, w) of each method for the rows this batch needs, by the number of their file; each is read once."""
     columns = [f"{method}__{variant.name}" for method in plan.methods for variant in plan.variants]
-    needed: dict[str, set[int]] = {}
+    needed: dict[int, set[int]] = {}
     for image in batch.select(["file", "row", "partners"]).to_pylist():
         for place in (image, *image["partners"]):
             needed.setdefault(place["file"], set()).add(place["row"])
     held = {}
     for file, rows in needed.items():
         order = sorted(rows)
-        table = run.store.read_table(file, columns=columns).take(pa.array(order))
+        table = run.store.read_table(files[file], columns=columns).take(pa.array(order))
         arrays = {name: tables.tensor_array(table[name]) for name in columns}
         held[file] = ({row: position for position, row in enumerate(order)}, arrays)
 
-    def read(file: str, row: int) -> dict[str, np.ndarray]:
+    def read(file: int, row: int) -> dict[str, np.ndarray]:
         places, arrays = held[file]
         at = places[row]
         return {
