@@ -7,7 +7,7 @@ from typing import TypedDict
 from rich.console import Console
 
 from pneumo_batch import terminal
-from pneumo_batch.core.statistics import results, wording
+from pneumo_batch.core.statistics import pointing_words, results, wording
 from pneumo_batch.core.statistics.outcomes import Outcome, Requirement
 from pneumo_batch.core.statistics.results import MethodResult
 from pneumo_batch.errors import EXIT_DONE, EXIT_NOT_MET, RunError
@@ -63,6 +63,9 @@ def _show_verdict(console: Console, run: Run) -> None:
         for line in [*found.reasons, found.on_every_film, found.read]:
             if line:
                 console.print(f"  {line}")
+    if run.record["format"] == FORMAT and (located := results.read(run.verdict).localisation):
+        for line in pointing_words.lines(located):
+            console.print(line, markup=False)
 
 
 def show_status(run: Run) -> None:

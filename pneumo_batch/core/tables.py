@@ -43,6 +43,20 @@ QUARANTINE = pa.schema(
     ]
 )
 
+REGIONS = pa.schema(  # where a film shows a finding: a row each box or mask
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("finding", pa.string(), nullable=False),
+        pa.field("reader", pa.string()),  # who outlined it, where the set tells
+        pa.field("shape", pa.string(), nullable=False),  # box or mask
+        pa.field("x", pa.float64()),  # of a box, in pixels of the image from its left and upper edge
+        pa.field("y", pa.float64()),
+        pa.field("width", pa.float64()),
+        pa.field("height", pa.float64()),
+        pa.field("mask", pa.binary()),  # PNG of one bit a pixel, of the image or a larger copy of it
+    ]
+)
+
 HISTORY = pa.schema(
     [
         pa.field("variant", pa.string(), nullable=False),
@@ -164,6 +178,18 @@ SCALES = pa.schema(  # on a sample of images; similarity is Spearman's of the ma
         pa.field("mean_tn", pa.float64()),
         pa.field("difference_low", pa.float64()),  # 95 % interval of the mean TT - TTx
         pa.field("difference_high", pa.float64()),
+    ]
+)
+
+LOCALISATION = pa.schema(  # how well a map points at the regions of a film: four rows a map
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("patient_id", pa.string(), nullable=False),
+        pa.field("finding", pa.string(), nullable=False),
+        pa.field("method", pa.string()),  # null for mean_mask and edge, which no method makes
+        pa.field("variant", pa.string(), nullable=False),  # or a baseline: mean_mask, edge, cross_image
+        pa.field("measure", pa.string(), nullable=False),  # hit, auprc, iou, positive_share
+        pa.field("value", pa.float64(), nullable=False),  # NaN if undefined
     ]
 )
 

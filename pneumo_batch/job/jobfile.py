@@ -13,7 +13,7 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from pneumo_batch.errors import JobError
-from pneumo_batch.job.schema import FINDINGS_ONLY, RESULTS_VERSION, Cascade, Job, Section
+from pneumo_batch.job.schema import FINDINGS_ONLY, NO_REGIONS, RESULTS_VERSION, Cascade, Job, Section
 
 Table = Mapping[str, object]  # of TOML
 Values = TypeVar("Values")
@@ -157,6 +157,8 @@ def fingerprint(job: Job, contents: Mapping[str, str]) -> str:
             del values["data"][name]
     if not job.attribution.settings:
         del values["attribution"]["settings"]
+    if job.data.regions != NO_REGIONS:  # else they are among the contents, where there are any
+        del values["data"]["regions"]
     for spec in values.get("variant", []):
         if spec["outputs"] is None:
             del spec["outputs"]

@@ -1,39 +1,45 @@
 """Conclude: the scores -> the summary table and the verdict of each method."""
 
-from collections.abc import Iterable
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pneumo_batch.core import tables
-from pneumo_batch.core.attribution import localisation
 from pneumo_batch.core.data import one_finding
 from pneumo_batch.core.models import evaluation
 from pneumo_batch.core.randomization import curves
-from pneumo_batch.core.similarity import metrics, per_image
-from pneumo_batch.core.statistics import classification, findings, label_share, passes, scales, summaries, verdict
+from pneumo_batch.core.similarity import per_image
+from pneumo_batch.core.statistics import (
+    classification,
+    findings,
+    label_share,
+    localisation,
+    passes,
+    scales,
+    summaries,
+    verdict,
+)
+from pneumo_batch.core.statistics.localisation import Localisation
 from pneumo_batch.core.statistics.randomised import Randomised
 from pneumo_batch.core.statistics.results import (
     FindingResult,
-    Localisation,
-    Located,
     Memory,
     OnTest,
     Primary,
     Results,
     VariantResult,
 )
-from pneumo_batch.core.variants import Variant, names_of, of_records
+from pneumo_batch.core.variants import KINDS, Variant, names_of, of_records
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import accounts, provenance
 from pneumo_batch.rundir.accounts import ImbalanceError
-from pneumo_batch.rundir.layout import CASCADE_SUMMARY, MAPS, PASSES, SCALES, SCORES, SUMMARY, VERDICT
+from pneumo_batch.rundir.layout import CASCADE_SUMMARY, LOCALISATION, MAPS, PASSES, SCALES, SCORES, SUMMARY, VERDICT
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.record import ModelRecord, of_finding
 from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
+from pneumo_batch.stages import localise
 from pneumo_batch.stages.stage import Plan, Survey
 
 
@@ -42,7 +48,7 @@ def plan(_job: Job, _found: Survey, _store: Store) -> Plan:
 
 
 def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str, int]:
-    """Write `summary.parquet`, `scales.parquet` and `verdict.json`."""
+    """Write `summary.parquet`, `scales.parquet`, `verdict.json`, and of films with regions `localisation.parquet`."""
     images, classes = _images(job, run)
     data = per_image.gather(run.store.read_batches(SCORES, tables.SCORES), images)
     variants = of_records(run.model_record(name) for name in run.variants())
@@ -60,7 +66,7 @@ def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str,
         methods=scales.add_to(concluded, _scales(job, run, images, variants), primary.view),
         variants=judged,
         degenerate=_degenerate(data),
-        localisation=_localisation(job, run, images) if job.is_phantom else None,
+        localisation=_localisation(job, run, variants),
         target=job.attribution.target if job.data.several else None,
         cascade=_cascade(run, primary),
     )
@@ -210,46 +216,12 @@ def _degenerate(data: per_image.PerImage) -> dict[str, dict[str, int]]:
     }
 
 
-# --------------------------------------------------------------------------------------------------------- localisation
-
-
-def _localisation(job: Job, run: Run, images: pa.Table) -> Localisation:
-    """By method and variant, over images with an opacity: four measures of whether maps point at it, beside chance."""
-    masks = {image_id: mask for image_id in images["image_id"].to_pylist() if (mask := _mask(image_id, job, run)).any()}
-    if not masks:
-        return Localisation(images=0, chance=None, methods={})
-    chance = float(np.mean([mask.mean() for mask in masks.values()]))
-    found: dict[str, dict[str, Located]] = {}
-    for method in job.attribution.methods:
-        for variant in run.variants():
-            ids, maps_Nhw = run.maps(method, variant)
-            maps = {image_id: maps_Nhw[i] for i, image_id in enumerate(ids) if image_id in masks}
-            found.setdefault(method, {})[variant] = _located(maps, masks, job.data.image_size)
-    return Localisation(images=len(masks), chance=chance, methods=found)
-
-
-def _located(maps: dict[str, np.ndarray], masks: dict[str, np.ndarray], size: int) -> Located:
-    pairs = [(metrics.resize(map_hw[None], size)[0], masks[image_id]) for image_id, map_hw in maps.items()]
-    return Located(
-        positive_share=_mean_of_defined(localisation.positive_share(*pair) for pair in pairs),
-        pointing_game=float(np.mean([localisation.points_inside(*pair) for pair in pairs])),
-        auprc=_mean_of_defined(localisation.average_precision(*pair) for pair in pairs),
-        iou=_mean_of_defined(localisation.otsu_overlap(*pair) for pair in pairs),
-    )
-
-
-def _mean_of_defined(values: Iterable[float]) -> float | None:
-    """A map need not have a positive value, nor two different ones."""
-    defined = [value for value in values if not np.isnan(value)]
-    return float(np.mean(defined)) if defined else None
-
-
-def _mask(image_id: str, job: Job, run: Run) -> np.ndarray:
-    """The opacity of a generated image at the network's resolution; empty without one."""
-    from pneumo_batch.core.data import phantom
-    from pneumo_batch.core.data.images import Preprocess
-
-    path = phantom.mask_path(image_id)
-    if not run.images.exists(path):
-        return np.zeros((job.data.image_size, job.data.image_size), bool)
-    return Preprocess(size=job.data.image_size, pad=job.data.pad).pixels(run.images.read_bytes(path)) > 127
+def _localisation(job: Job, run: Run, variants: list[Variant]) -> Localisation | None:
+    """Write `localisation.parquet`, and its means; None where nothing says what films show."""
+    if not run.regions_table().num_rows:
+        return None
+    measured = localise.measure(job, run, variants)
+    parts = [one.rows() for one in measured]
+    run.store.write_table(LOCALISATION, pa.concat_tables([tables.LOCALISATION.empty_table(), *parts]))
+    kinds: dict[str, list[str]] = {kind: names_of(variants, kind) for kind in KINDS}
+    return localisation.conclude(measured, kinds, job.compare.resamples)

@@ -1,5 +1,6 @@
 """Small concluded runs whose tables are written here, for tests of the report: no training, no Ray."""
 
+import dataclasses
 import html.parser
 import itertools
 from pathlib import Path
@@ -13,10 +14,11 @@ from pneumo_batch.core import tables
 from pneumo_batch.core.models import evaluation
 from pneumo_batch.core.randomization import curves as randomized_curves
 from pneumo_batch.core.similarity import options, pairs, per_image
-from pneumo_batch.core.statistics import label_share, results, summaries, verdict
+from pneumo_batch.core.statistics import label_share, localisation, results, summaries, verdict
 from pneumo_batch.core.variants import KINDS, Variant, names_of
 from pneumo_batch.job import jobfile
 from pneumo_batch.rundir.writer import RunWriter
+from pneumo_batch.stages import localise
 
 EVIL = "PNEUMONIA</script><script>alert(1)</script> $x$"
 EVIL_FILE = '<img src=x onerror=alert(1)> & "quoted".png'
@@ -25,9 +27,18 @@ METRICS = ["spearman", "pearson"]
 
 
 def make_run(
-    root: Path, *, kinds=(3, 3), classes=("NORMAL", EVIL), methods=("integrated_gradients", "grad_cam"), curves=False
+    root: Path,
+    *,
+    kinds=(3, 3),
+    classes=("NORMAL", EVIL),
+    methods=("integrated_gradients", "grad_cam"),
+    curves=False,
+    regions=False,
 ) -> RunWriter:
-    """A concluded run of 12 images a class below `root`, images included; `curves` adds the tables of curves."""
+    """A concluded run of 12 images a class below `root`, images included; `curves` adds the tables of curves.
+
+    With `regions` every film of the last class has a box, and localisation is measured.
+    """
     rng = np.random.default_rng(0)
     values = {
         "name": "tiny",
@@ -49,6 +60,8 @@ def make_run(
         _write_model(run, name, manifest, classes, rng)
     images = manifest.filter(pa.compute.equal(manifest["split"], "test")).sort_by("image_id")
     _write_maps(run, images, names, methods, rng)
+    if regions:
+        _write_regions(run, manifest, classes[-1])
     if curves:
         _write_curves(run, methods)
     _conclude(run, images, names, classes, rng)
@@ -76,6 +89,16 @@ def _manifest(folder: Path, classes, rng) -> pa.Table:
             row |= {"subtype": "virus" if label and i % 2 else None}
             rows.append({**row, "bytes": 10, "sha256": f"{label}-{i}"})
     return pa.Table.from_pylist(rows, schema=tables.MANIFEST)
+
+
+def _write_regions(run: RunWriter, manifest: pa.Table, finding: str) -> None:
+    films = manifest.filter(pa.compute.equal(manifest["class_name"], finding)).to_pylist()
+    rows = [
+        {"image_id": film["image_id"], "finding": finding, "shape": "box", "width": 20.0, "height": 15.0}
+        | {"x": 2.0 * place, "y": float(place)}
+        for place, film in enumerate(films)
+    ]
+    run.store.write_table("regions.parquet", pa.Table.from_pylist(rows, schema=tables.REGIONS))
 
 
 def _write_model(run: RunWriter, name: str, manifest: pa.Table, classes, rng) -> None:
@@ -157,6 +180,11 @@ def _conclude(run: RunWriter, images: pa.Table, names, classes, rng) -> None:
         degenerate={f"{job.attribution.methods[0]}/signed": dict.fromkeys(names, 1)},
         cascade=_ends_of_curves(run, primary) if run.store.exists("cascade_summary.parquet") else None,
     )
+    measured = localise.measure(job, run, variants)
+    if measured:
+        run.store.write_table("localisation.parquet", pa.concat_tables([one.rows() for one in measured]))
+        by_kind = {kind: names_of(variants, kind) for kind in KINDS}
+        found = dataclasses.replace(found, localisation=localisation.conclude(measured, by_kind, 100))
     run.store.write_json("verdict.json", found.as_dict())
 
 

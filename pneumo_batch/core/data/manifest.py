@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
@@ -24,6 +24,9 @@ from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.core.tables import MANIFEST, QUARANTINE
 from pneumo_batch.errors import DataError, RejectedImage
 
+if TYPE_CHECKING:
+    from pneumo_batch.core.data.regions.sources import Source
+
 _FROM_FILE = ("width", "height", "mode", "sha256", "gray_low", "gray_high", "cells", "hash")
 # What is known of an image before its file is read. A patient who was given stands against what the file says; the rule
 # is the one of patients.py that told who it is else.
@@ -39,13 +42,15 @@ LISTING = pa.schema(
 class Inventory(NamedTuple):
     """The images of a data set: the table (schema LISTING, sorted by `image_id`) and the classes in label order.
 
-    `passed_over` counts the files that are not among them, by kind; `account` says what reading a published set cost.
+    `passed_over` counts the files that are not among them, by kind; `account` says what reading a published set cost,
+    `regions` has the boxes or masks that it comes with.
     """
 
     listing: pa.Table
     classes: list[str]
     passed_over: Mapping[str, int]
     account: Account | None = None
+    regions: "Source | None" = None
 
 
 def discover(roots: Roots, classes: Sequence[str] | None, splits: Sequence[str] = SPLITS) -> tuple[pa.Table, list[str]]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
+from pneumo_batch.core.statistics.localisation import Localisation
 from pneumo_batch.core.statistics.outcomes import Outcome
 from pneumo_batch.core.statistics.randomised import Randomised
 from pneumo_batch.core.variants import Kind
@@ -248,31 +249,8 @@ class VariantResult:
 
 
 @dataclass(frozen=True)
-class Located:
-    """Of the maps of a method and variant, means; None where no map has one, or in runs older than the measure.
-
-    `auprc` is the average precision of a map's values for the pixels inside, `iou` the overlap of what Otsu's threshold
-    leaves of it.
-    """
-
-    positive_share: float | None
-    pointing_game: float
-    auprc: float | None = None
-    iou: float | None = None
-
-
-@dataclass(frozen=True)
-class Localisation:
-    """By method and variant, over `images` with an opacity: whether maps point at it, beside what chance would do."""
-
-    images: int
-    chance: float | None
-    methods: Mapping[str, Mapping[str, Located]]
-
-
-@dataclass(frozen=True)
 class Results:
-    """The content of verdict.json; `localisation` where there are generated images.
+    """The content of verdict.json; `localisation` where boxes or masks say what films show.
 
     `target` is the finding explained, where there are several; `cascade`, by method, what re-initialised layers leave.
     `degenerate` counts images whose map is constant, by "method/view" and then variant.

@@ -94,6 +94,8 @@ CHANGED = [
     ("cluster.actors=3", False),
     ("cluster.actors=[2, 8]", False),
     ("data.grows=true", True),
+    ("data.regions=boxes.csv", False),  # what it says is among the contents
+    ("data.regions=none", True),
     ("cluster.address=auto", False),
     ("name=other", False),
 ]
