@@ -19,7 +19,7 @@ def lines(found: Localisation) -> Iterator[str]:
 
 def _method(method: str, one: OfFinding) -> str:
     said = [f"{value} {kind}" for kind in one.kinds[method] if (value := _value(one.kinds[method], kind))]
-    return f"{method_name(method)} {' and '.join(said)}"
+    return f"{method_name(method)} {' and '.join(said) or 'none'}"
 
 
 def _value(means: Mapping[str, Means], name: str) -> str | None:
