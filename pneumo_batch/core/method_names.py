@@ -8,7 +8,7 @@ import re
 
 _AT = "@"
 # Of the part behind the "@": it becomes a part of columns ("<method>__<variant>"), of file names and of `--set` paths.
-_SETTING = re.compile(r"[a-z0-9]+(?:[_-][a-z0-9]+)*")
+_SETTING = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
 
 
 def method_of(name: str) -> str:
@@ -21,7 +21,7 @@ def setting_of(name: str) -> str | None:
     _, at, setting = name.partition(_AT)
     if at and not _SETTING.fullmatch(setting):
         raise ValueError(
-            f"{name!r}: what follows the @ is a name of small letters and digits, parted by single - or _, such as "
+            f"{name!r}: what follows the @ is a name of small letters and digits, parted by a single _, such as "
             "integrated_gradients@blur"
         )
     return setting if at else None

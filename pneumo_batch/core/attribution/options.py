@@ -55,6 +55,8 @@ def of_setting(name: str, options: Mapping[str, object]) -> dict[str, object]:
     that nothing makes one, and for a baseline's name with another baseline.
     """
     setting = setting_of(name)
+    if f"{method_of(name)}_{setting}" in PATHS:  # files and metrics of both would have one name
+        raise ValueError(f"{name!r} is a method of its own: {method_of(name)}_{setting}")
     if setting not in BASELINES or method_of(name) not in WITH_BASELINE:
         if setting is not None and not options:
             raise ValueError(f"{name!r}: no options make this setting{_baseline_hint(name)}")

@@ -61,7 +61,7 @@ def _ends(source: Source) -> list[Block]:
         f"All layers re-initialised, {chosen.view} view. MPRT: {chosen.metric} ({chosen.scale} scale) of maps to the"
         " original's. sMPRT: the same of maps averaged over noisy inputs, with its ceiling, the original's with itself"
         " under other noise. eMPRT: relative rise of the entropy of a map's histogram"
-        f" ({settings.bins} bins); above 0 the map became more complex, as it does where it explained what was learnt."
+        f" ({settings.bins} bins): above 0 the map became more complex, which says nothing of what is left of it."
         " Means over images with 95 % intervals over patients (Hedström et al., A Fresh Look at Sanity Checks for"
         " Saliency Maps, 2024)."
     )

@@ -126,6 +126,8 @@ def test_settings_with_equal_options_share_their_passes():
         (f"{IG}@blur", {"baseline": "mean"}, "has the baseline 'mean': a setting of a baseline's name starts there"),
         (f"{IG}@", {"steps": 4}, "what follows the @ is a name"),
         (f"{IG}@a__b", {"steps": 4}, "what follows the @ is a name"),
+        (f"{IG}@a-b", {"steps": 4}, "what follows the @ is a name"),
+        (f"{IG}@unscaled", {"steps": 4}, "is a method of its own: integrated_gradients_unscaled"),
         (f"{IG}@fine", {"step": 4}, "integrated_gradients@fine has no option 'step'"),
         ("grad-cam@x", {"layer": "conv1"}, r"unknown method 'grad-cam' \(did you mean grad_cam\?\)"),
     ],
