@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pneumo_batch import pipeline, terminal
 from pneumo_batch.core.models import costs
+from pneumo_batch.core.statistics import wording
 from pneumo_batch.execution import cluster
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir.reader import Run
@@ -73,6 +74,7 @@ def _hours(job: Job, found: Survey) -> Hours:
     wanted = job.attribution.integrated_gradients.steps if _INTEGRATED in job.attribution.methods else 1
     steps = _AUTO_STEPS if wanted == "auto" else wanted
     hours = costs.attribution_hours(found.attributed(job), len(job.variants), job.data.image_size, steps)
+    hours *= costs.of_targets(len(job.attribution.targets))
     trained_on = found.images.get("train", 0) + found.images.get("val", 0)  # which is carved from train
     epochs = sum(trainer.recipe(job, variant).epochs for variant in job.train.variants)
     return Hours(
@@ -106,6 +108,8 @@ def show(found: Estimate) -> None:
 def _classes(found: Estimate) -> str:
     """The classes in label order, and which of two the logit is of: nothing else shows that they are swapped."""
     if found.job.data.several:
-        return f"a logit each of {', '.join(found.job.data.several)}; {found.job.attribution.target} is explained"
+        explained = found.job.attribution.targets
+        are = "are" if len(explained) > 1 else "is"
+        return f"a logit each of {', '.join(found.job.data.several)}; {wording.listed(explained)} {are} explained"
     listed = ", ".join(f"{label} {name}" for label, name in enumerate(found.found.classes))
     return f"{listed}; the logit is of {found.positive}" if found.positive else listed

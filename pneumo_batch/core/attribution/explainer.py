@@ -1,5 +1,9 @@
 """Attribution: (model, images, targets) -> one map per image, by method name; many methods share one forward pass.
 
+Several targets of an image share more: the forward pass of the image, those of the points of its path, and the input.
+What is left to each is a backward pass from every forward one, and the methods of captum and of the user, which are
+called once a target.
+
 Maps are signed and raw: Integrated Gradients and the methods of captum at input resolution with channels summed,
 Grad-CAM at its layer's resolution. Images go through one by one, so nothing depends on what else is in a batch.
 
@@ -8,7 +12,7 @@ Array legend: B images, C channels, H height, W width of the input; h, w those o
 
 import difflib
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -97,12 +101,12 @@ class Explainer:
         """
         inputs_1CHW = baseline_input("mean", self._preprocess).to(self._example_1CHW)
         with torch.no_grad(), exact_arithmetic(self._allow_tf32):
-            end, grad_cam_hw = self._forward(inputs_1CHW, 0)
+            end, grad_cams = self._forward(inputs_1CHW, [0])
             maps = {name: method(inputs_1CHW, 0) for name, method in self._others.items()}
             if "deep_lift" in maps:
                 rules.check_deep_lift(self._model, self._example_1CHW)
-            if grad_cam_hw is not None:
-                maps[GRAD_CAM] = grad_cam_hw
+            if grad_cams:
+                maps[GRAD_CAM] = grad_cams[0]
             if self._path is not None:
                 one_point = PathIntegral(self._stem, IntegratedGradients(steps=1), pass_size=1)
                 maps[INTEGRATED_GRADIENTS] = one_point(end, end, 0).map_HW
@@ -120,7 +124,7 @@ class Explainer:
         if self._grad_cam or "guided_grad_cam" in methods:
             self._layer = grad_cam_layer(self._model, options.layer)
         if self._grad_cam:
-            self._forward(self._example_1CHW, 0)  # raises for a layer that gives no maps
+            self._forward(self._example_1CHW, [0])  # raises for a layer that gives no maps
 
     def _prepare_path(self, methods: Mapping[str, Mapping[str, Any]], pass_size: int | None) -> None:
         self._path: PathIntegral | None = None
@@ -141,39 +145,46 @@ class Explainer:
             if name not in OWN:
                 self._others[name] = further_method(name, self._model, self._layer, self._preprocess, options)
 
-    @torch.no_grad()
     def __call__(self, inputs_BCHW: torch.Tensor, targets_B: torch.Tensor) -> Explanation:
         """Explain output `targets_B` (int64 index; 0 for a single-logit network) of each image."""
-        assert len(inputs_BCHW) == len(targets_B)
+        return self.each(inputs_BCHW, targets_B[:, None])[0]
+
+    @torch.no_grad()
+    def each(self, inputs_BCHW: torch.Tensor, targets_BT: torch.Tensor) -> list[Explanation]:
+        """Explain T outputs of each image: an explanation for every column of `targets_BT`, the one it has alone."""
+        assert len(inputs_BCHW) == len(targets_BT)
         inputs_BCHW = inputs_BCHW.to(self._example_1CHW)
         with exact_arithmetic(self._allow_tf32):
-            rows = [self._explain(inputs_BCHW[i : i + 1], target) for i, target in enumerate(targets_B.tolist())]
-        return _stacked(rows)
+            rows = [self._explain(inputs_BCHW[i : i + 1], targets) for i, targets in enumerate(targets_BT.tolist())]
+        return [_stacked(list(of_target)) for of_target in zip(*rows, strict=True)]
 
-    def _explain(self, inputs_1CHW: torch.Tensor, target: int) -> "_Row":
-        end, grad_cam_hw = self._forward(inputs_1CHW, target)
-        row = _Row(end.logits_1N[0, target])
-        if grad_cam_hw is not None:
+    def _explain(self, inputs_1CHW: torch.Tensor, targets: Sequence[int]) -> list["_Row"]:
+        end, grad_cams = self._forward(inputs_1CHW, targets)
+        rows = [_Row(end.logits_1N[0, target]) for target in targets]
+        for row, grad_cam_hw in zip(rows, grad_cams, strict=False):
             row.maps[GRAD_CAM] = grad_cam_hw
         if self._path is not None:
             start = self._baseline_end or self._end(self._baseline_of(inputs_1CHW))
             name = INTEGRATED_GRADIENTS
-            row.maps[name], row.deltas[name], row.steps[name] = self._path(start, end, target)
+            for row, found in zip(rows, self._path.of_each(start, end, targets), strict=True):
+                row.maps[name], row.deltas[name], row.steps[name] = found
         for name, method in self._others.items():
-            row.maps[name] = method(inputs_1CHW, target)
-        return row
+            for row, target in zip(rows, targets, strict=True):
+                row.maps[name] = method(inputs_1CHW, target)
+        return rows
 
     def _end(self, inputs_1CHW: torch.Tensor) -> End:
         return End(inputs_1CHW, self._stem.features(inputs_1CHW), self._model(inputs_1CHW))
 
-    def _forward(self, inputs_1CHW: torch.Tensor, target: int) -> tuple[End, torch.Tensor | None]:
-        """The forward pass that the logit, Grad-CAM and the path's end share."""
+    def _forward(self, inputs_1CHW: torch.Tensor, targets: Sequence[int]) -> tuple[End, list[torch.Tensor]]:
+        """The forward pass that logits, Grad-CAM of every target (none where it is not asked for) and path share."""
         if not self._grad_cam:
-            return self._end(inputs_1CHW), None
+            return self._end(inputs_1CHW), []
         with torch.enable_grad(), Activation(self._model, self._layer) as activation:
             end = self._end(inputs_1CHW)
-            grad_cam_hw = activation.map_hw(end.logits_1N[0, target])
-        return End(end.inputs_1CHW, end.features, end.logits_1N.detach()), grad_cam_hw
+            logits = [end.logits_1N[0, target] for target in targets]
+            grad_cams = [activation.map_hw(logit, keep=logit is not logits[-1]) for logit in logits]
+        return End(end.inputs_1CHW, end.features, end.logits_1N.detach()), grad_cams
 
 
 @dataclass
