@@ -6,7 +6,6 @@ become `maps/` when every image is accounted for; an interrupted stage keeps the
 
 import dataclasses
 import math
-import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,7 +24,7 @@ from pneumo_batch.execution.actor_pool import Pool
 from pneumo_batch.execution.board import Board
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Attribution, Job
-from pneumo_batch.rundir import accounts
+from pneumo_batch.rundir import accounts, locations
 from pneumo_batch.rundir.integrity import parquet_bytes
 from pneumo_batch.rundir.layout import MAPS, QUARANTINE
 from pneumo_batch.rundir.reader import Run
@@ -164,9 +163,8 @@ def map_bytes(job: Job, shapes: dict[str, tuple[int, int]]) -> int:
 
 def _check_room(job: Job, store: Store, found: Survey, shapes: dict[str, tuple[int, int]]) -> None:
     """Raise JobError when the disk of a run directory, which need not be there yet, has no room for its maps."""
-    root = Path(store.root)
     needed = _SPARE * found.attributed(job) * map_bytes(job, shapes) + _MODEL_BYTES * len(survey.variant_names(job))
-    free = shutil.disk_usage(next(place for place in (root, *root.parents) if place.is_dir())).free
+    free = locations.free_bytes(Path(store.root))
     if free < needed:
         raise JobError(
             f"{store.location}: {free / 1e9:.1f} GB free, the run needs about {needed / 1e9:.1f} GB for "

@@ -3,7 +3,6 @@
 from collections import Counter
 from typing import get_args
 
-import psutil
 import pyarrow as pa
 import torch
 
@@ -82,4 +81,3 @@ def fits(job: Job, found: Survey, resources: Resources) -> None:
     shares.attribution(job, weights * len(variant_names(job)), resources)
     if job.train.variants:
         shares.training(job, len(job.train.variants), resources)
-        shares.check_training_memory(sum(found.images.values()), job.data.image_size, psutil.virtual_memory().available)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -28,7 +28,8 @@ class Audit:
     first has in another size or encoding; `patients[split]` counts patients and
     `patient_overlap` those of train or val who are also in test; `patient_rules[rule]` counts patients by what told
     them, where the listing is known; `quarantined[reason]` are images, `passed_over[kind]` files that were not taken
-    for images of the set; `account` says what reading the label files of a published set cost, where it is one.
+    for images of the set; `account` says what reading the label files of a published set cost, where it is one, and
+    `findings[split][finding]` counts the images `with` and `without` each of several findings, and `unknown`.
     """
 
     errors: list[str]
@@ -45,6 +46,7 @@ class Audit:
     quarantined: dict[str, int]
     passed_over: dict[str, int]
     account: Account | None = None
+    findings: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -100,6 +102,7 @@ def audit(
         quarantined=_tally(rejected["reason"]),
         passed_over=dict(sorted((passed_over or {}).items())),
         account=account,
+        findings=_findings(images),
     )
 
 
@@ -113,6 +116,20 @@ def _counts(images: pd.DataFrame) -> dict[str, dict[str, dict[str, int]]]:
         str(split): {str(name): _tally(rows["subtype"].fillna("-")) for name, rows in part.groupby("class_name")}
         for split, part in images.groupby("split")
     }
+
+
+def _findings(images: pd.DataFrame) -> dict[str, dict[str, dict[str, int]]]:
+    names = label_columns(images.columns)
+    return {
+        str(split): {name.removeprefix(LABELS): _labels(part[name]) for name in names}
+        for split, part in images.groupby("split")
+        if names
+    }
+
+
+def _labels(labels: pd.Series) -> dict[str, int]:
+    present, absent = int((labels == 1).sum()), int((labels == 0).sum())
+    return {"with": present, "without": absent, "unknown": len(labels) - present - absent}
 
 
 def _tally(values: pd.Series) -> dict[str, int]:

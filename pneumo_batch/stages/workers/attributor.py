@@ -58,7 +58,7 @@ class Attributor:
         columns: dict[str, list[np.ndarray]] = {}
         rows = batch.select([*(field.name for field in tables.IDENTITY), "split"]).to_pylist()
         with watchdog.batch(self.board, batch["image_id"].to_pylist()) as guarded:
-            for i, row in enumerate(rows):
+            for i, row in enumerate(self.board.counted("attributions", rows)):
                 try:
                     guarded.begin(row["image_id"])
                     found = self._explain(pixels_BHW[i : i + 1], targets_BT[i : i + 1])
@@ -68,7 +68,6 @@ class Attributor:
                 for name, values_1 in found.items():
                     columns.setdefault(name, []).append(values_1)
                 kept.append(i)
-                self.board.add("attributions", 1)
         if not kept:
             return self.schema.empty_table()
         joined = {name: np.concatenate(parts) for name, parts in columns.items()}

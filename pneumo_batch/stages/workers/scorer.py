@@ -1,7 +1,7 @@
 """What a task of comparison does: score the images that lie together in one file of maps. Imports no torch."""
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,19 +49,19 @@ class Scorer:
     run: Run
     board: Board
     kinds: tuple[str, ...]
+    files: list[str]  # of maps; a block has their numbers
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         plan = targets_plan_of(self.job, self.run, self.kinds)
         suffixes = self.job.attribution.suffixes
-        sources = [_Source(plan.each, _reader(self.run, plan.each, batch, suffix)) for suffix in suffixes]
+        sources = [_Source(plan.each, _reader(self.run, plan.each, batch, self.files, suffix)) for suffix in suffixes]
         found = []
-        for position, row in enumerate(batch.to_pylist()):
+        for position, row in enumerate(self.board.counted("comparisons", batch.to_pylist())):
             compared = [source.compared(row) for source in sources]
             if position == 0:
                 plan.each.check_self_pairs(compared[0].own)
             pixels_HW = self._pixels(row) if pairs.EDGE in plan.each.pairs else None
             found.append(plan.score(row["image_id"], pixels_HW, compared))
-            self.board.add("comparisons", 1)
         return plan.table(batch, np.stack(found))
 
     def _pixels(self, row: Mapping[str, str]) -> np.ndarray:
@@ -71,7 +71,7 @@ class Scorer:
 class _Source:
     """The features of the images of a block by one target; neighbours share them, as an image and as a partner."""
 
-    def __init__(self, plan: comparison.Comparison, read: Callable[[str, int], dict[str, np.ndarray]]):
+    def __init__(self, plan: comparison.Comparison, read: Callable[[int, int], dict[str, np.ndarray]]):
         self._plan, self._read = plan, read
         # partners are most often the next images
         self._regions = functools.lru_cache(maxsize=2 * max(pairs.PARTNERS.values()))(self._make_regions)
@@ -84,31 +84,34 @@ class _Source:
         others = comparison.Others(self._features(*places[0]), [self._regions(*place) for place in places])
         return Compared(own, others)
 
-    def _make_regions(self, file: str, row: int) -> comparison.RegionsOf:
+    def _make_regions(self, file: int, row: int) -> comparison.RegionsOf:
         return self._plan.regions(self._read(file, row))
 
-    def _make_features(self, file: str, row: int) -> comparison.ImageFeatures:
+    def _make_features(self, file: int, row: int) -> comparison.ImageFeatures:
         return self._plan.features(self._read(file, row), self._regions(file, row))
 
 
 def _reader(
-    run: Run, plan: comparison.Comparison, batch: pa.Table, suffix: str = ""
-) -> Callable[[str, int], dict[str, np.ndarray]]:
-    """Maps (V, h, w) of each method for the rows this batch needs; each file is read once. `suffix` is the target's."""
+    run: Run, plan: comparison.Comparison, batch: pa.Table, files: Sequence[str], suffix: str = ""
+) -> Callable[[int, int], dict[str, np.ndarray]]:
+    """Maps (V, h, w) of each method for the rows this batch needs, by the number of their file; each is read once.
+
+    `suffix` is the target's.
+    """
     names = {method: [f"{method}__{variant.name}{suffix}" for variant in plan.variants] for method in plan.methods}
     columns = [name for of_method in names.values() for name in of_method]
-    needed: dict[str, set[int]] = {}
+    needed: dict[int, set[int]] = {}
     for image in batch.select(["file", "row", "partners"]).to_pylist():
         for place in (image, *image["partners"]):
             needed.setdefault(place["file"], set()).add(place["row"])
     held = {}
     for file, rows in needed.items():
         order = sorted(rows)
-        table = run.store.read_table(file, columns=columns).take(pa.array(order))
+        table = run.store.read_table(files[file], columns=columns).take(pa.array(order))
         arrays = {name: tables.tensor_array(table[name]) for name in columns}
         held[file] = ({row: position for position, row in enumerate(order)}, arrays)
 
-    def read(file: str, row: int) -> dict[str, np.ndarray]:
+    def read(file: int, row: int) -> dict[str, np.ndarray]:
         places, arrays = held[file]
         at = places[row]
         return {method: np.stack([arrays[name][at] for name in of_method]) for method, of_method in names.items()}

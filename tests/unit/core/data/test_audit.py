@@ -45,6 +45,7 @@ def test_a_clean_data_set():
         "quarantined": {},
         "passed_over": {},
         "account": None,
+        "findings": {},
     }
 
 
@@ -166,3 +167,20 @@ def test_nothing_usable_at_all():
 def test_the_dictionary_is_plain_json():
     result = audit(rows(*CLEAN, ("train/z", "A", {"sha256": "train/a"})), NOTHING)
     assert json.loads(json.dumps(result.as_dict())) == result.as_dict()
+
+
+def test_several_findings_are_counted_by_split():
+    films = rows(*CLEAN, ("test/c", "B"))
+    labels = {"label__Effusion": [1, 0, 1, None, 1], "label__Mass": [0, 0, 0, 0, -1]}
+    for name, values in labels.items():
+        films = films.append_column(name, pa.array(values, pa.int8()))
+    assert audit(films, NOTHING).findings == {
+        "test": {
+            "Effusion": {"with": 2, "without": 1, "unknown": 0},
+            "Mass": {"with": 0, "without": 2, "unknown": 1},
+        },
+        "train": {
+            "Effusion": {"with": 1, "without": 0, "unknown": 1},
+            "Mass": {"with": 0, "without": 2, "unknown": 0},
+        },
+    }
