@@ -8,6 +8,7 @@ from pneumo_batch import pipeline, terminal
 from pneumo_batch.core.attribution.options import PATHS
 from pneumo_batch.core.method_names import method_of
 from pneumo_batch.core.models import costs
+from pneumo_batch.core.statistics import wording
 from pneumo_batch.execution import cluster
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir.reader import Run
@@ -72,6 +73,7 @@ def plan(job: Job, run_dir: str | None) -> Estimate:
 
 def _hours(job: Job, found: Survey) -> Hours:
     hours = costs.attribution_hours(found.attributed(job), len(job.variants), job.data.image_size, _steps(job))
+    hours *= costs.of_targets(len(job.attribution.targets))
     trained_on = found.images.get("train", 0) + found.images.get("val", 0)  # which is carved from train
     epochs = sum(trainer.recipe(job, variant).epochs for variant in job.train.variants)
     return Hours(
@@ -113,6 +115,8 @@ def show(found: Estimate) -> None:
 def _classes(found: Estimate) -> str:
     """The classes in label order, and which of two the logit is of: nothing else shows that they are swapped."""
     if found.job.data.several:
-        return f"a logit each of {', '.join(found.job.data.several)}; {found.job.attribution.target} is explained"
+        explained = found.job.attribution.targets
+        are = "are" if len(explained) > 1 else "is"
+        return f"a logit each of {', '.join(found.job.data.several)}; {wording.listed(explained)} {are} explained"
     listed = ", ".join(f"{label} {name}" for label, name in enumerate(found.found.classes))
     return f"{listed}; the logit is of {found.positive}" if found.positive else listed

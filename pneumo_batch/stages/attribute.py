@@ -44,7 +44,7 @@ _MODEL_BYTES = 50e6
 
 def plan(job: Job, found: Survey, store: Store) -> Plan:
     """Network, methods, layer and target have to fit together, and the disk needs room for the maps."""
-    images, models = found.attributed(job), len(survey.variant_names(job))
+    images, models = found.attributed(job), len(survey.variant_names(job)) * len(job.attribution.targets)
     shapes = map_shapes(job, found.classes)
     if store.is_local:
         _check_room(job, store, found, shapes)
@@ -141,7 +141,7 @@ def map_shapes(job: Job, classes: list[str]) -> dict[str, tuple[int, int]]:
     Raises JobError when network, methods, layer and target do not fit together, or a map would be one number.
     """
     try:
-        targets.check_target(job.attribution.target, classes, job.data.several)
+        targets.check_targets(job.attribution.targets, classes, job.data.several)
         model = survey.network(job, classes).eval()
         shapes = Explainer(model, job.attribution.options_by_method(), survey.preprocess(job)).map_shapes
     except ValueError as error:
@@ -158,7 +158,8 @@ def map_shapes(job: Job, classes: list[str]) -> dict[str, tuple[int, int]]:
 
 def map_bytes(job: Job, shapes: dict[str, tuple[int, int]]) -> int:
     """Bytes of one image's maps, before compression."""
-    return sum(4 * math.prod(shape) for shape in shapes.values()) * len(survey.variant_names(job))
+    count = len(survey.variant_names(job)) * len(job.attribution.targets)
+    return sum(4 * math.prod(shape) for shape in shapes.values()) * count
 
 
 def _check_room(job: Job, store: Store, found: Survey, shapes: dict[str, tuple[int, int]]) -> None:

@@ -1,5 +1,9 @@
 """Attribution: (model, images, targets) -> one map per image, by method name; many methods share one forward pass.
 
+Several targets of an image share more: the forward pass of the image, those of the points of its path, and the input.
+What is left to each is a backward pass from every forward one, and the methods of captum and of the user, which are
+called once a target.
+
 Maps are signed and raw: Integrated Gradients and the methods of captum at input resolution with channels summed,
 Grad-CAM at its layer's resolution. Images go through one by one, so nothing depends on what else is in a batch.
 
@@ -8,7 +12,7 @@ Array legend: B images, C channels, H height, W width of the input; h, w those o
 
 import difflib
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -107,7 +111,7 @@ class Explainer:
         """
         inputs_1CHW = baseline_input("mean", self._preprocess).to(self._example_1CHW)
         with torch.no_grad(), exact_arithmetic(self._allow_tf32):
-            end, maps = self._forward(inputs_1CHW, 0)
+            end, (maps,) = self._forward(inputs_1CHW, [0])
             maps |= {name: method(inputs_1CHW, 0) for name, method in self._others.items()}
             if any(method_of(name) == "deep_lift" for name in maps):
                 rules.check_deep_lift(self._model, self._example_1CHW)
@@ -132,7 +136,7 @@ class Explainer:
         else:
             self._guided_layer = ""
         if self._layers:
-            self._forward(self._example_1CHW, 0)  # raises for a layer that gives no maps
+            self._forward(self._example_1CHW, [0])  # raises for a layer that gives no maps
 
     def _prepare_path(self, methods: Mapping[str, Mapping[str, Any]], pass_size: int | None) -> None:
         self._walks: list[Walk] = []
@@ -155,33 +159,39 @@ class Explainer:
             if method_of(name) not in (*PATHS, GRAD_CAM):
                 self._others[name] = further_method(name, self._model, self._guided_layer, self._preprocess, options)
 
-    @torch.no_grad()
     def __call__(self, inputs_BCHW: torch.Tensor, targets_B: torch.Tensor) -> Explanation:
         """Explain output `targets_B` (int64 index; 0 for a single-logit network) of each image."""
-        assert len(inputs_BCHW) == len(targets_B)
+        return self.each(inputs_BCHW, targets_B[:, None])[0]
+
+    @torch.no_grad()
+    def each(self, inputs_BCHW: torch.Tensor, targets_BT: torch.Tensor) -> list[Explanation]:
+        """Explain T outputs of each image: an explanation for every column of `targets_BT`, the one it has alone."""
+        assert len(inputs_BCHW) == len(targets_BT)
         inputs_BCHW = inputs_BCHW.to(self._example_1CHW)
         with exact_arithmetic(self._allow_tf32):
-            rows = [self._explain(inputs_BCHW[i : i + 1], target) for i, target in enumerate(targets_B.tolist())]
-        return _stacked(rows)
+            rows = [self._explain(inputs_BCHW[i : i + 1], targets) for i, targets in enumerate(targets_BT.tolist())]
+        return [_stacked(list(of_target)) for of_target in zip(*rows, strict=True)]
 
-    def _explain(self, inputs_1CHW: torch.Tensor, target: int) -> "_Row":
-        end, maps = self._forward(inputs_1CHW, target)
-        row = _Row(end.logits_1N[0, target], maps)
+    def _explain(self, inputs_1CHW: torch.Tensor, targets: Sequence[int]) -> list["_Row"]:
+        end, maps = self._forward(inputs_1CHW, targets)
+        rows = [_Row(end.logits_1N[0, target], of_target) for target, of_target in zip(targets, maps, strict=True)]
         for walk in self._walks:
-            found = walk.to(end, target, self._end)
-            row.maps |= walk.maps(found)
-            row.deltas |= dict.fromkeys(walk.scaled, found.delta)
-            row.steps |= dict.fromkeys(walk.scaled, found.steps)
+            for row, found in zip(rows, walk.to(end, targets, self._end), strict=True):
+                row.maps |= walk.maps(found)
+                row.deltas |= dict.fromkeys(walk.scaled, found.delta)
+                row.steps |= dict.fromkeys(walk.scaled, found.steps)
         for name, method in self._others.items():
-            row.maps[name] = method(inputs_1CHW, target)
-        return row
+            for row, target in zip(rows, targets, strict=True):
+                row.maps[name] = method(inputs_1CHW, target)
+        return rows
 
     def _end(self, inputs_1CHW: torch.Tensor) -> End:
         return End(inputs_1CHW, self._stem.features(inputs_1CHW), self._model(inputs_1CHW))
 
-    def _forward(self, inputs_1CHW: torch.Tensor, target: int) -> tuple[End, dict[str, torch.Tensor]]:
-        """The forward pass that the logit, the first layer of Grad-CAM and the paths' end share; other layers' maps."""
-        end, maps = None, {}
+    def _forward(self, inputs_1CHW: torch.Tensor, targets: Sequence[int]) -> tuple[End, list[dict[str, torch.Tensor]]]:
+        """The forward pass that logits, the first layer of Grad-CAM and the paths' end share; each target's maps."""
+        end = None
+        maps: list[dict[str, torch.Tensor]] = [{} for _ in targets]
         for name, layer in self._layers.items():
             with torch.enable_grad(), Activation(self._model, layer) as activation:
                 if end is None:
@@ -189,9 +199,11 @@ class Explainer:
                     logits_1N = end.logits_1N
                 else:
                     logits_1N = self._model(inputs_1CHW)
-                maps[name] = activation.map_hw(logits_1N[0, target])
+                logits = [logits_1N[0, target] for target in targets]
+                for of_target, logit in zip(maps, logits, strict=True):
+                    of_target[name] = activation.map_hw(logit, keep=logit is not logits[-1])
         if end is None:
-            return self._end(inputs_1CHW), {}
+            return self._end(inputs_1CHW), maps
         return End(end.inputs_1CHW, end.features, end.logits_1N.detach()), maps
 
 

@@ -1,6 +1,7 @@
 """What a job may choose of attributions. Light, without torch: the command line reads job files with it."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -11,6 +12,23 @@ UNSCALED = "integrated_gradients_unscaled"
 PATHS = (INTEGRATED_GRADIENTS, UNSCALED)  # both are made of one walk along the path, by the same options
 WITH_BASELINE = frozenset({*PATHS, "deep_lift", "gradient_shap", "occlusion"})  # their maps depend on a baseline
 POSITIVE, LABEL = "positive", "label"  # explained outputs, beside the names of classes
+
+_UNSAFE = re.compile(r"\W+")  # in a name that SQL and attributes of data frames take as it is
+
+
+def column_suffix(target: str | None, targets: Sequence[str]) -> str:
+    """What ends the names of a target's columns in the maps table.
+
+    Nothing for the first of `targets`, which None stands for too: a table of one target is the same as ever. For a
+    further one two underscores and its name, in which an underscore stands for whatever is no letter, digit or
+    underscore. Raises KeyError, naming those there are, for a target that is none of them.
+    """
+    if target is None or target == targets[0]:
+        return ""
+    if target not in targets:
+        raise KeyError(f"no target {target!r}; there are: {', '.join(targets)}")
+    return f"__{_UNSAFE.sub('_', target)}"
+
 
 Baseline = Literal["black", "mean", "white", "blur", "noise"]
 Rule = Literal["midpoint", "gauss-legendre", "left", "right"]

@@ -3,7 +3,7 @@
 Array legend: B images, C channels, H height, W width.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,9 +26,9 @@ class Walk:
     scaled: tuple[str, ...]
     unscaled: tuple[str, ...]
 
-    def to(self, end: End, target: int, end_at: Callable[[torch.Tensor], End]) -> PathResult:
-        """From the baseline of the image at `end` to it; `end_at` runs the network at an input."""
-        return self.integral(self.start or end_at(self.baseline(end.inputs_1CHW)), end, target)
+    def to(self, end: End, targets: Sequence[int], end_at: Callable[[torch.Tensor], End]) -> list[PathResult]:
+        """From the baseline of the image at `end` to it, for each target; `end_at` runs the network at an input."""
+        return self.integral.of_each(self.start or end_at(self.baseline(end.inputs_1CHW)), end, targets)
 
     def maps(self, found: PathResult) -> dict[str, torch.Tensor]:
         """The map (H, W) of each name."""

@@ -13,6 +13,7 @@ from pneumo_batch.core.attribution.options import (
     GradCam,
     IntegratedGradients,
     Rule,
+    column_suffix,
     of_setting,
 )
 from pneumo_batch.core.data.options import Split
@@ -47,8 +48,8 @@ class Attribution(Section):
     """Splits whose images are attributed."""
     limit: int | None = result(None, ge=1)
     """Attribute at most so many images, chosen by a seeded rule."""
-    target: str = result(POSITIVE)
-    """The explained output: "positive" (two classes), a class or finding, or "label" (the image's own class)."""
+    target: str | list[str] = result(POSITIVE)
+    """What is explained: "positive" (two classes), a class or finding, a list of these, or "label" (its own class)."""
     integrated_gradients: IntegratedGradientsOptions = IntegratedGradientsOptions()
     """Points on the path ("auto" for tolerance), its start (black, mean, white, blur, noise), the quadrature rule."""
     grad_cam: GradCamOptions = GradCamOptions()
@@ -79,6 +80,25 @@ class Attribution(Section):
             if setting_of(name) is not None:
                 of_setting(name, self.settings.get(name, {}))
         return self
+
+    @field_validator("target")
+    @classmethod
+    def _one_or_several(cls, value: str | list[str]) -> str | list[str]:
+        if isinstance(value, str):
+            return value
+        if not value or len(set(value)) < len(value):
+            raise ValueError("needs one name, or several different ones")
+        return value if len(value) > 1 else value[0]  # a list of one is the same job as that one
+
+    @property
+    def targets(self) -> list[str]:
+        """What is explained, in the order of the columns of maps."""
+        return [self.target] if isinstance(self.target, str) else self.target
+
+    @property
+    def suffixes(self) -> list[str]:
+        """What ends the names of each target's columns of the maps table."""
+        return [column_suffix(target, self.targets) for target in self.targets]
 
     def options_by_method(self) -> dict[str, dict[str, object]]:
         """Options of each method as keyword arguments; a setting changes some of those of its method."""

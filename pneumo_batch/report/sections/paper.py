@@ -80,8 +80,15 @@ def _data(source: Source) -> str:
     kept = f"; {carved * 100:g} % of the training images were set aside for validation by patient" if carved else ""
     return (
         f"We applied the data randomization test {_MARKS['adebayo']} to {len(source.manifest)} {what} of {patients}"
-        f" patients ({listed(splits)}{kept}), of the classes {listed(source.classes)}."
+        f" patients ({listed(splits)}{kept}), {_labels(source)}."
     )
+
+
+def _labels(source: Source) -> str:
+    """Classes, or findings in the order of the networks' outputs."""
+    if several := source.job.data.several:
+        return f"each with or without {listed(several, 'and/or')}, which the networks' logits are of in this order"
+    return f"of the classes {listed(source.classes)}"
 
 
 _SPLITS = {"train": "training", "val": "validation", "test": "testing"}
@@ -101,7 +108,7 @@ def _training(source: Source) -> str:
             f" {len(source.random)} on random ones, outside of this run."
         )
     train = job.train
-    each = "with and without each finding" if source.target else "from each class"
+    each = "with and without each finding" if source.finding else "from each class"
     drawn = f"drawn equally often {each}" if train.sampler == "weighted" else "shuffled"
     were = "was" if len(source.true) == 1 else "were"
     return (
@@ -140,10 +147,10 @@ def _maps(source: Source) -> str:
     for method in source.methods:
         mark = f" {_MARKS[method_of(method)]}" if method_of(method) in _MARKS else ""
         names.append(f"{method_name(method)}{mark}{_options(source, method)}")
-    target = {
-        "positive": f"the logit of {source.classes[-1]}",
-        "label": "the logit of the image's own class",
-    }.get(attribution.target, f"the logit of {attribution.target}")
+    explained = attribution.targets
+    one = {"positive": f"the logit of {source.classes[-1]}", "label": "the logit of the image's own class"}
+    target = f"the logits of {listed(explained)}, each by itself," if len(explained) > 1 else None
+    target = target or one.get(explained[0], f"the logit of {explained[0]}")
     return (
         f"For all {source.attributed.num_rows} attributed images ({listed(attribution.splits)}) and every network we"
         f" explained {target} by {listed(names)}; maps of inner layers were upsampled bilinearly."

@@ -102,7 +102,7 @@ class Randomizer:
         images = self.run.images
         arrays = [decode.attributed_pixels(images, row, self.preprocess) for row in batch.to_pylist()]
         inputs_BCHW = self.preprocess.inputs(torch.from_numpy(np.stack(arrays)).to(self.device))
-        target, several = self.job.attribution.target, self.job.data.several
+        target, several = self.job.attribution.targets[0], self.job.data.several  # of several targets the first
         targets_B = targets.explained_outputs(target, self.record["classes"], batch["label"].to_numpy(), several)
         ids = batch["image_id"].to_pylist()
         return _Films(ids, inputs_BCHW, torch.from_numpy(targets_B).to(self.device))

@@ -227,6 +227,16 @@ def test_a_manifest_is_a_list_unless_the_job_says_otherwise():
         jobfile.parse({"name": "x", "data": {**data, "format": "folders"}}, "job")
 
 
+def test_a_list_of_one_target_is_the_job_of_that_target():
+    one, listed, two = (
+        schema.Job(name="x", attribution=schema.Attribution(target=target)) for target in ("A", ["A"], ["A", "B"])
+    )
+    assert listed == one
+    assert one.attribution.targets == ["A"]
+    assert jobfile.fingerprint(one, {}) == jobfile.fingerprint(listed, {}) != jobfile.fingerprint(two, {})
+    assert two.attribution.suffixes == ["", "__B"]
+
+
 def test_fingerprint_covers_contents_and_phantom_only_where_it_is_used():
     real = schema.Job(name="x", data=schema.Data(root="images"))
     assert jobfile.fingerprint(real, {"data": "a"}) != jobfile.fingerprint(real, {"data": "b"})
@@ -292,6 +302,16 @@ BAD = [
     ('[train]\nrandom_within = ["sex", "sex"]', "train.random_within: names an entry twice"),
     ("[train]\nmemorise = 1.5", "train.memorise: Input should be less than or equal to 1"),
     ("[attribution]\nintegrated_gradients = { step = 1 }", "attribution.integrated_gradients.step: no such field"),
+    ("[attribution]\ntarget = []", "attribution.target: needs one name, or several different ones"),
+    ('[attribution]\ntarget = ["A", "A"]', "attribution.target: needs one name, or several different ones"),
+    (
+        '[attribution]\ntarget = ["A", "No B", "No-B"]',
+        "attribution.target: maps of 'No B' and 'No-B' would stand in one column, ending with \"true_0__No_B\"",
+    ),
+    (
+        '[attribution]\ntarget = ["A", "b"]\n[[variant]]\nname = "true_0__b"\nkind = "true"\ncheckpoint = "x"',
+        "attribution.target: maps of 'A' and 'b' would stand in one column, ending with \"true_0__b\"",
+    ),
     ("[attribution]\nlimit = 0", "attribution.limit: Input should be greater than or equal to 1"),
     ('[compare]\nmetrics = ["ssim"]', "compare: primary.metric 'spearman' is not one of compare.metrics"),
     ('[compare]\nprimary = { metric = "hog" }', "compare: primary.metric 'hog' is not defined at the region scale"),
