@@ -13,6 +13,10 @@ WITHIN_KINDS = ("true_true", "true_random", "random_random")
 CROSS_KINDS = ("true_true_cross", "true_random_cross", "random_random_cross")
 KINDS = (*WITHIN_KINDS, *CROSS_KINDS, EDGE, RANDOM_MAP)  # of true and random models; other arms have kinds of theirs
 CROSS = "_cross"  # what kinds of two films end in
+# Of a run with several targets beside these, which are of one: the maps of two targets, by two models or by one.
+TWO_TARGETS, ONE_MODEL = "two_targets", "two_targets_one_model"
+TWO_TARGETS_CROSS, ONE_MODEL_CROSS = f"{TWO_TARGETS}{CROSS}", f"{ONE_MODEL}{CROSS}"
+TARGET_KINDS = (TWO_TARGETS, ONE_MODEL)
 
 # Images of other patients that each is crossed with. At region scale they cost next to nothing, and 16 give intervals
 # of the label share that are within 6 % of those from all images (docs/statistics.md); at pixel scale each costs as
@@ -46,8 +50,8 @@ def is_cross(kind: str) -> bool:
 
 
 def is_within(kind: str) -> bool:
-    """Whether its two maps are of two models on one film."""
-    return not is_cross(kind) and kind not in (EDGE, RANDOM_MAP)
+    """Whether its two maps are of two models on one film, and of one target."""
+    return not is_cross(kind) and kind not in (EDGE, RANDOM_MAP, *TARGET_KINDS)
 
 
 def as_contrast(arm: str) -> dict[str, str]:
@@ -55,6 +59,16 @@ def as_contrast(arm: str) -> dict[str, str]:
     named = {"true_true": "true_true", f"true_{arm}": "true_random", f"{arm}_{arm}": "random_random"}
     crossed = {f"{kind}{CROSS}": f"{called}{CROSS}" for kind, called in named.items()}
     return {**named, **crossed, EDGE: EDGE, RANDOM_MAP: RANDOM_MAP}
+
+
+def between_targets(variants: Sequence[Variant]) -> dict[str, list[Pair]]:
+    """The pairs of true models whose maps of two targets are compared, by kind.
+
+    The first of a pair is explained for the first target and the second for the second, so that both orders are there.
+    """
+    true = names_of(variants, "true")
+    two, one = [(a, b) for a in true for b in true if a != b], [(a, a) for a in true]
+    return {TWO_TARGETS: two, ONE_MODEL: one, TWO_TARGETS_CROSS: two, ONE_MODEL_CROSS: one}
 
 
 def same_model_floor(variants: Sequence[Variant]) -> bool:

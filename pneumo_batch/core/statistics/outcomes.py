@@ -4,16 +4,23 @@ from typing import Literal, NamedTuple, get_args
 
 Outcome = Literal["sensitive", "insensitive", "inconclusive", "invalid"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+Specific = Literal["specific", "unspecific", "inconclusive", "invalid"]  # of the maps of two targets
 
 
 class Requirement(NamedTuple):
-    """A verdict that a run has to come to: of one method, or of every one; of an arm, or of the random one."""
+    """A verdict that a run has to come to: of one method or of every one, for one target or for every one.
+
+    `arm` is the one that true models are contrasted with; None is that of the run's verdicts, mostly the random one.
+    """
 
     method: str | None
     verdict: str
+    target: str | None = None
     arm: str | None = None
 
     @property
     def text(self) -> str:
+        """As it is written: [ARM/][METHOD][@TARGET=]VERDICT."""
+        of = f"{self.method or ''}{'' if self.target is None else f'@{self.target}'}"
         arm = f"{self.arm}/" if self.arm else ""
-        return f"{arm}{self.verdict}" if self.method is None else f"{arm}{self.method}={self.verdict}"
+        return f"{arm}{of}={self.verdict}" if of else f"{arm}{self.verdict}"

@@ -55,10 +55,10 @@ def test_an_arm_is_a_line_and_doses_another(outcome, capsys):
     ("required", "code"),
     [
         (Requirement(None, "sensitive"), 0),
-        (Requirement("grad_cam", "sensitive", "random"), 0),
-        (Requirement("grad_cam", "insensitive", "fresh"), 0),
-        (Requirement(None, "sensitive", "half"), 4),
-        (Requirement(None, "sensitive", "other"), 4),
+        (Requirement("grad_cam", "sensitive", arm="random"), 0),
+        (Requirement("grad_cam", "insensitive", arm="fresh"), 0),
+        (Requirement(None, "sensitive", arm="half"), 4),
+        (Requirement(None, "sensitive", arm="other"), 4),
     ],
 )
 def test_a_verdict_required_of_an_arm(outcome, required, code):
