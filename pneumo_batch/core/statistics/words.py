@@ -47,6 +47,8 @@ def _labels(arm: Arm) -> str:
         return ""
     if not arm.is_trained:
         return "fresh weights"
+    if arm.fraction == 0:
+        return "true labels learnt by heart"
     how = " by patient" if arm.unit == "patient" else ""
     how += f" within {' and '.join(arm.within)}" if arm.within else ""
     return f"{100 * arm.fraction:g} % of the labels permuted{how}"

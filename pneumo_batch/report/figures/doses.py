@@ -1,6 +1,6 @@
 """Curves over the share of labels that is permuted: the label share, AUROC on test, what is known by heart."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,7 +9,7 @@ from matplotlib.ticker import PercentFormatter
 
 from pneumo_batch.core.statistics import doses
 from pneumo_batch.core.statistics.doses import Dose
-from pneumo_batch.core.statistics.results import VariantResult
+from pneumo_batch.core.statistics.results import Estimate, VariantResult
 from pneumo_batch.core.statistics.wording import method_name
 from pneumo_batch.report import estimates
 from pneumo_batch.report.figures.base import CLASSES, GREY, INK, MARKERS, RANDOM, TRUE, canvas, picture
@@ -23,7 +23,7 @@ _REACH = (-0.75, 1.75)  # of a small h the share is anything
 def draw(source: Source, curve: Sequence[Dose]) -> Picture:
     figure, axes = canvas(10.5, 3.6, 1, 3)
     for place, method in enumerate(source.methods):
-        _draw_share(axes[0, 0], curve, method, place - (len(source.methods) - 1) / 2)
+        _draw_share(axes[0, 0], doses.shares(curve, method), method, (place, len(source.methods)))
     axes[0, 0].axhline(source.results.threshold, color=INK, lw=1.0, ls=(0, (3, 2)))
     axes[0, 0].set_title("label share L")
     axes[0, 0].legend(loc="upper left")
@@ -35,6 +35,7 @@ def draw(source: Source, curve: Sequence[Dose]) -> Picture:
     axes[0, 2].set_title(f"{source.measure} on its labels")
     for ax in axes.flat:
         ax.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+        ax.set_xticks(sorted({one.fraction for one in curve}))
         ax.set_xlabel("labels permuted")
     said = [f"{method_name(method)}: {doses.read(curve, method) or 'no L'}" for method in source.methods]
     return picture(
@@ -48,15 +49,15 @@ def draw(source: Source, curve: Sequence[Dose]) -> Picture:
     )
 
 
-def _draw_share(ax: Axes, curve: Sequence[Dose], method: str, beside: float) -> None:
-    found, colour = doses.shares(curve, method), CLASSES[int(abs(2 * beside)) % len(CLASSES)]
-    at = np.array([0.0, *found]) + beside * _BESIDE
+def _draw_share(ax: Axes, found: Mapping[float, Estimate], method: str, place: tuple[int, int]) -> None:
+    """`place` of a method among so many."""
+    colour, mark = CLASSES[place[0] % len(CLASSES)], MARKERS[place[0] % len(MARKERS)]
+    at = np.array([0.0, *found]) + (place[0] - (place[1] - 1) / 2) * _BESIDE
     values = np.clip([0.0, *(share.value or 0.0 for share in found.values())], *_REACH)
-    mark = MARKERS[int(2 * beside) % len(MARKERS)]
     ax.plot(at, values, color=colour, marker=mark, ms=5, label=method_name(method))
-    for place, share in zip(at[1:], found.values(), strict=True):
+    for where, share in zip(at[1:], found.values(), strict=True):
         if ends := estimates.ends(share):
-            ax.vlines(place, *np.clip([ends.low, ends.high], *_REACH), color=colour, lw=1.2, alpha=0.7)
+            ax.vlines(where, *np.clip([ends.low, ends.high], *_REACH), color=colour, lw=1.2, alpha=0.7)
 
 
 def _draw_models(source: Source, ax: Axes, curve: Sequence[Dose], of: Callable[[VariantResult], float | None]) -> None:
@@ -65,7 +66,7 @@ def _draw_models(source: Source, ax: Axes, curve: Sequence[Dose], of: Callable[[
         found = [of(source.results.variants[name]) for name in _models(source, dose)]
         known = [value for value in found if value is not None]
         ax.plot([dose.fraction] * len(known), known, "o", ms=4.5, color=TRUE if dose.arm is None else RANDOM, alpha=0.7)
-        if known:
+        if known and not (dose.arm is None and curve[1].fraction == 0):  # else two means stand at 0
             at.append(dose.fraction)
             means.append(float(np.mean(known)))
     ax.add_line(Line2D(at, means, color=GREY, lw=1.2, zorder=1))
