@@ -15,7 +15,8 @@ import ray.data
 
 from pneumo_batch import terminal
 from pneumo_batch.core import tables
-from pneumo_batch.core.similarity import comparison, pairs, users_metric
+from pneumo_batch.core.similarity import pairs, users_metric
+from pneumo_batch.core.similarity.several_targets import TargetsComparison
 from pneumo_batch.execution import progress, staging
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
@@ -25,7 +26,7 @@ from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages.stage import Plan, Survey
-from pneumo_batch.stages.workers.scorer import Scorer, comparison_of, plan_of
+from pneumo_batch.stages.workers.scorer import Scorer, comparison_of, targets_plan_of
 
 _MOST_ROWS = 64
 _TASK_CPUS = 1
@@ -36,7 +37,8 @@ def plan(job: Job, found: Survey, _store: Store) -> Plan:
     """A metric of the user's own has to be one, and to have a value where the verdict is read."""
     primary = (job.compare.primary.metric, job.compare.primary.scale)
     users_metric.check_all(job.compare.metrics, primary, job.data.image_size, job.compare.region_grid)
-    count = found.attributed(job) * _rows(comparison_of(job, job.variants))
+    plan = TargetsComparison(comparison_of(job, job.variants), tuple(job.attribution.targets))
+    count = found.attributed(job) * plan.rows
     size = count * _SCORE_BYTES
     return Plan(f"{count} scores, about {terminal.size(size)}", {"scores": count, "bytes": size})
 
@@ -79,11 +81,7 @@ def _score(
 
 def rows_per_image(job: Job, run: Run, kinds: tuple[str, ...] = pairs.KINDS) -> int:
     """Rows of the scores table that an image has."""
-    return _rows(plan_of(job, run, kinds))
-
-
-def _rows(plan: comparison.Comparison) -> int:
-    return sum(len(plan.pairs[cell.kind]) for cell in plan.cells)
+    return targets_plan_of(job, run, kinds).rows
 
 
 def _crossed_anew(images: pa.Table, earlier: set[str], job: Job) -> pa.Table:
@@ -106,9 +104,12 @@ def _without_cross_kinds(run: Run, image_ids: list[str]) -> dict[str, pa.Table]:
     """The files of earlier passes that hold scores of these images with their former partners, without those."""
     wanted, found = pa.array(image_ids, pa.string()), {}
     for name in run.files_of_pass(SCORES, earlier=True) if image_ids else []:
-        table = run.store.read_table(name, schema=tables.SCORES)
+        table = run.store.read_table(name, schema=run.scores_schema)
         kinds = table["kind"].cast(pa.string())
-        stale = pc.and_(pc.is_in(table["image_id"], wanted), pc.is_in(kinds, pa.array(pairs.CROSS_KINDS)))
+        stale = pc.and_(
+            pc.is_in(table["image_id"], wanted),
+            pc.is_in(kinds, pa.array([*pairs.CROSS_KINDS, *pairs.TARGET_CROSS_KINDS])),
+        )
         if pc.any(stale).as_py():
             found[name] = table.filter(pc.invert(stale))
     return found
@@ -156,7 +157,8 @@ def _compare(images: pa.Table, todo: pa.Table, scorer: Scorer, resources: Resour
     dataset = ray.data.from_arrow(_blocks(chosen, max(1, min(_MOST_ROWS, fair)))).map_batches(
         scorer, batch_format="pyarrow", batch_size=None, num_cpus=_TASK_CPUS
     )
-    texts = [field.name for field in tables.SCORES if pa.types.is_dictionary(field.type)]
+    schema = tables.scores_schema(scorer.job.attribution.targets)
+    texts = [field.name for field in schema if pa.types.is_dictionary(field.type)]
     staging.write(dataset, scorer.run, SCORES, dictionary=["image_id", "patient_id", *texts])
 
 

@@ -34,11 +34,13 @@ class Explained(NamedTuple):
 
 
 def explained(job: Job, classes: Sequence[str]) -> list[Explained]:
-    """What a run's maps explain: a finding or class, or each film's own class."""
-    target = job.attribution.target
-    if target == POSITIVE:
+    """What a run's maps explain: findings or classes, or each film's own class."""
+    asked = job.attribution
+    if asked.target == POSITIVE:
         return [Explained(classes[1])]
-    return [Explained(name) for name in classes] if target == LABEL else [Explained(target)]
+    if asked.target == LABEL:
+        return [Explained(name) for name in classes]
+    return [Explained(name, suffix) for name, suffix in zip(asked.targets, asked.suffixes, strict=True)]
 
 
 def measure(job: Job, run: Run, variants: Sequence[Variant]) -> list[Measured]:

@@ -241,13 +241,29 @@ def _patient_rules(images: pd.DataFrame, listing: pa.Table | None) -> dict[str, 
 
 
 def _imbalance_warning(images: pd.DataFrame) -> list[str]:
-    training = images.loc[images["split"] == "train", "class_name"].value_counts()
+    rows = images[images["split"] == "train"]
+    if label_columns(images.columns):
+        return _imbalance_of_findings(rows)
+    training = rows["class_name"].value_counts()
     if len(training) < 2 or training.iloc[0] < IMBALANCE * training.iloc[-1]:
         return []
     return [
         f"class imbalance in train: {training.iloc[0]} {training.index[0]} to {training.iloc[-1]} {training.index[-1]};"
         " judge models by AUROC and balanced accuracy, not by accuracy"
     ]
+
+
+def _imbalance_of_findings(training: pd.DataFrame) -> list[str]:
+    """One line on the findings that few films have, or that few are without, of those whose label is known."""
+    uneven = []
+    for column in label_columns(training.columns):
+        counts = [int((training[column] == label).sum()) for label in (1, 0)]
+        if max(counts) >= IMBALANCE * min(counts):
+            uneven.append((column.removeprefix(LABELS), *counts))
+    if not uneven:
+        return []
+    listed = ", ".join(f"{name} {with_it} with to {without} without it" for name, with_it, without in uneven)
+    return [f"imbalance in train: {listed}; judge models by AUROC and balanced accuracy, not by accuracy"]
 
 
 def _quarantine_warning(rejected: pd.DataFrame, usable: int) -> list[str]:

@@ -5,7 +5,7 @@ Every field is declared with `result` (it changes results, so it is part of the 
 
 from pneumo_batch.job.schema.attribution import Attribution
 from pneumo_batch.job.schema.cluster import Cluster
-from pneumo_batch.job.schema.comparison import Compare
+from pneumo_batch.job.schema.comparison import Cascade, Compare
 from pneumo_batch.job.schema.data import FINDINGS_ONLY, NO_REGIONS, PHANTOM, Data, Phantom
 from pneumo_batch.job.schema.fields import Section
 from pneumo_batch.job.schema.job import Job
@@ -20,6 +20,7 @@ __all__ = [
     "PHANTOM",
     "RESULTS_VERSION",
     "Attribution",
+    "Cascade",
     "Cluster",
     "Compare",
     "Data",

@@ -10,7 +10,15 @@ from pneumo_batch import cli
 from pneumo_batch.cli import display
 from pneumo_batch.core.statistics.localisation import Localisation, Mean, OfFinding
 from pneumo_batch.core.statistics.outcomes import Requirement
-from pneumo_batch.core.statistics.results import CellTest, Estimate, MethodResult, Primary, Results
+from pneumo_batch.core.statistics.results import (
+    CellTest,
+    Estimate,
+    MethodResult,
+    Primary,
+    Results,
+    Specificity,
+    TargetResult,
+)
 from pneumo_batch.pipeline import Outcome
 from pneumo_batch.rundir.layout import FORMAT
 from pneumo_batch.rundir.reader import Run
@@ -116,6 +124,57 @@ def test_a_required_verdict(outcome, required, code):
     assert display.exit_code(outcome, required) == code
 
 
+@pytest.fixture
+def two_targets(outcome):
+    """The same run with Mass beside Effusion, of which Grad-CAM says the opposite."""
+    first = {"grad_cam": method("sensitive", 0.9)}
+    second = {"grad_cam": method("insensitive", 0.1)}
+    shared = [Specificity(("Effusion", "Mass"), "unspecific", ["They are alike."])]
+    targets = {"Effusion": TargetResult(first, {}, {}), "Mass": TargetResult(second, {}, {})}
+    found = dataclasses.replace(RESULTS, methods=first, target="Effusion", targets=targets)
+    found = dataclasses.replace(found, specificity={"grad_cam": shared})
+    outcome.run.store.write_json("verdict.json", found.as_dict())
+    outcome.run.store.write_bytes("job.toml", b"name = 'two'\n[attribution]\ntarget = ['Effusion', 'Mass']\n")
+    return outcome
+
+
+def test_several_targets_are_told_one_after_the_other_and_whether_maps_tell_them_apart(two_targets, capsys):
+    display.show(two_targets)
+    assert capsys.readouterr().out.splitlines()[:9] == [
+        "Effusion: Maps of Grad-CAM follow the labels.",
+        "Mass: Maps of Grad-CAM show the film: most of what correct models agree on is there without the labels.",
+        "grad_cam, Effusion: sensitive",
+        "  It is [sensitive].",
+        "grad_cam, Mass: insensitive",
+        "  It is [insensitive].",
+        "grad_cam, Effusion or Mass: unspecific",
+        "  They are alike.",
+        "images 7",
+    ]
+    display.show_status(two_targets.run)
+    assert "  explains   Effusion, Mass" in capsys.readouterr().out.splitlines()
+    folder = str(two_targets.run.path).rpartition("/")[0]
+    (row,) = display.rows(folder)
+    assert row["verdicts"] == {"grad_cam": "sensitive"}
+    assert row["by_target"] == {"Effusion": {"grad_cam": "sensitive"}, "Mass": {"grad_cam": "insensitive"}}
+    display.show_rows([row], folder)
+    assert "Effusion: grad_cam sensitive; Mass: grad_cam insensitive" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("required", "code"),
+    [
+        (Requirement("grad_cam", "sensitive"), 4),
+        (Requirement(None, "sensitive"), 4),
+        (Requirement("grad_cam", "sensitive", "Effusion"), 0),
+        (Requirement(None, "insensitive", "Mass"), 0),
+        (Requirement("grad_cam", "sensitive", "Mass"), 4),
+    ],
+)
+def test_a_required_verdict_is_of_every_target_or_of_the_one_named(two_targets, required, code):
+    assert display.exit_code(two_targets, [required]) == code
+
+
 def test_a_run_that_has_not_concluded_meets_no_requirement(outcome):
     outcome.run.store.remove("verdict.json")
     assert display.exit_code(outcome, [Requirement("grad_cam", "sensitive")]) == 4
@@ -126,6 +185,10 @@ def test_a_run_that_has_not_concluded_meets_no_requirement(outcome):
     [
         ("good", "'good': the verdict is one of sensitive, insensitive, inconclusive, invalid"),
         ("grad_cam=good", "'grad_cam=good': the verdict is one of"),
+        (
+            "grad_cam@Flu=sensitive",
+            "--require grad_cam@Flu=sensitive: the job has no target 'Flu'; there are: positive",
+        ),
         ("gradcam=sensitive", "--require gradcam=sensitive: the job has no method 'gradcam'; there are: grad_cam"),
     ],
 )

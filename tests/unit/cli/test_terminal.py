@@ -49,6 +49,7 @@ def test_the_machine_the_runs_and_the_plan(capsys):
         "counts": {},
         "verdicts": {"m": "invalid"},
         "shares": {"m": None},
+        "targets": [],
     }
     display.show_rows([row], "runs")
     assert capsys.readouterr().out.splitlines()[1].startswith(f"runs {ODD}  complete")

@@ -116,7 +116,9 @@ def _check(found: Films, finding: str, choice: Choice) -> None:
     if finding == found.no_finding:
         raise DataError(f"data.findings: {finding!r} says that nothing was found: name a finding")
     if finding not in found.findings:
-        raise DataError(f"data.findings: no finding {finding!r}; there are: {', '.join(found.findings)}")
+        parts = [part.strip() for part in finding.split(",")]
+        apart = "; name each by itself: repeat --finding, or a list" if set(parts) <= set(found.findings) else ""
+        raise DataError(f"data.findings: no finding {finding!r}{apart}; there are: {', '.join(found.findings)}")
     if choice.negatives == "no_finding" and found.no_finding is None:
         raise DataError('data.negatives = "no_finding": the label files do not say of which films nothing was found')
     if choice.views is not None and found.table["view"].isna().all():

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -113,6 +114,19 @@ def test_a_shape_that_tells_the_class_is_a_leak():
     assert result.warnings[0].startswith(
         "image shape leaks the label: width / height alone separates the classes with AUROC 0.88;"
     )
+
+
+def test_imbalance_of_several_findings_is_told_by_finding():
+    table = rows(*CLEAN, ("train/c", "B"), ("train/d", "B"))
+    split = np.array(table["split"].to_pylist()) == "train"
+    even, rare = np.zeros((2, len(split)), np.int8)
+    rare[:] = -1  # not known: counted on neither side
+    even[np.flatnonzero(split)[::2]] = 1
+    rare[np.flatnonzero(split)] = [1, 0, 0, 0]
+    table = table.append_column("label__Even", pa.array(even)).append_column("label__Rare", pa.array(rare))
+    assert audit(table, NOTHING).warnings == [
+        "imbalance in train: Rare 1 with to 3 without it; judge models by AUROC and balanced accuracy, not by accuracy"
+    ]
 
 
 def test_class_imbalance_is_told():

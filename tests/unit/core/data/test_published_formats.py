@@ -306,6 +306,13 @@ def test_a_set_on_another_file_system(tmp_path):
 
 CHEXPERT_ROW = "train/patient00002/study1/view1_frontal.jpg"
 REFUSED = [
+    (
+        "nih",
+        {"finding": "Mass,Effusion"},
+        "",
+        "",
+        "data.findings: no finding 'Mass,Effusion'; name each by itself: repeat --finding, or a list; there are:",
+    ),
     ("nih", {"finding": "Flu"}, "", "", "data.findings: no finding 'Flu'; there are: Atelectasis, Cardiomegaly,"),
     (
         "nih",
