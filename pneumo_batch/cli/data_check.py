@@ -27,7 +27,7 @@ def audit(data: Data) -> Audit:
     audited = auditing.audit(rows, rejected, found.listing, passed_over=found.passed_over, account=found.account)
     outlined = regions.of_images(data, images, found, rows)
     unfit = [outlined.unfit] if outlined.unfit else []
-    return dataclasses.replace(audited, regions=outlined.lines, warnings=[*audited.warnings, *unfit])
+    return dataclasses.replace(audited, regions=list(outlined.lines), warnings=[*audited.warnings, *unfit])
 
 
 def show(found: Audit, root: str) -> None:

@@ -18,7 +18,7 @@ from pneumo_batch.core.data.regions.truth import Truths
 from pneumo_batch.core.similarity import metrics
 from pneumo_batch.errors import DataError, JobError
 
-SIZE = 32
+SIZE = 64
 # Of each format the finding that is explained, as the generator and as the set calls it.
 FORMATS = {
     "nih": ("opacity", "Infiltration"),
@@ -28,7 +28,7 @@ FORMATS = {
     "siim": ("pneumothorax", "Pneumothorax"),
     "list": ("opacity", "opacity"),
 }
-COUNTS = {"siim": (9, 5), "rsna": (40, 16)}
+COUNTS = {"siim": (9, 5), "rsna": (40, 16), "list": (60, 16)}
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,7 @@ class Audit:
     passed_over: dict[str, int]
     account: Account | None = None
     findings: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
-    regions: Sequence[str] = ()
+    regions: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -46,6 +46,7 @@ def test_a_clean_data_set():
         "passed_over": {},
         "account": None,
         "findings": {},
+        "regions": [],
     }
 
 
