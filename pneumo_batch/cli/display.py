@@ -66,11 +66,12 @@ def _by_target(run: Run) -> Mapping[str | None, Mapping[str, MethodResult]]:
 
 def _show_verdict(console: Console, run: Run) -> None:
     by_target = _by_target(run)
-    for target, methods in by_target.items():
-        if run.record["format"] == FORMAT:
-            of = f"{target}: " if len(by_target) > 1 else ""
-            console.print(of + wording.headline(methods, len(run.verdict["variants"])), style="bold")
-    target = next(iter(by_target))
+    target, methods = next(iter(by_target.items()))
+    if run.record["format"] == FORMAT:
+        models = len(run.verdict["variants"])
+        single = [wording.headline(methods, models)]
+        for line in wording.headlines(by_target, models) if len(by_target) > 1 else single:
+            console.print(line, style="bold")
     if target and len(by_target) == 1:
         console.print(f"of several findings, {target} is explained")
     for target, methods in by_target.items():
