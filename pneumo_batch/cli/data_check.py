@@ -1,5 +1,6 @@
 """`data check` looks at a folder of images. It changes nothing."""
 
+import dataclasses
 from collections.abc import Iterable
 
 from rich.console import Console
@@ -13,7 +14,7 @@ from pneumo_batch.core.data.formats.account import Account
 from pneumo_batch.errors import DataError
 from pneumo_batch.job.schema import Data
 from pneumo_batch.rundir.locations import open_roots
-from pneumo_batch.stages import listing
+from pneumo_batch.stages import listing, regions
 
 
 def audit(data: Data) -> Audit:
@@ -22,8 +23,11 @@ def audit(data: Data) -> Audit:
     if gone := images.missing():
         raise DataError(f"{gone[0]}: no such folder")
     found = listing.of_data(data, images)
-    inspected = manifest.inspect_batch(found.listing, images)
-    return auditing.audit(*inspected, found.listing, passed_over=found.passed_over, account=found.account)
+    rows, rejected = manifest.inspect_batch(found.listing, images)
+    audited = auditing.audit(rows, rejected, found.listing, passed_over=found.passed_over, account=found.account)
+    outlined = regions.of_images(data, images, found, rows)
+    unfit = [outlined.unfit] if outlined.unfit else []
+    return dataclasses.replace(audited, regions=outlined.lines, warnings=[*audited.warnings, *unfit])
 
 
 def show(found: Audit, root: str) -> None:
@@ -36,6 +40,8 @@ def show(found: Audit, root: str) -> None:
     _show_patients_and_copies(console, found)
     if found.account:
         _show_account(console, found.account)
+    for line in found.regions:
+        console.print(f"regions: {line}", markup=False)
     for counted, what in ((found.quarantined, "rejected"), (found.passed_over, "passed over")):
         for kind, images in counted.items():
             console.print(f"{what}: {images} x {kind}", markup=False)

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from pneumo_batch import terminal
 from pneumo_batch.core.attribution.options import POSITIVE
-from pneumo_batch.core.statistics import results, wording
+from pneumo_batch.core.statistics import pointing_words, results, wording
 from pneumo_batch.core.statistics.outcomes import Outcome, Requirement
 from pneumo_batch.core.statistics.results import MethodResult, Specificity
 from pneumo_batch.errors import EXIT_DONE, EXIT_NOT_MET, DamagedError, JobError, RunError
@@ -80,6 +80,9 @@ def _show_verdict(console: Console, run: Run) -> None:
             _show_lines(console, f"{method}{of}: {found.verdict}", [*found.reasons, found.on_every_film, found.read])
     if len(by_target) > 1:
         _show_specificity(console, results.read(run.verdict).specificity)
+    if run.record["format"] == FORMAT and (located := results.read(run.verdict).localisation):
+        for line in pointing_words.lines(located):
+            console.print(line, markup=False)
 
 
 def _show_specificity(console: Console, found: Mapping[str, list[Specificity]]) -> None:

@@ -43,6 +43,20 @@ QUARANTINE = pa.schema(
     ]
 )
 
+REGIONS = pa.schema(  # where a film shows a finding: a row each box or mask
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("finding", pa.string(), nullable=False),
+        pa.field("reader", pa.string()),  # who outlined it, where the set tells
+        pa.field("shape", pa.string(), nullable=False),  # box or mask
+        pa.field("x", pa.float64()),  # of a box, in pixels of the image from its left and upper edge
+        pa.field("y", pa.float64()),
+        pa.field("width", pa.float64()),
+        pa.field("height", pa.float64()),
+        pa.field("mask", pa.binary()),  # PNG of one bit a pixel, of the image or a larger copy of it
+    ]
+)
+
 HISTORY = pa.schema(
     [
         pa.field("variant", pa.string(), nullable=False),
@@ -123,6 +137,8 @@ CASCADES = pa.schema(
         pa.field("score", pa.float32(), nullable=False),  # NaN if undefined
         pa.field("degenerate", pa.bool_(), nullable=False),
         pa.field("entropy", pa.float32(), nullable=False),  # bits, of the derived network's output for this image
+        pa.field("map_entropy", pa.float32()),  # bits, of the histogram of its map in this view; null in older runs
+        pa.field("smooth_score", pa.float32()),  # of maps averaged over noisy inputs; null without cascade.noisy
     ]
 )
 
@@ -141,6 +157,13 @@ CASCADE_SUMMARY = pa.schema(
         pa.field("ci_low", pa.float64()),
         pa.field("ci_high", pa.float64()),
         pa.field("entropy", pa.float64()),  # bits, mean
+        pa.field("map_entropy", pa.float64()),  # bits, mean
+        pa.field("rise", pa.float64()),  # of the map's entropy over the original's, relative: eMPRT at full depth
+        pa.field("rise_low", pa.float64()),
+        pa.field("rise_high", pa.float64()),
+        pa.field("smooth_mean", pa.float64()),  # sMPRT: as mean, of maps averaged over noisy inputs
+        pa.field("smooth_low", pa.float64()),
+        pa.field("smooth_high", pa.float64()),
     ]
 )
 
@@ -155,6 +178,18 @@ SCALES = pa.schema(  # on a sample of images; similarity is Spearman's of the ma
         pa.field("mean_tn", pa.float64()),
         pa.field("difference_low", pa.float64()),  # 95 % interval of the mean TT - TTx
         pa.field("difference_high", pa.float64()),
+    ]
+)
+
+LOCALISATION = pa.schema(  # how well a map points at the regions of a film: four rows a map
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("patient_id", pa.string(), nullable=False),
+        pa.field("finding", pa.string(), nullable=False),
+        pa.field("method", pa.string()),  # null for mean_mask and edge, which no method makes
+        pa.field("variant", pa.string(), nullable=False),  # or a baseline: mean_mask, edge, cross_image
+        pa.field("measure", pa.string(), nullable=False),  # hit, auprc, iou, positive_share
+        pa.field("value", pa.float64(), nullable=False),  # NaN if undefined
     ]
 )
 

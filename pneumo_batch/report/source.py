@@ -194,6 +194,11 @@ class Source:
         """Agreement by grid size; None of a run from before it was measured."""
         return of_target(self.run.scales(), self.target) if self.run.store.exists(SCALES) else None
 
+    @cached_property
+    def localisation(self) -> pd.DataFrame:
+        """How well each map points at the regions of its film; of a run that measured it."""
+        return self.run.localisation()
+
     def history(self, variant: str) -> pd.DataFrame | None:
         """Training epochs; None of a variant that was brought along."""
         return self.run.history(variant) if self.run.store.exists(f"models/{variant}/history.parquet") else None

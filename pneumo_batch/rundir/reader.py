@@ -4,7 +4,8 @@ import functools
 import operator
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from pneumo_batch.rundir.layout import (
     DERIVED,
     FORMAT,
     JOB,
+    LOCALISATION,
     MANIFEST,
     MAPS,
     MODELS,
@@ -35,6 +37,7 @@ from pneumo_batch.rundir.layout import (
     PROGRAM,
     QUARANTINE,
     RECORD,
+    REGIONS,
     SCALES,
     SCORES,
     SUMMARY,
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
 
     from pneumo_batch.core.data.images import Preprocess
 
+_LITTLE = {"batch_readahead": 1, "fragment_readahead": 1}  # of a file at once
 _OF_PASS = re.compile(r"/p(\d{4,})-[^/]*$")
 
 
@@ -128,6 +132,15 @@ class Run:
         """One row per rejected image with the reason."""
         return self.store.read_table(self._need(QUARANTINE, "index"), schema=tables.QUARANTINE).to_pandas()
 
+    def regions(self) -> pd.DataFrame:
+        """One row per box or mask of where a film shows a finding; none of a run without any."""
+        return self.regions_table().to_pandas()
+
+    def regions_table(self) -> pa.Table:
+        if not self.store.exists(REGIONS):  # of an older version
+            return tables.REGIONS.empty_table()
+        return self.store.read_table(REGIONS, schema=tables.REGIONS)
+
     def maps(self, method: str, variant: str, target: str | None = None) -> tuple[list[str], np.ndarray]:
         """Image ids, sorted, and their maps (N, H, W) float32, signed and raw; of the first target, or of one by name.
 
@@ -161,6 +174,16 @@ class Run:
         wanted = None if image_ids is None else pa.dataset.field("image_id").isin(list(image_ids))
         with reading(f"{self.path}/{folder}"):
             return dataset.to_table(columns=[field.name for field in tables.IDENTITY] + list(columns), filter=wanted)
+
+    def maps_batches(self, columns: Sequence[str], image_ids: AbstractSet[str], rows: int) -> Iterator[pa.RecordBatch]:
+        """Columns of the maps table and `image_id`, of some images, at most so many at once, in file order."""
+        wanted = pa.dataset.field("image_id").isin(list(image_ids))
+        for name in self.store.files(self._need(MAPS, "attribute"), ".parquet"):
+            here = self.store.read_table(name, columns=["image_id"])["image_id"].to_pylist()
+            if not image_ids.isdisjoint(here):
+                with reading(f"{self.path}/{name}"):
+                    part = self.store.dataset(name)
+                    yield from part.to_batches(["image_id", *columns], wanted, batch_size=rows, **_LITTLE)
 
     @property
     def targets(self) -> list[str]:
@@ -216,6 +239,10 @@ class Run:
     def scales(self, target: str | None = None) -> pd.DataFrame:
         """At which number of cells two true models agree on an image, on a sample of images. Raises KeyError."""
         return self._of_targets(SCALES, tables.SCALES, target)
+
+    def localisation(self) -> pd.DataFrame:
+        """How well each map points at the regions of its film: a row each film, method, variant and measure."""
+        return self.store.read_table(self._need(LOCALISATION, "conclude"), schema=tables.LOCALISATION).to_pandas()
 
     def history(self, variant: str) -> pd.DataFrame:
         """One row per training epoch; raises RunError for a variant that was brought along."""
@@ -277,11 +304,15 @@ class Run:
         images = self.images
         return torch.cat([preprocess.inputs(preprocess.pixels(images.read_bytes(i))[None]) for i in ids])
 
-    def baseline(self, variant: str | None = None) -> "torch.Tensor":
-        """The Integrated Gradients baseline (1, C, H, W) float32. Raises ValueError where it depends on the image."""
+    def baseline(self, variant: str | None = None, method: str = "integrated_gradients") -> "torch.Tensor":
+        """The Integrated Gradients baseline (1, C, H, W) float32, or that of a setting, "integrated_gradients@mean".
+
+        Raises ValueError where it depends on the image.
+        """
         from pneumo_batch.core.attribution import explainer
 
-        name = self.job.attribution.integrated_gradients.baseline
+        options = self.job.attribution.options_by_method().get(method, {})
+        name = str(options.get("baseline", self.job.attribution.integrated_gradients.baseline))
         return explainer.baseline_input(name, self.preprocess(variant))
 
     def preprocess(self, variant: str | None = None) -> "Preprocess":

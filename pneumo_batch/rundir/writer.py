@@ -12,7 +12,7 @@ import pyarrow as pa
 import tomli_w
 
 from pneumo_batch import terminal
-from pneumo_batch.errors import DamagedError, RunError
+from pneumo_batch.errors import DamagedError, RunError, root_cause
 from pneumo_batch.job import jobfile
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import checksums, integrity, lock, provenance
@@ -154,9 +154,10 @@ class RunWriter(Run):
 
     def fail(self, error: BaseException) -> None:
         """Note what ended the run early. The message is kept, not the traceback: records hold no paths of ours."""
-        message = next(iter(str(error).strip().splitlines()), "")
-        self.update_record(status="failed", error={"type": type(error).__name__, "message": message})
-        self.event("failed", error=type(error).__name__, message=message)
+        cause = root_cause(error)
+        kind, message = type(cause).__name__, next(iter(str(cause).strip().splitlines()), "")
+        self.update_record(status="failed", error={"type": kind, "message": message})
+        self.event("failed", error=kind, message=message)
 
     def complete(self) -> None:
         """The last write of a run."""

@@ -17,6 +17,7 @@ from pneumo_batch.core import tables
 from pneumo_batch.core.attribution import targets
 from pneumo_batch.core.attribution.explainer import Explainer
 from pneumo_batch.core.data import audit
+from pneumo_batch.core.method_names import method_of
 from pneumo_batch.core.similarity import pairs
 from pneumo_batch.errors import DataError, JobError
 from pneumo_batch.execution import progress, staging, watchdog
@@ -147,7 +148,7 @@ def map_shapes(job: Job, classes: list[str]) -> dict[str, tuple[int, int]]:
         raise JobError(str(error)) from error
     for name, shape in shapes.items():
         if shape == (1, 1):
-            way = "an earlier layer in grad_cam.layer or " if name == "grad_cam" else ""
+            way = "an earlier layer in grad_cam.layer or " if method_of(name) == "grad_cam" else ""
             raise JobError(
                 f"{name}: maps are 1 x 1 at data.image_size = {job.data.image_size}, nothing can be compared: take "
                 f"{way}a larger data.image_size, or leave {name} out of attribution.methods"

@@ -1,6 +1,5 @@
 """Conclude: the scores -> the summary table and the verdict of each method."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,15 +7,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pneumo_batch.core import tables
-from pneumo_batch.core.attribution import localisation
 from pneumo_batch.core.attribution.options import column_suffix
 from pneumo_batch.core.data import one_finding
-from pneumo_batch.core.models import evaluation
-from pneumo_batch.core.similarity import metrics, per_image
+from pneumo_batch.core.randomization import curves as randomized_curves
+from pneumo_batch.core.similarity import per_image
 from pneumo_batch.core.statistics import (
-    classification,
-    findings,
     label_share,
+    localisation,
     passes,
     results,
     scales,
@@ -24,27 +21,24 @@ from pneumo_batch.core.statistics import (
     summaries,
     verdict,
 )
+from pneumo_batch.core.statistics.localisation import Localisation
+from pneumo_batch.core.statistics.randomised import Randomised
 from pneumo_batch.core.statistics.results import (
-    FindingResult,
-    Localisation,
-    Located,
-    Memory,
-    OnTest,
     Primary,
     Results,
     TargetResult,
     VariantResult,
 )
-from pneumo_batch.core.variants import Variant, names_of, of_records
+from pneumo_batch.core.variants import KINDS, Variant, names_of, of_records
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import accounts, provenance
 from pneumo_batch.rundir.accounts import ImbalanceError
-from pneumo_batch.rundir.layout import MAPS, PASSES, SCALES, SCORES, SUMMARY, VERDICT
+from pneumo_batch.rundir.layout import CASCADE_SUMMARY, LOCALISATION, MAPS, PASSES, SCALES, SCORES, SUMMARY, VERDICT
 from pneumo_batch.rundir.reader import Run
-from pneumo_batch.rundir.record import ModelRecord, of_finding
 from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
+from pneumo_batch.stages import judged_models, localise
 from pneumo_batch.stages.stage import Plan, Survey
 
 
@@ -53,7 +47,7 @@ def plan(_job: Job, _found: Survey, _store: Store) -> Plan:
 
 
 def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str, int]:
-    """Write `summary.parquet`, `scales.parquet` and `verdict.json`."""
+    """Write `summary.parquet`, `scales.parquet`, `verdict.json`, and of films with regions `localisation.parquet`."""
     explained = [_explained(job, run, target) for target in job.attribution.targets]
     first = explained[0]
     scores = _gather(run, explained)
@@ -72,10 +66,11 @@ def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str,
         primary=primary,
         threshold=settings.threshold,
         **vars(found[first.target]),
-        localisation=_localisation(job, run, first.images) if job.is_phantom else None,
+        localisation=_localisation(job, run, variants),
         target=first.target if job.data.several or several else None,
         targets=several,
         specificity=specificity.conclude(scores, methods, true, primary, resamples=settings.resamples),
+        cascade=_cascade(run, primary),
     )
     run.store.write_json(VERDICT, concluded.as_dict())
     _note_pass(run, concluded)
@@ -94,7 +89,7 @@ class _Explained:
 
 def _explained(job: Job, run: Run, target: str) -> _Explained:
     return _Explained(
-        target, *_images(job, run, target), {name: _variant(name, run, target) for name in run.variants()}
+        target, *_images(job, run, target), {name: judged_models.variant(name, run, target) for name in run.variants()}
     )
 
 
@@ -179,66 +174,6 @@ def _images(job: Job, run: Run, target: str) -> tuple[pa.Table, list[str]]:
     return one_finding.divide_images(images, run.manifest_table(), target), one_finding.classes(target)
 
 
-def _variant(name: str, run: Run, target: str) -> VariantResult:
-    record = run.model_record(name)
-    by_finding = _by_finding(run, record) if "findings" in record else {}
-    if by_finding:
-        record = of_finding(record, target)
-    return VariantResult(
-        kind=record["kind"],
-        seed=record["seed"],
-        network=record["network"],
-        epochs=record.get("epochs"),
-        chosen_epoch=record.get("chosen_epoch"),
-        memorised=record["memorised"],
-        majority=record.get("majority"),
-        label_agreement=record.get("label_agreement"),
-        threshold=record["threshold"],
-        training_accuracy=_training_accuracy(record),
-        test=by_finding[target].test if by_finding else _on_test(record, run),
-        findings=by_finding,
-    )
-
-
-def _training_accuracy(record: ModelRecord) -> float | None:
-    """In eval mode, on the labels the model was given; None for a brought random one: its labels stayed elsewhere.
-
-    Of several findings the balanced one.
-    """
-    if record["kind"] == "random" and record["memorised"] is None:
-        return None
-    trained = record["metrics"].get("train")
-    return trained["balanced_accuracy" if "findings" in record else "accuracy"] if trained else None
-
-
-def _on_test(record: ModelRecord, run: Run) -> OnTest:
-    """With the threshold chosen on validation."""
-    rows, codes_N = _test_rows(record["name"], run)
-    logits_NK, labels_N = evaluation.logits_of(rows), tables.labels_of(rows)
-    return classification.on_test(logits_NK, labels_N, codes_N, record["threshold"])
-
-
-def _by_finding(run: Run, record: ModelRecord) -> dict[str, FindingResult]:
-    rows, codes_N = _test_rows(record["name"], run)
-    logits_NK, labels_NK = evaluation.logits_of(rows), tables.labels_of(rows)
-    found = findings.on_test(logits_NK, labels_NK, record["findings"], record["thresholds"], codes_N)
-    memory = {name: Memory(**known) for name, known in record.get("memorisation", {}).items()}
-    return {
-        name: FindingResult(record["thresholds"][name], memory.get(name), on_test) for name, on_test in found.items()
-    }
-
-
-def _test_rows(name: str, run: Run) -> tuple[pa.Table, np.ndarray]:
-    """A variant's predictions of the test split, sorted, and codes (N,) of the patients."""
-    rows = run.predictions_table(name)
-    rows = rows.filter(pc.equal(rows["split"], "test")).sort_by("image_id")
-    manifest = run.manifest_table()
-    patients = manifest.filter(pc.is_in(manifest["image_id"], rows["image_id"].combine_chunks()))[
-        "patient_id"
-    ].to_numpy()
-    return rows, np.unique(patients, return_inverse=True)[1]
-
-
 def _facts(name: str, found: VariantResult, required: float) -> verdict.VariantFacts:
     return verdict.VariantFacts(
         name=name,
@@ -264,46 +199,20 @@ def _degenerate(data: per_image.PerImage) -> dict[str, dict[str, int]]:
     }
 
 
-# --------------------------------------------------------------------------------------------------------- localisation
+def _localisation(job: Job, run: Run, variants: list[Variant]) -> Localisation | None:
+    """Write `localisation.parquet`, and its means; None where nothing says what films show."""
+    if not run.regions_table().num_rows:
+        return None
+    measured = localise.measure(job, run, variants)
+    parts = [one.rows() for one in measured]
+    run.store.write_table(LOCALISATION, pa.concat_tables([tables.LOCALISATION.empty_table(), *parts]))
+    kinds: dict[str, list[str]] = {kind: names_of(variants, kind) for kind in KINDS}
+    return localisation.conclude(measured, kinds, job.compare.resamples)
 
 
-def _localisation(job: Job, run: Run, images: pa.Table) -> Localisation:
-    """By method and variant, over images with an opacity: four measures of whether maps point at it, beside chance."""
-    masks = {image_id: mask for image_id in images["image_id"].to_pylist() if (mask := _mask(image_id, job, run)).any()}
-    if not masks:
-        return Localisation(images=0, chance=None, methods={})
-    chance = float(np.mean([mask.mean() for mask in masks.values()]))
-    found: dict[str, dict[str, Located]] = {}
-    for method in job.attribution.methods:
-        for variant in run.variants():
-            ids, maps_Nhw = run.maps(method, variant)
-            maps = {image_id: maps_Nhw[i] for i, image_id in enumerate(ids) if image_id in masks}
-            found.setdefault(method, {})[variant] = _located(maps, masks, job.data.image_size)
-    return Localisation(images=len(masks), chance=chance, methods=found)
-
-
-def _located(maps: dict[str, np.ndarray], masks: dict[str, np.ndarray], size: int) -> Located:
-    pairs = [(metrics.resize(map_hw[None], size)[0], masks[image_id]) for image_id, map_hw in maps.items()]
-    return Located(
-        positive_share=_mean_of_defined(localisation.positive_share(*pair) for pair in pairs),
-        pointing_game=float(np.mean([localisation.points_inside(*pair) for pair in pairs])),
-        auprc=_mean_of_defined(localisation.average_precision(*pair) for pair in pairs),
-        iou=_mean_of_defined(localisation.otsu_overlap(*pair) for pair in pairs),
-    )
-
-
-def _mean_of_defined(values: Iterable[float]) -> float | None:
-    """A map need not have a positive value, nor two different ones."""
-    defined = [value for value in values if not np.isnan(value)]
-    return float(np.mean(defined)) if defined else None
-
-
-def _mask(image_id: str, job: Job, run: Run) -> np.ndarray:
-    """The opacity of a generated image at the network's resolution; empty without one."""
-    from pneumo_batch.core.data import phantom
-    from pneumo_batch.core.data.images import Preprocess
-
-    path = phantom.mask_path(image_id)
-    if not run.images.exists(path):
-        return np.zeros((job.data.image_size, job.data.image_size), bool)
-    return Preprocess(size=job.data.image_size, pad=job.data.pad).pixels(run.images.read_bytes(path)) > 127
+def _cascade(run: Run, primary: Primary) -> dict[str, Randomised] | None:
+    """Where the job has it: what is left of maps with every layer re-initialised."""
+    if not run.store.exists(CASCADE_SUMMARY):
+        return None
+    summary = run.store.read_table(CASCADE_SUMMARY, schema=tables.CASCADE_SUMMARY)
+    return randomized_curves.at_full_depth(summary, primary.view, primary.scale, primary.metric)

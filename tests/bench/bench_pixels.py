@@ -104,7 +104,7 @@ def train_more_than_memory(folder: Path) -> dict[str, float]:
         "name": "large",
         "data": {"root": str(folder / "films"), "image_size": LARGE_SIDE, "allow_leaks": True},
         "network": {"name": "bench_pixels:coarse"},
-        "train": {"true_seeds": [0], "random_seeds": [], "epochs": 2},
+        "train": {"true_seeds": [0], "random_seeds": [], "epochs": 1},
         "attribution": {"methods": ["integrated_gradients"]},
     }
     ray.init(num_cpus=cluster.usable_cpus() + 2, object_store_memory=OBJECT_STORE, include_dashboard=False)

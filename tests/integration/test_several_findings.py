@@ -53,6 +53,17 @@ def test_the_manifest_has_the_labels_of_the_label_file(run, nih):
         assert row["class_name"] == ("FINDING" if set(shown) & set(FINDINGS) else "NORMAL")
 
 
+def test_the_finding_explained_is_the_one_that_maps_are_held_against(run):
+    rows, boxes, manifest = run.localisation(), run.regions(), run.manifest().set_index("image_id")
+    ids, _ = run.maps("grad_cam", "true_0")
+    shown = {one for one in ids if one in set(boxes[boxes["finding"] == "Effusion"]["image_id"])}
+    assert set(rows["finding"]) == {"Effusion"}
+    assert set(rows["image_id"]) == {one for one in shown if manifest.loc[one, "label__Effusion"] == 1}
+    assert (
+        run.verdict["localisation"]["findings"]["Effusion"]["mean_mask_of"] == "other films"
+    )  # boxes are of test films
+
+
 def test_numbers_by_finding_are_those_of_the_predictions(run):
     for variant in run.variants():
         path = f"{run.path}/models/{variant}/predictions.parquet"

@@ -29,7 +29,17 @@ from pneumo_batch.core.attribution.integrated_gradients import (
 )
 from pneumo_batch.core.attribution.linear_stem import LinearStem
 from pneumo_batch.core.attribution.methods import CAPTUM, further_method
-from pneumo_batch.core.attribution.options import GRAD_CAM, INTEGRATED_GRADIENTS, GradCam, IntegratedGradients
+from pneumo_batch.core.attribution.options import (
+    GRAD_CAM,
+    INTEGRATED_GRADIENTS,
+    PATHS,
+    UNSCALED,
+    GradCam,
+    IntegratedGradients,
+    of_setting,
+)
+from pneumo_batch.core.attribution.walks import Walk, by_options
+from pneumo_batch.core.method_names import method_of
 from pneumo_batch.core.models import programs
 from pneumo_batch.core.models.networks import grad_cam_layer, without_inplace
 from pneumo_batch.core.models.runtime import exact_arithmetic
@@ -40,7 +50,6 @@ if TYPE_CHECKING:
 __all__ = ["METHODS", "Explainer", "Explanation", "GradCam", "IntegratedGradients", "baseline_input"]
 
 OWN = (INTEGRATED_GRADIENTS, GRAD_CAM)
-WITH_DELTA = frozenset({INTEGRATED_GRADIENTS})  # these report how far the map is from completeness
 _Options = TypeVar("_Options", IntegratedGradients, GradCam)
 
 
@@ -61,12 +70,12 @@ class Explanation:
 class Explainer:
     """All methods for one model. Works on a frozen copy of it, in eval mode, on its device and in its precision.
 
-    `methods` maps names (of `METHODS`, or "module:function") to their options; `preprocess` tells the input's shape and
-    what black is. `pass_size` overrides the number of path points that run at once, which has no influence beyond
-    rounding; the default follows from the network's activations, never from the clock, so a job gives the same maps
-    twice. Raises ValueError for unknown methods, options and layers, and for networks without one map of an image
-    (soundness.py); a method that cannot work on this network says so
-    when it first runs, and `map_shapes` runs each.
+    `methods` maps names (of `METHODS`, or "module:function"; behind an @ that of a setting) to their options;
+    `preprocess` tells the input's shape and what black is. `pass_size` overrides the number of path points that run at
+    once, which has no influence beyond rounding; the default follows from the network's activations, never from the
+    clock, so a job gives the same maps twice. Raises ValueError for unknown methods, options and layers, and for
+    networks without one map of an image (soundness.py); a method that cannot work on this network says so when it first
+    runs, and `map_shapes` runs each.
     """
 
     def __init__(
@@ -79,6 +88,7 @@ class Explainer:
         allow_tf32: bool = False,
     ) -> None:
         check_methods(methods)
+        methods = {name: of_setting(name, options) for name, options in methods.items()}
         programs.check_methods(model, methods)
         self._methods = list(methods)
         self._allow_tf32 = allow_tf32
@@ -101,15 +111,14 @@ class Explainer:
         """
         inputs_1CHW = baseline_input("mean", self._preprocess).to(self._example_1CHW)
         with torch.no_grad(), exact_arithmetic(self._allow_tf32):
-            end, grad_cams = self._forward(inputs_1CHW, [0])
-            maps = {name: method(inputs_1CHW, 0) for name, method in self._others.items()}
-            if "deep_lift" in maps:
+            end, (maps,) = self._forward(inputs_1CHW, [0])
+            maps |= {name: method(inputs_1CHW, 0) for name, method in self._others.items()}
+            if any(method_of(name) == "deep_lift" for name in maps):
                 rules.check_deep_lift(self._model, self._example_1CHW)
-            if grad_cams:
-                maps[GRAD_CAM] = grad_cams[0]
-            if self._path is not None:
-                one_point = PathIntegral(self._stem, IntegratedGradients(steps=1), pass_size=1)
-                maps[INTEGRATED_GRADIENTS] = one_point(end, end, 0).map_HW
+            if self._walks:
+                one_point = PathIntegral(self._stem, IntegratedGradients(steps=1), pass_size=1)(end, end, 0)
+                for walk in self._walks:
+                    maps |= walk.maps(one_point)
         return {name: (maps[name].shape[0], maps[name].shape[1]) for name in self._methods}
 
     @property
@@ -118,32 +127,37 @@ class Explainer:
         return self._stem.path
 
     def _prepare_grad_cam(self, methods: Mapping[str, Mapping[str, Any]]) -> None:
-        options = _options(GradCam, GRAD_CAM, methods)
-        self._grad_cam = GRAD_CAM in methods
-        self._layer = options.layer
-        if self._grad_cam or "guided_grad_cam" in methods:
-            self._layer = grad_cam_layer(self._model, options.layer)
-        if self._grad_cam:
+        self._layers: dict[str, str] = {}
+        for name in of_methods(methods, GRAD_CAM):
+            options = _options(GradCam, name, methods)
+            self._layers[name] = grad_cam_layer(self._model, options.layer)
+        if of_methods(methods, "guided_grad_cam"):
+            self._guided_layer = grad_cam_layer(self._model, _options(GradCam, GRAD_CAM, methods).layer)
+        else:
+            self._guided_layer = ""
+        if self._layers:
             self._forward(self._example_1CHW, [0])  # raises for a layer that gives no maps
 
     def _prepare_path(self, methods: Mapping[str, Mapping[str, Any]], pass_size: int | None) -> None:
-        self._path: PathIntegral | None = None
-        if INTEGRATED_GRADIENTS not in methods:
+        self._walks: list[Walk] = []
+        given = {name: _options(IntegratedGradients, name, methods) for name in of_methods(methods, *PATHS)}
+        if not given:
             return
-        options = _options(IntegratedGradients, INTEGRATED_GRADIENTS, methods)
         self.pass_size = pass_size or default_pass_size(self._stem, self._example_1CHW)
-        self._path = PathIntegral(self._stem, options, self.pass_size)
-        self._baseline_of = baseline_of(options.baseline, self._preprocess)
-        self._baseline_end = None
-        if options.baseline in CONSTANT:  # its forward pass serves every image
-            with torch.no_grad():
-                self._baseline_end = self._end(self._baseline_of(self._example_1CHW))
+        for options, (scaled, unscaled) in by_options(given).items():
+            integral = PathIntegral(self._stem, options, self.pass_size)
+            baseline = baseline_of(options.baseline, self._preprocess)
+            start = None
+            if options.baseline in CONSTANT:  # its forward pass serves every image
+                with torch.no_grad():
+                    start = self._end(baseline(self._example_1CHW))
+            self._walks.append(Walk(integral, baseline, start, tuple(scaled), tuple(unscaled)))
 
     def _prepare_others(self, methods: Mapping[str, Mapping[str, Any]]) -> None:
         self._others: dict[str, Callable[[torch.Tensor, int], torch.Tensor]] = {}
         for name, options in methods.items():
-            if name not in OWN:
-                self._others[name] = further_method(name, self._model, self._layer, self._preprocess, options)
+            if method_of(name) not in (*PATHS, GRAD_CAM):
+                self._others[name] = further_method(name, self._model, self._guided_layer, self._preprocess, options)
 
     def __call__(self, inputs_BCHW: torch.Tensor, targets_B: torch.Tensor) -> Explanation:
         """Explain output `targets_B` (int64 index; 0 for a single-logit network) of each image."""
@@ -159,15 +173,13 @@ class Explainer:
         return [_stacked(list(of_target)) for of_target in zip(*rows, strict=True)]
 
     def _explain(self, inputs_1CHW: torch.Tensor, targets: Sequence[int]) -> list["_Row"]:
-        end, grad_cams = self._forward(inputs_1CHW, targets)
-        rows = [_Row(end.logits_1N[0, target]) for target in targets]
-        for row, grad_cam_hw in zip(rows, grad_cams, strict=False):
-            row.maps[GRAD_CAM] = grad_cam_hw
-        if self._path is not None:
-            start = self._baseline_end or self._end(self._baseline_of(inputs_1CHW))
-            name = INTEGRATED_GRADIENTS
-            for row, found in zip(rows, self._path.of_each(start, end, targets), strict=True):
-                row.maps[name], row.deltas[name], row.steps[name] = found
+        end, maps = self._forward(inputs_1CHW, targets)
+        rows = [_Row(end.logits_1N[0, target], of_target) for target, of_target in zip(targets, maps, strict=True)]
+        for walk in self._walks:
+            for row, found in zip(rows, walk.to(end, targets, self._end), strict=True):
+                row.maps |= walk.maps(found)
+                row.deltas |= dict.fromkeys(walk.scaled, found.delta)
+                row.steps |= dict.fromkeys(walk.scaled, found.steps)
         for name, method in self._others.items():
             for row, target in zip(rows, targets, strict=True):
                 row.maps[name] = method(inputs_1CHW, target)
@@ -176,15 +188,23 @@ class Explainer:
     def _end(self, inputs_1CHW: torch.Tensor) -> End:
         return End(inputs_1CHW, self._stem.features(inputs_1CHW), self._model(inputs_1CHW))
 
-    def _forward(self, inputs_1CHW: torch.Tensor, targets: Sequence[int]) -> tuple[End, list[torch.Tensor]]:
-        """The forward pass that logits, Grad-CAM of every target (none where it is not asked for) and path share."""
-        if not self._grad_cam:
-            return self._end(inputs_1CHW), []
-        with torch.enable_grad(), Activation(self._model, self._layer) as activation:
-            end = self._end(inputs_1CHW)
-            logits = [end.logits_1N[0, target] for target in targets]
-            grad_cams = [activation.map_hw(logit, keep=logit is not logits[-1]) for logit in logits]
-        return End(end.inputs_1CHW, end.features, end.logits_1N.detach()), grad_cams
+    def _forward(self, inputs_1CHW: torch.Tensor, targets: Sequence[int]) -> tuple[End, list[dict[str, torch.Tensor]]]:
+        """The forward pass that logits, the first layer of Grad-CAM and the paths' end share; each target's maps."""
+        end = None
+        maps: list[dict[str, torch.Tensor]] = [{} for _ in targets]
+        for name, layer in self._layers.items():
+            with torch.enable_grad(), Activation(self._model, layer) as activation:
+                if end is None:
+                    end = self._end(inputs_1CHW)
+                    logits_1N = end.logits_1N
+                else:
+                    logits_1N = self._model(inputs_1CHW)
+                logits = [logits_1N[0, target] for target in targets]
+                for of_target, logit in zip(maps, logits, strict=True):
+                    of_target[name] = activation.map_hw(logit, keep=logit is not logits[-1])
+        if end is None:
+            return self._end(inputs_1CHW), maps
+        return End(end.inputs_1CHW, end.features, end.logits_1N.detach()), maps
 
 
 @dataclass
@@ -212,9 +232,14 @@ def _stacked(rows: list[_Row]) -> Explanation:
     )
 
 
+def of_methods(names: Iterable[str], *methods: str) -> list[str]:
+    """Of names those of these methods, in any setting."""
+    return [name for name in names if method_of(name) in methods]
+
+
 def check_methods(methods: Iterable[str]) -> None:
     """Raise ValueError, listing the known methods, for a name that is none of them and no "module:function"."""
-    for name in methods:
+    for name in map(method_of, methods):
         if name not in METHODS and ":" not in name:
             close = difflib.get_close_matches(name, METHODS, n=1)
             hint = f" (did you mean {close[0]}?)" if close else ""
@@ -247,4 +272,4 @@ def explain_with(name: str) -> Callable[..., torch.Tensor]:
     return method
 
 
-METHODS: dict[str, Callable[..., torch.Tensor]] = {name: explain_with(name) for name in (*OWN, *CAPTUM)}
+METHODS: dict[str, Callable[..., torch.Tensor]] = {name: explain_with(name) for name in (*OWN, *CAPTUM, UNSCALED)}

@@ -3,6 +3,10 @@
 The map is (x - x') times the mean gradient on the straight path from the baseline x' to the image x. Every pass runs
 several points of one image's path, never of two images, so a map does not depend on its batch.
 
+The mean gradient alone is a map too, `integrated_gradients_unscaled`: what Ancona et al. (Towards Better Understanding
+of Gradient-based Attribution Methods for Deep Neural Networks, ICLR 2018) call the local form of a method, and captum
+multiply_by_inputs=False. Its size does not go with the film's gray values; in return it does not add up to the logit.
+
 Array legend: S points on a path, B images, C channels, H height, W width; "features" as in linear_stem.py.
 """
 
@@ -49,9 +53,13 @@ def refinements() -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 class PathResult(NamedTuple):
-    """One image's map (H, W), its completeness delta: sum(map) - (f(x) - f(x')), and the points it took."""
+    """One image's map (H, W), the mean gradient on the path (H, W), channels summed in both, and the points it took.
+
+    `delta` is the map's completeness error: sum(map) - (f(x) - f(x')).
+    """
 
     map_HW: torch.Tensor
+    gradient_HW: torch.Tensor
     delta: float
     steps: int
 
@@ -120,14 +128,16 @@ class PathIntegral:
     def _conclude(self, total: _Total, path: Path, difference_1CHW: torch.Tensor, added: int) -> bool:
         """Make the map of a level, of which `added` points are new; whether it is fine enough."""
         before = total.result
-        map_HW = self._map(total.gradients_1E, path.step.shape, difference_1CHW)
-        delta = float(map_HW.double().sum()) - total.rise
-        total.result = PathResult(map_HW, delta, added + (before.steps if before else 0))
+        gradient_1CHW = self._gradient(total.gradients_1E, path.step.shape, difference_1CHW)
+        map_HW = (difference_1CHW * gradient_1CHW).sum(1)[0]
+        delta, steps = float(map_HW.double().sum()) - total.rise, added + (before.steps if before else 0)
+        total.result = PathResult(map_HW, gradient_1CHW.sum(1)[0], delta, steps)
         return before is not None and self._converged(before, total.result)
 
-    def _map(self, total_1E: torch.Tensor, shape: torch.Size, difference_1CHW: torch.Tensor) -> torch.Tensor:
+    def _gradient(self, total_1E: torch.Tensor, shape: torch.Size, difference_1CHW: torch.Tensor) -> torch.Tensor:
+        """The mean gradient at the input, (1, C, H, W)."""
         total = total_1E.view(1, *shape[2:], shape[1]).permute(0, 3, 1, 2)
-        return (difference_1CHW * self._stem.pull_back(total, difference_1CHW)).sum(1)[0]
+        return self._stem.pull_back(total, difference_1CHW)
 
     def _converged(self, before: PathResult, now: PathResult) -> bool:
         error = _ERROR_OF_CHANGE * float((now.map_HW - before.map_HW).norm())

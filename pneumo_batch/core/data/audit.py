@@ -29,7 +29,8 @@ class Audit:
     `patient_overlap` those of train or val who are also in test; `patient_rules[rule]` counts patients by what told
     them, where the listing is known; `quarantined[reason]` are images, `passed_over[kind]` files that were not taken
     for images of the set; `account` says what reading the label files of a published set cost, where it is one, and
-    `findings[split][finding]` counts the images `with` and `without` each of several findings, and `unknown`.
+    `findings[split][finding]` counts the images `with` and `without` each of several findings, and `unknown`;
+    `regions` say in words what boxes and masks there are.
     """
 
     errors: list[str]
@@ -47,6 +48,7 @@ class Audit:
     passed_over: dict[str, int]
     account: Account | None = None
     findings: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+    regions: Sequence[str] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

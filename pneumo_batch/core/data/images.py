@@ -80,7 +80,10 @@ class Preprocess:
 
         Resized with antialiasing, as Pillow does; "area" is its BOX. Raises RejectedImage.
         """
-        _, gray = decode(data)
+        return self.fitted(decode(data)[1])
+
+    def fitted(self, gray: Image.Image) -> np.ndarray:
+        """A gray film (mode L), or what lies on it pixel by pixel, padded and resized: (size, size) uint8."""
         if self.pad == "black":
             gray = _pad_square(gray)
         return np.asarray(gray.resize((self.size, self.size), _FILTERS[self.resize]))

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import chi2_contingency, mannwhitneyu
+import scipy  # its statistics are loaded when they are asked for: workers that open films are not to wait for them
 
 from pneumo_batch.core.data import likeness
 from pneumo_batch.core.data.likeness import Copy
@@ -99,7 +99,7 @@ def _told_by_shape(images: pd.DataFrame) -> list[str]:
 def _told_by_value(images: pd.DataFrame, column: str) -> str | None:
     values = images[column].fillna("not told")
     counts = pd.crosstab(values, images["class_name"])
-    if counts.shape[1] < 2 or chi2_contingency(counts).pvalue >= _P:
+    if counts.shape[1] < 2 or scipy.stats.chi2_contingency(counts).pvalue >= _P:
         return None
     name, auroc = max(((str(name), _auroc(counts, name)) for name in counts), key=lambda pair: pair[1])
     if auroc < AUROC:
@@ -140,6 +140,6 @@ def _told_by_age(images: pd.DataFrame) -> str | None:
 
 def _separation(first: pd.Series, second: pd.Series) -> tuple[float, float]:
     """The AUROC by which two samples are told apart, at least 0.5, and p of Mann and Whitney's test."""
-    test = mannwhitneyu(first, second)
+    test = scipy.stats.mannwhitneyu(first, second)
     auroc = float(test.statistic) / (len(first) * len(second))
     return max(auroc, 1 - auroc), float(test.pvalue)

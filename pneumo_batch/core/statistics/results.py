@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
+from pneumo_batch.core.statistics.localisation import Localisation
 from pneumo_batch.core.statistics.outcomes import Outcome, Specific
+from pneumo_batch.core.statistics.randomised import Randomised
 from pneumo_batch.core.variants import Kind
 
 if TYPE_CHECKING:
@@ -286,29 +288,6 @@ class VariantResult:
 
 
 @dataclass(frozen=True)
-class Located:
-    """Of the maps of a method and variant, means; None where no map has one, or in runs older than the measure.
-
-    `auprc` is the average precision of a map's values for the pixels inside, `iou` the overlap of what Otsu's threshold
-    leaves of it.
-    """
-
-    positive_share: float | None
-    pointing_game: float
-    auprc: float | None = None
-    iou: float | None = None
-
-
-@dataclass(frozen=True)
-class Localisation:
-    """By method and variant, over `images` with an opacity: whether maps point at it, beside what chance would do."""
-
-    images: int
-    chance: float | None
-    methods: Mapping[str, Mapping[str, Located]]
-
-
-@dataclass(frozen=True)
 class TargetResult:
     """What a run came to for one of several targets: `Results` has the meaning of the fields."""
 
@@ -319,10 +298,11 @@ class TargetResult:
 
 @dataclass(frozen=True)
 class Results:
-    """The content of verdict.json; `localisation` where there are generated images.
+    """The content of verdict.json; `localisation` where boxes or masks say what films show.
 
     `target` is the finding explained, where there are several. With several targets it is the first of them, to which
     `methods`, `variants` and `degenerate` belong; `targets` has all, and `specificity` by method what each two share.
+    `cascade` is, by method, what re-initialised layers leave.
     `degenerate` counts images whose map is constant, by "method/view" and then variant.
     """
 
@@ -333,6 +313,7 @@ class Results:
     degenerate: Mapping[str, Mapping[str, int]]
     localisation: Localisation | None = None
     target: str | None = None
+    cascade: Mapping[str, Randomised] | None = None
     targets: Mapping[str, TargetResult] = field(default_factory=dict)
     specificity: Mapping[str, list[Specificity]] = field(default_factory=dict)
 
@@ -355,7 +336,7 @@ class Results:
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         values = dataclasses.asdict(self)
-        for name in ("localisation", "target", "targets", "specificity"):
+        for name in ("localisation", "target", "targets", "specificity", "cascade"):
             if not values[name]:
                 del values[name]
         for judged in [values, *values.get("targets", {}).values()]:

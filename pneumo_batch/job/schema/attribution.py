@@ -2,19 +2,22 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pneumo_batch.core.attribution.options import (
     GRAD_CAM,
     INTEGRATED_GRADIENTS,
+    PATHS,
     POSITIVE,
     Baseline,
     GradCam,
     IntegratedGradients,
     Rule,
     column_suffix,
+    of_setting,
 )
 from pneumo_batch.core.data.options import Split
+from pneumo_batch.core.method_names import method_of, setting_of
 from pneumo_batch.job.schema.fields import Section, neutral, result
 
 _PATH = IntegratedGradients()
@@ -40,7 +43,7 @@ class Attribution(Section):
     """Which maps are computed, of which images, of which output."""
 
     methods: list[str] = result([INTEGRATED_GRADIENTS, GRAD_CAM], min_length=1)
-    """Attribution methods by name, or "module:function"."""
+    """Attribution methods by name, or "module:function"; with an @ a setting of one: "integrated_gradients@blur"."""
     splits: list[Split] = result(["test"], min_length=1)
     """Splits whose images are attributed."""
     limit: int | None = result(None, ge=1)
@@ -51,6 +54,8 @@ class Attribution(Section):
     """Points on the path ("auto" for tolerance), its start (black, mean, white, blur, noise), the quadrature rule."""
     grad_cam: GradCamOptions = GradCamOptions()
     """The layer: a module path, or auto for the last convolution."""
+    settings: dict[str, dict[str, bool | int | float | str]] = result({})
+    """Options of methods named with an @, by that name: settings."grad_cam@early".layer = "conv3.1"."""
     allow_tf32: bool = result(False)
     """Faster and less exact products on GPUs; the report says so."""
     rows_per_file: int = neutral(64, ge=1)
@@ -64,6 +69,17 @@ class Attribution(Section):
         if len(set(value)) < len(value):
             raise ValueError("names an entry twice")
         return value
+
+    @model_validator(mode="after")
+    def _settings_fit(self) -> "Attribution":
+        for name in self.settings:
+            if name not in self.methods or setting_of(name) is None:
+                named = "has no @ and a name behind it" if name in self.methods else "is not one of attribution.methods"
+                raise ValueError(f"settings: {name!r} {named}")
+        for name in self.methods:
+            if setting_of(name) is not None:
+                of_setting(name, self.settings.get(name, {}))
+        return self
 
     @field_validator("target")
     @classmethod
@@ -85,6 +101,13 @@ class Attribution(Section):
         return [column_suffix(target, self.targets) for target in self.targets]
 
     def options_by_method(self) -> dict[str, dict[str, object]]:
-        """Options of each method as keyword arguments."""
-        known: dict[str, Section] = {INTEGRATED_GRADIENTS: self.integrated_gradients, GRAD_CAM: self.grad_cam}
-        return {method: known[method].model_dump() if method in known else {} for method in self.methods}
+        """Options of each method as keyword arguments; a setting changes some of those of its method."""
+        return {name: self._options(method_of(name)) | self._changes(name) for name in self.methods}
+
+    def _options(self, method: str) -> dict[str, object]:
+        if method in PATHS:
+            return self.integrated_gradients.model_dump()
+        return self.grad_cam.model_dump() if method == GRAD_CAM else {}
+
+    def _changes(self, name: str) -> dict[str, object]:
+        return of_setting(name, self.settings.get(name, {}))

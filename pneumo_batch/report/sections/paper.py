@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from pneumo_batch.core.attribution.options import PATHS, UNSCALED
+from pneumo_batch.core.method_names import method_of
 from pneumo_batch.core.statistics.label_share import FEWEST_MODELS, FEWEST_PATIENTS
 from pneumo_batch.core.statistics.results import CellTest
 from pneumo_batch.core.statistics.verdict import ALPHA
@@ -32,6 +34,10 @@ _REFERENCES = {
         "Satterthwaite FE. An approximate distribution of estimates of variance components. Biometrics Bulletin"
         " 2(6):110–114, 1946."
     ),
+    "integrated_gradients_unscaled": (
+        "Ancona M, Ceolini E, Öztireli C, Gross M. Towards better understanding of gradient-based attribution methods"
+        " for deep neural networks. International Conference on Learning Representations, 2018."
+    ),
 }
 _MARKS = {name: f"[{place}]" for place, name in enumerate(_REFERENCES, start=1)}
 _METRICS = {
@@ -50,8 +56,14 @@ def blocks(source: Source) -> list[Block]:
             "note",
         ),
         Code(paragraph(source), "Methods"),
-        Items(list(_REFERENCES.values()), "references"),
+        Items(_references(source), "references"),
     ]
+
+
+def _references(source: Source) -> list[str]:
+    """All but the last, where no method is of it: those that every paragraph has keep their numbers."""
+    used = [method_of(method) for method in source.methods]
+    return [text for name, text in _REFERENCES.items() if name != UNSCALED or name in used]
 
 
 def paragraph(source: Source) -> str:
@@ -133,7 +145,7 @@ def _maps(source: Source) -> str:
     attribution = source.job.attribution
     names = []
     for method in source.methods:
-        mark = f" {_MARKS[method]}" if method in _MARKS else ""
+        mark = f" {_MARKS[method_of(method)]}" if method_of(method) in _MARKS else ""
         names.append(f"{method_name(method)}{mark}{_options(source, method)}")
     explained = attribution.targets
     one = {"positive": f"the logit of {source.classes[-1]}", "label": "the logit of the image's own class"}
@@ -146,11 +158,10 @@ def _maps(source: Source) -> str:
 
 
 def _options(source: Source, method: str) -> str:
-    options = getattr(source.job.attribution, method, None)
-    if options is None:
+    values = source.job.attribution.options_by_method()[method]
+    if not values:
         return ""
-    values = options.model_dump()
-    if method == "integrated_gradients":
+    if method_of(method) in PATHS:
         rule = f"{values['steps']} steps, {values['rule']} rule"
         if values["steps"] == "auto":
             rule = f"midpoint rule, refined for each image to a relative error of {values['tolerance']:g}"

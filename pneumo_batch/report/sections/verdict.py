@@ -20,7 +20,7 @@ from pneumo_batch.report.parts import (
     Text,
     number,
 )
-from pneumo_batch.report.sections import method_details, paper, passes, randomization, similarities, targets
+from pneumo_batch.report.sections import method_details, paper, passes, randomization, settings, similarities, targets
 from pneumo_batch.report.source import Source
 
 
@@ -48,6 +48,7 @@ def of_target(source: Source) -> list[Block]:
         *answer(source, [drawn] if drawn else list(ladders.values())),
         *passes.blocks(source),
         *(method_details.fold(source, method, ladders[method] if drawn else None) for method in source.methods),
+        *settings.blocks(source),
         *similarities.blocks(source),
     ]
 

@@ -6,6 +6,7 @@ import torch
 
 from pneumo_batch.core import tables
 from pneumo_batch.core.attribution import explainer, targets
+from pneumo_batch.core.attribution.options import INTEGRATED_GRADIENTS
 from pneumo_batch.core.data.images import Preprocess
 from pneumo_batch.core.models import answers, runtime
 from pneumo_batch.errors import RejectedImage
@@ -41,8 +42,9 @@ class Attributor:
             for name, preprocess in self.preprocess.items()
         }
         shapes = next(iter(self.explainers.values())).map_shapes
-        deltas = explainer.WITH_DELTA & set(shapes)
-        chosen = deltas if pool.job.attribution.integrated_gradients.steps == "auto" else set()
+        options = pool.job.attribution.options_by_method()
+        deltas = explainer.of_methods(shapes, INTEGRATED_GRADIENTS)  # these tell how far a map is from completeness
+        chosen = [name for name in deltas if options[name]["steps"] == "auto"]
         self.suffixes = pool.job.attribution.suffixes
         self.schema = tables.maps_schema(shapes, pool.variants, deltas, chosen, self.suffixes)
         self.classes = pool.run.model_record(pool.variants[0])["classes"]

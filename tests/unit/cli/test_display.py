@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from pneumo_batch import cli
 from pneumo_batch.cli import display
+from pneumo_batch.core.statistics.localisation import Localisation, Mean, OfFinding
 from pneumo_batch.core.statistics.outcomes import Requirement
 from pneumo_batch.core.statistics.results import (
     CellTest,
@@ -60,6 +61,27 @@ def test_a_method_is_its_verdict_its_reasons_what_happens_everywhere_and_what_to
         "mine:map[x]: invalid",
         "  It is [invalid].",
         "  Read the sign.",
+    ]
+
+
+def test_how_well_maps_point_at_a_finding_is_a_line(outcome, capsys):
+    def auprc(value):
+        return {"auprc": Mean(value, None, None, 5)}
+
+    found = OfFinding(
+        *(5, 4, 9, 0.0666, "training films"),
+        methods={},
+        kinds={"grad_cam": {"true": auprc(0.412), "random": auprc(0.2)}, "mine:map[x]": {"true": auprc(None)}},
+        baselines={"mean_mask": auprc(0.5), "edge": auprc(0.1)},
+        differences={},
+    )
+    located = Localisation(5, 0.0666, {}, {"Mass [x]": found})
+    outcome.run.store.write_json("verdict.json", dataclasses.replace(RESULTS, localisation=located).as_dict())
+    display.show(outcome)
+    assert capsys.readouterr().out.splitlines()[7:9] == [
+        "pointing at Mass [x] (AUPRC, 5 films): Grad-CAM 0.41 true and 0.20 random, mine:map[x] none, mean mask 0.50,"
+        " chance 0.07",
+        "images 7",
     ]
 
 

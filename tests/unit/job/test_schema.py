@@ -2,6 +2,7 @@ import json
 import tomllib
 
 import pytest
+import tomli_w
 from helpers import paths
 from helpers.job_fields import sections
 from pydantic import BaseModel
@@ -82,14 +83,19 @@ CHANGED = [
     ("train.random_within=[]", False),
     ("attribution.integrated_gradients.steps=32", True),
     ("attribution.limit=10", True),
+    ('attribution.methods=["integrated_gradients@blur", "grad_cam"]', True),
+    ("attribution.settings={}", False),
     ("attribution.rows_per_file=8", False),
     ("attribution.store_derived=true", False),
     ("cascade.seeds=[0]", True),
     ("cascade.images=8", False),  # while no seeds switch the stage on
+    ("cascade.noisy=50", False),
     ("compare.threshold=0.4", True),
     ("cluster.actors=3", False),
     ("cluster.actors=[2, 8]", False),
     ("data.grows=true", True),
+    ("data.regions=boxes.csv", False),  # what it says is among the contents
+    ("data.regions=none", True),
     ("cluster.address=auto", False),
     ("name=other", False),
 ]
@@ -122,6 +128,76 @@ def test_the_fingerprint_of_a_published_set_covers_how_its_labels_are_read(tmp_p
     path.write_text('name = "job"\n[data]\nroot = "images"\nformat = "nih"\nfindings = ["Pneumonia"]\n')
     before = jobfile.fingerprint(jobfile.load(path), {"data": "abc"})
     assert (before != jobfile.fingerprint(jobfile.load(path, [override]), {"data": "abc"})) == changes
+
+
+SETTINGS = """
+name = "job"
+[attribution]
+methods = ["integrated_gradients", "integrated_gradients@blur", "integrated_gradients@fine", "grad_cam@early"]
+integrated_gradients = { steps = 8 }
+[attribution.settings."integrated_gradients@fine"]
+steps = 200
+[attribution.settings."grad_cam@early"]
+layer = "conv3.1"
+"""
+
+
+def test_a_setting_changes_some_options_of_its_method(tmp_path):
+    (tmp_path / "job.toml").write_text(SETTINGS)
+    job = jobfile.load(tmp_path / "job.toml")
+    plain = {"steps": 8, "tolerance": 0.05, "baseline": "black", "rule": "midpoint"}
+    assert job.attribution.options_by_method() == {
+        "integrated_gradients": plain,
+        "integrated_gradients@blur": {**plain, "baseline": "blur"},
+        "integrated_gradients@fine": {**plain, "steps": 200},
+        "grad_cam@early": {"layer": "conv3.1"},
+    }
+    again = jobfile.parse(tomllib.loads(tomli_w.dumps(job.model_dump(exclude_none=True))), "dump")
+    assert again == job
+    other = jobfile.load(tmp_path / "job.toml", ["attribution.settings.integrated_gradients@fine.steps=201"])
+    assert other.attribution.options_by_method()["integrated_gradients@fine"]["steps"] == 201
+    assert jobfile.fingerprint(other, {}) != jobfile.fingerprint(job, {})
+
+
+@pytest.mark.parametrize(
+    ("methods", "settings", "message"),
+    [
+        (["grad_cam"], {"grad_cam@early": {"layer": "x"}}, "'grad_cam@early' is not one of attribution.methods"),
+        (["grad_cam"], {"grad_cam": {"layer": "x"}}, "'grad_cam' has no @ and a name behind it"),
+        (["grad_cam@early"], {}, "'grad_cam@early': no options make this setting"),
+        (["grad_cam@Early"], {"grad_cam@Early": {"layer": "x"}}, "what follows the @ is a name of small letters"),
+        (
+            ["integrated_gradients@blur"],
+            {"integrated_gradients@blur": {"baseline": "mean"}},
+            "'integrated_gradients@blur' has the baseline 'mean'",
+        ),
+    ],
+)
+def test_settings_that_fit_nothing_are_refused_by_name(methods, settings, message):
+    with pytest.raises(JobError, match=f"^job: attribution: .*{message}"):
+        jobfile.parse({"name": "x", "attribution": {"methods": methods, "settings": settings}}, "job")
+
+
+@pytest.mark.parametrize(
+    ("override", "changes"),
+    [
+        ("cascade.noisy=50", True),
+        ("cascade.noisy=0", False),
+        ("cascade.noise=0.2", False),  # without noisy inputs
+        ("cascade.bins=50", True),
+        ("cascade.bins=100", False),
+    ],
+)
+def test_later_fields_of_the_cascade_leave_the_fingerprint_of_a_job_that_does_not_use_them(
+    tmp_path, monkeypatch, override, changes
+):
+    monkeypatch.setattr(jobfile.metadata, "version", lambda _: "0")
+    monkeypatch.setattr(jobfile, "RESULTS_VERSION", 2)
+    path = tmp_path / "job.toml"
+    path.write_text('name = "x"\n[data]\nroot = "images"\n[cascade]\nseeds = [0]\n')
+    before = jobfile.fingerprint(jobfile.load(path), {"data": "abc"})
+    assert before[:16] == "887295f54343ec6f"
+    assert (jobfile.fingerprint(jobfile.load(path, [override]), {"data": "abc"}) != before) == changes
 
 
 def test_named_outputs_change_results(tmp_path):

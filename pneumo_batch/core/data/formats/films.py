@@ -79,11 +79,6 @@ def films(labels: pd.DataFrame, labelled: "pd.Series[bool] | bool" = True, **fie
     return pd.concat([known.assign(**{_LABELLED: labelled}), labels.astype("Int8")], axis=1)
 
 
-def outlined(regions: pd.DataFrame, what: str = "boxes") -> str:
-    """How many regions there are, in words; `film` is a column of them."""
-    return f"{len(regions)} {what} on {regions['film'].nunique()} films"
-
-
 def indicators(texts: pd.Series, parse: Callable[[str], Collection[str]], names: Sequence[str]) -> pd.DataFrame:
     """A column of 1 and 0 a name: whether the collection that `parse` makes of a text has it."""
     codes, different = pd.factorize(texts)
