@@ -76,12 +76,12 @@ def _by_target(run: Run) -> Mapping[str | None, Mapping[str, MethodResult]]:
 def _show_verdict(console: Console, run: Run) -> None:
     by_target = _by_target(run)
     found = results.read(run.verdict) if run.record["format"] == FORMAT else None
-    for target, methods in by_target.items():
-        if found:
-            of = f"{target}: " if len(by_target) > 1 else ""
-            models = [one for one in found.variants.values() if one.kind in (TRUE, found.contrast)]
-            console.print(of + wording.headline(methods, len(models)), style="bold")
-    target = next(iter(by_target))
+    target, methods = next(iter(by_target.items()))
+    if found:
+        models = sum(one.kind in (TRUE, found.contrast) for one in found.variants.values())
+        single = [wording.headline(methods, models)]
+        for line in wording.headlines(by_target, models) if len(by_target) > 1 else single:
+            console.print(line, style="bold")
     if target and len(by_target) == 1:
         console.print(f"of several findings, {target} is explained")
     for target, methods in by_target.items():
