@@ -198,11 +198,12 @@ def test_regions_of_ones_own_that_cannot_be_are_refused_before_anything_is_done(
         ("{film},fracture,1,2,3,4", "is of fracture; the job's findings are NORMAL, opacity"),
     ],
 )
-def test_data_check_refuses_regions_of_other_films_or_findings(generated, ray_cluster, tmp_path, text, line):
+def test_data_check_refuses_regions_of_other_films_or_findings(generated, tmp_path, text, line):
     root, films = generated("list")
     film = next(path for path, one in films.items() if one["view"] != "LATERAL")
     boxes = tmp_path / "boxes.csv"
     boxes.write_text(f"path,finding,x,y,width,height\n{text.format(film=film)}\n")
-    job = tiny_job(data=data_of("list", root, regions=str(boxes)), train={"true_seeds": [], "random_seeds": []})
+    films_csv = str(root / "films.csv")
+    asked = ["data", "check", str(root), "--manifest", films_csv, "--finding", "opacity", "--regions", str(boxes)]
     with pytest.raises(DataError, match=line):
-        pipeline.execute(job, str(tmp_path / "run"), until="index")
+        cli.cli.main(asked, standalone_mode=False)
