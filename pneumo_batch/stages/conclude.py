@@ -21,7 +21,7 @@ from pneumo_batch.core.statistics import (
     summaries,
     verdict,
 )
-from pneumo_batch.core.statistics.localisation import Localisation
+from pneumo_batch.core.statistics.pointing import Localisation
 from pneumo_batch.core.statistics.randomised import Randomised
 from pneumo_batch.core.statistics.results import (
     Primary,

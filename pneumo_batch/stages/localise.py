@@ -16,7 +16,8 @@ from pneumo_batch.core.attribution.located import Films, Pointing, mean_masks, m
 from pneumo_batch.core.attribution.options import LABEL, POSITIVE
 from pneumo_batch.core.data.regions.truth import Truths
 from pneumo_batch.core.similarity import controls, pairs
-from pneumo_batch.core.statistics.localisation import EDGE, MEAN_MASK, OTHERS, TRAINED, Key, MaskOf, Measured
+from pneumo_batch.core.statistics.localisation import Key, Measured
+from pneumo_batch.core.statistics.pointing import EDGE, MEAN_MASK, OTHERS, TRAINED, MaskOf
 from pneumo_batch.core.variants import Variant, names_of
 from pneumo_batch.errors import RejectedImage
 from pneumo_batch.job.schema import Job

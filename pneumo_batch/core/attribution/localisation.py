@@ -6,7 +6,7 @@ Shapes: H x W pixels, N of them; M measures.
 import numpy as np
 import skimage.filters
 
-from pneumo_batch.core.statistics.localisation import MEASURES
+from pneumo_batch.core.statistics.pointing import MEASURES
 
 
 def measure(map_HW: np.ndarray, mask_HW: np.ndarray) -> np.ndarray:

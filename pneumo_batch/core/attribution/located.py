@@ -9,7 +9,8 @@ import numpy as np
 
 from pneumo_batch.core.attribution import localisation
 from pneumo_batch.core.similarity import metrics
-from pneumo_batch.core.statistics.localisation import CROSS_IMAGE, MEASURES, Key, defined_mean
+from pneumo_batch.core.statistics.localisation import Key, defined_mean
+from pneumo_batch.core.statistics.pointing import CROSS_IMAGE, MEASURES
 
 
 class Films:

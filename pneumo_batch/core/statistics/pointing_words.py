@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from pneumo_batch.core.statistics.localisation import MEAN_MASK, Localisation, Means, OfFinding
+from pneumo_batch.core.statistics.pointing import MEAN_MASK, Localisation, Means, OfFinding
 from pneumo_batch.core.statistics.wording import method_name
 
 _MEASURE = "auprc"

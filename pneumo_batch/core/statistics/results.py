@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
-from pneumo_batch.core.statistics.localisation import Localisation
 from pneumo_batch.core.statistics.outcomes import Outcome, Specific
+from pneumo_batch.core.statistics.pointing import Localisation
 from pneumo_batch.core.statistics.randomised import Randomised
 from pneumo_batch.core.variants import Kind
 

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from pneumo_batch.core.statistics.localisation import CROSS_IMAGE, EDGE, MEAN_MASK, MEASURES, Means, OfFinding
+from pneumo_batch.core.statistics.pointing import CROSS_IMAGE, EDGE, MEAN_MASK, MEASURES, Means, OfFinding
 from pneumo_batch.core.statistics.wording import method_name
 from pneumo_batch.report.figures import overlays
 from pneumo_batch.report.figures.base import GREY, INK, RANDOM, TRUE, canvas, picture

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pneumo_batch.core import tables
 from pneumo_batch.core.data.regions.truth import Truths
 from pneumo_batch.core.similarity import metrics
-from pneumo_batch.core.statistics.localisation import MEASURES, Localisation, Mean, Means, OfFinding
+from pneumo_batch.core.statistics.pointing import MEASURES, Localisation, Mean, Means, OfFinding
 from pneumo_batch.core.statistics.wording import method_name
 from pneumo_batch.report.figures import localisation as figures
 from pneumo_batch.report.figures import verdict

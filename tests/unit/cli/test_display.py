@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from pneumo_batch import cli
 from pneumo_batch.cli import display
-from pneumo_batch.core.statistics.localisation import Localisation, Mean, OfFinding
 from pneumo_batch.core.statistics.outcomes import Requirement
+from pneumo_batch.core.statistics.pointing import Localisation, Mean, OfFinding
 from pneumo_batch.core.statistics.results import (
     CellTest,
     Estimate,

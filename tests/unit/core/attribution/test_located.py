@@ -5,7 +5,7 @@ import pytest
 
 from pneumo_batch.core.attribution import localisation, located
 from pneumo_batch.core.attribution.located import Films, Pointing
-from pneumo_batch.core.statistics.localisation import CROSS_IMAGE, MEASURES
+from pneumo_batch.core.statistics.pointing import CROSS_IMAGE, MEASURES
 
 SIDE = 4
 HIT = MEASURES.index("hit")

@@ -7,7 +7,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from pneumo_batch.core.statistics import localisation
-from pneumo_batch.core.statistics.localisation import Localisation, Measured
+from pneumo_batch.core.statistics.localisation import Measured
+from pneumo_batch.core.statistics.pointing import Localisation
 
 KINDS = {"true": ["true_0", "true_1"], "random": ["random_0"]}
 NAN = np.nan
