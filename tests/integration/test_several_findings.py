@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers.tiny import tiny_job
+from helpers.tiny import lean_job
 from sklearn.metrics import roc_auc_score
 
 from pneumo_batch import pipeline
@@ -28,7 +28,7 @@ def nih(tmp_path_factory):
 def job_of(root, **sections):
     data = {"root": str(root), "format": "nih", "findings": FINDINGS, "max_bad": 0.05}
     attribution = {"target": "Effusion", "limit": 8, "integrated_gradients": {"steps": 8}}
-    return tiny_job(**{"data": data, "attribution": attribution, **sections})
+    return lean_job(**{"data": data, "attribution": attribution, **sections})
 
 
 @pytest.fixture(scope="module")
