@@ -1,16 +1,17 @@
 """What a person sees of a run in the terminal: the closing summary, the state of one run, a table of many."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from rich.console import Console
 
 from pneumo_batch import terminal
-from pneumo_batch.core.statistics import results, wording
+from pneumo_batch.core.attribution.options import POSITIVE
+from pneumo_batch.core.statistics import pointing_words, results, wording
 from pneumo_batch.core.statistics.outcomes import Outcome, Requirement
-from pneumo_batch.core.statistics.results import MethodResult
-from pneumo_batch.errors import EXIT_DONE, EXIT_NOT_MET, RunError
+from pneumo_batch.core.statistics.results import MethodResult, Specificity
+from pneumo_batch.errors import EXIT_DONE, EXIT_NOT_MET, DamagedError, JobError, RunError
 from pneumo_batch.pipeline import Outcome as Ended
 from pneumo_batch.rundir.layout import FORMAT, RECORD, REPORT, STAGES, SUMMARY, VERDICT
 from pneumo_batch.rundir.reader import Run
@@ -22,9 +23,17 @@ def exit_code(outcome: Ended, required: list[Requirement]) -> int:
         return EXIT_DONE
     if not outcome.run.store.exists(VERDICT):
         return EXIT_NOT_MET
-    found = {method: one.verdict for method, one in _methods(outcome.run).items()}
-    met = all(found[method] == one.verdict for one in required for method in ([one.method] if one.method else found))
+    by_target = _by_target(outcome.run)
+    met = all(_is_met(one, target, methods) for one in required for target, methods in by_target.items())
     return EXIT_DONE if met else EXIT_NOT_MET
+
+
+def _is_met(required: Requirement, target: str | None, methods: Mapping[str, MethodResult]) -> bool:
+    """Whether the verdicts of one target are as required, if it is asked for."""
+    if required.target not in (None, target):
+        return True
+    chosen = [required.method] if required.method else list(methods)
+    return all(methods[method].verdict == required.verdict for method in chosen)
 
 
 def show(outcome: Ended) -> None:
@@ -44,32 +53,57 @@ def show(outcome: Ended) -> None:
             console.print(f"{name:<8}{run.path}/{place}".rstrip("/"))
 
 
-def _methods(run: Run) -> Mapping[str, MethodResult]:
-    """The verdicts of a run; of one that was concluded by an earlier rule without numbers, which meant other things."""
+def _by_target(run: Run) -> Mapping[str | None, Mapping[str, MethodResult]]:
+    """The verdicts of a run by what is explained, which is None where it needs no name.
+
+    Of one that was concluded by an earlier rule without numbers, which meant other things.
+    """
     values = run.verdict
     if run.record["format"] == FORMAT:
-        return results.read(values).methods
-    return {method: MethodResult(one["verdict"], one["reasons"]) for method, one in values["methods"].items()}
+        return {target: one.methods for target, one in results.read(values).by_target.items()}
+    return {None: {name: MethodResult(one["verdict"], one["reasons"]) for name, one in values["methods"].items()}}
 
 
 def _show_verdict(console: Console, run: Run) -> None:
-    methods = _methods(run)
-    if run.record["format"] == FORMAT:
-        console.print(wording.headline(methods, len(run.verdict["variants"])), style="bold")
-    if target := run.verdict.get("target"):
+    by_target = _by_target(run)
+    for target, methods in by_target.items():
+        if run.record["format"] == FORMAT:
+            of = f"{target}: " if len(by_target) > 1 else ""
+            console.print(of + wording.headline(methods, len(run.verdict["variants"])), style="bold")
+    target = next(iter(by_target))
+    if target and len(by_target) == 1:
         console.print(f"of several findings, {target} is explained")
-    for method, found in methods.items():
-        console.print(f"{method}: {found.verdict}", style="bold")
-        for line in [*found.reasons, found.on_every_film, found.read]:
-            if line:
-                console.print(f"  {line}")
+    for target, methods in by_target.items():
+        of = f", {target}" if len(by_target) > 1 else ""
+        for method, found in methods.items():
+            _show_lines(console, f"{method}{of}: {found.verdict}", [*found.reasons, found.on_every_film, found.read])
+    if len(by_target) > 1:
+        _show_specificity(console, results.read(run.verdict).specificity)
+    if run.record["format"] == FORMAT and (located := results.read(run.verdict).localisation):
+        for line in pointing_words.lines(located):
+            console.print(line, markup=False)
+
+
+def _show_specificity(console: Console, found: Mapping[str, list[Specificity]]) -> None:
+    for method, between in found.items():
+        for one in between:
+            _show_lines(console, f"{method}, {' or '.join(one.targets)}: {one.verdict}", one.reasons)
+
+
+def _show_lines(console: Console, heading: str, lines: Iterable[str | None]) -> None:
+    console.print(heading, style="bold")
+    for line in lines:
+        if line:
+            console.print(f"  {line}")
 
 
 def show_status(run: Run) -> None:
-    """Stages, counts and error of one run."""
+    """Stages, counts and error of one run, and what it explains where that has a name."""
     record = run.record
     console = terminal.console()
     console.print(f"{record['name']}  {state(run)}  fingerprint {record['fingerprint'][:12]}  {record['updated']}")
+    if named := _named_targets(run):
+        console.print(f"  explains   {', '.join(named)}")
     for name in STAGES:
         stage = record["stages"].get(name, {"status": "not started"})
         seconds = f"{stage['seconds']:>8.1f} s" if "seconds" in stage else " " * 10
@@ -85,8 +119,19 @@ def state(run: Run) -> str:
     return "unfinished" if status == "running" and not run.is_held() else status
 
 
+def _named_targets(run: Run) -> list[str]:
+    """What a run explains, where that is not the one logit of two classes; none where the job cannot be read."""
+    try:
+        return [] if run.targets == [POSITIVE] else run.targets
+    except (RunError, DamagedError, JobError):
+        return []
+
+
 class RunRow(TypedDict):
-    """A run in a list of runs; `shares` are None where there is none, as in older runs."""
+    """A run in a list of runs; `shares` are None where there is none, as in older runs.
+
+    Both are of the first of `targets`; with several, `by_target` has the verdicts of all.
+    """
 
     run_dir: str
     name: str
@@ -95,6 +140,8 @@ class RunRow(TypedDict):
     counts: dict[str, int]
     verdicts: dict[str, Outcome]
     shares: dict[str, float | None]
+    targets: list[str]
+    by_target: NotRequired[dict[str, dict[str, Outcome]]]
 
 
 def rows(folder: str) -> list[RunRow]:
@@ -105,21 +152,29 @@ def rows(folder: str) -> list[RunRow]:
     found: list[RunRow] = []
     for path in sorted(place.iterdir()):
         if (path / RECORD).exists():
-            run = Run(path)
-            record = run.record
-            methods = _methods(run) if run.store.exists(VERDICT) else {}
-            found.append(
-                {
-                    "run_dir": str(path),
-                    "name": record["name"],
-                    "status": state(run),
-                    "updated": record["updated"],
-                    "counts": record["counts"],
-                    "verdicts": {method: one.verdict for method, one in methods.items()},
-                    "shares": {method: one.numbers.share.value for method, one in methods.items()},
-                }
-            )
+            found.append(_row(Run(path)))
     return found
+
+
+def _row(run: Run) -> RunRow:
+    record = run.record
+    by_target = _by_target(run) if run.store.exists(VERDICT) else {None: {}}
+    methods = next(iter(by_target.values()))
+    row: RunRow = {
+        "run_dir": run.path,
+        "name": record["name"],
+        "status": state(run),
+        "updated": record["updated"],
+        "counts": record["counts"],
+        "verdicts": {method: one.verdict for method, one in methods.items()},
+        "shares": {method: one.numbers.share.value for method, one in methods.items()},
+        "targets": _named_targets(run),
+    }
+    if len(by_target) > 1:
+        row["by_target"] = {
+            str(target): {method: one.verdict for method, one in some.items()} for target, some in by_target.items()
+        }
+    return row
 
 
 def show_rows(found: list[RunRow], folder: str) -> None:
@@ -127,11 +182,22 @@ def show_rows(found: list[RunRow], folder: str) -> None:
     if not found:
         console.print(f"no runs in {folder}")
         return
-    table = terminal.table("run", "status", "updated", "attributed", "verdicts")
+    named = any(row["targets"] for row in found)
+    table = terminal.table("run", "status", "updated", "attributed", *(["explains"] if named else []), "verdicts")
     for row in found:
-        verdicts = ", ".join(
-            f"{method}: {verdict}" + ("" if row["shares"][method] is None else f" (L {row['shares'][method]:.2f})")
-            for method, verdict in row["verdicts"].items()
-        )
-        table.add_row(row["run_dir"], row["status"], row["updated"], str(row["counts"].get("attributed", "")), verdicts)
+        attributed, explains = str(row["counts"].get("attributed", "")), ", ".join(row["targets"])
+        columns = [row["run_dir"], row["status"], row["updated"], attributed, *([explains] if named else [])]
+        table.add_row(*columns, _verdicts(row))
     console.print(table)
+
+
+def _verdicts(row: RunRow) -> str:
+    """With label shares; of several targets without, a target after the other."""
+    if "by_target" in row:
+        by_target = row["by_target"].items()
+        each = (f"{target}: {', '.join(f'{name} {one}' for name, one in some.items())}" for target, some in by_target)
+        return "; ".join(each)
+    return ", ".join(
+        f"{method}: {verdict}" + ("" if row["shares"][method] is None else f" (L {row['shares'][method]:.2f})")
+        for method, verdict in row["verdicts"].items()
+    )

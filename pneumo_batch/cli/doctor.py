@@ -1,4 +1,4 @@
-"""`doctor` looks at the machine, `data check` at a folder of images. Neither changes anything."""
+"""`doctor` looks at the machine. It changes nothing."""
 
 import importlib.util
 import os
@@ -7,84 +7,12 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from pneumo_batch import terminal
-from pneumo_batch.core.data import audit as auditing
-from pneumo_batch.core.data import manifest
-from pneumo_batch.core.data.audit import Audit
-from pneumo_batch.core.data.formats.account import Account
-from pneumo_batch.errors import DataError
-from pneumo_batch.job.schema import Data, Job
+from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import provenance
 from pneumo_batch.rundir.locations import open_roots
-from pneumo_batch.stages import listing
 
 _LEAST_FREE_BYTES = 5e9
-
-
-def audit(data: Data) -> Audit:
-    """Open every image of a data set and report what is wrong with it. Raises DataError when there is none."""
-    images = open_roots(data.root)
-    if gone := images.missing():
-        raise DataError(f"{gone[0]}: no such folder")
-    found = listing.of_data(data, images)
-    inspected = manifest.inspect_batch(found.listing, images)
-    return auditing.audit(*inspected, found.listing, passed_over=found.passed_over, account=found.account)
-
-
-def show(found: Audit, root: str) -> None:
-    """The audit as tables on stdout."""
-    console = terminal.console()
-    console.print(f"{root}: {found.images} images, {sum(found.quarantined.values())} unreadable")
-    counts = terminal.table("split", "class", "subtype", "images")
-    for split, by_class in found.counts.items():
-        for name, by_subtype in by_class.items():
-            for subtype, images in by_subtype.items():
-                counts.add_row(split, name, subtype, str(images))
-    sizes = terminal.table("class", "", "least", "median", "most")
-    for name, by_quantity in found.sizes.items():
-        for quantity, values in by_quantity.items():
-            sizes.add_row(name, quantity, *(f"{value:g}" for value in values.values()))
-    modes = terminal.table("class", "mode", "images")
-    for name, by_mode in found.modes.items():
-        for mode, images in by_mode.items():
-            modes.add_row(name, mode, str(images))
-    patients = ", ".join(f"{split} {count}" for split, count in found.patients.items())
-    duplicates = ", ".join(f"{name} {count}" for name, count in found.duplicates.items())
-    console.print("", counts, "", sizes, "", modes, "", sep="\n")
-    rules = ", ".join(f"{rule} {count}" for rule, count in found.patient_rules.items())
-    console.print(f"patients: {patients}; in train or val and in test too: {found.patient_overlap}")
-    console.print(f"patients told by: {rules}")
-    console.print(f"byte-identical: {duplicates}")
-    for splits, films in found.copies.items():
-        console.print(f"the same in another size or encoding: {films} of {splits}")
-    if found.account:
-        _show_account(console, found.account)
-    for counted, what in ((found.quarantined, "rejected"), (found.passed_over, "passed over")):
-        for kind, images in counted.items():
-            console.print(f"{what}: {images} x {kind}", markup=False)
-    for line in found.errors:
-        console.print(f"error: {line}")
-    for line in found.warnings:
-        console.print(f"warning: {line}")
-    if not found.errors and not found.warnings:
-        console.print("nothing to complain about")
-
-
-def _show_account(console: Console, account: Account) -> None:
-    """What the label files say, of all their films, and what of it is not used."""
-    labels = terminal.table("finding", "positive", "negative", "uncertain", "unmentioned")
-    for finding, counts in account.labels.items():
-        if counts["positive"] or counts["uncertain"]:
-            labels.add_row(finding, *map(str, counts.values()))
-    named = f" of {account.patients} patients" if account.patients else ""
-    console.print("", f"label files: {account.rows} films{named}", labels, "", sep="\n")
-    for line in account.lines():
-        console.print(f"labels: {line}", markup=False)
-
-
-# --------------------------------------------------------------------------------------------------------------- doctor
 
 
 @dataclass(frozen=True)

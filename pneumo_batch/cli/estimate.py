@@ -5,7 +5,10 @@ import math
 from dataclasses import dataclass
 
 from pneumo_batch import pipeline, terminal
+from pneumo_batch.core.attribution.options import PATHS
+from pneumo_batch.core.method_names import method_of
 from pneumo_batch.core.models import costs
+from pneumo_batch.core.statistics import wording
 from pneumo_batch.execution import cluster
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir.reader import Run
@@ -14,7 +17,6 @@ from pneumo_batch.stages.stage import Plan, Survey
 from pneumo_batch.stages.workers import trainer
 
 _AUTO_STEPS = 100  # docs/performance.md
-_INTEGRATED = "integrated_gradients"
 _NODE_CORES = 16
 
 
@@ -70,9 +72,8 @@ def plan(job: Job, run_dir: str | None) -> Estimate:
 
 
 def _hours(job: Job, found: Survey) -> Hours:
-    wanted = job.attribution.integrated_gradients.steps if _INTEGRATED in job.attribution.methods else 1
-    steps = _AUTO_STEPS if wanted == "auto" else wanted
-    hours = costs.attribution_hours(found.attributed(job), len(job.variants), job.data.image_size, steps)
+    hours = costs.attribution_hours(found.attributed(job), len(job.variants), job.data.image_size, _steps(job))
+    hours *= costs.of_targets(len(job.attribution.targets))
     trained_on = found.images.get("train", 0) + found.images.get("val", 0)  # which is carved from train
     epochs = sum(trainer.recipe(job, variant).epochs for variant in job.train.variants)
     return Hours(
@@ -83,6 +84,14 @@ def _hours(job: Job, found: Survey) -> Hours:
         measured_with=costs.MEASURED_NETWORK,
         training_core_hours_at_most=round(costs.training_hours(trained_on, epochs, job.data.image_size), 3),
     )
+
+
+def _steps(job: Job) -> int:
+    """Points on all paths of an image; 1 stands for the passes of a job without any."""
+    options = job.attribution.options_by_method()
+    walks = {tuple(options[name].items()): options[name]["steps"] for name in options if method_of(name) in PATHS}
+    steps = [_AUTO_STEPS if wanted == "auto" else int(str(wanted)) for wanted in walks.values()]
+    return sum(steps) or 1
 
 
 def show(found: Estimate) -> None:
@@ -106,6 +115,8 @@ def show(found: Estimate) -> None:
 def _classes(found: Estimate) -> str:
     """The classes in label order, and which of two the logit is of: nothing else shows that they are swapped."""
     if found.job.data.several:
-        return f"a logit each of {', '.join(found.job.data.several)}; {found.job.attribution.target} is explained"
+        explained = found.job.attribution.targets
+        are = "are" if len(explained) > 1 else "is"
+        return f"a logit each of {', '.join(found.job.data.several)}; {wording.listed(explained)} {are} explained"
     listed = ", ".join(f"{label} {name}" for label, name in enumerate(found.found.classes))
     return f"{listed}; the logit is of {found.positive}" if found.positive else listed

@@ -49,25 +49,30 @@ def require_option(function: Command) -> Command:
         "--require",
         "required",
         multiple=True,
-        metavar="[METHOD=]VERDICT",
+        metavar="[[METHOD][@TARGET]=]VERDICT",
         callback=_requirements,
-        help="Exit with 4 unless every method, or METHOD, has this verdict; may be repeated.",
+        help="Exit with 4 unless every method, or METHOD, has this verdict, for every target, or TARGET; repeatable.",
     )(function)
 
 
 def _requirements(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> list[Requirement]:
     found = []
     for text in texts:
-        method, _, verdict = text.rpartition("=")
+        of, _, verdict = text.rpartition("=")
         if verdict not in OUTCOMES:
             raise click.BadParameter(f"{text!r}: the verdict is one of {', '.join(OUTCOMES)}")
-        found.append(Requirement(method or None, verdict))
+        method, _, target = of.partition("@")
+        found.append(Requirement(method or None, verdict, target or None))
     return found
 
 
-def check_requirements(required: list[Requirement], methods: list[str]) -> None:
-    """Raises UsageError for a method that the job does not attribute by."""
+def check_requirements(required: list[Requirement], methods: list[str], targets: list[str]) -> None:
+    """Raises UsageError for a method that the job does not attribute by, and for a target it does not explain."""
     for one in required:
+        if one.target is not None and one.target not in targets:
+            raise click.UsageError(
+                f"--require {one.text}: the job has no target {one.target!r}; there are: {', '.join(targets)}"
+            )
         if one.method is not None and one.method not in methods:
             raise click.UsageError(
                 f"--require {one.text}: the job has no method {one.method!r}; there are: {', '.join(methods)}"

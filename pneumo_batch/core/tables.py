@@ -43,6 +43,20 @@ QUARANTINE = pa.schema(
     ]
 )
 
+REGIONS = pa.schema(  # where a film shows a finding: a row each box or mask
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("finding", pa.string(), nullable=False),
+        pa.field("reader", pa.string()),  # who outlined it, where the set tells
+        pa.field("shape", pa.string(), nullable=False),  # box or mask
+        pa.field("x", pa.float64()),  # of a box, in pixels of the image from its left and upper edge
+        pa.field("y", pa.float64()),
+        pa.field("width", pa.float64()),
+        pa.field("height", pa.float64()),
+        pa.field("mask", pa.binary()),  # PNG of one bit a pixel, of the image or a larger copy of it
+    ]
+)
+
 HISTORY = pa.schema(
     [
         pa.field("variant", pa.string(), nullable=False),
@@ -123,6 +137,8 @@ CASCADES = pa.schema(
         pa.field("score", pa.float32(), nullable=False),  # NaN if undefined
         pa.field("degenerate", pa.bool_(), nullable=False),
         pa.field("entropy", pa.float32(), nullable=False),  # bits, of the derived network's output for this image
+        pa.field("map_entropy", pa.float32()),  # bits, of the histogram of its map in this view; null in older runs
+        pa.field("smooth_score", pa.float32()),  # of maps averaged over noisy inputs; null without cascade.noisy
     ]
 )
 
@@ -141,6 +157,13 @@ CASCADE_SUMMARY = pa.schema(
         pa.field("ci_low", pa.float64()),
         pa.field("ci_high", pa.float64()),
         pa.field("entropy", pa.float64()),  # bits, mean
+        pa.field("map_entropy", pa.float64()),  # bits, mean
+        pa.field("rise", pa.float64()),  # of the map's entropy over the original's, relative: eMPRT at full depth
+        pa.field("rise_low", pa.float64()),
+        pa.field("rise_high", pa.float64()),
+        pa.field("smooth_mean", pa.float64()),  # sMPRT: as mean, of maps averaged over noisy inputs
+        pa.field("smooth_low", pa.float64()),
+        pa.field("smooth_high", pa.float64()),
     ]
 )
 
@@ -155,6 +178,18 @@ SCALES = pa.schema(  # on a sample of images; similarity is Spearman's of the ma
         pa.field("mean_tn", pa.float64()),
         pa.field("difference_low", pa.float64()),  # 95 % interval of the mean TT - TTx
         pa.field("difference_high", pa.float64()),
+    ]
+)
+
+LOCALISATION = pa.schema(  # how well a map points at the regions of a film: four rows a map
+    [
+        pa.field("image_id", pa.string(), nullable=False),
+        pa.field("patient_id", pa.string(), nullable=False),
+        pa.field("finding", pa.string(), nullable=False),
+        pa.field("method", pa.string()),  # null for mean_mask and edge, which no method makes
+        pa.field("variant", pa.string(), nullable=False),  # or a baseline: mean_mask, edge, cross_image
+        pa.field("measure", pa.string(), nullable=False),  # hit, auprc, iou, positive_share
+        pa.field("value", pa.float64(), nullable=False),  # NaN if undefined
     ]
 )
 
@@ -181,6 +216,8 @@ PASSES = pa.schema(  # one row per method and pass over the data; means are thos
     ]
 )
 
+# Of a run with several targets (`with_target`): the output that is explained by the row's maps, or by map a; by map b.
+TARGET, TARGET_B = "target", "target_b"
 LABELS = "label__"  # begins the names of the columns of labels, one a finding
 UNKNOWN = -1  # a label that neither loss nor metrics see: uncertain (-1 in the tables) or not mentioned (null)
 
@@ -191,6 +228,30 @@ IDENTITY = [MANIFEST.field(name) for name in ("image_id", "class_name", "label",
 def with_labels(schema: pa.Schema, findings: Sequence[str]) -> pa.Schema:
     """A schema and a column of labels for each of several findings: 1, 0, -1 (uncertain) or null (not mentioned)."""
     return pa.schema([*schema, *(pa.field(f"{LABELS}{name}", pa.int8()) for name in findings)])
+
+
+def with_target(schema: pa.Schema, targets: Sequence[str]) -> pa.Schema:
+    """A schema and, where targets are several, a column that says which one a row is of; with one it is as it was."""
+    return schema.append(pa.field(TARGET, pa.string(), nullable=False)) if len(targets) > 1 else schema
+
+
+def joined_targets(parts: Iterable[tuple[str | None, pa.Table]]) -> pa.Table:
+    """The same table of each target one after the other (`with_target`); of one target it is as it was."""
+    names, found = zip(*parts, strict=True)
+    if len(found) < 2:
+        return found[0]
+    field = with_target(found[0].schema, names).field(TARGET)
+    named = [
+        table.append_column(field, pa.array([name] * len(table))) for name, table in zip(names, found, strict=True)
+    ]
+    return pa.concat_tables(named)
+
+
+def scores_schema(targets: Sequence[str]) -> pa.Schema:
+    """Of the scores table: with several targets it says of which one map a is, and of which map b."""
+    if len(targets) < 2:
+        return SCORES
+    return pa.schema([*SCORES, *(pa.field(name, _DICTIONARY, nullable=False) for name in (TARGET, TARGET_B))])
 
 
 def labelled_as(schema: pa.Schema, table: pa.Table) -> pa.Schema:
@@ -215,17 +276,22 @@ def labels_of(table: pa.Table) -> np.ndarray:
 
 
 def maps_schema(
-    shapes: Mapping[str, tuple[int, int]], variants: Iterable[str], deltas: Iterable[str], steps: Iterable[str] = ()
+    shapes: Mapping[str, tuple[int, int]],
+    variants: Iterable[str],
+    deltas: Iterable[str],
+    steps: Iterable[str] = (),
+    suffixes: Sequence[str] = ("",),
 ) -> pa.Schema:
     """Schema of the maps table.
 
     `shapes` gives each method's map shape (height, width); `deltas` names the methods that report a completeness
     delta, `steps` those that choose the number of points themselves. Columns per variant: `logit__<variant>`,
-    `<method>__<variant>`, `<method>_delta__<variant>`, `<method>_steps__<variant>`.
+    `<method>__<variant>`, `<method>_delta__<variant>`, `<method>_steps__<variant>`; the same for each target, with its
+    suffix (`column_suffix`).
     """
     deltas, steps = set(deltas), set(steps)
     fields = list(IDENTITY)
-    for variant in variants:
+    for variant in (f"{variant}{suffix}" for variant in variants for suffix in suffixes):
         fields.append(pa.field(f"logit__{variant}", pa.float32(), nullable=False))
         for method, shape in shapes.items():
             fields.append(pa.field(f"{method}__{variant}", pa.fixed_shape_tensor(pa.float32(), shape), nullable=False))

@@ -1,6 +1,8 @@
 """What workers report to while a stage runs: an actor, and the typed way to it. Light, for every worker imports it."""
 
+import time
 import uuid
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,6 +13,7 @@ from pneumo_batch.execution.watchdog import Place, Watchdog
 
 _ANSWER_SECONDS = 30
 _POLL_SECONDS = 5
+_TELL_SECONDS = 1.0  # a call at every image would cost as much as some images
 _NAME = f"pneumo-batch board {uuid.uuid4().hex}"  # of this driver
 T = TypeVar("T")
 _held: dict[str, ActorHandle] = {}  # an actor ends with the last reference to it
@@ -67,6 +70,20 @@ class Board:
         """So much more of a task is done."""
         self._actor.add.remote(task, done)
 
+    def counted(self, task: str, things: Iterable[T]) -> Iterator[T]:
+        """The same things; that so many more are done is told once a second, and at the end."""
+        untold, last = 0, time.monotonic()
+        try:
+            for thing in things:
+                yield thing
+                untold += 1
+                if time.monotonic() - last >= _TELL_SECONDS:
+                    self.add(task, untold)
+                    untold, last = 0, time.monotonic()
+        finally:
+            if untold:
+                self.add(task, untold)
+
     def set(self, task: str, done: int, note: str = "") -> None:
         """So much of a task is done in all."""
         self._actor.set.remote(task, done, note)
@@ -75,8 +92,8 @@ class Board:
         """By task, of those that have begun."""
         return _answer(self._actor.read.remote(), {}, _POLL_SECONDS)
 
-    def batch_started(self, image_ids: list[str]) -> bool:
-        return _answer(self._actor.batch_started.remote(image_ids), False)
+    def batch_started(self, image_ids: list[str], place: Place) -> bool:
+        return _answer(self._actor.batch_started.remote(image_ids, place), False)
 
     def image_started_alone(self, image_id: str) -> str | None:
         return _answer(self._actor.image_started_alone.remote(image_id), None)
@@ -84,13 +101,10 @@ class Board:
     def image_finished_alone(self, image_id: str) -> None:
         self._actor.image_finished_alone.remote(image_id)
 
-    def turned_to(self, image_id: str, place: Place) -> None:
-        self._actor.turned_to.remote(image_id, place)
-
     def batch_finished(self, image_ids: list[str], place: Place) -> None:
         self._actor.batch_finished.remote(image_ids, place)
 
-    def late(self, seconds: float) -> list[tuple[Place, str]]:
+    def late(self, seconds: float) -> list[tuple[Place, list[str]]]:
         return _answer(self._actor.late.remote(seconds), [])
 
     def leave_out(self, image_id: str, place: Place, reason: str) -> None:

@@ -6,9 +6,10 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
@@ -37,6 +38,7 @@ _OBJECT_STORE_SHARE = 0.25
 _START_SECONDS = 300.0
 _TOO_LATE = "Ray did not start here in time: is the machine busy? Run it again"
 _TOO_LITTLE_MEMORY = "too little memory: lower data.image_size, cluster.trainings or cluster.actors, or end other work"
+T = TypeVar("T")
 _CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # cgroup v2: microseconds of CPU time in a period, or "max"
 
 
@@ -229,18 +231,25 @@ def check_shared(run: Run) -> None:
     An object store is asked for from every node: credentials of this machine are not those of the cluster's.
     """
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    if len(nodes) < 2 and run.store.is_local:
+    if len([node for node in ray.nodes() if node["Alive"]]) < 2 and run.store.is_local:
         return
-    sees = ray.remote(num_cpus=0, max_retries=1)(_sees)
-    strategies = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
-    answers = ray.get([sees.options(scheduling_strategy=one).remote(run.path) for one in strategies])
-    blind = [node["NodeManagerHostname"] for node, answer in zip(nodes, answers, strict=True) if not answer]
+    blind = [node for node, sees in on_every_node(_sees, run.path) if not sees]
     if blind:
         hint = "use shared storage or a URI" if run.store.is_local else "it has to have the credentials too"
         raise JobError(f"{run.path}: not to be seen from {blind[0]}, a node of the cluster: {hint}")
+
+
+def on_every_node(ask: Callable[[str], T], given: str) -> list[tuple[str, T]]:
+    """What a function answers on each machine of the cluster, beside its name."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    there = [NodeAffinitySchedulingStrategy(node["NodeID"], soft=False) for node in nodes]
+    task = ray.remote(num_cpus=0, max_retries=1)(ask)
+    answers = ray.get([task.options(scheduling_strategy=one).remote(given) for one in there])
+    return list(zip([node["NodeManagerHostname"] for node in nodes], answers, strict=True))
 
 
 def _sees(path: str) -> bool:

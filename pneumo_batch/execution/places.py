@@ -1,8 +1,9 @@
-"""Where Ray keeps its sockets and its token on this machine, where its own choice would not work."""
+"""Where things are on this machine: our own for a while, and Ray's sockets and token where its choice would not do."""
 
 import os
 import secrets
 import sys
+import tempfile
 from pathlib import Path
 
 from pneumo_batch import terminal
@@ -12,6 +13,16 @@ from pneumo_batch.errors import JobError
 _MOST = 103 if sys.platform == "darwin" else 107
 _BEHIND = len("/ray/session_2026-11-26_11-04-00_123456_1234567/sockets/plasma_store")
 _SHORT = "/tmp"  # noqa: S108 - Ray's own default, in which it makes a folder
+
+
+def own_folder() -> Path:
+    """For what only processes of this machine need, and nobody after the run. Raises PermissionError."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    mine = Path(tempfile.gettempdir()) / f"pneumo-batch-{user}"
+    mine.mkdir(mode=0o700, exist_ok=True)
+    if mine.stat().st_uid != user:
+        raise PermissionError(f"{mine}: belongs to another user; set TMPDIR to a folder of your own")
+    return mine
 
 
 def temporary_folder() -> str | None:

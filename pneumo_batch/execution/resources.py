@@ -13,8 +13,6 @@ _PROCESS_BYTES = 700e6
 _COPIES = 3
 _PASS_BYTES = 500e6
 _RESULT_BYTES = 4 * 64 * 2**20
-# Decoded images of a training lie in the driver and in the object store.
-_IMAGE_COPIES = 2
 
 
 @dataclass(frozen=True)
@@ -79,13 +77,3 @@ def attribution(job: Job, models_bytes: float, resources: Resources) -> Attribut
         raise JobError(f"cluster.actors = {least} but there are enough {limit} for {room} only; lower it or use auto")
     cpus = 1 if gpus or most > least else resources.cpus_each(least, memory=memory)
     return AttributionShare(least, most, cpus, gpus, memory)
-
-
-def check_training_memory(images: int, image_size: int, available: float) -> None:
-    """Raise JobError when the decoded images of a training do not fit into this machine's memory, `available` bytes."""
-    needed = _IMAGE_COPIES * images * image_size**2
-    if needed > available:
-        raise JobError(
-            f"training holds its images decoded: {images} of {image_size} x {image_size} need about "
-            f"{needed / 1e9:.1f} GB, this machine has {available / 1e9:.1f} GB free; lower data.image_size"
-        )

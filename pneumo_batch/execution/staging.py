@@ -28,7 +28,7 @@ def tally(run: RunWriter, table: str) -> Counter[str]:
     found: Counter[str] = Counter()
     for name in [*run.staged(table), *run.files_of_pass(table)]:
         try:
-            found += rows_by_image(run.store, name)
+            found.update(rows_by_image(run.store, name))  # += would go through all images for every file
         except DamagedError:
             run.store.remove(name)
     return found

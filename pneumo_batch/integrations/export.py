@@ -9,11 +9,12 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from pneumo_batch.core import tables
+from pneumo_batch.core.attribution.options import column_suffix
 from pneumo_batch.errors import RunError
 from pneumo_batch.rundir.reader import Run
 
@@ -32,21 +33,23 @@ class Choice:
     images: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     variants: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
     limit: int | None = None
 
 
 @dataclass(frozen=True)
 class _Row:
-    """One image under one method: the maps of all chosen variants."""
+    """One image under one method and target: the maps of all chosen variants."""
 
     image_id: str
     method: str
+    target: str
     maps_Vhw: np.ndarray
     film_HW: np.ndarray | None  # the PNG alone needs it
 
 
 def export(run: Run, choice: Choice, form: str, folder: Path) -> int:
-    """Write one file per image, method and variant and a table of them, `index.csv`; returns how many.
+    """Write one file per image, method, variant and target and a table of them, `index.csv`; returns how many.
 
     `npy` and `nifti` hold the map as the run does: signed, float32, at its own resolution; `png` is the signed map laid
     over the film at the network's resolution. Raises RunError for names the run does not have, for images that cannot
@@ -55,21 +58,33 @@ def export(run: Run, choice: Choice, form: str, folder: Path) -> int:
     write = _writer(form, run)
     methods = _known(choice.methods, run.job.attribution.methods, "method", run)
     variants = _known(choice.variants, run.variants(), "variant", run)
-    ids = _images(choice, run)
+    targets = _known(choice.targets, run.targets, "target", run)
+    columns = ["file", "image_id", "method", "variant", *(["target"] if len(run.targets) > 1 else [])]
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
-    for row in _rows(run, ids, methods, variants, with_films=form == "png"):
+    for row in _rows(run, _images(choice, run), _Names(methods, variants, targets), with_films=form == "png"):
         for place, variant in enumerate(variants):
-            name = file_name(row.image_id, row.method, variant) + _SUFFIXES[form]
-            write(folder / name, row, place)
-            lines.append([name, row.image_id, row.method, variant])
+            name = file_name(row.image_id, row.method, variant + column_suffix(row.target, run.targets))
+            write(folder / f"{name}{_SUFFIXES[form]}", row, place)
+            lines.append([f"{name}{_SUFFIXES[form]}", row.image_id, row.method, variant, row.target][: len(columns)])
     with (folder / INDEX).open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([["file", "image_id", "method", "variant"], *lines])
+        csv.writer(file).writerows([columns, *lines])
     return len(lines)
 
 
+class _Names(NamedTuple):
+    """What is taken of each image."""
+
+    methods: list[str]
+    variants: list[str]
+    targets: list[str]
+
+
 def file_name(image_id: str, method: str, variant: str) -> str:
-    """`<image>-<digest>.<method>.<variant>`: safe anywhere, different for different ids, without the suffix."""
+    """`<image>-<digest>.<method>.<variant>`: safe anywhere, different for different ids, without the suffix.
+
+    `variant` ends as a column of maps does, with a further target.
+    """
     digest = hashlib.sha256(image_id.encode()).hexdigest()[:8]
     readable = _safe(image_id.rpartition("/")[2].rpartition(".")[0] or image_id)
     return f"{readable[-_LONGEST:]}-{digest}.{_safe(method)}.{variant}"
@@ -98,20 +113,24 @@ def _images(choice: Choice, run: Run) -> list[str]:
     return list(dict.fromkeys(choice.images))
 
 
-def _rows(run: Run, ids: list[str], methods: list[str], variants: list[str], *, with_films: bool) -> Iterator[_Row]:
+def _rows(run: Run, ids: list[str], names: _Names, *, with_films: bool) -> Iterator[_Row]:
     """Image by image: a run's maps need not fit into memory."""
     from pneumo_batch.report.source import Films
 
     films = Films(run)
-    columns = [f"{method}__{variant}" for method in methods for variant in variants]
+    rows = {
+        (method, target): [f"{method}__{variant}{column_suffix(target, run.targets)}" for variant in names.variants]
+        for method in names.methods
+        for target in names.targets
+    }
     for image_id in ids:
-        table = run.maps_table(columns, image_ids=[image_id])
+        table = run.maps_table([column for columns in rows.values() for column in columns], image_ids=[image_id])
         film_HW = films.read([image_id]).get(image_id) if with_films else None
         if films.problem:
             raise RunError(f"{run.path}: {films.problem}")
-        for method in methods:
-            maps = [tables.tensor_array(table[f"{method}__{variant}"])[0] for variant in variants]
-            yield _Row(image_id, method, np.stack(maps), film_HW)
+        for (method, target), columns in rows.items():
+            maps = [tables.tensor_array(table[column])[0] for column in columns]
+            yield _Row(image_id, method, target, np.stack(maps), film_HW)
 
 
 def _writer(form: str, run: Run) -> Callable[[Path, _Row, int], None]:

@@ -109,16 +109,31 @@ def parameters(run: Run) -> list[tuple[str, str]]:
 
 
 def metrics(found: Results) -> dict[str, float]:
-    """Numbers of every variant ("true_0.test.auroc") and, of the primary cell, of every method."""
-    values = {name: dataclasses.asdict(one) for name, one in found.variants.items()}
-    values |= {method: dataclasses.asdict(one.numbers) for method, one in found.methods.items()}
+    """Numbers of every variant ("true_0.test.auroc") and, of the primary cell, of every method.
+
+    Of several targets those of the first have these names; of all there are "target.Effusion.grad_cam.share.value" and,
+    between two, "specificity.Effusion.Mass.grad_cam.share.value".
+    """
+    values: dict[str, object] = {name: dataclasses.asdict(one) for name, one in found.variants.items()}
+    values |= _numbers(found)
+    values |= {f"target.{target}": _numbers(found.of_target(target)) for target in found.targets}
+    for method, between in found.specificity.items():
+        for one in between:
+            values[f"specificity.{'.'.join(one.targets)}.{method}"] = dataclasses.asdict(one.numbers)
     flat = _flat(values)
     return {_key(key): float(value) for key, value in flat if isinstance(value, int | float) and _is_number(value)}
 
 
+def _numbers(found: Results) -> dict[str, object]:
+    return {method: dataclasses.asdict(one.numbers) for method, one in found.methods.items()}
+
+
 def verdicts(found: Results) -> dict[str, str]:
-    """One tag a method: ("verdict.grad_cam", "sensitive")."""
-    return {_key(f"verdict.{method}"): one.verdict for method, one in found.methods.items()}
+    """One tag a method: ("verdict.grad_cam", "sensitive"); of several targets also "verdict.grad_cam.Effusion"."""
+    tags: dict[str, str] = {_key(f"verdict.{method}"): one.verdict for method, one in found.methods.items()}
+    for target, one in found.targets.items():
+        tags |= {_key(f"verdict.{method}.{target}"): judged.verdict for method, judged in one.methods.items()}
+    return tags
 
 
 def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -198,6 +198,8 @@ def _values(job: Job) -> dict[str, Any]:
         values["data"]["root"] = roots if isinstance(job.data.root, list) else roots[0]
     if job.data.manifest:
         values["data"]["manifest"] = absolute(job.data.manifest)
+    if job.data.names_regions:
+        values["data"]["regions"] = absolute(job.data.regions)
     for spec in values["variant"]:
         spec["checkpoint"] = absolute(spec["checkpoint"])
     return values

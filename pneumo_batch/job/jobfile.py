@@ -13,7 +13,7 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from pneumo_batch.errors import JobError
-from pneumo_batch.job.schema import FINDINGS_ONLY, RESULTS_VERSION, Job, Section
+from pneumo_batch.job.schema import FINDINGS_ONLY, NO_REGIONS, RESULTS_VERSION, Cascade, Job, Section
 
 Table = Mapping[str, object]  # of TOML
 Values = TypeVar("Values")
@@ -150,9 +150,15 @@ def fingerprint(job: Job, contents: Mapping[str, str]) -> str:
         del values["phantom"]
     if not job.cascade.seeds:
         del values["cascade"]
+    else:
+        _leave_out_defaults(values["cascade"], job.cascade)
     if job.data.findings is None:  # then the folders or the list say it all, and they are among the contents
         for name in ("format", "findings", *FINDINGS_ONLY):
             del values["data"][name]
+    if not job.attribution.settings:
+        del values["attribution"]["settings"]
+    if job.data.regions != NO_REGIONS:  # else they are among the contents, where there are any
+        del values["data"]["regions"]
     for spec in values.get("variant", []):
         if spec["outputs"] is None:
             del spec["outputs"]
@@ -163,6 +169,14 @@ def fingerprint(job: Job, contents: Mapping[str, str]) -> str:
     # allow_nan=False: a value without a stable JSON form must not be fingerprinted
     canonical = json.dumps(values, sort_keys=True, allow_nan=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _leave_out_defaults(values: dict[str, Any], cascade: Cascade) -> None:
+    """Fields that joined later, of jobs that do not use them."""
+    if not cascade.noisy:
+        del values["noisy"], values["noise"]
+    if cascade.bins == type(cascade).model_fields["bins"].default:
+        del values["bins"]
 
 
 # ------------------------------------------------------------------------------------------------------------ privacy
@@ -218,6 +232,8 @@ def _template_lines(section: Section) -> list[str]:
         value = field.default
         values = value.model_dump() if isinstance(value, Section) else value
         text = tomli_w.dumps({name: values}).strip() if value is not None else f"{name} = "
+        if value == {}:  # tomli_w would begin a table
+            text = f"{name} = {{}}"
         if isinstance(value, Section):  # as an inline table, so that the section stays in one piece
             inner = ", ".join(tomli_w.dumps({key: part}).strip() for key, part in values.items())
             text = f"{name} = {{ {inner} }}"

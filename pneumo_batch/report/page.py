@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jinja2
 
+from pneumo_batch.core.statistics.wording import listed
 from pneumo_batch.report import parts
 from pneumo_batch.report.parts import Section
 from pneumo_batch.report.sections.gallery import Gallery
@@ -33,7 +34,8 @@ def render(source: Source, sections: Sequence[Section], gallery: Gallery) -> byt
         sections=sections,
         gallery=gallery,
         primary=source.results.primary,
-        target=source.target,
+        target=listed(list(source.results.targets)) if source.results.targets else source.target,
+        are="are" if source.results.targets else "is",
         css=(_FOLDER / "page.css").read_text(encoding="utf-8"),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import dataclasses
 import io
 import math
 import re
@@ -152,6 +153,19 @@ Block = Heading | Text | Items | Code | Picture | Table | Side | Fold | Finding 
 def walk(blocks: Sequence[Block]) -> list[Block]:
     """Blocks and those inside them, in order."""
     return [inner for block in blocks for inner in (block, *walk(getattr(block, "blocks", ())))]
+
+
+def renamed(blocks: Sequence[Block], suffix: str) -> list[Block]:
+    """The same blocks with another end to the names of their pictures and tables: those of one more target."""
+    return [_renamed(block, suffix) for block in blocks]
+
+
+def _renamed(block: Block, suffix: str) -> Block:
+    if isinstance(block, Picture | Table):
+        return dataclasses.replace(block, name=f"{block.name}_{suffix}")
+    if isinstance(block, Side | Fold | Stack):
+        return dataclasses.replace(block, blocks=renamed(block.blocks, suffix))
+    return block
 
 
 def number(value: object, digits: int = 3) -> str:

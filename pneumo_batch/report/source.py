@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import scipy.special
 
 from pneumo_batch.core import tables
+from pneumo_batch.core.attribution.options import column_suffix
 from pneumo_batch.core.data import audit, one_finding
 from pneumo_batch.core.data.images import Preprocess
 from pneumo_batch.core.models import evaluation
@@ -70,23 +71,26 @@ class Mean(NamedTuple):
 class Source:
     """Tables, models and images of a concluded run. Raises RunError before that.
 
-    Of several findings, classes, labels, logits and numbers of the models are those of the one explained, `target`.
+    Of several findings, classes, labels, logits and numbers of the models are those of the one explained, `target`; of
+    several targets those of the first, or of the one named. `finding` is the target where it has labels of its own.
     """
 
-    def __init__(self, run: Run):
+    def __init__(self, run: Run, target: str | None = None):
         self.run, self.job = run, run.job
-        self.results, self.record = results.read(run.verdict), run.record
+        found = results.read(run.verdict)
+        self.results, self.record = found.of_target(target) if target else found, run.record
         self.models = {name: run.model_record(name) for name in run.variants()}
         self.classes: list[str] = next(iter(self.models.values()))["classes"]
         self.methods = [name for name in self.job.attribution.methods if name in self.results.methods]
         self.manifest_table = run.manifest_table()
         self.target = self.results.target
-        if self.target:
-            self.classes = one_finding.classes(self.target)
-            self.models = {name: of_finding(record, self.target) for name, record in self.models.items()}
-            self.manifest_table = one_finding.divide(self.manifest_table, self.target)
+        self.finding = self.target if self.job.data.several else None
+        if self.finding:
+            self.classes = one_finding.classes(self.finding)
+            self.models = {name: of_finding(record, self.finding) for name, record in self.models.items()}
+            self.manifest_table = one_finding.divide(self.manifest_table, self.finding)
         self.manifest = self.manifest_table.to_pandas()
-        self.summary = run.summary()
+        self.summary = of_target(run.summary(), self.target)
         self.films = Films(run)
         self._predictions: dict[tuple[str, str], Predictions] = {}
 
@@ -124,17 +128,36 @@ class Source:
     def attributed(self) -> pa.Table:
         """Identity of the images that have maps, sorted by id."""
         images = self.run.maps_table([]).sort_by("image_id")
-        return one_finding.divide_images(images, self.run.manifest_table(), self.target) if self.target else images
+        return one_finding.divide_images(images, self.run.manifest_table(), self.finding) if self.finding else images
+
+    @property
+    def others(self) -> list["Source"]:
+        """The further targets of a run with several."""
+        return [Source(self.run, target) for target in self.results.targets if target != self.target]
+
+    def column(self, method: str, variant: str) -> str:
+        """Of the maps table."""
+        return f"{method}__{variant}{column_suffix(self.target, self.run.targets) if self.results.targets else ''}"
 
     @cached_property
     def similarities(self) -> per_image.PerImage:
         """Scores by image, in the order of `attributed`."""
-        return per_image.gather(self.run.store.read_batches(SCORES, tables.SCORES), self.attributed)
+        batches = self.run.store.read_batches(SCORES, self.run.scores_schema)
+        if not self.results.targets:
+            return per_image.gather(batches, self.attributed)
+        return per_image.gather_targets(batches, dict.fromkeys(self.run.targets, self.attributed)).one[self._target]
+
+    @property
+    def _target(self) -> str:
+        assert self.target is not None
+        return self.target
 
     def scores_of(self, image_ids: list[str]) -> pd.DataFrame:
         """Every score of some images."""
         chosen = pc.field("image_id").isin(image_ids)
-        return self.run.store.read_table(SCORES, schema=tables.SCORES, filter=chosen).to_pandas()
+        if self.results.targets:
+            chosen = chosen & (pc.field(tables.TARGET) == self.target) & (pc.field(tables.TARGET_B) == self.target)
+        return self.run.store.read_table(SCORES, schema=self.run.scores_schema, filter=chosen).to_pandas()
 
     def maps_of(self, image_ids: list[str], columns: list[str]) -> pa.Table:
         """Columns of the maps table for some images; only those are held in memory."""
@@ -156,7 +179,7 @@ class Source:
         Permuting labels keeps their counts, so that it holds for every variant trained here. Of several findings it is
         a half, of the balanced accuracy.
         """
-        if self.target:
+        if self.finding:
             return 0.5
         labels = self.manifest.loc[self.manifest["split"] == "train", "label"]
         return float(labels.value_counts(normalize=True).max()) if len(labels) else None
@@ -169,7 +192,12 @@ class Source:
     @cached_property
     def scales(self) -> pd.DataFrame | None:
         """Agreement by grid size; None of a run from before it was measured."""
-        return self.run.scales() if self.run.store.exists(SCALES) else None
+        return of_target(self.run.scales(), self.target) if self.run.store.exists(SCALES) else None
+
+    @cached_property
+    def localisation(self) -> pd.DataFrame:
+        """How well each map points at the regions of its film; of a run that measured it."""
+        return self.run.localisation()
 
     def history(self, variant: str) -> pd.DataFrame | None:
         """Training epochs; None of a variant that was brought along."""
@@ -196,9 +224,9 @@ class Source:
         rows = self.run.predictions_table(variant)
         rows = rows.filter(pc.equal(rows["split"], split)).sort_by("image_id")
         logits_NK = evaluation.logits_of(rows) if rows.num_rows else np.empty((0, max(1, len(names))), np.float32)
-        if self.target:
-            rows = one_finding.divide(rows, self.target)
-            logits_NK = logits_NK[:, [names.index(self.target)]]
+        if self.finding:
+            rows = one_finding.divide(rows, self.finding)
+            logits_NK = logits_NK[:, [names.index(self.finding)]]
         return Predictions(rows["image_id"].to_pylist(), rows["label"].to_numpy(), logits_NK)
 
 
@@ -227,6 +255,13 @@ class Films:
             reason = str(error).splitlines()[0] if isinstance(error, RejectedImage) else "the file cannot be read"
             self.problem = f"The images cannot be shown: {image_id}: {reason}. Was the image folder moved?"
             return None
+
+
+def of_target(frame: pd.DataFrame, target: str | None) -> pd.DataFrame:
+    """Of a table of several targets the rows of one, without the column that says so; other tables as they are."""
+    if tables.TARGET not in frame:
+        return frame
+    return frame[frame[tables.TARGET] == target].drop(columns=tables.TARGET)
 
 
 def seeded(image_ids: list[str], count: int, seed: int = 0) -> list[str]:

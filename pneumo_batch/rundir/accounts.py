@@ -40,7 +40,7 @@ def tally(run: Run, folder: str) -> Counter[str]:
     """Rows of each image in a table. Raises DamagedError."""
     found: Counter[str] = Counter()
     for name in run.store.files(folder, ".parquet"):
-        found += rows_by_image(run.store, name)
+        found.update(rows_by_image(run.store, name))  # += would go through all images for every file
     return found
 
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pneumo_batch.errors import DamagedError
 
 _SEALED = re.compile(r"(?P<stem>.*)-(?P<digest>[0-9a-f]{64})\.[a-z]+")
-_DIGEST_BYTES = 32
+DIGEST_BYTES = 32  # in front of a file that is written with `with_digest`
 # For every read of a table: one flipped bit of a page becomes an error, as good as always.
 PARQUET = pa.dataset.ParquetFileFormat(
     default_fragment_scan_options=pa.dataset.ParquetFragmentScanOptions(page_checksum_verification=True)
@@ -76,7 +76,7 @@ def with_digest(data: bytes) -> bytes:
 
 def without_digest(name: str, data: bytes) -> bytes:
     """What `with_digest` was given. Raises DamagedError."""
-    digest, content = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
+    digest, content = data[:DIGEST_BYTES], data[DIGEST_BYTES:]
     if hashlib.sha256(content).digest() != digest:
         raise DamagedError(f"{name}: damaged: not what was written")
     return content

@@ -12,6 +12,7 @@ EVENTS = "events.jsonl"
 VERDICT = "verdict.json"
 MANIFEST = "manifest"
 QUARANTINE = "quarantine.parquet"
+REGIONS = "regions.parquet"
 MODELS = "models"
 MAPS = "maps"
 SCORES = "scores"
@@ -20,6 +21,7 @@ CASCADE_SUMMARY = "cascade_summary.parquet"
 DERIVED = "derived"
 SUMMARY = "summary.parquet"
 SCALES = "scales.parquet"
+LOCALISATION = "localisation.parquet"
 REPORT = "report/index.html"
 STAGING = "staging"  # tables in the making: outside the folders that readers open
 PROGRAM = "network.pt"  # beside the weights of a variant whose network is a file
@@ -49,7 +51,7 @@ class Owner:
 
 # In their order; what a stage does is in stages/.
 OWNERS = (
-    Owner("index", tables=(MANIFEST,), others=(QUARANTINE, PHANTOM)),
+    Owner("index", tables=(MANIFEST,), others=(QUARANTINE, REGIONS, PHANTOM)),
     Owner("train", others=(MODELS,), settled=True),
     Owner("attribute", tables=(MAPS,), keeps="always"),
     Owner("compare", tables=(SCORES,), keeps="in the first pass"),

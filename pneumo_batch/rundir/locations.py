@@ -1,6 +1,7 @@
 """Where things are: a path or any URI that pyarrow opens, as the file system that reads it."""
 
 import os
+import shutil
 import urllib.parse
 from pathlib import Path
 
@@ -50,6 +51,11 @@ def reason(error: BaseException) -> str:
     """Why a file system refused something, in one line and without the request's number."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     return text.partition(" (Request ID")[0].rstrip(".")
+
+
+def free_bytes(folder: Path) -> int:
+    """Of the disk of a local folder, which need not be there yet."""
+    return shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.is_dir())).free
 
 
 def absolute(location: str) -> str:

@@ -37,6 +37,9 @@ def collect(run: Run) -> CollectorRegistry:
 def _last_pass(run: Run, found: "_Gauges") -> None:
     frame = run.passes()
     for row in frame[frame["pass"] == frame["pass"].max()].to_dict("records"):
+        of = {"method": row["method"]} | (
+            {"target": row["target"]} if "target" in row else {}
+        )  # where there are several
         for name, kind in (
             ("mean_tt", "true_true"),
             ("mean_tn", "true_random"),
@@ -44,13 +47,13 @@ def _last_pass(run: Run, found: "_Gauges") -> None:
             ("mean_tnx", "true_random_cross"),
         ):
             about = "Mean similarity by the primary measure."
-            found.set("similarity", about, row[name], method=row["method"], kind=kind)
+            found.set("similarity", about, row[name], **of, kind=kind)
         for name, bound in (("share", "value"), ("share_low", "low"), ("share_high", "high")):
             about = "Label share of a method: of what true models agree on about a film, the part that labels own."
-            found.set("label_share", about, row[name], method=row["method"], bound=bound)
-        found.set("headroom", "What true models agree on about a film.", row["headroom"], method=row["method"])
-        found.set("degenerate_ratio", "Share of maps without a similarity.", row["degenerate"], method=row["method"])
-        found.set("verdict", "1 for the verdict of a method.", 1, method=row["method"], verdict=row["verdict"])
+            found.set("label_share", about, row[name], **of, bound=bound)
+        found.set("headroom", "What true models agree on about a film.", row["headroom"], **of)
+        found.set("degenerate_ratio", "Share of maps without a similarity.", row["degenerate"], **of)
+        found.set("verdict", "1 for the verdict of a method.", 1, **of, verdict=row["verdict"])
     found.set("accuracy_ratio", "Test accuracy of the true variants, mean.", row["accuracy"])
 
 

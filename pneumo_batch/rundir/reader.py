@@ -1,16 +1,20 @@
 """A run directory and the API that reads it. No Ray."""
 
 import functools
+import operator
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pneumo_batch.core import tables
+from pneumo_batch.core.attribution.options import column_suffix
 from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.core.models import answers
 from pneumo_batch.errors import DamagedError, RunError
@@ -24,6 +28,7 @@ from pneumo_batch.rundir.layout import (
     DERIVED,
     FORMAT,
     JOB,
+    LOCALISATION,
     MANIFEST,
     MAPS,
     MODELS,
@@ -32,6 +37,7 @@ from pneumo_batch.rundir.layout import (
     PROGRAM,
     QUARANTINE,
     RECORD,
+    REGIONS,
     SCALES,
     SCORES,
     SUMMARY,
@@ -46,6 +52,7 @@ if TYPE_CHECKING:
 
     from pneumo_batch.core.data.images import Preprocess
 
+_LITTLE = {"batch_readahead": 1, "fragment_readahead": 1}  # of a file at once
 _OF_PASS = re.compile(r"/p(\d{4,})-[^/]*$")
 
 
@@ -125,12 +132,21 @@ class Run:
         """One row per rejected image with the reason."""
         return self.store.read_table(self._need(QUARANTINE, "index"), schema=tables.QUARANTINE).to_pandas()
 
-    def maps(self, method: str, variant: str) -> tuple[list[str], np.ndarray]:
-        """Image ids, sorted, and their maps (N, H, W) float32, signed and raw.
+    def regions(self) -> pd.DataFrame:
+        """One row per box or mask of where a film shows a finding; none of a run without any."""
+        return self.regions_table().to_pandas()
 
-        Raises KeyError for a method or variant the run does not have.
+    def regions_table(self) -> pa.Table:
+        if not self.store.exists(REGIONS):  # of an older version
+            return tables.REGIONS.empty_table()
+        return self.store.read_table(REGIONS, schema=tables.REGIONS)
+
+    def maps(self, method: str, variant: str, target: str | None = None) -> tuple[list[str], np.ndarray]:
+        """Image ids, sorted, and their maps (N, H, W) float32, signed and raw; of the first target, or of one by name.
+
+        Raises KeyError for a method, variant or target the run does not have.
         """
-        return self._sorted_maps(MAPS, f"{method}__{variant}")
+        return self._sorted_maps(MAPS, f"{method}__{variant}{column_suffix(target, self.targets)}")
 
     def derived_maps(self, method: str, name: str) -> tuple[list[str], np.ndarray]:
         """As `maps`, of a network derived without training, such as "cascade_3_0": mode, depth and seed.
@@ -159,9 +175,43 @@ class Run:
         with reading(f"{self.path}/{folder}"):
             return dataset.to_table(columns=[field.name for field in tables.IDENTITY] + list(columns), filter=wanted)
 
-    def scores(self) -> pd.DataFrame:
-        """One row per similarity of two maps."""
-        return self.store.read_table(self._need(SCORES, "compare"), schema=tables.SCORES).to_pandas()
+    def maps_batches(self, columns: Sequence[str], image_ids: AbstractSet[str], rows: int) -> Iterator[pa.RecordBatch]:
+        """Columns of the maps table and `image_id`, of some images, at most so many at once, in file order."""
+        wanted = pa.dataset.field("image_id").isin(list(image_ids))
+        for name in self.store.files(self._need(MAPS, "attribute"), ".parquet"):
+            here = self.store.read_table(name, columns=["image_id"])["image_id"].to_pylist()
+            if not image_ids.isdisjoint(here):
+                with reading(f"{self.path}/{name}"):
+                    part = self.store.dataset(name)
+                    yield from part.to_batches(["image_id", *columns], wanted, batch_size=rows, **_LITTLE)
+
+    @property
+    def targets(self) -> list[str]:
+        """What is explained: one output most often, or several by name."""
+        return self.job.attribution.targets
+
+    @property
+    def scores_schema(self) -> pa.Schema:
+        """Of the scores that are there: with several targets they say which."""
+        stored = self.store.dataset(self._need(SCORES, "compare")).schema
+        return tables.scores_schema(self.targets if tables.TARGET in stored.names else ())
+
+    def scores(self, target: str | None = None) -> pd.DataFrame:
+        """One row per similarity of two maps.
+
+        Of a run with several targets those of all, and between each two; or those of one alone. Raises KeyError.
+        """
+        name = self._need(SCORES, "compare")
+        wanted = self._only(target, tables.TARGET, tables.TARGET_B)
+        return self.store.read_table(name, schema=self.scores_schema, filter=wanted).to_pandas()
+
+    def _only(self, target: str | None, *columns: str) -> pc.Expression | None:
+        """What keeps the rows of one target, where there are several."""
+        if target is not None:
+            column_suffix(target, self.targets)  # raises
+        if target is None or len(self.targets) < 2:
+            return None
+        return functools.reduce(operator.and_, (pc.field(name) == target for name in columns))
 
     def cascades(self) -> pd.DataFrame:
         """One row per similarity of a map to that of a network derived without training."""
@@ -172,17 +222,27 @@ class Run:
         name = self._need(CASCADE_SUMMARY, "cascade")
         return self.store.read_table(name, schema=tables.CASCADE_SUMMARY).to_pandas()
 
-    def summary(self) -> pd.DataFrame:
-        """Aggregated scores with bootstrap intervals."""
-        return self.store.read_table(self._need(SUMMARY, "conclude"), schema=tables.SUMMARY).to_pandas()
+    def summary(self, target: str | None = None) -> pd.DataFrame:
+        """Aggregated scores with bootstrap intervals; of all targets, or of one by name. Raises KeyError."""
+        return self._of_targets(SUMMARY, tables.SUMMARY, target)
+
+    def _of_targets(self, table: str, schema: pa.Schema, target: str | None = None) -> pd.DataFrame:
+        """A table of the stage conclude; it says itself whether its rows are of several."""
+        stored = self.store.dataset(self._need(table, "conclude")).schema
+        schema = schema.append(stored.field(tables.TARGET)) if tables.TARGET in stored.names else schema
+        return self.store.read_table(table, schema=schema, filter=self._only(target, tables.TARGET)).to_pandas()
 
     def passes(self) -> pd.DataFrame:
         """One row per method and finished pass over the data: similarity, accuracy, degenerate maps, verdict."""
-        return self.store.read_table(self._need(PASSES, "conclude"), schema=tables.PASSES).to_pandas()
+        return self._of_targets(PASSES, tables.PASSES)
 
-    def scales(self) -> pd.DataFrame:
-        """At which number of cells two true models agree on an image, on a sample of images."""
-        return self.store.read_table(self._need(SCALES, "conclude"), schema=tables.SCALES).to_pandas()
+    def scales(self, target: str | None = None) -> pd.DataFrame:
+        """At which number of cells two true models agree on an image, on a sample of images. Raises KeyError."""
+        return self._of_targets(SCALES, tables.SCALES, target)
+
+    def localisation(self) -> pd.DataFrame:
+        """How well each map points at the regions of its film: a row each film, method, variant and measure."""
+        return self.store.read_table(self._need(LOCALISATION, "conclude"), schema=tables.LOCALISATION).to_pandas()
 
     def history(self, variant: str) -> pd.DataFrame:
         """One row per training epoch; raises RunError for a variant that was brought along."""
@@ -244,11 +304,15 @@ class Run:
         images = self.images
         return torch.cat([preprocess.inputs(preprocess.pixels(images.read_bytes(i))[None]) for i in ids])
 
-    def baseline(self, variant: str | None = None) -> "torch.Tensor":
-        """The Integrated Gradients baseline (1, C, H, W) float32. Raises ValueError where it depends on the image."""
+    def baseline(self, variant: str | None = None, method: str = "integrated_gradients") -> "torch.Tensor":
+        """The Integrated Gradients baseline (1, C, H, W) float32, or that of a setting, "integrated_gradients@mean".
+
+        Raises ValueError where it depends on the image.
+        """
         from pneumo_batch.core.attribution import explainer
 
-        name = self.job.attribution.integrated_gradients.baseline
+        options = self.job.attribution.options_by_method().get(method, {})
+        name = str(options.get("baseline", self.job.attribution.integrated_gradients.baseline))
         return explainer.baseline_input(name, self.preprocess(variant))
 
     def preprocess(self, variant: str | None = None) -> "Preprocess":

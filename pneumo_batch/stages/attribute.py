@@ -6,7 +6,6 @@ become `maps/` when every image is accounted for; an interrupted stage keeps the
 
 import dataclasses
 import math
-import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +17,7 @@ from pneumo_batch.core import tables
 from pneumo_batch.core.attribution import targets
 from pneumo_batch.core.attribution.explainer import Explainer
 from pneumo_batch.core.data import audit
+from pneumo_batch.core.method_names import method_of
 from pneumo_batch.core.similarity import pairs
 from pneumo_batch.errors import DataError, JobError
 from pneumo_batch.execution import progress, staging, watchdog
@@ -25,7 +25,7 @@ from pneumo_batch.execution.actor_pool import Pool
 from pneumo_batch.execution.board import Board
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Attribution, Job
-from pneumo_batch.rundir import accounts
+from pneumo_batch.rundir import accounts, locations
 from pneumo_batch.rundir.integrity import parquet_bytes
 from pneumo_batch.rundir.layout import MAPS, QUARANTINE
 from pneumo_batch.rundir.reader import Run
@@ -44,7 +44,7 @@ _MODEL_BYTES = 50e6
 
 def plan(job: Job, found: Survey, store: Store) -> Plan:
     """Network, methods, layer and target have to fit together, and the disk needs room for the maps."""
-    images, models = found.attributed(job), len(survey.variant_names(job))
+    images, models = found.attributed(job), len(survey.variant_names(job)) * len(job.attribution.targets)
     shapes = map_shapes(job, found.classes)
     if store.is_local:
         _check_room(job, store, found, shapes)
@@ -141,14 +141,14 @@ def map_shapes(job: Job, classes: list[str]) -> dict[str, tuple[int, int]]:
     Raises JobError when network, methods, layer and target do not fit together, or a map would be one number.
     """
     try:
-        targets.check_target(job.attribution.target, classes, job.data.several)
+        targets.check_targets(job.attribution.targets, classes, job.data.several)
         model = survey.network(job, classes).eval()
         shapes = Explainer(model, job.attribution.options_by_method(), survey.preprocess(job)).map_shapes
     except ValueError as error:
         raise JobError(str(error)) from error
     for name, shape in shapes.items():
         if shape == (1, 1):
-            way = "an earlier layer in grad_cam.layer or " if name == "grad_cam" else ""
+            way = "an earlier layer in grad_cam.layer or " if method_of(name) == "grad_cam" else ""
             raise JobError(
                 f"{name}: maps are 1 x 1 at data.image_size = {job.data.image_size}, nothing can be compared: take "
                 f"{way}a larger data.image_size, or leave {name} out of attribution.methods"
@@ -158,14 +158,14 @@ def map_shapes(job: Job, classes: list[str]) -> dict[str, tuple[int, int]]:
 
 def map_bytes(job: Job, shapes: dict[str, tuple[int, int]]) -> int:
     """Bytes of one image's maps, before compression."""
-    return sum(4 * math.prod(shape) for shape in shapes.values()) * len(survey.variant_names(job))
+    count = len(survey.variant_names(job)) * len(job.attribution.targets)
+    return sum(4 * math.prod(shape) for shape in shapes.values()) * count
 
 
 def _check_room(job: Job, store: Store, found: Survey, shapes: dict[str, tuple[int, int]]) -> None:
     """Raise JobError when the disk of a run directory, which need not be there yet, has no room for its maps."""
-    root = Path(store.root)
     needed = _SPARE * found.attributed(job) * map_bytes(job, shapes) + _MODEL_BYTES * len(survey.variant_names(job))
-    free = shutil.disk_usage(next(place for place in (root, *root.parents) if place.is_dir())).free
+    free = locations.free_bytes(Path(store.root))
     if free < needed:
         raise JobError(
             f"{store.location}: {free / 1e9:.1f} GB free, the run needs about {needed / 1e9:.1f} GB for "

@@ -6,6 +6,7 @@ in that file, but for the last ones, whose partners are read from another.
 
 import math
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,8 @@ import ray.data
 
 from pneumo_batch import terminal
 from pneumo_batch.core import tables
-from pneumo_batch.core.similarity import comparison, pairs, users_metric
+from pneumo_batch.core.similarity import pairs, users_metric
+from pneumo_batch.core.similarity.several_targets import TargetsComparison
 from pneumo_batch.execution import progress, staging
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
@@ -24,7 +26,7 @@ from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages.stage import Plan, Survey
-from pneumo_batch.stages.workers.scorer import Scorer, comparison_of, plan_of
+from pneumo_batch.stages.workers.scorer import Scorer, comparison_of, targets_plan_of
 
 _MOST_ROWS = 64
 _TASK_CPUS = 1
@@ -35,7 +37,8 @@ def plan(job: Job, found: Survey, _store: Store) -> Plan:
     """A metric of the user's own has to be one, and to have a value where the verdict is read."""
     primary = (job.compare.primary.metric, job.compare.primary.scale)
     users_metric.check_all(job.compare.metrics, primary, job.data.image_size, job.compare.region_grid)
-    count = found.attributed(job) * _rows(comparison_of(job, job.variants))
+    plan = TargetsComparison(comparison_of(job, job.variants), tuple(job.attribution.targets))
+    count = found.attributed(job) * plan.rows
     size = count * _SCORE_BYTES
     return Plan(f"{count} scores, about {terminal.size(size)}", {"scores": count, "bytes": size})
 
@@ -63,11 +66,11 @@ def _score(
     """Score what is not scored yet of each part, by the kinds of pairs it needs, and check that all of it is there."""
     done = staging.tally(run, SCORES)
     todo = {kinds: staging.without(part, done) for kinds, part in parts.items()}
-    partnered = _with_partners(images, job)
+    partnered, files = _with_partners(images, job)
     with progress.shown({"comparisons": sum(part.num_rows for part in todo.values())}) as board:
         for kinds, part in todo.items():
             if part.num_rows:
-                _compare(partnered, part, Scorer(job, run, board, kinds), resources)
+                _compare(partnered, part, Scorer(job, run, board, kinds, files), resources)
     found = staging.tally(run, SCORES)
     for kinds, part in parts.items():
         ids = part["image_id"].to_pylist()
@@ -78,11 +81,7 @@ def _score(
 
 def rows_per_image(job: Job, run: Run, kinds: tuple[str, ...] = pairs.KINDS) -> int:
     """Rows of the scores table that an image has."""
-    return _rows(plan_of(job, run, kinds))
-
-
-def _rows(plan: comparison.Comparison) -> int:
-    return sum(len(plan.pairs[cell.kind]) for cell in plan.cells)
+    return targets_plan_of(job, run, kinds).rows
 
 
 def _crossed_anew(images: pa.Table, earlier: set[str], job: Job) -> pa.Table:
@@ -90,24 +89,27 @@ def _crossed_anew(images: pa.Table, earlier: set[str], job: Job) -> pa.Table:
     before = images.filter(pa.array([image_id in earlier for image_id in images["image_id"].to_pylist()], pa.bool_()))
     if before.num_rows in (0, images.num_rows):
         return before.slice(0, 0)
-    then = _with_partners(before, job)
-    now = _with_partners(images, job)
-    partners = dict(zip(now["image_id"].to_pylist(), now["partners"].to_pylist(), strict=True))
-    pairs_then = zip(then["image_id"].to_pylist(), then["partners"].to_pylist(), strict=True)
-    return before.filter(pa.array([_ids(partners[image_id]) != _ids(others) for image_id, others in pairs_then]))
+    now = dict(_partners(images, job))
+    return before.filter(pa.array([now[image_id] != others for image_id, others in _partners(before, job)]))
 
 
-def _ids(partners: list[dict[str, str]]) -> list[str]:
-    return [partner["image_id"] for partner in partners]
+def _partners(images: pa.Table, job: Job) -> Iterator[tuple[str, list[str]]]:
+    """Each image and those it is crossed with, in their order."""
+    ids = images["image_id"].to_pylist()
+    for image_id, position_C in zip(ids, _partner_positions(images, job), strict=True):
+        yield image_id, [ids[position] for position in position_C if position >= 0]
 
 
 def _without_cross_kinds(run: Run, image_ids: list[str]) -> dict[str, pa.Table]:
     """The files of earlier passes that hold scores of these images with their former partners, without those."""
     wanted, found = pa.array(image_ids, pa.string()), {}
     for name in run.files_of_pass(SCORES, earlier=True) if image_ids else []:
-        table = run.store.read_table(name, schema=tables.SCORES)
+        table = run.store.read_table(name, schema=run.scores_schema)
         kinds = table["kind"].cast(pa.string())
-        stale = pc.and_(pc.is_in(table["image_id"], wanted), pc.is_in(kinds, pa.array(pairs.CROSS_KINDS)))
+        stale = pc.and_(
+            pc.is_in(table["image_id"], wanted),
+            pc.is_in(kinds, pa.array([*pairs.CROSS_KINDS, *pairs.TARGET_CROSS_KINDS])),
+        )
         if pc.any(stale).as_py():
             found[name] = table.filter(pc.invert(stale))
     return found
@@ -126,19 +128,26 @@ def locate(run: Run) -> pa.Table:
     return images.append_column("sha256", pa.array([digests[image_id] for image_id in images["image_id"].to_pylist()]))
 
 
-def _with_partners(images: pa.Table, job: Job) -> pa.Table:
-    """Each image with a column `partners`: id, file and row of those it is crossed with, in their order."""
-    count = max(pairs.PARTNERS.values())
-    position_NC = pairs.partners(
-        images["image_id"].to_pylist(), images["patient_id"].to_pylist(), job.compare.partner_seed, count
-    )
+def _partner_positions(images: pa.Table, job: Job) -> np.ndarray:
+    """(N, C) positions of those each image is crossed with, -1 behind the last."""
+    ids, patients = (images[name].to_pylist() for name in ("image_id", "patient_id"))
+    return pairs.partners(ids, patients, job.compare.partner_seed, max(pairs.PARTNERS.values()))
+
+
+def _with_partners(images: pa.Table, job: Job) -> tuple[pa.Table, list[str]]:
+    """Each image with a column `partners`: file and row of those it is crossed with, in their order; and the files.
+
+    In the table a file is its number: sixteen names of files an image would be most of what is sent to the tasks.
+    """
+    named = images["file"].combine_chunks().dictionary_encode()
+    images = images.set_column(images.column_names.index("file"), "file", named.indices)
+    position_NC = _partner_positions(images, job)
     there_NC = position_NC >= 0
-    chosen = images.select(["image_id", "file", "row"]).take(pa.array(position_NC[there_NC]))
-    structs = pa.StructArray.from_arrays(
-        [chosen[name].combine_chunks() for name in chosen.column_names], names=chosen.column_names
-    )
+    chosen = images.select(["file", "row"]).take(pa.array(position_NC[there_NC]))
+    columns = [chosen["file"].combine_chunks(), chosen["row"].combine_chunks().cast(pa.int32())]
+    structs = pa.StructArray.from_arrays(columns, names=["file", "row"])
     offsets = pa.array(np.concatenate([[0], there_NC.sum(axis=1).cumsum()]), pa.int32())
-    return images.append_column("partners", pa.ListArray.from_arrays(offsets, structs))
+    return images.append_column("partners", pa.ListArray.from_arrays(offsets, structs)), named.dictionary.to_pylist()
 
 
 def _compare(images: pa.Table, todo: pa.Table, scorer: Scorer, resources: Resources) -> None:
@@ -148,7 +157,8 @@ def _compare(images: pa.Table, todo: pa.Table, scorer: Scorer, resources: Resour
     dataset = ray.data.from_arrow(_blocks(chosen, max(1, min(_MOST_ROWS, fair)))).map_batches(
         scorer, batch_format="pyarrow", batch_size=None, num_cpus=_TASK_CPUS
     )
-    texts = [field.name for field in tables.SCORES if pa.types.is_dictionary(field.type)]
+    schema = tables.scores_schema(scorer.job.attribution.targets)
+    texts = [field.name for field in schema if pa.types.is_dictionary(field.type)]
     staging.write(dataset, scorer.run, SCORES, dictionary=["image_id", "patient_id", *texts])
 
 

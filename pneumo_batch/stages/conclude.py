@@ -1,37 +1,44 @@
 """Conclude: the scores -> the summary table and the verdict of each method."""
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pneumo_batch.core import tables
-from pneumo_batch.core.attribution import localisation
+from pneumo_batch.core.attribution.options import column_suffix
 from pneumo_batch.core.data import one_finding
-from pneumo_batch.core.models import evaluation
-from pneumo_batch.core.similarity import metrics, per_image
-from pneumo_batch.core.statistics import classification, findings, label_share, passes, scales, summaries, verdict
+from pneumo_batch.core.randomization import curves as randomized_curves
+from pneumo_batch.core.similarity import per_image
+from pneumo_batch.core.statistics import (
+    label_share,
+    localisation,
+    passes,
+    results,
+    scales,
+    specificity,
+    summaries,
+    verdict,
+)
+from pneumo_batch.core.statistics.pointing import Localisation
+from pneumo_batch.core.statistics.randomised import Randomised
 from pneumo_batch.core.statistics.results import (
-    FindingResult,
-    Localisation,
-    Located,
-    Memory,
-    OnTest,
     Primary,
     Results,
+    TargetResult,
     VariantResult,
 )
-from pneumo_batch.core.variants import Variant, names_of, of_records
+from pneumo_batch.core.variants import KINDS, Variant, names_of, of_records
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import accounts, provenance
 from pneumo_batch.rundir.accounts import ImbalanceError
-from pneumo_batch.rundir.layout import MAPS, PASSES, SCALES, SCORES, SUMMARY, VERDICT
+from pneumo_batch.rundir.layout import CASCADE_SUMMARY, LOCALISATION, MAPS, PASSES, SCALES, SCORES, SUMMARY, VERDICT
 from pneumo_batch.rundir.reader import Run
-from pneumo_batch.rundir.record import ModelRecord, of_finding
 from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
+from pneumo_batch.stages import judged_models, localise
 from pneumo_batch.stages.stage import Plan, Survey
 
 
@@ -40,138 +47,131 @@ def plan(_job: Job, _found: Survey, _store: Store) -> Plan:
 
 
 def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str, int]:
-    """Write `summary.parquet`, `scales.parquet` and `verdict.json`."""
-    images, classes = _images(job, run)
-    data = per_image.gather(run.store.read_batches(SCORES, tables.SCORES), images)
+    """Write `summary.parquet`, `scales.parquet`, `verdict.json`, and of films with regions `localisation.parquet`."""
+    explained = [_explained(job, run, target) for target in job.attribution.targets]
+    first = explained[0]
+    scores = _gather(run, explained)
     variants = of_records(run.model_record(name) for name in run.variants())
-    names = names_of(variants, "true"), names_of(variants, "random")
     settings = job.compare
-    tests = label_share.randomization_test(data, *names, resamples=settings.resamples)
-    run.store.write_table(SUMMARY, summaries.summarise(data, classes, resamples=settings.resamples))
     primary = Primary(settings.primary.view, settings.primary.scale, settings.primary.metric)
-    judged = {name: _variant(name, run) for name in run.variants()}
-    facts = [_facts(name, one, job.train.memorise) for name, one in judged.items()]
-    concluded = verdict.conclude(facts, tests, primary, settings.threshold)
-    results = Results(
+    _write_summary(run, explained, scores)
+    curves = _scales(job, run, first.images, variants)
+    found = {
+        one.target: _of_target(one, scores.one[one.target], variants, job, curves[one.target]) for one in explained
+    }
+    several = found if len(found) > 1 else {}
+    methods = {target: one.methods for target, one in several.items()}
+    true = names_of(variants, "true")
+    concluded = Results(
         primary=primary,
         threshold=settings.threshold,
-        methods=scales.add_to(concluded, _scales(job, run, images, variants), primary.view),
-        variants=judged,
-        degenerate=_degenerate(data),
-        localisation=_localisation(job, run, images) if job.is_phantom else None,
-        target=job.attribution.target if job.data.several else None,
+        **vars(found[first.target]),
+        localisation=_localisation(job, run, variants),
+        target=first.target if job.data.several or several else None,
+        targets=several,
+        specificity=specificity.conclude(scores, methods, true, primary, resamples=settings.resamples),
+        cascade=_cascade(run, primary),
     )
-    run.store.write_json(VERDICT, results.as_dict())
-    _note_pass(run, results)
-    return {"methods": len(results.methods), "summaries": run.store.read_table(SUMMARY).num_rows}
+    run.store.write_json(VERDICT, concluded.as_dict())
+    _note_pass(run, concluded)
+    return {"methods": len(concluded.methods), "summaries": run.store.read_table(SUMMARY).num_rows}
+
+
+@dataclass(frozen=True)
+class _Explained:
+    """One of the targets: images by its labels, what these are called, and the models as it shows them."""
+
+    target: str
+    images: pa.Table
+    classes: list[str]
+    judged: dict[str, VariantResult]
+
+
+def _explained(job: Job, run: Run, target: str) -> _Explained:
+    return _Explained(
+        target, *_images(job, run, target), {name: judged_models.variant(name, run, target) for name in run.variants()}
+    )
+
+
+def _gather(run: Run, explained: list[_Explained]) -> per_image.ByTarget:
+    batches, first = run.store.read_batches(SCORES, run.scores_schema), explained[0]
+    if len(explained) == 1:
+        return per_image.ByTarget({first.target: per_image.gather(batches, first.images)}, {})
+    return per_image.gather_targets(batches, {one.target: one.images for one in explained})
+
+
+def _write_summary(run: RunWriter, explained: list[_Explained], scores: per_image.ByTarget) -> None:
+    resamples = run.job.compare.resamples
+    parts = [
+        (one.target, summaries.summarise(scores.one[one.target], one.classes, resamples=resamples)) for one in explained
+    ]
+    run.store.write_table(SUMMARY, tables.joined_targets(parts))
+
+
+def _of_target(
+    one: _Explained, data: per_image.PerImage, variants: list[Variant], job: Job, curves: pa.Table
+) -> TargetResult:
+    """The verdict on each method's maps of one target."""
+    names = names_of(variants, "true"), names_of(variants, "random")
+    settings, primary = job.compare, Primary(**job.compare.primary.model_dump())
+    tests = label_share.randomization_test(data, *names, resamples=settings.resamples)
+    facts = [_facts(name, found, job.train.memorise) for name, found in one.judged.items()]
+    concluded = verdict.conclude(facts, tests, primary, settings.threshold)
+    return TargetResult(scales.add_to(concluded, curves, primary.view), one.judged, _degenerate(data))
 
 
 def verify(job: Job, run: Run) -> None:
     summary = run.store.read_table(SUMMARY, schema=tables.SUMMARY)
-    concluded = set(summary["method"].to_pylist()) & run.store.read_json(VERDICT)["methods"].keys()
-    if lost := set(job.attribution.methods) - concluded:
-        raise ImbalanceError(f"summary or verdict lack {', '.join(sorted(lost))}")
+    for judged in results.read(run.store.read_json(VERDICT)).by_target.values():
+        concluded = set(summary["method"].to_pylist()) & judged.methods.keys()
+        if lost := set(job.attribution.methods) - concluded:
+            raise ImbalanceError(f"summary or verdict lack {', '.join(sorted(lost))}")
     most, attributed = max(summary["images"].to_pylist()), len(accounts.tally(run, MAPS))
     if most > attributed:
         raise ImbalanceError(f"the summary speaks of {most} images, {attributed} were attributed")
 
 
-def _note_pass(run: Run, results: Results) -> None:
+def _note_pass(run: Run, found: Results) -> None:
     """Give `history.parquet` a row a method; they replace those of an attempt that ended before it could say so."""
     number = run.number
     ended = passes.Pass(number, provenance.now(), run.manifest_table().num_rows, run.maps_table([]).num_rows)
-    rows = passes.rows(results, ended)
+    rows = tables.joined_targets((target, passes.rows(one, ended)) for target, one in found.by_target.items())
     if run.store.exists(PASSES):
-        before = run.store.read_table(PASSES, schema=tables.PASSES)
+        before = run.store.read_table(PASSES, schema=rows.schema)
         rows = pa.concat_tables([before.filter(pc.not_equal(before["pass"], number)), rows])
     run.store.write_table(PASSES, rows)
 
 
-def _scales(job: Job, run: Run, images: pa.Table, variants: list[Variant]) -> pa.Table:
-    """Write `scales.parquet`: the maps of a sample of images, one method at a time."""
+def _scales(job: Job, run: Run, images: pa.Table, variants: list[Variant]) -> dict[str, pa.Table]:
+    """Write `scales.parquet`, from the maps of a sample of images, and give it by target."""
     chosen = scales.sample(
         images["image_id"].to_pylist(), images["patient_id"].to_pylist(), seed=job.compare.partner_seed
     )
+    found = {target: _curves(job, run, chosen, variants, target) for target in job.attribution.targets}
+    run.store.write_table(SCALES, tables.joined_targets(found.items()))
+    return found
+
+
+def _curves(job: Job, run: Run, chosen: scales.Sample, variants: list[Variant], target: str) -> pa.Table:
+    """Of one target, one method at a time."""
+    suffix = column_suffix(target, job.attribution.targets)
     parts = []
     for method in job.attribution.methods:
-        columns = [f"{method}__{variant.name}" for variant in variants]
+        columns = [f"{method}__{variant.name}{suffix}" for variant in variants]
         table = run.maps_table(columns, image_ids=chosen.image_ids)
         maps_NVhw = np.stack([tables.tensor_array(table[name]) for name in columns], axis=1)
         maps = dict(zip(table["image_id"].to_pylist(), maps_NVhw, strict=True))
         curve = scales.Curve(method, tuple(variants), job.data.image_size)
         parts.append(curve.table(chosen, maps.__getitem__, resamples=job.compare.resamples))
-    found = pa.concat_tables(parts)
-    run.store.write_table(SCALES, found)
-    return found
+    return pa.concat_tables(parts)
 
 
-def _images(job: Job, run: Run) -> tuple[pa.Table, list[str]]:
+def _images(job: Job, run: Run, target: str) -> tuple[pa.Table, list[str]]:
     """Identity of the attributed images, sorted, and their classes; of several findings by the one explained."""
     images = run.maps_table([]).sort_by("image_id")
     if not job.data.several:
         return images, run.model_record(run.variants()[0])["classes"]
-    target = job.attribution.target
     return one_finding.divide_images(images, run.manifest_table(), target), one_finding.classes(target)
-
-
-def _variant(name: str, run: Run) -> VariantResult:
-    record, attributed = run.model_record(name), run.job.attribution
-    by_finding = _by_finding(run, record) if "findings" in record else {}
-    if by_finding:
-        record = of_finding(record, attributed.target)
-    return VariantResult(
-        kind=record["kind"],
-        seed=record["seed"],
-        network=record["network"],
-        epochs=record.get("epochs"),
-        chosen_epoch=record.get("chosen_epoch"),
-        memorised=record["memorised"],
-        majority=record.get("majority"),
-        label_agreement=record.get("label_agreement"),
-        threshold=record["threshold"],
-        training_accuracy=_training_accuracy(record),
-        test=by_finding[attributed.target].test if by_finding else _on_test(record, run),
-        findings=by_finding,
-    )
-
-
-def _training_accuracy(record: ModelRecord) -> float | None:
-    """In eval mode, on the labels the model was given; None for a brought random one: its labels stayed elsewhere.
-
-    Of several findings the balanced one.
-    """
-    if record["kind"] == "random" and record["memorised"] is None:
-        return None
-    trained = record["metrics"].get("train")
-    return trained["balanced_accuracy" if "findings" in record else "accuracy"] if trained else None
-
-
-def _on_test(record: ModelRecord, run: Run) -> OnTest:
-    """With the threshold chosen on validation."""
-    rows, codes_N = _test_rows(record["name"], run)
-    logits_NK, labels_N = evaluation.logits_of(rows), tables.labels_of(rows)
-    return classification.on_test(logits_NK, labels_N, codes_N, record["threshold"])
-
-
-def _by_finding(run: Run, record: ModelRecord) -> dict[str, FindingResult]:
-    rows, codes_N = _test_rows(record["name"], run)
-    logits_NK, labels_NK = evaluation.logits_of(rows), tables.labels_of(rows)
-    found = findings.on_test(logits_NK, labels_NK, record["findings"], record["thresholds"], codes_N)
-    memory = {name: Memory(**known) for name, known in record.get("memorisation", {}).items()}
-    return {
-        name: FindingResult(record["thresholds"][name], memory.get(name), on_test) for name, on_test in found.items()
-    }
-
-
-def _test_rows(name: str, run: Run) -> tuple[pa.Table, np.ndarray]:
-    """A variant's predictions of the test split, sorted, and codes (N,) of the patients."""
-    rows = run.predictions_table(name)
-    rows = rows.filter(pc.equal(rows["split"], "test")).sort_by("image_id")
-    manifest = run.manifest_table()
-    patients = manifest.filter(pc.is_in(manifest["image_id"], rows["image_id"].combine_chunks()))[
-        "patient_id"
-    ].to_numpy()
-    return rows, np.unique(patients, return_inverse=True)[1]
 
 
 def _facts(name: str, found: VariantResult, required: float) -> verdict.VariantFacts:
@@ -199,46 +199,20 @@ def _degenerate(data: per_image.PerImage) -> dict[str, dict[str, int]]:
     }
 
 
-# --------------------------------------------------------------------------------------------------------- localisation
+def _localisation(job: Job, run: Run, variants: list[Variant]) -> Localisation | None:
+    """Write `localisation.parquet`, and its means; None where nothing says what films show."""
+    if not run.regions_table().num_rows:
+        return None
+    measured = localise.measure(job, run, variants)
+    parts = [one.rows() for one in measured]
+    run.store.write_table(LOCALISATION, pa.concat_tables([tables.LOCALISATION.empty_table(), *parts]))
+    kinds: dict[str, list[str]] = {kind: names_of(variants, kind) for kind in KINDS}
+    return localisation.conclude(measured, kinds, job.compare.resamples)
 
 
-def _localisation(job: Job, run: Run, images: pa.Table) -> Localisation:
-    """By method and variant, over images with an opacity: four measures of whether maps point at it, beside chance."""
-    masks = {image_id: mask for image_id in images["image_id"].to_pylist() if (mask := _mask(image_id, job, run)).any()}
-    if not masks:
-        return Localisation(images=0, chance=None, methods={})
-    chance = float(np.mean([mask.mean() for mask in masks.values()]))
-    found: dict[str, dict[str, Located]] = {}
-    for method in job.attribution.methods:
-        for variant in run.variants():
-            ids, maps_Nhw = run.maps(method, variant)
-            maps = {image_id: maps_Nhw[i] for i, image_id in enumerate(ids) if image_id in masks}
-            found.setdefault(method, {})[variant] = _located(maps, masks, job.data.image_size)
-    return Localisation(images=len(masks), chance=chance, methods=found)
-
-
-def _located(maps: dict[str, np.ndarray], masks: dict[str, np.ndarray], size: int) -> Located:
-    pairs = [(metrics.resize(map_hw[None], size)[0], masks[image_id]) for image_id, map_hw in maps.items()]
-    return Located(
-        positive_share=_mean_of_defined(localisation.positive_share(*pair) for pair in pairs),
-        pointing_game=float(np.mean([localisation.points_inside(*pair) for pair in pairs])),
-        auprc=_mean_of_defined(localisation.average_precision(*pair) for pair in pairs),
-        iou=_mean_of_defined(localisation.otsu_overlap(*pair) for pair in pairs),
-    )
-
-
-def _mean_of_defined(values: Iterable[float]) -> float | None:
-    """A map need not have a positive value, nor two different ones."""
-    defined = [value for value in values if not np.isnan(value)]
-    return float(np.mean(defined)) if defined else None
-
-
-def _mask(image_id: str, job: Job, run: Run) -> np.ndarray:
-    """The opacity of a generated image at the network's resolution; empty without one."""
-    from pneumo_batch.core.data import phantom
-    from pneumo_batch.core.data.images import Preprocess
-
-    path = phantom.mask_path(image_id)
-    if not run.images.exists(path):
-        return np.zeros((job.data.image_size, job.data.image_size), bool)
-    return Preprocess(size=job.data.image_size, pad=job.data.pad).pixels(run.images.read_bytes(path)) > 127
+def _cascade(run: Run, primary: Primary) -> dict[str, Randomised] | None:
+    """Where the job has it: what is left of maps with every layer re-initialised."""
+    if not run.store.exists(CASCADE_SUMMARY):
+        return None
+    summary = run.store.read_table(CASCADE_SUMMARY, schema=tables.CASCADE_SUMMARY)
+    return randomized_curves.at_full_depth(summary, primary.view, primary.scale, primary.metric)

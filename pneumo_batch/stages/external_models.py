@@ -13,6 +13,7 @@ import torch
 
 from pneumo_batch.core.attribution import baselines, soundness
 from pneumo_batch.core.data.images import Preprocess, Split, named_normalisation
+from pneumo_batch.core.method_names import method_of
 from pneumo_batch.core.models import answers, checkpoints, evaluation, heads, networks, pretrained, programs
 from pneumo_batch.core.user_code import user_callable
 from pneumo_batch.errors import JobError
@@ -34,7 +35,8 @@ def digests(job: Job) -> dict[str, str]:
     Raises JobError for a file that cannot be read.
     """
     found = {f"variant.{spec.name}": _digest(_read(spec)) for spec in job.variant}
-    for name in [job.network.name, *job.attribution.methods, *job.compare.metrics]:
+    methods = [method_of(name) for name in job.attribution.methods]
+    for name in [job.network.name, *methods, *job.compare.metrics]:
         if ":" in name and name != networks.XRV_NETWORK and not programs.is_file(name):
             found[name] = _code_digest(name)
     if programs.is_file(job.network.name):

@@ -19,12 +19,12 @@ from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import accounts
 from pneumo_batch.rundir.accounts import ImbalanceError
 from pneumo_batch.rundir.integrity import parquet_bytes
-from pneumo_batch.rundir.layout import MANIFEST, PHANTOM, QUARANTINE, STAGING
+from pneumo_batch.rundir.layout import MANIFEST, PHANTOM, QUARANTINE, REGIONS, STAGING
 from pneumo_batch.rundir.locations import reason
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
-from pneumo_batch.stages import listing
+from pneumo_batch.stages import listing, regions
 from pneumo_batch.stages.stage import Plan, Survey
 
 _ROWS_PER_TASK = 256
@@ -69,6 +69,7 @@ def _index(job: Job, run: RunWriter) -> tuple[pa.Table, pa.Table]:
     check_rejected(rejected, found.listing.num_rows, job.data.max_bad)
     own_words = [*(found.account.lines() if found.account else ()), *_listing_warnings(job, found.listing, rows)]
     rows = splits.carve_validation(rows, job.data.val_fraction, job.data.split_seed)
+    own_words += _write_regions(job, run, found, rows)
     _audit(job, run, audit.audit(rows, rejected, passed_over=found.passed_over), own_words)
     return rows, rejected
 
@@ -84,8 +85,20 @@ def _index_new(job: Job, run: RunWriter) -> tuple[pa.Table, pa.Table]:
     before = before.filter(pc.invert(pc.is_in(before["image_id"], fresh["image_id"].combine_chunks())))
     rejected = pa.concat_tables([before, rejected]).sort_by("image_id")
     check_rejected(rejected, known.num_rows + fresh.num_rows, job.data.max_bad)
-    _audit(job, run, audit.audit(pa.concat_tables([known, rows]), rejected, passed_over=found.passed_over))
+    every = pa.concat_tables([known, rows])
+    _audit(
+        job, run, audit.audit(every, rejected, passed_over=found.passed_over), _write_regions(job, run, found, every)
+    )
     return rows, rejected
+
+
+def _write_regions(job: Job, run: RunWriter, found: manifest.Inventory, rows: pa.Table) -> list[str]:
+    """Write `regions.parquet`, before the manifest that tells that the index is whole; what weakens it, in words."""
+    outlined = regions.of_images(job.data, run.images, found, rows)
+    run.checksums.replace(REGIONS, parquet_bytes(outlined.table))
+    for line in outlined.lines:
+        run.event("regions", message=line)
+    return [outlined.unfit] if outlined.unfit else []
 
 
 def joined(listing: pa.Table, known: pa.Table, job: Job) -> pa.Table:

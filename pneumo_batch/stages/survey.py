@@ -3,7 +3,6 @@
 from collections import Counter
 from typing import get_args
 
-import psutil
 import pyarrow as pa
 import torch
 
@@ -18,7 +17,7 @@ from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job import jobfile
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir.locations import open_roots
-from pneumo_batch.stages import external_models, index
+from pneumo_batch.stages import external_models, index, regions
 from pneumo_batch.stages.stage import Survey
 
 
@@ -31,10 +30,13 @@ def survey(job: Job) -> Survey:
             "[[variant]], with train.true_seeds = [] and train.random_seeds = []"
         )
     if job.is_phantom:
+        if job.data.names_regions:
+            contents["regions"] = regions.digest(regions.named(job.data.regions))
         images = {"train": job.phantom.train, "test": job.phantom.test}
         classes = ["BACTERIA", NORMAL, "VIRUS"] if job.data.classes == manifest.BY_SUBTYPE else [NORMAL, PNEUMONIA]
         return Survey(jobfile.fingerprint(job, contents), classes, images)
-    found = index.discover(job, open_roots(job.data.root))
+    roots = open_roots(job.data.root)
+    found = index.discover(job, roots)
     listing = found.listing
     if not job.data.grows:  # else images may join a run
         contents["data"] = manifest.listing_digest(listing)
@@ -42,6 +44,8 @@ def survey(job: Job) -> Survey:
             contents["manifest"] = manifest.assignment_digest(listing)
         if told := [name for name in job.train.random_within if name in listing.column_names]:
             contents["strata"] = manifest.strata_digest(listing, told)
+        if outlined := regions.source(job.data, roots, found):
+            contents["regions"] = regions.digest(outlined)
     check_strata(job, listing)
     return Survey(jobfile.fingerprint(job, contents), found.classes, dict(Counter(listing["split"].to_pylist())))
 
@@ -82,4 +86,3 @@ def fits(job: Job, found: Survey, resources: Resources) -> None:
     shares.attribution(job, weights * len(variant_names(job)), resources)
     if job.train.variants:
         shares.training(job, len(job.train.variants), resources)
-        shares.check_training_memory(sum(found.images.values()), job.data.image_size, psutil.virtual_memory().available)

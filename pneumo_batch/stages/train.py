@@ -3,6 +3,7 @@
 import queue
 import threading
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,22 +16,22 @@ from pneumo_batch.core.data.images import Preprocess, Split
 from pneumo_batch.core.models import labels, pretrained
 from pneumo_batch.core.variants import Variant
 from pneumo_batch.errors import DamagedError, DataError, JobError
-from pneumo_batch.execution import progress, staging
+from pneumo_batch.execution import places, progress, staging
 from pneumo_batch.execution import resources as shares
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
-from pneumo_batch.rundir import accounts
+from pneumo_batch.rundir import accounts, locations
 from pneumo_batch.rundir.layout import MANIFEST, STAGING
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages import external_models, survey
 from pneumo_batch.stages.stage import DAMAGE, Plan, Survey
-from pneumo_batch.stages.workers import decode, trainer
+from pneumo_batch.stages.workers import pixels, trainer
 
 
-def plan(job: Job, found: Survey, _store: Store) -> Plan:
-    """What training starts from and what is brought along have to fit the network."""
+def plan(job: Job, found: Survey, store: Store) -> Plan:
+    """What training starts from and what is brought along have to fit the network; decoded images need room."""
     weights = external_models.starting_weights(job)
     if weights is not None or job.variant:  # else attribute is the first to need the network
         network = survey.network(job, found.classes)
@@ -38,8 +39,10 @@ def plan(job: Job, found: Survey, _store: Store) -> Plan:
             _check_start(network, weights, job)
     for spec in job.variant:
         external_models.check(spec, job, survey.preprocess(job), found.classes)
+    _check_room(job, found, store)
     epochs = {variant.name: trainer.recipe(job, variant).epochs for variant in job.train.variants}
-    numbers = {"variants": survey.variant_names(job), "trained": len(epochs), "epochs": epochs}
+    size = pixels.bytes_of(sum(found.images.values()), job.data.image_size)
+    numbers = {"variants": survey.variant_names(job), "trained": len(epochs), "epochs": epochs, "pixel_bytes": size}
     listed = ", ".join(f"{name} (up to {count} epochs)" for name, count in epochs.items())
     return Plan(f"{len(epochs)} variants: {listed}" if epochs else "nothing", numbers)
 
@@ -51,6 +54,23 @@ def _check_start(network: torch.nn.Module, weights: bytes, job: Job) -> None:
         raise JobError(f"network.weights: {error}") from error
 
 
+def _check_room(job: Job, found: Survey, store: Store) -> None:
+    """Raise JobError when the disk that decoded images are read from has no room for those that are not there yet."""
+    if all(store.exists(f"models/{name}/model.json") for name in survey.variant_names(job)):
+        return
+    folder = Path(store.root) if store.is_local else places.own_folder()
+    there = sum(store.size(name) for name in store.files(pixels.FOLDER)) if store.is_local else 0
+    images, free = sum(found.images.values()), locations.free_bytes(folder)
+    needed = pixels.bytes_of(images, job.data.image_size) - there
+    if free < needed:
+        other = "another --run-dir" if store.is_local else "set TMPDIR, on every node"
+        raise JobError(
+            f"{store.location if store.is_local else folder}: {free / 1e9:.1f} GB free, training needs about "
+            f"{needed / 1e9:.1f} GB for {images} decoded images of {job.data.image_size} x {job.data.image_size}; free "
+            f"some, or {other}"
+        )
+
+
 def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, int]:
     """Train the variants that `models/` does not hold yet. Raises DataError for images no variant can be trained on."""
     assert resources is not None
@@ -58,15 +78,16 @@ def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, 
     brought = [spec for spec in job.variant if not _is_there(run, spec.name)]
     if missing or brought:
         rows = run.manifest_table()
-        shared = {name: ray.put(decode.split(rows, name, job, run)) for name in manifest.SPLITS}
-        splits = {name: ray.get(ref) for name, ref in shared.items()}  # what the store holds: no copy is left here
-        preprocess = _preprocess(job, splits["train"])
+        decoded = {name: pixels.decoded(rows, name, _decoding(job), run) for name in manifest.SPLITS}
+        splits = {name: one.split for name, one in decoded.items()}
+        preprocess = _preprocess(job, decoded["train"])
         if brought:
             judged = external_models.Images(rows, manifest.class_names(rows), splits, preprocess, job.data.several)
             external_models.load(brought, job, run, judged, resources)
         if missing:
             _check_classes(splits["train"], manifest.class_names(rows), job.data.several)
-            _train(missing, job, run, (rows, shared, preprocess), resources)
+            _train(missing, job, run, (rows, splits, preprocess), resources)
+    pixels.discard(run)
     _leave_out_unanswered(run)
     return {"variants": len(job.train.variants) + len(job.variant), "trained": len(job.train.variants)}
 
@@ -122,15 +143,15 @@ def _train(
     missing: list[Variant],
     job: Job,
     run: RunWriter,
-    images: tuple[pa.Table, dict[str, "ray.ObjectRef[Split]"], Preprocess],
+    images: tuple[pa.Table, dict[str, Split], Preprocess],
     resources: Resources,
 ) -> None:
-    rows, shared, preprocess = images
+    rows, splits, preprocess = images
     totals = {variant.name: trainer.recipe(job, variant).epochs for variant in missing}
     with progress.shown(totals) as board:
         weights = external_models.starting_weights(job)
         start = ray.put(weights) if weights is not None else None
-        common = trainer.Common(job, run, rows, preprocess, shared, board, _structure(job, run, rows), start)
+        common = trainer.Common(job, run, rows, preprocess, splits, board, _structure(job, run, rows), start)
         every = job.train.variants
         share = shares.training(job, len(every), resources)
         todo = slots(every, missing, share.slots)
@@ -185,16 +206,21 @@ def _check_findings(train: Split, findings: list[str]) -> None:
                 raise DataError(f"the training split has no image {word} {finding}: leave it out of data.findings")
 
 
-def _preprocess(job: Job, train: Split) -> Preprocess:
+def _decoding(job: Job) -> Preprocess:
+    """What makes pixels of a file; how these become inputs is not known before them (`_preprocess`)."""
+    return Preprocess(size=job.data.image_size, pad=job.data.pad, resize=job.data.resize)
+
+
+def _preprocess(job: Job, train: pixels.Decoded) -> Preprocess:
     data = job.data
     mean: images.PerChannel
     std: images.PerChannel
     if data.normalise == "train":
-        if not len(train):
+        if not len(train.split):
             raise JobError(
                 "data.normalise: no training images to measure mean and std on; give them, e.g. [0.345, 0.282]"
             )
-        mean, std = decode.moments(train.pixels_NHW)
+        mean, std = pixels.moments(train.levels)
     elif isinstance(data.normalise, str):
         mean, std = images.named_normalisation(data.normalise, data.channels)
     else:

@@ -14,6 +14,7 @@ from typing import Any
 
 from bench_attribution import bench_integrated_gradients
 from bench_gpu import bench_gpu
+from bench_pixels import bench_pixels
 from bench_similarity import bench_similarity
 from bench_stages import bench_attribute, bench_demo, bench_memory, bench_train
 
@@ -25,6 +26,7 @@ PARTS = {
     "demo": bench_demo,
     "attribute": bench_attribute,
     "train": bench_train,
+    "pixels": bench_pixels,
     "memory": bench_memory,
 }
 

@@ -37,10 +37,11 @@ def test_a_driver_killed_at_every_one_of_these_moments(brought, untouched, tmp_p
     assert_same_results(completed(brought, tmp_path / "run"), untouched)
 
 
-@pytest.mark.parametrize("moment", ["first state saved", "first model finished"])
+@pytest.mark.parametrize("moment", ["first decoded images written", "first state saved", "first model finished"])
 def test_a_driver_killed_while_it_trains(moment, trained, untouched_trained, tmp_path):
     process = Process(trained, tmp_path / "run")
     conditions = {
+        "first decoded images written": has_file(process.run, "staging/pixels", ""),  # of the first of three splits
         "first state saved": has_file(process.run, "staging/train", ".pt"),
         "first model finished": lambda: bool(process.run.variants()),
     }

@@ -1,5 +1,6 @@
 """Small concluded runs whose tables are written here, for tests of the report: no training, no Ray."""
 
+import dataclasses
 import html.parser
 import itertools
 from pathlib import Path
@@ -11,11 +12,13 @@ from PIL import Image
 from pneumo_batch import report
 from pneumo_batch.core import tables
 from pneumo_batch.core.models import evaluation
+from pneumo_batch.core.randomization import curves as randomized_curves
 from pneumo_batch.core.similarity import options, pairs, per_image
-from pneumo_batch.core.statistics import label_share, results, summaries, verdict
+from pneumo_batch.core.statistics import label_share, localisation, results, summaries, verdict
 from pneumo_batch.core.variants import KINDS, Variant, names_of
 from pneumo_batch.job import jobfile
 from pneumo_batch.rundir.writer import RunWriter
+from pneumo_batch.stages import localise
 
 EVIL = "PNEUMONIA</script><script>alert(1)</script> $x$"
 EVIL_FILE = '<img src=x onerror=alert(1)> & "quoted".png'
@@ -24,9 +27,18 @@ METRICS = ["spearman", "pearson"]
 
 
 def make_run(
-    root: Path, *, kinds=(3, 3), classes=("NORMAL", EVIL), methods=("integrated_gradients", "grad_cam"), curves=False
+    root: Path,
+    *,
+    kinds=(3, 3),
+    classes=("NORMAL", EVIL),
+    methods=("integrated_gradients", "grad_cam"),
+    curves=False,
+    regions=False,
 ) -> RunWriter:
-    """A concluded run of 12 images a class below `root`, images included; `curves` adds the tables of curves."""
+    """A concluded run of 12 images a class below `root`, images included; `curves` adds the tables of curves.
+
+    With `regions` every film of the last class has a box, and localisation is measured.
+    """
     rng = np.random.default_rng(0)
     values = {
         "name": "tiny",
@@ -34,7 +46,7 @@ def make_run(
         "train": {"true_seeds": list(range(kinds[0])), "random_seeds": list(range(100, 100 + kinds[1]))},
         "attribution": {"methods": list(methods)},
         "compare": {"metrics": METRICS, "resamples": 100},
-        "cascade": {"seeds": [7, 8] if curves else []},
+        "cascade": {"seeds": [7, 8], "noisy": 5} if curves else {},
     }
     job = jobfile.parse(values, source="test")
     run = RunWriter(root / "run")
@@ -48,9 +60,11 @@ def make_run(
         _write_model(run, name, manifest, classes, rng)
     images = manifest.filter(pa.compute.equal(manifest["split"], "test")).sort_by("image_id")
     _write_maps(run, images, names, methods, rng)
-    _conclude(run, images, names, classes, rng)
+    if regions:
+        _write_regions(run, manifest, classes[-1])
     if curves:
         _write_curves(run, methods)
+    _conclude(run, images, names, classes, rng)
     run.stage("conclude", status="complete", seconds=0.1, counts={"methods": len(methods)})
     return run
 
@@ -75,6 +89,16 @@ def _manifest(folder: Path, classes, rng) -> pa.Table:
             row |= {"subtype": "virus" if label and i % 2 else None}
             rows.append({**row, "bytes": 10, "sha256": f"{label}-{i}"})
     return pa.Table.from_pylist(rows, schema=tables.MANIFEST)
+
+
+def _write_regions(run: RunWriter, manifest: pa.Table, finding: str) -> None:
+    films = manifest.filter(pa.compute.equal(manifest["class_name"], finding)).to_pylist()
+    rows = [
+        {"image_id": film["image_id"], "finding": finding, "shape": "box", "width": 20.0, "height": 15.0}
+        | {"x": 2.0 * place, "y": float(place)}
+        for place, film in enumerate(films)
+    ]
+    run.store.write_table("regions.parquet", pa.Table.from_pylist(rows, schema=tables.REGIONS))
 
 
 def _write_model(run: RunWriter, name: str, manifest: pa.Table, classes, rng) -> None:
@@ -154,8 +178,19 @@ def _conclude(run: RunWriter, images: pa.Table, names, classes, rng) -> None:
         methods=verdict.conclude(facts, tests, primary, threshold),
         variants={name: _judged(run, name) for name in names},
         degenerate={f"{job.attribution.methods[0]}/signed": dict.fromkeys(names, 1)},
+        cascade=_ends_of_curves(run, primary) if run.store.exists("cascade_summary.parquet") else None,
     )
+    measured = localise.measure(job, run, variants)
+    if measured:
+        run.store.write_table("localisation.parquet", pa.concat_tables([one.rows() for one in measured]))
+        by_kind = {kind: names_of(variants, kind) for kind in KINDS}
+        found = dataclasses.replace(found, localisation=localisation.conclude(measured, by_kind, 100))
     run.store.write_json("verdict.json", found.as_dict())
+
+
+def _ends_of_curves(run: RunWriter, primary: results.Primary):
+    summary = run.store.read_table("cascade_summary.parquet", schema=tables.CASCADE_SUMMARY)
+    return randomized_curves.at_full_depth(summary, primary.view, primary.scale, primary.metric)
 
 
 def _write_curves(run: RunWriter, methods) -> None:
@@ -168,6 +203,9 @@ def _write_curves(run: RunWriter, methods) -> None:
             mean = 1 - depth / 4
             row |= {"depth": depth, "layer": ("", "fc.3", "fc.0", "conv1.0")[depth], "images": 12, "pairs": 24}
             row |= {"mean": mean, "ci_low": mean - 0.1, "ci_high": min(1.0, mean + 0.1), "entropy": depth / 3}
+            rise = depth / 4
+            row |= {"map_entropy": 4 + depth, "rise": rise, "rise_low": rise - 0.1, "rise_high": rise + 0.1}
+            row |= {"smooth_mean": 0.9 * mean, "smooth_low": 0.8 * mean, "smooth_high": mean}
             randomized.append({**row, "degenerate": int(depth == 3)})
     for (method, view), grid in itertools.product(places, (4, 8)):
         low = 0.1 if grid == 4 else -0.1

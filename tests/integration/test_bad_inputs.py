@@ -21,7 +21,7 @@ from helpers.tiny import TINY, lean_job, tiny_job
 from PIL import Image
 
 from pneumo_batch import cli, pipeline
-from pneumo_batch.cli import doctor
+from pneumo_batch.cli import data_check
 from pneumo_batch.core.data import phantom
 from pneumo_batch.core.models import networks
 from pneumo_batch.errors import DataError
@@ -90,7 +90,7 @@ IMAGES = {
 def test_an_odd_image_is_used_or_quarantined_with_the_reason(case, root):
     data, suffix, expected = IMAGES[case]
     (root / "test" / "NORMAL" / f"x.{suffix}").write_bytes(data)
-    found = doctor.audit(Data(root=str(root)))
+    found = data_check.audit(Data(root=str(root)))
     assert found.images + sum(found.quarantined.values()) == 21
     if found.quarantined:
         assert len(found.quarantined) == 1
@@ -104,13 +104,13 @@ def test_an_odd_image_is_used_or_quarantined_with_the_reason(case, root):
 )
 def test_odd_names_are_names(name, root):
     (root / "test" / "NORMAL" / name).write_bytes(JPEG)
-    assert doctor.audit(Data(root=str(root))).images == 21
+    assert data_check.audit(Data(root=str(root))).images == 21
 
 
 def test_a_link_out_of_the_root_is_not_followed(root, tmp_path):
     (tmp_path / "secret.jpeg").write_bytes(JPEG)
     (root / "test" / "NORMAL" / "link.jpeg").symlink_to(tmp_path / "secret.jpeg")
-    found = doctor.audit(Data(root=str(root)))
+    found = data_check.audit(Data(root=str(root)))
     assert found.images == 20
     assert list(found.quarantined) == ["a link that leaves the data root"]
 
@@ -118,7 +118,7 @@ def test_a_link_out_of_the_root_is_not_followed(root, tmp_path):
 def test_a_loop_of_links_ends(root):
     (root / "test" / "NORMAL" / "loop").symlink_to(root / "test" / "NORMAL")
     (root / "test" / "NORMAL" / "self.jpeg").symlink_to(root / "test" / "NORMAL" / "self.jpeg")
-    found = doctor.audit(Data(root=str(root)))
+    found = data_check.audit(Data(root=str(root)))
     assert found.images == 20
 
 
@@ -127,7 +127,7 @@ def test_an_unreadable_file_is_quarantined(root):
     path = root / "test" / "NORMAL" / "locked.jpeg"
     path.write_bytes(JPEG)
     path.chmod(0)
-    assert "Permission denied" in next(iter(doctor.audit(Data(root=str(root))).quarantined))
+    assert "Permission denied" in next(iter(data_check.audit(Data(root=str(root))).quarantined))
 
 
 # ------------------------------------------------------------------------------------------------------------ data sets

@@ -10,7 +10,7 @@ import torch
 
 from pneumo_batch.core import tables
 from pneumo_batch.core.attribution import explainer
-from pneumo_batch.core.randomization import cascade
+from pneumo_batch.core.randomization import cascade, smoothing
 from pneumo_batch.core.similarity import metrics
 from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages import cascade as stage
@@ -29,7 +29,8 @@ def cascaded(ray_cluster, tiny_run, tmp_path_factory) -> tuple[RunWriter, object
             "store_derived": True,
         }
     )
-    settings = job.cascade.model_copy(update={"seeds": [3, 4], "images": 2, "variant": "true_1"})
+    cascading = {"seeds": [3, 4], "images": 2, "variant": "true_1", "noisy": 3, "noise": 0.2}
+    settings = job.cascade.model_copy(update=cascading)
     job = job.model_copy(update={"attribution": methods, "cascade": settings})
     counts = stage.execute(job, run, ray_cluster)
     assert counts == {"images": 2, "networks": 2 * 15, "scores": 2 * 2 * 15 * 32}
@@ -139,6 +140,46 @@ def test_scores_are_those_of_a_loop_over_pairs(cascaded, mode, depth, seed):
         assert row.score == pytest.approx(reference(a_HW, b_HW, row.view, row.metric), abs=1e-6)
         compared += 1
     assert compared >= 2 * 3 * 3  # only the magnitude of Grad-CAM may be constant
+
+
+@pytest.mark.parametrize(("mode", "depth", "seed"), [SOME[0], SOME[2]])
+def test_smooth_scores_are_of_maps_averaged_over_noisy_inputs(cascaded, mode, depth, seed):
+    run, job = cascaded
+    frame = run.cascades()
+    image_id = frame["image_id"].iloc[0]
+    film_1CHW = run.inputs([image_id])
+    one = next(one for one in stage.networks(job, run) if (one.mode, one.depth, one.seed) == (mode, depth, seed))
+    maps = []
+    for draw, model in (
+        (smoothing.REFERENCE, run.model("true_1")),
+        (one, network(run, {"mode": mode, "depth": depth, "seed": seed})),
+    ):
+        explain = explainer.Explainer(model, job.attribution.options_by_method(), run.preprocess())
+        noisy_NCHW = smoothing.Smoothing(3, 0.2).noisy(film_1CHW, smoothing.draw_of(image_id, draw))
+        found = explain(noisy_NCHW, torch.zeros(3, dtype=torch.int64)).maps["integrated_gradients"]
+        maps.append(found.double().mean(0).numpy())
+    row = frame.query(
+        "image_id == @image_id and mode == @mode and depth == @depth and seed == @seed and method =="
+        " 'integrated_gradients' and view == 'magnitude' and scale == 'pixel' and metric == 'spearman'"
+    )
+    # Paths of float32 may turn off, as above: what stays is far from a map without noise, or of other noise.
+    assert row["smooth_score"].item() == pytest.approx(
+        scipy.stats.spearmanr(*(np.abs(a).ravel() for a in maps)).statistic, abs=1e-3
+    )
+    assert row["smooth_score"].item() < 0.999
+
+
+def test_map_entropies_are_those_of_the_histogram_of_each_map(cascaded):
+    run, _ = cascaded
+    frame = run.cascades().query("view == 'signed' and metric == 'pearson' and method == 'integrated_gradients'")
+    for mode, depth, seed in SOME:
+        ids, maps_NHW = run.derived_maps("integrated_gradients", f"{mode}_{depth}_{seed}")
+        here = frame.query("mode == @mode and depth == @depth and seed == @seed")
+        for image_id, map_HW in zip(ids, maps_NHW.astype(np.float64), strict=True):
+            wanted = scipy.stats.entropy(np.histogram(map_HW, 100)[0], base=2)
+            found = here.loc[here["image_id"] == image_id, "map_entropy"]
+            assert len(found) == 2  # both scales
+            np.testing.assert_allclose(found, wanted, rtol=1e-6)
 
 
 def test_every_image_has_every_network_once_and_curves_start_at_one(cascaded):

@@ -21,7 +21,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
 from pneumo_batch import pipeline
-from pneumo_batch.cli import doctor
+from pneumo_batch.cli import data_check
 from pneumo_batch.core.data import images, phantom
 from pneumo_batch.core.data.manifest import parse_name
 from pneumo_batch.errors import DataError, JobError
@@ -151,14 +151,14 @@ def test_a_csv_list_of_images_to_the_verdict(ray_cluster, films, tmp_path):
 
 def test_check_reads_lists_and_several_roots(films, tmp_path):
     write_list(films, tmp_path / "images.csv")
-    listed = doctor.audit(Data(root=str(films), manifest=str(tmp_path / "images.csv")))
+    listed = data_check.audit(Data(root=str(films), manifest=str(tmp_path / "images.csv")))
     kinds = {name: len(list(films.glob(f"train/*/*{name}*"))) for name in ("IM-", "bacteria", "virus")}
     assert listed.counts["train"] == {
         "healthy": {"-": kinds["IM-"]},
         "ill": {"bacteria": kinds["bacteria"], "virus": kinds["virus"]},
     }
     shutil.copytree(films / "test", tmp_path / "second" / "test")
-    both = doctor.audit(Data(root=[str(films), str(tmp_path / "second")]))
+    both = data_check.audit(Data(root=[str(films), str(tmp_path / "second")]))
     assert (both.images, both.patients["test"]) == (40, 8)  # names like those of the Kaggle set name the same people
     assert both.duplicates == {"groups": 8, "images": 16}
 

@@ -20,6 +20,9 @@ from helpers.tiny import tiny_job
 
 from pneumo_batch import pipeline
 from pneumo_batch.core import tables
+from pneumo_batch.core.attribution import localisation
+from pneumo_batch.core.data import phantom
+from pneumo_batch.core.similarity import metrics
 from pneumo_batch.errors import RunBusyError, RunError
 from pneumo_batch.rundir import layout
 from pneumo_batch.rundir.writer import RunWriter
@@ -195,6 +198,29 @@ def test_verdict_names_every_method_and_variant(tiny_run):
         assert located.keys() == {"positive_share", "pointing_game", "auprc", "iou"}
         assert 0 < located["auprc"] < 1
         assert 0 <= located["iou"] < 1
+
+
+def test_localisation_of_generated_films_is_that_of_their_masks(tiny_run):
+    """As read from the PNG files beside the films, decoded and resized as these are."""
+    ids, maps_Nhw = tiny_run.maps("grad_cam", "true_0")
+    masks = [tiny_run.preprocess().pixels(tiny_run.images.read_bytes(phantom.mask_path(one))) > 127 for one in ids]
+    pairs = [
+        (metrics.resize(map_hw[None], 64)[0], mask_SS)
+        for map_hw, mask_SS in zip(maps_Nhw, masks, strict=True)
+        if mask_SS.any()
+    ]
+    found = tiny_run.verdict["localisation"]
+    assert found["images"] == len(pairs) == tiny_run.localisation()["image_id"].nunique()
+    assert found["chance"] == pytest.approx(np.mean([mask_SS.mean() for _, mask_SS in pairs]))
+    located = found["methods"]["grad_cam"]["true_0"]
+    for name, measure in (
+        ("pointing_game", localisation.points_inside),
+        ("auprc", localisation.average_precision),
+        ("iou", localisation.otsu_overlap),
+        ("positive_share", localisation.positive_share),
+    ):
+        assert located[name] == pytest.approx(np.nanmean([measure(*pair) for pair in pairs]))
+    assert found["findings"].keys() == {"PNEUMONIA"}
 
 
 def test_random_labels_are_a_permutation_of_the_training_split_only(tiny_run):

@@ -25,6 +25,7 @@ from pneumo_batch.rundir import lease, verification
 from pneumo_batch.rundir.integrity import parquet_bytes
 from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
+from pneumo_batch.stages.workers import pixels
 
 BEAT = 0.2
 LIVING_BEAT = 2  # of a holder that is to be seen alive: the store tells whole seconds, and a busy machine renews late
@@ -94,7 +95,12 @@ def test_a_run_on_an_object_store_is_the_local_one(ray_cluster, bucket, tmp_path
     far = pipeline.execute(small_job(bucket("films")), bucket("runs/far"))
     near = pipeline.execute(small_job(str(tmp_path / "films")), str(tmp_path / "near"))
     assert far.complete
+    assert far.run.store.walk("staging") == []
+    assert not pixels._copies(far.run.path).exists()  # what this machine had of the decoded images
     assert far.run.record["fingerprint"] == near.run.record["fingerprint"]
+    for variant in near.run.variants():
+        weights = [run.store.read_bytes(f"models/{variant}/model.safetensors") for run in (far.run, near.run)]
+        assert weights[0] == weights[1]
     for method in ("integrated_gradients", "grad_cam"):
         (ids, maps_NHW), (expected_ids, expected_NHW) = (run.maps(method, "true_0") for run in (far.run, near.run))
         assert ids == expected_ids

@@ -1,20 +1,25 @@
-"""Several findings from label files to a verdict: a logit each, of which one is explained."""
+"""Several findings from label files to a verdict for each of three targets, and what their maps share."""
 
+import itertools
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers.report_runs import Page
 from helpers.tiny import lean_job
 from sklearn.metrics import roc_auc_score
 
 from pneumo_batch import pipeline
+from pneumo_batch.core.attribution.explainer import Explainer
 from pneumo_batch.core.data.phantom import published
 from pneumo_batch.core.models import networks
 from pneumo_batch.errors import JobError
+from pneumo_batch.report.parts import number
 
 FINDINGS = ["Infiltration", "Effusion", "Cardiomegaly"]
+TARGETS = ["Effusion", "Infiltration", "Cardiomegaly"]  # in another order than the logits
 EIGHTEEN = ["Atelectasis", "Effusion", "", "Cardiomegaly", *(f"other {k}" for k in range(13)), "Infiltration"]
 
 
@@ -27,7 +32,7 @@ def nih(tmp_path_factory):
 
 def job_of(root, **sections):
     data = {"root": str(root), "format": "nih", "findings": FINDINGS, "max_bad": 0.05}
-    attribution = {"target": "Effusion", "limit": 8, "integrated_gradients": {"steps": 8}}
+    attribution = {"target": TARGETS, "limit": 8, "integrated_gradients": {"steps": 8}}
     return lean_job(**{"data": data, "attribution": attribution, **sections})
 
 
@@ -46,6 +51,17 @@ def test_the_manifest_has_the_labels_of_the_label_file(run, nih):
         shown = published_rows[row["image_id"].rpartition("/")[2]].split("|")
         assert [row[f"label__{name}"] for name in FINDINGS] == [int(name in shown) for name in FINDINGS]
         assert row["class_name"] == ("FINDING" if set(shown) & set(FINDINGS) else "NORMAL")
+
+
+def test_the_finding_explained_is_the_one_that_maps_are_held_against(run):
+    rows, boxes, manifest = run.localisation(), run.regions(), run.manifest().set_index("image_id")
+    ids, _ = run.maps("grad_cam", "true_0")
+    shown = {one for one in ids if one in set(boxes[boxes["finding"] == "Effusion"]["image_id"])}
+    assert set(rows["finding"]) == {"Effusion"}
+    assert set(rows["image_id"]) == {one for one in shown if manifest.loc[one, "label__Effusion"] == 1}
+    assert (
+        run.verdict["localisation"]["findings"]["Effusion"]["mean_mask_of"] == "other films"
+    )  # boxes are of test films
 
 
 def test_numbers_by_finding_are_those_of_the_predictions(run):
@@ -71,25 +87,108 @@ def test_random_models_were_given_whole_rows_of_other_films(run):
     assert run.model_record("true_0")["label_agreement"] == 1
 
 
-def test_the_maps_are_of_the_finding_that_is_explained(run):
-    ids, maps_NHW = run.maps("integrated_gradients", "true_0")
-    table = run.maps_table(["logit__true_0", "integrated_gradients_delta__true_0"]).sort_by("image_id")
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_maps_of_each_target_are_of_its_logit(run, target):
+    ids, maps_NHW = run.maps("integrated_gradients", "true_0", target)
+    suffix = "" if target == "Effusion" else f"__{target}"
+    columns = [f"logit__true_0{suffix}", f"integrated_gradients_delta__true_0{suffix}"]
+    table = run.maps_table(columns).sort_by("image_id")
     with torch.no_grad():
         model = run.model("true_0")
-        logits_N = model(run.inputs(ids))[:, FINDINGS.index("Effusion")]
-        start = model(run.baseline())[0, FINDINGS.index("Effusion")]
-    np.testing.assert_allclose(table["logit__true_0"].to_numpy(), logits_N.numpy(), rtol=1e-4, atol=1e-5)
-    delta_N = table["integrated_gradients_delta__true_0"].to_numpy()
+        logits_N = model(run.inputs(ids))[:, FINDINGS.index(target)]
+        start = model(run.baseline())[0, FINDINGS.index(target)]
+    np.testing.assert_allclose(table[columns[0]].to_numpy(), logits_N.numpy(), rtol=1e-4, atol=1e-5)
+    delta_N = table[columns[1]].to_numpy()
     np.testing.assert_allclose(maps_NHW.sum((1, 2)) - delta_N, (logits_N - start).numpy(), atol=1e-4)
 
 
-def test_verdict_and_report_are_about_that_finding(run):
-    assert run.verdict["target"] == "Effusion"
-    assert set(run.verdict["methods"]) == {"integrated_gradients", "grad_cam"}
-    assert list(run.summary()["class_name"].unique()) == ["all", "without Effusion", "Effusion"]
+def test_each_target_has_the_maps_that_it_has_alone(run):
+    explainer = Explainer(run.model("random_100"), run.job.attribution.options_by_method(), run.preprocess())
+    for target in TARGETS:
+        for method in run.job.attribution.methods:
+            ids, maps_Nhw = run.maps(method, "random_100", target)
+            output_N = torch.full((len(ids),), FINDINGS.index(target))
+            alone_Nhw = explainer(run.inputs(ids), output_N).maps[method].numpy()
+            np.testing.assert_allclose(maps_Nhw, alone_Nhw, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(run.maps("grad_cam", "true_1")[1], run.maps("grad_cam", "true_1", "Effusion")[1])
+    with pytest.raises(KeyError, match="no target 'Mass'; there are: Effusion, Infiltration, Cardiomegaly"):
+        run.maps("grad_cam", "true_0", "Mass")
+
+
+def test_tables_say_their_target(run):
+    scores = run.scores()
+    assert list(scores.columns[-2:]) == ["target", "target_b"]
+    counts = {target: len(run.scores(target)) for target in TARGETS}
+    assert len(set(counts.values())) == 1
+    between = scores[scores["target"] != scores["target_b"]]
+    assert len(scores) == sum(counts.values()) + len(between)
+    assert set(between["kind"]) == {f"two_targets{end}" for end in ("", "_cross", "_one_model", "_one_model_cross")}
+    assert between.groupby("kind", observed=True).size().nunique() == 1  # two true models: two orders, two models
+    for table in (run.summary(), run.passes(), run.scales()):
+        assert list(table["target"].unique()) == TARGETS
+    assert list(run.summary("Cardiomegaly")["class_name"].unique()) == ["all", "without Cardiomegaly", "Cardiomegaly"]
+
+
+def test_the_verdict_is_of_the_first_target_and_of_each(run):
+    found = run.verdict
+    assert found["target"] == "Effusion"
+    assert list(found["targets"]) == TARGETS
+    assert found["methods"] == found["targets"]["Effusion"]["methods"]
+    for target in TARGETS:
+        of_target = found["targets"][target]
+        assert set(of_target["methods"]) == {"integrated_gradients", "grad_cam"}
+        for variant in run.variants():
+            assert of_target["variants"][variant]["test"] == found["variants"][variant]["findings"][target]["test"]
+        means = run.summary(target).query("class_name == 'all' and view == 'magnitude' and scale == 'region'")
+        means = means.query("metric == 'spearman' and method == 'integrated_gradients' and kind == 'true_random'")[
+            "mean"
+        ]
+        numbers = of_target["methods"]["integrated_gradients"]["numbers"]
+        assert numbers["images"] == 8
+        assert numbers["means"]["true_random"] == pytest.approx(means.item())
+
+
+def test_what_two_targets_share_is_that_of_the_scores(run):
+    scores = run.scores().query("view == 'magnitude' and scale == 'region' and metric == 'spearman'")
+    assert set(run.verdict["specificity"]) == {"integrated_gradients", "grad_cam"}
+    for method, between in run.verdict["specificity"].items():
+        assert [one["targets"] for one in between] == [list(two) for two in itertools.combinations(TARGETS, 2)]
+        for one in between:
+            first, second = one["targets"]
+            mine = scores[(scores["method"] == method) & (scores["target"] == first) & (scores["target_b"] == second)]
+            means = mine.groupby("kind", observed=True)["score"].mean()
+            numbers = one["numbers"]
+            if method == "grad_cam":  # of two epochs: some map is constant, and few films have every similarity
+                continue
+            assert numbers["images"] == 8
+            assert numbers["across"]["value"] == pytest.approx(means["two_targets"] - means["two_targets_cross"])
+            one_model = means["two_targets_one_model"] - means["two_targets_one_model_cross"]
+            assert numbers["one_model"]["value"] == pytest.approx(one_model)
+            headrooms = [
+                run.verdict["targets"][name]["methods"][method]["numbers"]["headroom"] for name in (first, second)
+            ]
+            assert numbers["headroom"]["value"] == pytest.approx(np.mean([one["value"] for one in headrooms]))
+
+
+def test_the_report_has_every_target_and_what_two_share(run):
     page = run.store.read_bytes("report/index.html").decode()
+    found = Page(page)
+    assert {"targets", "specificity", "verdict", "verdict_infiltration", "cells_grad_cam_cardiomegaly"} <= set(
+        found.tables
+    )
+    assert [row[0] for row in found.tables["targets"][1:]] == [name for name in TARGETS for _ in range(2)]
+    numbers = run.verdict["specificity"]["grad_cam"][0]["numbers"]
+    shown = next(
+        row for row in found.tables["specificity"] if row[1] == "Effusion / Infiltration" and row[0] == "Grad-CAM"
+    )
+    cells = run.verdict["specificity"]["grad_cam"][0]["cells"]
+    assert shown[5] == number(cells["/".join(shown[2:5])]["headroom"]["value"])
+    assert numbers == cells["magnitude/region/spearman"]
     assert "without Effusion" in page
-    assert "All else in this report is about Effusion, but for training curves" in page
+    assert "Pictures and the other tables here are about Effusion, but for training curves" in page
+    assert "Effusion, Infiltration and Cardiomegaly are explained" in page
+    card = run.store.read_bytes("report/model_card_true_0.md").decode()
+    assert "findings, in the order of the outputs, Infiltration, Effusion and Cardiomegaly" in card
 
 
 def test_a_finding_has_to_be_named(nih, tmp_path):

@@ -84,7 +84,7 @@ def described():
 def test_the_reference_of_job_files_has_every_field_and_no_other():
     def leaves(values, prefix=""):
         for name, value in values.items():
-            yield from leaves(value, f"{prefix}{name}.") if isinstance(value, dict) else [prefix + name]
+            yield from leaves(value, f"{prefix}{name}.") if value and isinstance(value, dict) else [prefix + name]
 
     variant = {"name": "mine", "kind": "true", "checkpoint": "mine.pt"}
     job = Job.model_validate({"name": "any", "variant": [variant]}).model_dump()

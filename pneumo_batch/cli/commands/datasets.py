@@ -96,15 +96,15 @@ def check(
       pneumo-batch data check data/chest_xray
       pneumo-batch data check data/nih --format nih --finding Pneumonia
     """
-    from pneumo_batch.cli import doctor
+    from pneumo_batch.cli import data_check
     from pneumo_batch.job import jobfile
 
     given = {"manifest": manifest, "format": form, "findings": list(findings) or None}
     values = {"root": roots[0] if len(roots) == 1 else list(roots)}
     values |= {name: value for name, value in given.items() if value is not None}
-    audit = doctor.audit(jobfile.parse({"name": "check", "data": values}, "data check").data)
+    audit = data_check.audit(jobfile.parse({"name": "check", "data": values}, "data check").data)
     if as_json:
         print_json(audit.as_dict())
     else:
-        doctor.show(audit, manifest or ", ".join(roots))
+        data_check.show(audit, manifest or ", ".join(roots))
     return EXIT_DATA if audit.errors else 0

@@ -11,6 +11,7 @@ import click
 @click.option("--limit", type=click.IntRange(min=1), help="Without --image: at most N images, by a seeded rule.")
 @click.option("--method", "methods", multiple=True, help="A method; repeatable (default: all).")
 @click.option("--variant", "variants", multiple=True, help="A variant; repeatable (default: all).")
+@click.option("--target", "targets", multiple=True, help="Of several targets one; repeatable (default: all).")
 @click.option("--format", "form", type=click.Choice(["png", "npy", "nifti"]), default="png", help="Default: png.")
 @click.option("--out", "folder", metavar="DIR", required=True, help="Folder to write into.")
 def export(run_dir: str, form: str, folder: str, limit: int | None, **names: tuple[str, ...]) -> None:

@@ -1,5 +1,9 @@
 """Attribution: (model, images, targets) -> one map per image, by method name; many methods share one forward pass.
 
+Several targets of an image share more: the forward pass of the image, those of the points of its path, and the input.
+What is left to each is a backward pass from every forward one, and the methods of captum and of the user, which are
+called once a target.
+
 Maps are signed and raw: Integrated Gradients and the methods of captum at input resolution with channels summed,
 Grad-CAM at its layer's resolution. Images go through one by one, so nothing depends on what else is in a batch.
 
@@ -8,7 +12,7 @@ Array legend: B images, C channels, H height, W width of the input; h, w those o
 
 import difflib
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,7 +29,17 @@ from pneumo_batch.core.attribution.integrated_gradients import (
 )
 from pneumo_batch.core.attribution.linear_stem import LinearStem
 from pneumo_batch.core.attribution.methods import CAPTUM, further_method
-from pneumo_batch.core.attribution.options import GRAD_CAM, INTEGRATED_GRADIENTS, GradCam, IntegratedGradients
+from pneumo_batch.core.attribution.options import (
+    GRAD_CAM,
+    INTEGRATED_GRADIENTS,
+    PATHS,
+    UNSCALED,
+    GradCam,
+    IntegratedGradients,
+    of_setting,
+)
+from pneumo_batch.core.attribution.walks import Walk, by_options
+from pneumo_batch.core.method_names import method_of
 from pneumo_batch.core.models import programs
 from pneumo_batch.core.models.networks import grad_cam_layer, without_inplace
 from pneumo_batch.core.models.runtime import exact_arithmetic
@@ -36,7 +50,6 @@ if TYPE_CHECKING:
 __all__ = ["METHODS", "Explainer", "Explanation", "GradCam", "IntegratedGradients", "baseline_input"]
 
 OWN = (INTEGRATED_GRADIENTS, GRAD_CAM)
-WITH_DELTA = frozenset({INTEGRATED_GRADIENTS})  # these report how far the map is from completeness
 _Options = TypeVar("_Options", IntegratedGradients, GradCam)
 
 
@@ -57,12 +70,12 @@ class Explanation:
 class Explainer:
     """All methods for one model. Works on a frozen copy of it, in eval mode, on its device and in its precision.
 
-    `methods` maps names (of `METHODS`, or "module:function") to their options; `preprocess` tells the input's shape and
-    what black is. `pass_size` overrides the number of path points that run at once, which has no influence beyond
-    rounding; the default follows from the network's activations, never from the clock, so a job gives the same maps
-    twice. Raises ValueError for unknown methods, options and layers, and for networks without one map of an image
-    (soundness.py); a method that cannot work on this network says so
-    when it first runs, and `map_shapes` runs each.
+    `methods` maps names (of `METHODS`, or "module:function"; behind an @ that of a setting) to their options;
+    `preprocess` tells the input's shape and what black is. `pass_size` overrides the number of path points that run at
+    once, which has no influence beyond rounding; the default follows from the network's activations, never from the
+    clock, so a job gives the same maps twice. Raises ValueError for unknown methods, options and layers, and for
+    networks without one map of an image (soundness.py); a method that cannot work on this network says so when it first
+    runs, and `map_shapes` runs each.
     """
 
     def __init__(
@@ -75,6 +88,7 @@ class Explainer:
         allow_tf32: bool = False,
     ) -> None:
         check_methods(methods)
+        methods = {name: of_setting(name, options) for name, options in methods.items()}
         programs.check_methods(model, methods)
         self._methods = list(methods)
         self._allow_tf32 = allow_tf32
@@ -97,15 +111,14 @@ class Explainer:
         """
         inputs_1CHW = baseline_input("mean", self._preprocess).to(self._example_1CHW)
         with torch.no_grad(), exact_arithmetic(self._allow_tf32):
-            end, grad_cam_hw = self._forward(inputs_1CHW, 0)
-            maps = {name: method(inputs_1CHW, 0) for name, method in self._others.items()}
-            if "deep_lift" in maps:
+            end, (maps,) = self._forward(inputs_1CHW, [0])
+            maps |= {name: method(inputs_1CHW, 0) for name, method in self._others.items()}
+            if any(method_of(name) == "deep_lift" for name in maps):
                 rules.check_deep_lift(self._model, self._example_1CHW)
-            if grad_cam_hw is not None:
-                maps[GRAD_CAM] = grad_cam_hw
-            if self._path is not None:
-                one_point = PathIntegral(self._stem, IntegratedGradients(steps=1), pass_size=1)
-                maps[INTEGRATED_GRADIENTS] = one_point(end, end, 0).map_HW
+            if self._walks:
+                one_point = PathIntegral(self._stem, IntegratedGradients(steps=1), pass_size=1)(end, end, 0)
+                for walk in self._walks:
+                    maps |= walk.maps(one_point)
         return {name: (maps[name].shape[0], maps[name].shape[1]) for name in self._methods}
 
     @property
@@ -114,66 +127,84 @@ class Explainer:
         return self._stem.path
 
     def _prepare_grad_cam(self, methods: Mapping[str, Mapping[str, Any]]) -> None:
-        options = _options(GradCam, GRAD_CAM, methods)
-        self._grad_cam = GRAD_CAM in methods
-        self._layer = options.layer
-        if self._grad_cam or "guided_grad_cam" in methods:
-            self._layer = grad_cam_layer(self._model, options.layer)
-        if self._grad_cam:
-            self._forward(self._example_1CHW, 0)  # raises for a layer that gives no maps
+        self._layers: dict[str, str] = {}
+        for name in of_methods(methods, GRAD_CAM):
+            options = _options(GradCam, name, methods)
+            self._layers[name] = grad_cam_layer(self._model, options.layer)
+        if of_methods(methods, "guided_grad_cam"):
+            self._guided_layer = grad_cam_layer(self._model, _options(GradCam, GRAD_CAM, methods).layer)
+        else:
+            self._guided_layer = ""
+        if self._layers:
+            self._forward(self._example_1CHW, [0])  # raises for a layer that gives no maps
 
     def _prepare_path(self, methods: Mapping[str, Mapping[str, Any]], pass_size: int | None) -> None:
-        self._path: PathIntegral | None = None
-        if INTEGRATED_GRADIENTS not in methods:
+        self._walks: list[Walk] = []
+        given = {name: _options(IntegratedGradients, name, methods) for name in of_methods(methods, *PATHS)}
+        if not given:
             return
-        options = _options(IntegratedGradients, INTEGRATED_GRADIENTS, methods)
         self.pass_size = pass_size or default_pass_size(self._stem, self._example_1CHW)
-        self._path = PathIntegral(self._stem, options, self.pass_size)
-        self._baseline_of = baseline_of(options.baseline, self._preprocess)
-        self._baseline_end = None
-        if options.baseline in CONSTANT:  # its forward pass serves every image
-            with torch.no_grad():
-                self._baseline_end = self._end(self._baseline_of(self._example_1CHW))
+        for options, (scaled, unscaled) in by_options(given).items():
+            integral = PathIntegral(self._stem, options, self.pass_size)
+            baseline = baseline_of(options.baseline, self._preprocess)
+            start = None
+            if options.baseline in CONSTANT:  # its forward pass serves every image
+                with torch.no_grad():
+                    start = self._end(baseline(self._example_1CHW))
+            self._walks.append(Walk(integral, baseline, start, tuple(scaled), tuple(unscaled)))
 
     def _prepare_others(self, methods: Mapping[str, Mapping[str, Any]]) -> None:
         self._others: dict[str, Callable[[torch.Tensor, int], torch.Tensor]] = {}
         for name, options in methods.items():
-            if name not in OWN:
-                self._others[name] = further_method(name, self._model, self._layer, self._preprocess, options)
+            if method_of(name) not in (*PATHS, GRAD_CAM):
+                self._others[name] = further_method(name, self._model, self._guided_layer, self._preprocess, options)
 
-    @torch.no_grad()
     def __call__(self, inputs_BCHW: torch.Tensor, targets_B: torch.Tensor) -> Explanation:
         """Explain output `targets_B` (int64 index; 0 for a single-logit network) of each image."""
-        assert len(inputs_BCHW) == len(targets_B)
+        return self.each(inputs_BCHW, targets_B[:, None])[0]
+
+    @torch.no_grad()
+    def each(self, inputs_BCHW: torch.Tensor, targets_BT: torch.Tensor) -> list[Explanation]:
+        """Explain T outputs of each image: an explanation for every column of `targets_BT`, the one it has alone."""
+        assert len(inputs_BCHW) == len(targets_BT)
         inputs_BCHW = inputs_BCHW.to(self._example_1CHW)
         with exact_arithmetic(self._allow_tf32):
-            rows = [self._explain(inputs_BCHW[i : i + 1], target) for i, target in enumerate(targets_B.tolist())]
-        return _stacked(rows)
+            rows = [self._explain(inputs_BCHW[i : i + 1], targets) for i, targets in enumerate(targets_BT.tolist())]
+        return [_stacked(list(of_target)) for of_target in zip(*rows, strict=True)]
 
-    def _explain(self, inputs_1CHW: torch.Tensor, target: int) -> "_Row":
-        end, grad_cam_hw = self._forward(inputs_1CHW, target)
-        row = _Row(end.logits_1N[0, target])
-        if grad_cam_hw is not None:
-            row.maps[GRAD_CAM] = grad_cam_hw
-        if self._path is not None:
-            start = self._baseline_end or self._end(self._baseline_of(inputs_1CHW))
-            name = INTEGRATED_GRADIENTS
-            row.maps[name], row.deltas[name], row.steps[name] = self._path(start, end, target)
+    def _explain(self, inputs_1CHW: torch.Tensor, targets: Sequence[int]) -> list["_Row"]:
+        end, maps = self._forward(inputs_1CHW, targets)
+        rows = [_Row(end.logits_1N[0, target], of_target) for target, of_target in zip(targets, maps, strict=True)]
+        for walk in self._walks:
+            for row, found in zip(rows, walk.to(end, targets, self._end), strict=True):
+                row.maps |= walk.maps(found)
+                row.deltas |= dict.fromkeys(walk.scaled, found.delta)
+                row.steps |= dict.fromkeys(walk.scaled, found.steps)
         for name, method in self._others.items():
-            row.maps[name] = method(inputs_1CHW, target)
-        return row
+            for row, target in zip(rows, targets, strict=True):
+                row.maps[name] = method(inputs_1CHW, target)
+        return rows
 
     def _end(self, inputs_1CHW: torch.Tensor) -> End:
         return End(inputs_1CHW, self._stem.features(inputs_1CHW), self._model(inputs_1CHW))
 
-    def _forward(self, inputs_1CHW: torch.Tensor, target: int) -> tuple[End, torch.Tensor | None]:
-        """The forward pass that the logit, Grad-CAM and the path's end share."""
-        if not self._grad_cam:
-            return self._end(inputs_1CHW), None
-        with torch.enable_grad(), Activation(self._model, self._layer) as activation:
-            end = self._end(inputs_1CHW)
-            grad_cam_hw = activation.map_hw(end.logits_1N[0, target])
-        return End(end.inputs_1CHW, end.features, end.logits_1N.detach()), grad_cam_hw
+    def _forward(self, inputs_1CHW: torch.Tensor, targets: Sequence[int]) -> tuple[End, list[dict[str, torch.Tensor]]]:
+        """The forward pass that logits, the first layer of Grad-CAM and the paths' end share; each target's maps."""
+        end = None
+        maps: list[dict[str, torch.Tensor]] = [{} for _ in targets]
+        for name, layer in self._layers.items():
+            with torch.enable_grad(), Activation(self._model, layer) as activation:
+                if end is None:
+                    end = self._end(inputs_1CHW)
+                    logits_1N = end.logits_1N
+                else:
+                    logits_1N = self._model(inputs_1CHW)
+                logits = [logits_1N[0, target] for target in targets]
+                for of_target, logit in zip(maps, logits, strict=True):
+                    of_target[name] = activation.map_hw(logit, keep=logit is not logits[-1])
+        if end is None:
+            return self._end(inputs_1CHW), maps
+        return End(end.inputs_1CHW, end.features, end.logits_1N.detach()), maps
 
 
 @dataclass
@@ -201,9 +232,14 @@ def _stacked(rows: list[_Row]) -> Explanation:
     )
 
 
+def of_methods(names: Iterable[str], *methods: str) -> list[str]:
+    """Of names those of these methods, in any setting."""
+    return [name for name in names if method_of(name) in methods]
+
+
 def check_methods(methods: Iterable[str]) -> None:
     """Raise ValueError, listing the known methods, for a name that is none of them and no "module:function"."""
-    for name in methods:
+    for name in map(method_of, methods):
         if name not in METHODS and ":" not in name:
             close = difflib.get_close_matches(name, METHODS, n=1)
             hint = f" (did you mean {close[0]}?)" if close else ""
@@ -236,4 +272,4 @@ def explain_with(name: str) -> Callable[..., torch.Tensor]:
     return method
 
 
-METHODS: dict[str, Callable[..., torch.Tensor]] = {name: explain_with(name) for name in (*OWN, *CAPTUM)}
+METHODS: dict[str, Callable[..., torch.Tensor]] = {name: explain_with(name) for name in (*OWN, *CAPTUM, UNSCALED)}

@@ -36,17 +36,18 @@ class Activation:
         self._seen.append(watched)
         return watched.clone()
 
-    def map_hw(self, logit: torch.Tensor) -> torch.Tensor:
+    def map_hw(self, logit: torch.Tensor, *, keep: bool = False) -> torch.Tensor:
         """sum_c mean_hw(d logit / d A_c) A_c, for the scalar `logit` of the watched pass. Returns (h, w).
 
-        Of tokens (1, 1 + h * w, C), a class token and then a square of patches row by row, the class token is left out.
+        `keep` leaves the pass there for another logit of it. Of tokens (1, 1 + h * w, C), a class token and then a
+        square of patches row by row, the class token is left out.
         """
         if len(self._seen) != 1:
             raise ValueError(f"Grad-CAM layer {self._path!r} runs {len(self._seen)} times in a forward pass, not once")
         activation = self._seen[0]
         if not isinstance(activation, torch.Tensor):
             raise ValueError(f"{self._no_maps()}: choose a convolution")
-        gradient = torch.autograd.grad(logit, activation, allow_unused=True)[0]
+        gradient = torch.autograd.grad(logit, activation, allow_unused=True, retain_graph=keep)[0]
         if gradient is None:
             raise ValueError(f"the logit does not depend on the Grad-CAM layer {self._path!r}: choose another")
         gradient_1Chw, activation_1Chw = self._maps(gradient), self._maps(activation.detach())

@@ -3,12 +3,16 @@
 The map is (x - x') times the mean gradient on the straight path from the baseline x' to the image x. Every pass runs
 several points of one image's path, never of two images, so a map does not depend on its batch.
 
+The mean gradient alone is a map too, `integrated_gradients_unscaled`: what Ancona et al. (Towards Better Understanding
+of Gradient-based Attribution Methods for Deep Neural Networks, ICLR 2018) call the local form of a method, and captum
+multiply_by_inputs=False. Its size does not go with the film's gray values; in return it does not add up to the logit.
+
 Array legend: S points on a path, B images, C channels, H height, W width; "features" as in linear_stem.py.
 """
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,9 +53,13 @@ def refinements() -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 class PathResult(NamedTuple):
-    """One image's map (H, W), its completeness delta: sum(map) - (f(x) - f(x')), and the points it took."""
+    """One image's map (H, W), the mean gradient on the path (H, W), channels summed in both, and the points it took.
+
+    `delta` is the map's completeness error: sum(map) - (f(x) - f(x')).
+    """
 
     map_HW: torch.Tensor
+    gradient_HW: torch.Tensor
     delta: float
     steps: int
 
@@ -62,6 +70,22 @@ class End(NamedTuple):
     inputs_1CHW: torch.Tensor
     features: torch.Tensor
     logits_1N: torch.Tensor
+
+
+class Path(NamedTuple):
+    """Features at the start of a path, and their change to its end, (1, ...) each."""
+
+    start: torch.Tensor
+    step: torch.Tensor
+
+
+class _Total:
+    """What is summed of one target: the gradients (1, E) of its logit, and the result of the last level."""
+
+    def __init__(self, target: int, rise: float, path: Path) -> None:
+        self.target, self.rise = target, rise
+        self.gradients_1E = path.step.new_zeros(1, path.step.numel())
+        self.result: PathResult | None = None
 
 
 class PathIntegral:
@@ -75,28 +99,45 @@ class PathIntegral:
 
     def __call__(self, start: End, end: End, target: int) -> PathResult:
         """The map of output `target` for the image at `end`, from the baseline at `start`."""
+        return self.of_each(start, end, [target])[0]
+
+    def of_each(self, start: End, end: End, targets: Sequence[int]) -> list[PathResult]:
+        """The maps of several outputs, each the one it has alone.
+
+        They share the forward pass of every point, from which there is a backward pass each. With steps = "auto" each
+        stops at the level that is fine enough for it.
+        """
         difference_1CHW = end.inputs_1CHW - start.inputs_1CHW
-        step = self._stem.step(difference_1CHW)
-        total_1E = step.new_zeros(1, step.numel())
-        rise = float(end.logits_1N[0, target]) - float(start.logits_1N[0, target])
+        path = Path(start.features, self._stem.step(difference_1CHW))
+        rises = [float(end.logits_1N[0, target]) - float(start.logits_1N[0, target]) for target in targets]
+        totals = [_Total(target, rise, path) for target, rise in zip(targets, rises, strict=True)]
         auto = self._options.steps == "auto"
         levels = refinements() if auto else [nodes(self._options.rule, int(self._options.steps))]
-        result = None
+        unfinished = totals
         for alphas, weights in levels:
-            before = result
-            total_1E /= REFINEMENT
-            self._add(total_1E, (start.features, step, target), alphas, weights)
-            map_HW = self._map(total_1E, step.shape, difference_1CHW)
-            steps = len(alphas) + (before.steps if before else 0)
-            result = PathResult(map_HW, float(map_HW.double().sum()) - rise, steps)
-            if before and self._converged(before, result):
+            for total in unfinished:
+                total.gradients_1E /= REFINEMENT
+            self._add(unfinished, path, alphas, weights)
+            unfinished = [
+                total for total in unfinished if not self._conclude(total, path, difference_1CHW, len(alphas))
+            ]
+            if not unfinished:
                 break
-        assert result is not None
-        return result
+        return [total.result for total in totals if total.result]
 
-    def _map(self, total_1E: torch.Tensor, shape: torch.Size, difference_1CHW: torch.Tensor) -> torch.Tensor:
+    def _conclude(self, total: _Total, path: Path, difference_1CHW: torch.Tensor, added: int) -> bool:
+        """Make the map of a level, of which `added` points are new; whether it is fine enough."""
+        before = total.result
+        gradient_1CHW = self._gradient(total.gradients_1E, path.step.shape, difference_1CHW)
+        map_HW = (difference_1CHW * gradient_1CHW).sum(1)[0]
+        delta, steps = float(map_HW.double().sum()) - total.rise, added + (before.steps if before else 0)
+        total.result = PathResult(map_HW, gradient_1CHW.sum(1)[0], delta, steps)
+        return before is not None and self._converged(before, total.result)
+
+    def _gradient(self, total_1E: torch.Tensor, shape: torch.Size, difference_1CHW: torch.Tensor) -> torch.Tensor:
+        """The mean gradient at the input, (1, C, H, W)."""
         total = total_1E.view(1, *shape[2:], shape[1]).permute(0, 3, 1, 2)
-        return (difference_1CHW * self._stem.pull_back(total, difference_1CHW)).sum(1)[0]
+        return self._stem.pull_back(total, difference_1CHW)
 
     def _converged(self, before: PathResult, now: PathResult) -> bool:
         error = _ERROR_OF_CHANGE * float((now.map_HW - before.map_HW).norm())
@@ -104,19 +145,20 @@ class PathIntegral:
         attributed = float(now.map_HW.abs().sum())
         return error <= tolerance * float(now.map_HW.norm()) and abs(now.delta) <= tolerance * attributed
 
-    def _add(self, total_1E: torch.Tensor, path: tuple, alphas: np.ndarray, weights: np.ndarray) -> None:
-        """Add the weighted gradients at these points to `total_1E`, in the order of memory: height, width, channel."""
-        start, step, target = path
+    def _add(self, totals: Sequence[_Total], path: Path, alphas: np.ndarray, weights: np.ndarray) -> None:
+        """Add the weighted gradients at these points to every total, in the order of memory: height, width, channel."""
         for chunk in passes(len(alphas), self._pass_size):
-            alphas_S, weights_S = (torch.from_numpy(array[chunk]).to(step) for array in (alphas, weights))
-            points = self._buffer(start, len(alphas_S))
-            torch.addcmul(start, alphas_S.view(-1, 1, 1, 1), step, out=points)
+            alphas_S, weights_S = (torch.from_numpy(array[chunk]).to(path.step) for array in (alphas, weights))
+            points = self._buffer(path.start, len(alphas_S))
+            torch.addcmul(path.start, alphas_S.view(-1, 1, 1, 1), path.step, out=points)
             with torch.enable_grad():
                 leaf = points.detach().requires_grad_()
-                logit = self._stem.logits(leaf)[:, target].sum()
-            gradients = torch.autograd.grad(logit, leaf)[0]
-            # A sum over the first dimension is twenty times slower in this layout, and needs another tensor.
-            total_1E.addmm_(weights_S[None], gradients.permute(0, 2, 3, 1).flatten(1))
+                logits_SN = self._stem.logits(leaf)
+                logits = [logits_SN[:, total.target].sum() for total in totals]
+            for total, logit in zip(totals, logits, strict=True):
+                gradients = torch.autograd.grad(logit, leaf, retain_graph=total is not totals[-1])[0]
+                # A sum over the first dimension is twenty times slower in this layout, and needs another tensor.
+                total.gradients_1E.addmm_(weights_S[None], gradients.permute(0, 2, 3, 1).flatten(1))
 
     def _buffer(self, start: torch.Tensor, size: int) -> torch.Tensor:
         """Memory for `size` points, kept between passes: fresh memory costs a page fault every 4 KiB."""

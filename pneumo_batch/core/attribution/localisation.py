@@ -1,10 +1,20 @@
-"""Does a map point at the finding? Only where the truth is known, as it is for the generated images.
+"""Does a map point at the finding? The measures, of one map and the mask of where its film shows it.
 
-Shapes: H x W pixels, N of them.
+Shapes: H x W pixels, N of them; M measures.
 """
 
 import numpy as np
 import skimage.filters
+
+from pneumo_batch.core.statistics.pointing import MEASURES
+
+
+def measure(map_HW: np.ndarray, mask_HW: np.ndarray) -> np.ndarray:
+    """(M,) in the order of `MEASURES`: hit, auprc, iou, positive_share. NaN for a map that is not finite."""
+    if not np.isfinite(map_HW).all():
+        return np.full(len(MEASURES), np.nan)
+    pair = map_HW, mask_HW
+    return np.array([points_inside(*pair), average_precision(*pair), otsu_overlap(*pair), positive_share(*pair)])
 
 
 def positive_share(map_HW: np.ndarray, mask_HW: np.ndarray) -> float:

@@ -20,6 +20,7 @@ from torch.nn import functional
 from pneumo_batch.core.attribution import rules
 from pneumo_batch.core.attribution.baselines import baseline_of
 from pneumo_batch.core.attribution.grad_cam import Activation
+from pneumo_batch.core.method_names import method_of
 from pneumo_batch.core.user_code import user_callable
 
 if TYPE_CHECKING:
@@ -180,13 +181,15 @@ def users_method(reference: str) -> Method:
 def further_method(
     name: str, model: nn.Module, layer: str, preprocess: "Preprocess", options: Mapping[str, Any]
 ) -> Callable[[torch.Tensor, int], torch.Tensor]:
-    """The method `name` of `CAPTUM`, or "module:function", as (inputs_1CHW, target) -> map (h, w), channels summed.
+    """The method `name` of `CAPTUM` or "module:function", as (inputs_1CHW, target) -> map (h, w), channels summed.
 
-    `options` are the function's own, and `baseline` by name. Raises ValueError for options it does not have.
+    The name may be that of a setting of it. `options` are the function's own, and `baseline` by name. Raises ValueError
+    for options it does not have.
     """
-    function = CAPTUM.get(name) or users_method(name)
+    method = method_of(name)
+    function = CAPTUM.get(method) or users_method(method)
     own_options = {key: value for key, value in options.items() if key != "baseline"}
-    if name in CAPTUM:
+    if method in CAPTUM:
         _check_options(name, function, own_options)
     baseline = baseline_of(options.get("baseline", "black"), preprocess)
 

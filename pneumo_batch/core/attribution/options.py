@@ -1,10 +1,34 @@
 """What a job may choose of attributions. Light, without torch: the command line reads job files with it."""
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from pneumo_batch.core.method_names import method_of, setting_of
+
 INTEGRATED_GRADIENTS, GRAD_CAM = "integrated_gradients", "grad_cam"
+UNSCALED = "integrated_gradients_unscaled"
+PATHS = (INTEGRATED_GRADIENTS, UNSCALED)  # both are made of one walk along the path, by the same options
+WITH_BASELINE = frozenset({*PATHS, "deep_lift", "gradient_shap", "occlusion"})  # their maps depend on a baseline
 POSITIVE, LABEL = "positive", "label"  # explained outputs, beside the names of classes
+
+_UNSAFE = re.compile(r"\W+")  # in a name that SQL and attributes of data frames take as it is
+
+
+def column_suffix(target: str | None, targets: Sequence[str]) -> str:
+    """What ends the names of a target's columns in the maps table.
+
+    Nothing for the first of `targets`, which None stands for too: a table of one target is the same as ever. For a
+    further one two underscores and its name, in which an underscore stands for whatever is no letter, digit or
+    underscore. Raises KeyError, naming those there are, for a target that is none of them.
+    """
+    if target is None or target == targets[0]:
+        return ""
+    if target not in targets:
+        raise KeyError(f"no target {target!r}; there are: {', '.join(targets)}")
+    return f"__{_UNSAFE.sub('_', target)}"
+
 
 Baseline = Literal["black", "mean", "white", "blur", "noise"]
 Rule = Literal["midpoint", "gauss-legendre", "left", "right"]
@@ -40,3 +64,27 @@ class GradCam:
     """Options: the layer's module path, or "auto"."""
 
     layer: str = "auto"
+
+
+def of_setting(name: str, options: Mapping[str, object]) -> dict[str, object]:
+    """The options that make the setting `name` of a method, from those it is given.
+
+    A baseline's name is its own setting: "integrated_gradients@blur" needs no options. Raises ValueError for a setting
+    that nothing makes one, and for a baseline's name with another baseline.
+    """
+    setting = setting_of(name)
+    if f"{method_of(name)}_{setting}" in PATHS:  # files and metrics of both would have one name
+        raise ValueError(f"{name!r} is a method of its own: {method_of(name)}_{setting}")
+    if setting not in BASELINES or method_of(name) not in WITH_BASELINE:
+        if setting is not None and not options:
+            raise ValueError(f"{name!r}: no options make this setting{_baseline_hint(name)}")
+        return dict(options)
+    if (given := options.get("baseline", setting)) != setting:
+        raise ValueError(f"{name!r} has the baseline {given!r}: a setting of a baseline's name starts there")
+    return {**options, "baseline": setting}
+
+
+def _baseline_hint(name: str) -> str:
+    if method_of(name) not in WITH_BASELINE:
+        return ""
+    return f"; only {', '.join(BASELINES)} need none, being baselines"

@@ -23,6 +23,26 @@ def check_target(target: str, classes: Sequence[str], findings: Sequence[str] = 
         raise ValueError(f'attribution.target {target!r}: with {len(classes)} classes use "label" or one of {names}')
 
 
+def check_targets(targets: Sequence[str], classes: Sequence[str], findings: Sequence[str] = ()) -> None:
+    """`check_target` of each; of several also that they are outputs by name: "label" is another one every image."""
+    if len(targets) > 1 and len(classes) == 2 and not findings:
+        raise ValueError(
+            f"attribution.target: with two classes there is one logit, that of {classes[1]}, and one target;"
+            " several need several findings, or more classes"
+        )
+    if len(targets) > 1 and LABEL in targets:
+        raise ValueError(f'attribution.target: "{LABEL}" stands alone; of several, name each class')
+    for target in targets:
+        check_target(target, classes, findings)
+
+
+def outputs_of_each(
+    targets: Sequence[str], classes: Sequence[str], labels_B: np.ndarray, findings: Sequence[str] = ()
+) -> np.ndarray:
+    """`explained_outputs` of T targets (B, T) int64."""
+    return np.stack([explained_outputs(target, classes, labels_B, findings) for target in targets], axis=1)
+
+
 def explained_outputs(
     target: str, classes: Sequence[str], labels_B: np.ndarray, findings: Sequence[str] = ()
 ) -> np.ndarray:

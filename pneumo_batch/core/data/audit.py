@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -11,7 +11,7 @@ import pyarrow as pa
 from pneumo_batch.core.data import leaks, looks, patients
 from pneumo_batch.core.data.formats.account import Account
 from pneumo_batch.core.data.leaks import LEAK, UNLESS_ALLOWED
-from pneumo_batch.core.tables import label_columns
+from pneumo_batch.core.tables import LABELS, label_columns
 
 # From here on a plain accuracy misleads, and the report says so.
 IMBALANCE = 2.0
@@ -28,7 +28,9 @@ class Audit:
     first has in another size or encoding; `patients[split]` counts patients and
     `patient_overlap` those of train or val who are also in test; `patient_rules[rule]` counts patients by what told
     them, where the listing is known; `quarantined[reason]` are images, `passed_over[kind]` files that were not taken
-    for images of the set; `account` says what reading the label files of a published set cost, where it is one.
+    for images of the set; `account` says what reading the label files of a published set cost, where it is one, and
+    `findings[split][finding]` counts the images `with` and `without` each of several findings, and `unknown`;
+    `regions` say in words what boxes and masks there are.
     """
 
     errors: list[str]
@@ -45,6 +47,8 @@ class Audit:
     quarantined: dict[str, int]
     passed_over: dict[str, int]
     account: Account | None = None
+    findings: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+    regions: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -100,6 +104,7 @@ def audit(
         quarantined=_tally(rejected["reason"]),
         passed_over=dict(sorted((passed_over or {}).items())),
         account=account,
+        findings=_findings(images),
     )
 
 
@@ -113,6 +118,20 @@ def _counts(images: pd.DataFrame) -> dict[str, dict[str, dict[str, int]]]:
         str(split): {str(name): _tally(rows["subtype"].fillna("-")) for name, rows in part.groupby("class_name")}
         for split, part in images.groupby("split")
     }
+
+
+def _findings(images: pd.DataFrame) -> dict[str, dict[str, dict[str, int]]]:
+    names = label_columns(images.columns)
+    return {
+        str(split): {name.removeprefix(LABELS): _labels(part[name]) for name in names}
+        for split, part in images.groupby("split")
+        if names
+    }
+
+
+def _labels(labels: pd.Series) -> dict[str, int]:
+    present, absent = int((labels == 1).sum()), int((labels == 0).sum())
+    return {"with": present, "without": absent, "unknown": len(labels) - present - absent}
 
 
 def _tally(values: pd.Series) -> dict[str, int]:
@@ -222,13 +241,29 @@ def _patient_rules(images: pd.DataFrame, listing: pa.Table | None) -> dict[str, 
 
 
 def _imbalance_warning(images: pd.DataFrame) -> list[str]:
-    training = images.loc[images["split"] == "train", "class_name"].value_counts()
+    rows = images[images["split"] == "train"]
+    if label_columns(images.columns):
+        return _imbalance_of_findings(rows)
+    training = rows["class_name"].value_counts()
     if len(training) < 2 or training.iloc[0] < IMBALANCE * training.iloc[-1]:
         return []
     return [
         f"class imbalance in train: {training.iloc[0]} {training.index[0]} to {training.iloc[-1]} {training.index[-1]};"
         " judge models by AUROC and balanced accuracy, not by accuracy"
     ]
+
+
+def _imbalance_of_findings(training: pd.DataFrame) -> list[str]:
+    """One line on the findings that few films have, or that few are without, of those whose label is known."""
+    uneven = []
+    for column in label_columns(training.columns):
+        counts = [int((training[column] == label).sum()) for label in (1, 0)]
+        if max(counts) >= IMBALANCE * min(counts):
+            uneven.append((column.removeprefix(LABELS), *counts))
+    if not uneven:
+        return []
+    listed = ", ".join(f"{name} {with_it} with to {without} without it" for name, with_it, without in uneven)
+    return [f"imbalance in train: {listed}; judge models by AUROC and balanced accuracy, not by accuracy"]
 
 
 def _quarantine_warning(rejected: pd.DataFrame, usable: int) -> list[str]:

@@ -15,6 +15,7 @@ from pneumo_batch.core.data import likeness
 from pneumo_batch.core.data.decoding import ImageInfo, decode
 from pneumo_batch.core.data.looks import Look
 from pneumo_batch.core.data.options import Pad, Resize
+from pneumo_batch.core.data.pixels import Pixels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,7 +80,10 @@ class Preprocess:
 
         Resized with antialiasing, as Pillow does; "area" is its BOX. Raises RejectedImage.
         """
-        _, gray = decode(data)
+        return self.fitted(decode(data)[1])
+
+    def fitted(self, gray: Image.Image) -> np.ndarray:
+        """A gray film (mode L), or what lies on it pixel by pixel, padded and resized: (size, size) uint8."""
         if self.pad == "black":
             gray = _pad_square(gray)
         return np.asarray(gray.resize((self.size, self.size), _FILTERS[self.resize]))
@@ -122,9 +126,9 @@ def _per_channel(value: PerChannel, like_BCHW: "Tensor") -> "float | Tensor":
 
 @dataclass(frozen=True)
 class Split:
-    """Images of one split as they were decoded, and the labels the loss receives."""
+    """Images of one split as they were decoded, in memory or on disk, and the labels the loss receives."""
 
-    pixels_NHW: np.ndarray  # uint8
+    pixels_NHW: np.ndarray | Pixels  # uint8
     labels_N: np.ndarray  # int64; of several findings (N, K), as tables.labels_of gives them
 
     def __len__(self) -> int:

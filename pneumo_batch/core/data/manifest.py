@@ -1,10 +1,11 @@
 """Images -> manifest rows: classes from folders, patients and subtypes from names."""
 
 import hashlib
+import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
@@ -24,6 +25,10 @@ from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.core.tables import MANIFEST, QUARANTINE
 from pneumo_batch.errors import DataError, RejectedImage
 
+if TYPE_CHECKING:
+    from pneumo_batch.core.data.regions.sources import Source
+
+_ROWS_AT_ONCE = 4096
 _FROM_FILE = ("width", "height", "mode", "sha256", "gray_low", "gray_high", "cells", "hash")
 # What is known of an image before its file is read. A patient who was given stands against what the file says; the rule
 # is the one of patients.py that told who it is else.
@@ -39,13 +44,15 @@ LISTING = pa.schema(
 class Inventory(NamedTuple):
     """The images of a data set: the table (schema LISTING, sorted by `image_id`) and the classes in label order.
 
-    `passed_over` counts the files that are not among them, by kind; `account` says what reading a published set cost.
+    `passed_over` counts the files that are not among them, by kind; `account` says what reading a published set cost,
+    `regions` has the boxes or masks that it comes with.
     """
 
     listing: pa.Table
     classes: list[str]
     passed_over: Mapping[str, int]
     account: Account | None = None
+    regions: "Source | None" = None
 
 
 def discover(roots: Roots, classes: Sequence[str] | None, splits: Sequence[str] = SPLITS) -> tuple[pa.Table, list[str]]:
@@ -77,12 +84,12 @@ def listing(files: Iterable[ImageFile], names: Sequence[str], findings: Sequence
     """
     index = {name: label for label, name in enumerate(names)}
     columns = [f"{tables.LABELS}{name}" for name in findings]
-    rows = [
-        _listing_row(file, index[file.folder]) | dict(zip(columns, file.labels, strict=True))
-        for file in files
-        if file.folder in index
-    ]
-    return pa.Table.from_pylist(rows, schema=tables.with_labels(LISTING, findings))
+    schema = tables.with_labels(LISTING, findings)
+    chosen, parts = (file for file in files if file.folder in index), [schema.empty_table()]
+    while some := list(itertools.islice(chosen, _ROWS_AT_ONCE)):  # as dictionaries all of them would take a kB each
+        rows = [_listing_row(file, index[file.folder]) | dict(zip(columns, file.labels, strict=True)) for file in some]
+        parts.append(pa.Table.from_pylist(rows, schema=schema))
+    return pa.concat_tables(parts).combine_chunks()
 
 
 def class_names(rows: pa.Table) -> list[str]:

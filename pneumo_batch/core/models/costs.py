@@ -17,6 +17,14 @@ def attribution_hours(images: int, models: int, side: int, steps: int) -> float:
     return CORE_SECONDS_PER_MEGAPIXEL * megapixels * steps / MEASURED_STEPS / 3600
 
 
+def of_targets(count: int) -> float:
+    """How many times the attribution of one target that of `count` costs, about.
+
+    They share the forward pass, which is half of it: measured with cnn5 at 224 px, 1.4 for two and 2.0 for three.
+    """
+    return (1 + count) / 2
+
+
 def training_hours(images: int, epochs: int, side: int) -> float:
     """Core-hours of `epochs` over `images`, about."""
     return TRAINING_CORE_SECONDS_PER_MEGAPIXEL * images * epochs * side**2 / 1e6 / 3600

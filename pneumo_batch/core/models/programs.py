@@ -17,6 +17,8 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from pneumo_batch.core.method_names import method_of
+
 SUFFIXES = (".pt", ".pt2")
 TORCHSCRIPT, EXPORTED = "TorchScript", "torch.export"
 PASS_SIZE = 8  # points a pass where activations cannot be seen
@@ -128,7 +130,8 @@ def check_methods(model: nn.Module, methods: Iterable[str]) -> None:
     if found is None:
         return
     for method in methods:
-        if method in _HOOKS_ON_RELU or (method == "grad_cam" and found == TORCHSCRIPT):
+        name = method_of(method)
+        if name in _HOOKS_ON_RELU or (name == "grad_cam" and found == TORCHSCRIPT):
             raise ValueError(
                 f"{method} cannot look into the layers of a {found} network: leave it out of attribution.methods, or "
                 'save the state dict and give network.name = "module:callable"'

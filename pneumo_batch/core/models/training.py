@@ -16,6 +16,7 @@ import torch.distributed
 from torch import nn
 
 from pneumo_batch.core.data.images import Preprocess, Split
+from pneumo_batch.core.data.pixels import Pixels
 from pneumo_batch.core.models import objective
 from pneumo_batch.core.models.runtime import exact_arithmetic, repeatable_arithmetic
 
@@ -218,7 +219,7 @@ class Trainer:
             setattr(self, name, state[name])
 
 
-def network_inputs(pixels_BHW: np.ndarray, preprocess: Preprocess, device: torch.device) -> torch.Tensor:
+def network_inputs(pixels_BHW: np.ndarray | Pixels, preprocess: Preprocess, device: torch.device) -> torch.Tensor:
     """Pixels uint8 as the network takes them: (B, C, H, W) float32, channels last."""
     pixels = torch.from_numpy(np.array(pixels_BHW)).to(device, non_blocking=True)  # a copy: shared pixels are read-only
     return preprocess.inputs(pixels).contiguous(memory_format=torch.channels_last)
@@ -226,7 +227,7 @@ def network_inputs(pixels_BHW: np.ndarray, preprocess: Preprocess, device: torch
 
 @torch.no_grad()
 @exact_arithmetic()
-def predict(network: nn.Module, preprocess: Preprocess, pixels_NHW: np.ndarray) -> torch.Tensor:
+def predict(network: nn.Module, preprocess: Preprocess, pixels_NHW: np.ndarray | Pixels) -> torch.Tensor:
     """Logits (N, K) float32 on the CPU, in eval mode; on a GPU computed as exactly as maps are by default."""
     network.eval()
     device = next(network.parameters()).device

@@ -3,9 +3,10 @@
 Shapes: V variants, h x w a map's own resolution, S the input size, R rows an image.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,13 @@ from pneumo_batch.errors import JobError
 _SELF_TOLERANCE = 1e-6
 
 RegionsOf = Mapping[tuple[str, str], Regions]  # by method and view
+
+
+class Codes(NamedTuple):
+    """A text column of R rows: its distinct values, and their codes (R,) int16."""
+
+    values: list[str]
+    codes_R: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -127,33 +135,41 @@ class Comparison:
 
     def table(self, identity: pa.Table, scores_BR: np.ndarray) -> pa.Table:
         """Rows of the scores table: R rows for each row of `identity`."""
-        images, rows = scores_BR.shape
-        repeat = np.repeat(np.arange(images), rows)
-        columns = {name: identity[name].take(pa.array(repeat)) for name in ("image_id", "label", "patient_id")}
-        for name, codes_R in self._codes.items():
-            names, index_R = codes_R
-            indices = pa.array(np.tile(index_R, images), pa.int16())
-            columns[name] = pa.DictionaryArray.from_arrays(indices, pa.array(names))
-        columns["score"] = pa.array(scores_BR.ravel(), pa.float32())
-        columns["degenerate"] = pa.array(np.isnan(scores_BR.ravel()), pa.bool_())
-        return pa.table([columns[name] for name in tables.SCORES.names], schema=tables.SCORES)
+        return score_rows(tables.SCORES, identity, scores_BR, self._codes)
 
     @cached_property
-    def _codes(self) -> dict[str, tuple[list[str], np.ndarray]]:
-        """Each text column of one image's rows as (distinct values, codes (R,))."""
-        rows = list(self._rows())
-        names = [field.name for field in tables.SCORES if pa.types.is_dictionary(field.type)]
-        columns = dict(zip(names, zip(*rows, strict=True), strict=True))
-        found = {}
-        for name, values in columns.items():
-            distinct, codes_R = np.unique(np.array(values, dtype=str), return_inverse=True)
-            found[name] = (distinct.tolist(), codes_R.astype(np.int16))
-        return found
+    def _codes(self) -> dict[str, Codes]:
+        return codes(tables.SCORES, self.rows())
 
-    def _rows(self) -> Iterator[tuple[str, ...]]:
+    def rows(self) -> Iterator[tuple[str, ...]]:
+        """What the text columns of one image's rows hold."""
         for cell in self.cells:
             for a, b in self.pairs[cell.kind]:
                 yield cell.method, cell.view, cell.scale, cell.metric, cell.kind, a, b
+
+
+def codes(schema: pa.Schema, rows: Iterable[tuple[str, ...]]) -> dict[str, Codes]:
+    """Each text column of one image's rows."""
+    names = [field.name for field in schema if pa.types.is_dictionary(field.type)]
+    columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+    found = {}
+    for name, values in columns.items():
+        distinct, codes_R = np.unique(np.array(values, dtype=str), return_inverse=True)
+        found[name] = Codes(distinct.tolist(), codes_R.astype(np.int16))
+    return found
+
+
+def score_rows(schema: pa.Schema, identity: pa.Table, scores_BR: np.ndarray, codes_of: Mapping[str, Codes]) -> pa.Table:
+    """Rows of a table of scores: R rows for each row of `identity`, the same text columns for each."""
+    images, rows = scores_BR.shape
+    repeat = np.repeat(np.arange(images), rows)
+    columns = {name: identity[name].take(pa.array(repeat)) for name in ("image_id", "label", "patient_id")}
+    for name, (names, index_R) in codes_of.items():
+        indices = pa.array(np.tile(index_R, images), pa.int16())
+        columns[name] = pa.DictionaryArray.from_arrays(indices, pa.array(names))
+    columns["score"] = pa.array(scores_BR.ravel(), pa.float32())
+    columns["degenerate"] = pa.array(np.isnan(scores_BR.ravel()), pa.bool_())
+    return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
 class ImageFeatures:

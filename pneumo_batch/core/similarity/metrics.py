@@ -7,6 +7,7 @@ D features of a map, P pairs. Arithmetic is float64, whatever the maps are.
 import numpy as np
 import scipy.ndimage
 
+from pneumo_batch.core.method_names import method_of
 from pneumo_batch.core.similarity import kernels, users_metric
 from pneumo_batch.core.similarity.features import Features, Regions
 from pneumo_batch.core.similarity.options import REGION_METRICS, SMALLEST_SIDE
@@ -27,7 +28,7 @@ def apply_view(maps_VHW: np.ndarray, method: str, view: str) -> np.ndarray:
     if view == "signed":
         return maps_VHW
     assert view == "magnitude", view
-    return np.maximum(maps_VHW, 0) if method in POSITIVE_PART else np.abs(maps_VHW)
+    return np.maximum(maps_VHW, 0) if method_of(method) in POSITIVE_PART else np.abs(maps_VHW)
 
 
 def resize(maps_Vhw: np.ndarray, size: int) -> np.ndarray:

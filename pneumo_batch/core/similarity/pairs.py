@@ -12,6 +12,10 @@ RANDOM_MAP = "random_map"
 WITHIN_KINDS = ("true_true", "true_random", "random_random")
 CROSS_KINDS = ("true_true_cross", "true_random_cross", "random_random_cross")
 KINDS = (*WITHIN_KINDS, *CROSS_KINDS, EDGE, RANDOM_MAP)
+# Of a run with several targets beside these, which are of one: the maps of two targets, by two models or by one.
+TWO_TARGETS, ONE_MODEL = "two_targets", "two_targets_one_model"
+TWO_TARGETS_CROSS, ONE_MODEL_CROSS = f"{TWO_TARGETS}_cross", f"{ONE_MODEL}_cross"
+TARGET_CROSS_KINDS = (TWO_TARGETS_CROSS, ONE_MODEL_CROSS)
 
 # Images of other patients that each is crossed with. At region scale they cost next to nothing, and 16 give intervals
 # of the label share that are within 6 % of those from all images (docs/statistics.md); at pixel scale each costs as
@@ -40,6 +44,16 @@ def plan(variants: Sequence[Variant]) -> dict[str, list[Pair]]:
         EDGE: [(a, EDGE) for a in true],
         RANDOM_MAP: [(a, RANDOM_MAP) for a in true],
     }
+
+
+def between_targets(variants: Sequence[Variant]) -> dict[str, list[Pair]]:
+    """The pairs of true models whose maps of two targets are compared, by kind.
+
+    The first of a pair is explained for the first target and the second for the second, so that both orders are there.
+    """
+    true = names_of(variants, "true")
+    two, one = [(a, b) for a in true for b in true if a != b], [(a, a) for a in true]
+    return {TWO_TARGETS: two, ONE_MODEL: one, TWO_TARGETS_CROSS: two, ONE_MODEL_CROSS: one}
 
 
 def same_model_floor(variants: Sequence[Variant]) -> bool:

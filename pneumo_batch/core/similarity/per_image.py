@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from pneumo_batch.core import tables
 from pneumo_batch.core.similarity import pairs
 
 _ROWS = 1 << 18  # rows taken at a time
@@ -113,19 +114,51 @@ def gather(scores: pa.Table | Iterable[pa.RecordBatch], images: pa.Table) -> Per
 
     `images` has `image_id`, `label` and `patient_id` of every image the scores may name, one row each.
     """
+    found = _gathered(scores, images, ())
+    return _per_image(found.get((), {}), images)
+
+
+class ByTarget(NamedTuple):
+    """The scores of a run with several targets: of the maps of one, and between those of two (a before b)."""
+
+    one: Mapping[str, PerImage]
+    two: Mapping[tuple[str, str], PerImage]
+
+
+def gather_targets(scores: pa.Table | Iterable[pa.RecordBatch], images: Mapping[str, pa.Table]) -> ByTarget:
+    """As `gather`, of scores that say their targets. `images` by target: the same rows, with that one's labels."""
+    first = next(iter(images.values()))
+    found = _gathered(scores, first, (tables.TARGET, tables.TARGET_B))
+    one = {target: _per_image(found.get((target, target), {}), table) for target, table in images.items()}
+    order = list(images)
+    keys = sorted((key for key in found if key[0] != key[1]), key=lambda key: [order.index(name) for name in key])
+    return ByTarget(one, {(a, b): _per_image(found[a, b], first) for a, b in keys})
+
+
+_Scores = dict[Cell, dict[ScoredPair, np.ndarray]]
+
+
+def _gathered(
+    scores: pa.Table | Iterable[pa.RecordBatch], images: pa.Table, apart: Sequence[str]
+) -> dict[tuple[str, ...], _Scores]:
+    """By the values of the columns `apart`."""
     place = {image_id: position for position, image_id in enumerate(images["image_id"].to_pylist())}
-    found: dict[Cell, dict[ScoredPair, np.ndarray]] = {}
+    found: dict[tuple[str, ...], _Scores] = {}
     batches = scores.to_batches(max_chunksize=_ROWS) if isinstance(scores, pa.Table) else scores
     for batch in batches:
-        for cell, pair, images_R, scores_R in _columns(batch, place):
-            columns = found.setdefault(cell, {})
+        for cell, pair, key, images_R, scores_R in _columns(batch, place, apart):
+            columns = found.setdefault(key, {}).setdefault(cell, {})
             if pair not in columns:
                 columns[pair] = np.full(len(place), np.nan, dtype=np.float32)
             columns[pair][images_R] = scores_R
+    return found
+
+
+def _per_image(scores: _Scores, images: pa.Table) -> PerImage:
     return PerImage(
         labels_N=images["label"].to_numpy(),
         patients_N=np.unique(images["patient_id"].to_numpy(), return_inverse=True)[1],
-        scores=found,
+        scores=scores,
     )
 
 
@@ -138,10 +171,10 @@ def row_means(table_NP: np.ndarray) -> np.ndarray:
 
 
 def _columns(
-    batch: pa.RecordBatch, place: Mapping[str, int]
-) -> Iterator[tuple[Cell, ScoredPair, np.ndarray, np.ndarray]]:
-    """A batch by cell and pair: positions of its images, and their scores."""
-    encoded = {name: _encoded(batch.column(name)) for name in COLUMNS}
+    batch: pa.RecordBatch, place: Mapping[str, int], apart: Sequence[str]
+) -> Iterator[tuple[Cell, ScoredPair, tuple[str, ...], np.ndarray, np.ndarray]]:
+    """A batch by cell, pair and the columns `apart`: positions of its images, and their scores."""
+    encoded = {name: _encoded(batch.column(name)) for name in (*COLUMNS, *apart)}
     if not batch.num_rows:
         return
     names, codes_R = _encoded(batch.column("image_id"))
@@ -154,7 +187,7 @@ def _columns(
     for group, rows in zip(groups, np.split(order_R, starts[1:]), strict=True):
         position = np.unravel_index(group, sizes)
         values = [values[int(at)] for (values, _), at in zip(encoded.values(), position, strict=True)]
-        yield Cell(*values[:4]), ScoredPair(*values[4:]), images_R[rows], scores_R[rows]
+        yield Cell(*values[:4]), ScoredPair(*values[4:7]), tuple(values[7:]), images_R[rows], scores_R[rows]
 
 
 def _encoded(column: pa.Array) -> tuple[list[str], np.ndarray]:

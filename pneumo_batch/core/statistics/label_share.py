@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.special
 
-from pneumo_batch.core.similarity.pairs import CROSS_KINDS, WITHIN_KINDS
+from pneumo_batch.core.similarity.pairs import CROSS_KINDS, TARGET_CROSS_KINDS, WITHIN_KINDS
 from pneumo_batch.core.similarity.per_image import Cell, PerImage, row_means
 from pneumo_batch.core.statistics import bootstrap, permutation
 from pneumo_batch.core.statistics.numbers import number
@@ -60,26 +60,32 @@ def projected(values_N: np.ndarray, kind: str) -> np.ndarray:
     it stands, half of what it contributes would be held fixed. Its projection (Hoeffding 1948) is 2 f_i - mean f, where
     f_i is the mean over the film's own pairs, both ways.
     """
-    return 2 * values_N - np.nanmean(values_N) if kind in CROSS_KINDS and not np.isnan(values_N).all() else values_N
+    is_floor = kind in CROSS_KINDS or kind in TARGET_CROSS_KINDS
+    return 2 * values_N - np.nanmean(values_N) if is_floor and not np.isnan(values_N).all() else values_N
 
 
-def combine(value: float, true_R: np.ndarray, random_K: np.ndarray, drawn_B: np.ndarray, patients: int) -> Estimate:
+def combine(
+    value: float, true_R: np.ndarray, random_K: np.ndarray | None, drawn_B: np.ndarray, patients: int
+) -> Estimate:
     """A quantity's interval over models and patients.
 
-    `true_R` and `random_K` are its values without each model, `drawn_B` those of resampled patients. The variances of
-    the delete-one jackknife over true and over random models (Efron and Stein 1981) and of the patient bootstrap add
-    up, since the three are drawn independently; Student's t with Satterthwaite's (1946) degrees of freedom.
+    `true_R` and `random_K` are its values without each model (None where random ones take no part in it), `drawn_B`
+    those of resampled patients. The variances of the delete-one jackknife over true and over random models (Efron and
+    Stein 1981) and of the patient bootstrap add up, since the three are drawn independently; Student's t with
+    Satterthwaite's (1946) degrees of freedom.
     """
+    models = [true_R] if random_K is None else [true_R, random_K]
     missing = np.isnan(drawn_B).mean()  # ratios to a headroom that was not above 0: with many, nothing can be said
     drawn_B = drawn_B if missing <= _MOST_MISSING else np.full(1, np.nan)
     low, high = bootstrap.interval(drawn_B[:, None])[:, 0]
     of_patients = Interval(number(low), number(high))
     variance_P = np.nan if np.isnan(drawn_B).all() else np.nanvar(drawn_B, ddof=1)
-    parts = np.array([_jackknife(true_R), _jackknife(random_K), variance_P])
-    freedom = np.array([len(true_R) - 1, len(random_K) - 1, patients - 1])
-    sd = Deviations(*(number(np.sqrt(part)) for part in parts))
+    parts = np.array([*(_jackknife(without_V) for without_V in models), variance_P])
+    freedom = np.array([*(len(without_V) - 1 for without_V in models), patients - 1])
+    deviations = [number(np.sqrt(part)) for part in parts]
+    sd = Deviations(deviations[0], None if random_K is None else deviations[1], deviations[-1])
     total = parts.sum()
-    if np.isnan(total) or min(len(true_R), len(random_K)) < FEWEST_MODELS:
+    if np.isnan(total) or min(len(without_V) for without_V in models) < FEWEST_MODELS:
         return Estimate(number(value), patients=of_patients, sd=sd)
     if total == 0:
         return Estimate(float(value), float(value), float(value), of_patients, None, sd)

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
-from pneumo_batch.core.statistics.outcomes import Outcome
+from pneumo_batch.core.statistics.outcomes import Outcome, Specific
+from pneumo_batch.core.statistics.pointing import Localisation
+from pneumo_batch.core.statistics.randomised import Randomised
 from pneumo_batch.core.variants import Kind
 
 if TYPE_CHECKING:
@@ -153,6 +155,45 @@ class MethodResult:
     reproducible: Mapping[str, list[int]] = field(default_factory=dict)
 
 
+# -------------------------------------------------------------------------------------------------------- two targets
+
+
+@dataclass(frozen=True)
+class SpecificityTest:
+    """Every number of what the maps of two targets share, in one view, scale and metric.
+
+    `headroom` is what two true models agree on about a film when both explain the same target, the mean of two targets;
+    `across` what they agree on when they explain one each, `share` its ratio to the headroom, and `one_model` what the
+    maps of both targets under one true model share about a film. `random_share` is what random labels leave of the
+    headroom. `images` have a similarity of every kind; `means` are over them.
+    """
+
+    images: int = 0
+    patients: int = 0
+    means: Mapping[str, float | None] = field(default_factory=dict)
+    headroom: Estimate = Estimate()
+    across: Estimate = Estimate()
+    share: Estimate = Estimate()
+    one_model: Estimate = Estimate()
+    random_share: float | None = None
+
+
+@dataclass(frozen=True)
+class Specificity:
+    """Whether the maps of a method say which of two targets is explained, and what that is read from.
+
+    `for_these_models` is the verdict that resampling patients alone would give, with fewer than three true models;
+    `cells` hold the numbers of every view, scale and metric.
+    """
+
+    targets: tuple[str, str]
+    verdict: Specific
+    reasons: list[str]
+    for_these_models: Specific | None = None
+    numbers: SpecificityTest = SpecificityTest()
+    cells: Mapping[str, SpecificityTest] = field(default_factory=dict)
+
+
 # --------------------------------------------------------------------------------------------------------------- models
 
 
@@ -247,33 +288,21 @@ class VariantResult:
 
 
 @dataclass(frozen=True)
-class Located:
-    """Of the maps of a method and variant, means; None where no map has one, or in runs older than the measure.
+class TargetResult:
+    """What a run came to for one of several targets: `Results` has the meaning of the fields."""
 
-    `auprc` is the average precision of a map's values for the pixels inside, `iou` the overlap of what Otsu's threshold
-    leaves of it.
-    """
-
-    positive_share: float | None
-    pointing_game: float
-    auprc: float | None = None
-    iou: float | None = None
-
-
-@dataclass(frozen=True)
-class Localisation:
-    """By method and variant, over `images` with an opacity: whether maps point at it, beside what chance would do."""
-
-    images: int
-    chance: float | None
-    methods: Mapping[str, Mapping[str, Located]]
+    methods: Mapping[str, MethodResult]
+    variants: Mapping[str, VariantResult]
+    degenerate: Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True)
 class Results:
-    """The content of verdict.json; `localisation` where there are generated images.
+    """The content of verdict.json; `localisation` where boxes or masks say what films show.
 
-    `target` is the finding explained, where there are several.
+    `target` is the finding explained, where there are several. With several targets it is the first of them, to which
+    `methods`, `variants` and `degenerate` belong; `targets` has all, and `specificity` by method what each two share.
+    `cascade` is, by method, what re-initialised layers leave.
     `degenerate` counts images whose map is constant, by "method/view" and then variant.
     """
 
@@ -284,16 +313,36 @@ class Results:
     degenerate: Mapping[str, Mapping[str, int]]
     localisation: Localisation | None = None
     target: str | None = None
+    cascade: Mapping[str, Randomised] | None = None
+    targets: Mapping[str, TargetResult] = field(default_factory=dict)
+    specificity: Mapping[str, list[Specificity]] = field(default_factory=dict)
+
+    @property
+    def by_target(self) -> dict[str | None, "Results"]:
+        """The results of each target, of the first one these; under None where nobody named several."""
+        return {name: self.of_target(name) for name in self.targets} if self.targets else {self.target: self}
+
+    def of_target(self, target: str) -> "Results":
+        """These results with another of several targets as the one they are about."""
+        found = self.targets[target]
+        variants = {
+            name: dataclasses.replace(one, findings=self.variants[name].findings)  # of all, they are written once
+            for name, one in found.variants.items()
+        }
+        return dataclasses.replace(
+            self, methods=found.methods, variants=variants, degenerate=found.degenerate, target=target
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         values = dataclasses.asdict(self)
-        for name in ("localisation", "target"):
-            if values[name] is None:
+        for name in ("localisation", "target", "targets", "specificity", "cascade"):
+            if not values[name]:
                 del values[name]
-        for one in values["variants"].values():
-            if not one["findings"]:
-                del one["findings"]
+        for judged in [values, *values.get("targets", {}).values()]:
+            for one in judged["variants"].values():
+                if judged is not values or not one["findings"]:
+                    del one["findings"]
         return values
 
 

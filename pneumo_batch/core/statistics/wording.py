@@ -2,17 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 
+from pneumo_batch.core.method_names import method_of, setting_of
 from pneumo_batch.core.statistics.results import MethodResult
 
-_METHODS = {"grad_cam": "Grad-CAM", "guided_grad_cam": "Guided Grad-CAM", "deep_lift": "DeepLIFT"}
+_METHODS = {
+    "grad_cam": "Grad-CAM",
+    "guided_grad_cam": "Guided Grad-CAM",
+    "deep_lift": "DeepLIFT",
+    "integrated_gradients_unscaled": "Unscaled Integrated Gradients",
+}
 _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _FOLLOW, _SHOW, _OPEN, _NOTHING, _UNFIT = "follow", "show", "open", "nothing", "unfit"
 _OUTCOMES = {"sensitive": _FOLLOW, "insensitive": _SHOW, "inconclusive": _OPEN}
 
 
 def method_name(method: str) -> str:
-    """A method as papers write it; a function of the user's keeps its name."""
-    return method if ":" in method else _METHODS.get(method, method.replace("_", " ").title())
+    """A method as papers write it, with its setting; a function of the user's keeps its name."""
+    plain, setting = method_of(method), setting_of(method)
+    name = plain if ":" in plain else _METHODS.get(plain, plain.replace("_", " ").title())
+    return f"{name} ({setting})" if setting else name
 
 
 def listed(names: Sequence[str], last: str = "and") -> str:

@@ -5,8 +5,8 @@ Every field is declared with `result` (it changes results, so it is part of the 
 
 from pneumo_batch.job.schema.attribution import Attribution
 from pneumo_batch.job.schema.cluster import Cluster
-from pneumo_batch.job.schema.comparison import Compare
-from pneumo_batch.job.schema.data import FINDINGS_ONLY, PHANTOM, Data, Phantom
+from pneumo_batch.job.schema.comparison import Cascade, Compare
+from pneumo_batch.job.schema.data import FINDINGS_ONLY, NO_REGIONS, PHANTOM, Data, Phantom
 from pneumo_batch.job.schema.fields import Section
 from pneumo_batch.job.schema.job import Job
 from pneumo_batch.job.schema.models import Train, VariantSpec
@@ -16,9 +16,11 @@ RESULTS_VERSION = 2
 
 __all__ = [
     "FINDINGS_ONLY",
+    "NO_REGIONS",
     "PHANTOM",
     "RESULTS_VERSION",
     "Attribution",
+    "Cascade",
     "Cluster",
     "Compare",
     "Data",

@@ -2,18 +2,22 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pneumo_batch.core.attribution.options import (
     GRAD_CAM,
     INTEGRATED_GRADIENTS,
+    PATHS,
     POSITIVE,
     Baseline,
     GradCam,
     IntegratedGradients,
     Rule,
+    column_suffix,
+    of_setting,
 )
 from pneumo_batch.core.data.options import Split
+from pneumo_batch.core.method_names import method_of, setting_of
 from pneumo_batch.job.schema.fields import Section, neutral, result
 
 _PATH = IntegratedGradients()
@@ -39,17 +43,19 @@ class Attribution(Section):
     """Which maps are computed, of which images, of which output."""
 
     methods: list[str] = result([INTEGRATED_GRADIENTS, GRAD_CAM], min_length=1)
-    """Attribution methods by name, or "module:function"."""
+    """Attribution methods by name, or "module:function"; with an @ a setting of one: "integrated_gradients@blur"."""
     splits: list[Split] = result(["test"], min_length=1)
     """Splits whose images are attributed."""
     limit: int | None = result(None, ge=1)
     """Attribute at most so many images, chosen by a seeded rule."""
-    target: str = result(POSITIVE)
-    """The explained output: "positive" (two classes), a class or finding, or "label" (the image's own class)."""
+    target: str | list[str] = result(POSITIVE)
+    """What is explained: "positive" (two classes), a class or finding, a list of these, or "label" (its own class)."""
     integrated_gradients: IntegratedGradientsOptions = IntegratedGradientsOptions()
     """Points on the path ("auto" for tolerance), its start (black, mean, white, blur, noise), the quadrature rule."""
     grad_cam: GradCamOptions = GradCamOptions()
     """The layer: a module path, or auto for the last convolution."""
+    settings: dict[str, dict[str, bool | int | float | str]] = result({})
+    """Options of methods named with an @, by that name: settings."grad_cam@early".layer = "conv3.1"."""
     allow_tf32: bool = result(False)
     """Faster and less exact products on GPUs; the report says so."""
     rows_per_file: int = neutral(64, ge=1)
@@ -64,7 +70,44 @@ class Attribution(Section):
             raise ValueError("names an entry twice")
         return value
 
+    @model_validator(mode="after")
+    def _settings_fit(self) -> "Attribution":
+        for name in self.settings:
+            if name not in self.methods or setting_of(name) is None:
+                named = "has no @ and a name behind it" if name in self.methods else "is not one of attribution.methods"
+                raise ValueError(f"settings: {name!r} {named}")
+        for name in self.methods:
+            if setting_of(name) is not None:
+                of_setting(name, self.settings.get(name, {}))
+        return self
+
+    @field_validator("target")
+    @classmethod
+    def _one_or_several(cls, value: str | list[str]) -> str | list[str]:
+        if isinstance(value, str):
+            return value
+        if not value or len(set(value)) < len(value):
+            raise ValueError("needs one name, or several different ones")
+        return value if len(value) > 1 else value[0]  # a list of one is the same job as that one
+
+    @property
+    def targets(self) -> list[str]:
+        """What is explained, in the order of the columns of maps."""
+        return [self.target] if isinstance(self.target, str) else self.target
+
+    @property
+    def suffixes(self) -> list[str]:
+        """What ends the names of each target's columns of the maps table."""
+        return [column_suffix(target, self.targets) for target in self.targets]
+
     def options_by_method(self) -> dict[str, dict[str, object]]:
-        """Options of each method as keyword arguments."""
-        known: dict[str, Section] = {INTEGRATED_GRADIENTS: self.integrated_gradients, GRAD_CAM: self.grad_cam}
-        return {method: known[method].model_dump() if method in known else {} for method in self.methods}
+        """Options of each method as keyword arguments; a setting changes some of those of its method."""
+        return {name: self._options(method_of(name)) | self._changes(name) for name in self.methods}
+
+    def _options(self, method: str) -> dict[str, object]:
+        if method in PATHS:
+            return self.integrated_gradients.model_dump()
+        return self.grad_cam.model_dump() if method == GRAD_CAM else {}
+
+    def _changes(self, name: str) -> dict[str, object]:
+        return of_setting(name, self.settings.get(name, {}))

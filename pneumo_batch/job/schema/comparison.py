@@ -78,10 +78,23 @@ class Cascade(Section):
     """Use at most so many of the attributed images, chosen by a seeded rule."""
     independent: bool = result(True)
     """Also re-initialise each layer alone."""
+    noisy: int = result(0, ge=0)
+    """Also compare maps averaged over so many inputs, all but one noisy (sMPRT; 50 in Quantus); 0 does not."""
+    noise: float = result(0.1, gt=0)
+    """Standard deviation of that noise, as a share of an input's range."""
+    bins: int = result(100, ge=2)
+    """Bins of the histogram of a map whose entropy is measured (eMPRT)."""
 
     @field_validator("seeds")
     @classmethod
     def _no_repeats(cls, value: list[int]) -> list[int]:
         if len(set(value)) < len(value):
             raise ValueError("names an entry twice")
+        return value
+
+    @field_validator("noisy")
+    @classmethod
+    def _some_noise(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("one input would be the film without noise: 0 is off, 2 or more average")
         return value

@@ -20,6 +20,7 @@ from pneumo_batch.core.data.options import (
 from pneumo_batch.job.schema.fields import Section, neutral, result
 
 PHANTOM = "phantom"
+AUTO_REGIONS, NO_REGIONS = "auto", "none"
 FINDINGS_ONLY = ("uncertain", "unmentioned", "negatives", "views", "test_fraction")  # of [data]: read with findings
 
 
@@ -46,6 +47,8 @@ class Data(Section):
     """Share of the films carved out for testing, by patient, where a published set has no test split of its own."""
     classes: list[str] | Literal["subtype"] | None = result(None)
     """Class folders in label order (default: discovered, sorted), or "subtype": pneumonia by bacteria and virus."""
+    regions: str = result(AUTO_REGIONS, min_length=1)  # what it says is in the fingerprint, not its place
+    """Boxes or masks that maps are compared with: "auto" (the set's own), "none", or a CSV or JSON file or a folder."""
     image_size: int = result(224, ge=32, le=2048, multiple_of=32)
     """Side of the square network input, pixels."""
     channels: Channels = result(1)
@@ -144,6 +147,11 @@ class Data(Section):
     @property
     def is_published(self) -> bool:
         return self.format not in ("folders", "list")
+
+    @property
+    def names_regions(self) -> bool:
+        """Whether `regions` is a place."""
+        return self.regions not in (AUTO_REGIONS, NO_REGIONS)
 
     @property
     def roots(self) -> list[str]:

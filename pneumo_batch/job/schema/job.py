@@ -44,7 +44,21 @@ class Job(Section):
         names += [variant.name for variant in self.train.variants]
         if self.cascade.variant is not None and self.cascade.variant not in names:
             raise ValueError(f"cascade.variant: no variant {self.cascade.variant!r}; there are: {', '.join(names)}")
+        self._columns_apart(names)
         return self
+
+    def _columns_apart(self, variants: list[str]) -> None:
+        """Raises ValueError where the maps of two targets, or of another variant, would stand in one column."""
+        taken: dict[str, str] = {}
+        for target, suffix in zip(self.attribution.targets, self.attribution.suffixes, strict=True):
+            for column in (f"{variant}{suffix}" for variant in variants):
+                if column in taken:
+                    both = f"{taken[column]!r} and {target!r}"
+                    raise ValueError(
+                        f'attribution.target: maps of {both} would stand in one column, ending with "{column}"; leave'
+                        " one out"
+                    )
+                taken[column] = target
 
     @property
     def variants(self) -> list[Variant]:

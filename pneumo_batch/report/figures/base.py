@@ -17,6 +17,7 @@ from pneumo_batch.report.parts import Picture
 TRUE, RANDOM, GREY, INK = "#0072B2", "#D55E00", "#5f6670", "#1c1f23"
 FILM, EVERYWHERE = "#b4bac3", "#E69F00"  # what the film alone owns of a map, and what happens on every film
 VERDICTS = {"sensitive": "#0b6e4f", "insensitive": "#a83f00", "inconclusive": "#555c66", "invalid": INK}
+SPECIFIC = {"specific": "#0b6e4f", "unspecific": "#a83f00", "inconclusive": "#555c66", "invalid": INK}
 CLASSES = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2", "#D55E00")
 MARKERS = ("o", "^", "s", "D", "v", "P")
 DASHES = ("-", "--", ":", "-.")

@@ -118,6 +118,10 @@ def _draw_curve(ax: Axes, mode: str, rows: pd.DataFrame) -> None:
     if mode == "cascade":
         ax.fill_between(rows["depth"], rows["ci_low"], rows["ci_high"], color=colour, alpha=0.18, lw=0)
         ax.plot(rows["depth"], rows["mean"], color=colour, ls=dash, marker=marker, ms=4, label=words)
+        if rows["smooth_mean"].notna().any():
+            ax.plot(
+                rows["depth"], rows["smooth_mean"], color=colour, ls="-.", lw=1.1, label="averaged over noisy inputs"
+            )
         return
     error = np.maximum([rows["mean"] - rows["ci_low"], rows["ci_high"] - rows["mean"]], 0)
     draw = functools.partial(ax.errorbar, color=colour, ls=dash, marker=marker, ms=4, label=words)

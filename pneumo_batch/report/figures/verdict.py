@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from pneumo_batch.core.similarity import pairs
 from pneumo_batch.core.similarity.per_image import Cell
-from pneumo_batch.core.statistics.results import Localisation
+from pneumo_batch.core.statistics.pointing import Localisation
 from pneumo_batch.core.statistics.wording import method_name
 from pneumo_batch.report.figures.base import KINDS, MARKERS, RANDOM, TRUE, annotated, canvas, class_colour, picture
 from pneumo_batch.report.parts import Picture, number, slug

@@ -66,9 +66,10 @@ class Gallery:
 def build(source: Source) -> Gallery:
     chosen = selection.choose(source)
     true, random = source.true[:_MOST_VARIANTS], source.random[:_MOST_VARIANTS]
-    maps = _Maps(source, list(chosen), true, random)
+    # a row for each method, of every target: by the images that the first one has chosen
+    shown = [(_Maps(one, list(chosen), true, random), _Facts(one, list(chosen))) for one in (source, *source.others)]
+    maps, facts = shown[0]
     films, problem = kept.films(source, list(chosen))
-    facts = _Facts(source, list(chosen))
     about = source.manifest.set_index("image_id")
     cases = [
         Case(
@@ -78,7 +79,7 @@ def build(source: Source) -> Gallery:
             rules=rules,
             film=overlays.film(films[image_id]) if image_id in films else None,
             predictions=[facts.prediction(image_id, name) for name in source.variants],
-            rows=[maps.row(image_id, method, facts) for method in source.methods],
+            rows=[of.row(image_id, method, said) for of, said in shown for method in source.methods],
         )
         for image_id, rules in chosen.items()
     ]
@@ -115,14 +116,17 @@ class _Maps:
     def __init__(self, source: Source, ids: list[str], true: list[str], random: list[str]):
         self.true, self.random, self.size = true, random, source.run.preprocess().size
         names = [*true, *random]
-        columns = [f"{method}__{name}" for method in source.methods for name in names]
+        columns = [source.column(method, name) for method in source.methods for name in names]
         table = source.maps_of(ids, columns)
         self.places = {image_id: place for place, image_id in enumerate(table["image_id"].to_pylist())}
         self.maps = {
-            method: np.stack([tables.tensor_array(table[f"{method}__{name}"]) for name in names], axis=1)
+            method: np.stack([tables.tensor_array(table[source.column(method, name)]) for name in names], axis=1)
             for method in source.methods
         }
-        layers = len(ids) * len(source.methods) * len(options.VIEWS) * (len(names) + 1)
+        of = f", {source.target}" if source.results.targets else ""
+        self.names = {method: f"{method_name(method)}{of}" for method in source.methods}
+        rows = len(source.methods) * max(1, len(source.results.targets))
+        layers = len(ids) * rows * len(options.VIEWS) * (len(names) + 1)
         fitting = int((_BYTES / _BYTES_PER_PIXEL / max(1, layers)) ** 0.5)
         self.side = max(_SIDES[0], min(_SIDES[1], fitting, self.size))
 
@@ -134,10 +138,10 @@ class _Maps:
             for place, name in enumerate(names)
         ]
         if self.true and self.random:
-            text = f"{method_name(method)}: mean of the true maps less mean of the random maps"
+            text = f"{self.names[method]}: mean of the true maps less mean of the random maps"
             tiles.append(Tile("difference", "", text, {view: uris[-1] for view, (_, uris) in drawn.items()}))
         limits = {view: f"{clip:.3g}" for view, (clip, _) in drawn.items()}
-        return Row(method_name(method), limits, tiles)
+        return Row(self.names[method], limits, tiles)
 
     def _draw(self, image_id: str, method: str, view: str) -> tuple[float, list[str]]:
         """The clip of the row, and its layers, the difference last."""

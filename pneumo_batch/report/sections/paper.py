@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from pneumo_batch.core.attribution.options import PATHS, UNSCALED
+from pneumo_batch.core.method_names import method_of
 from pneumo_batch.core.statistics.label_share import FEWEST_MODELS, FEWEST_PATIENTS
 from pneumo_batch.core.statistics.results import CellTest
 from pneumo_batch.core.statistics.verdict import ALPHA
@@ -32,6 +34,10 @@ _REFERENCES = {
         "Satterthwaite FE. An approximate distribution of estimates of variance components. Biometrics Bulletin"
         " 2(6):110–114, 1946."
     ),
+    "integrated_gradients_unscaled": (
+        "Ancona M, Ceolini E, Öztireli C, Gross M. Towards better understanding of gradient-based attribution methods"
+        " for deep neural networks. International Conference on Learning Representations, 2018."
+    ),
 }
 _MARKS = {name: f"[{place}]" for place, name in enumerate(_REFERENCES, start=1)}
 _METRICS = {
@@ -50,8 +56,14 @@ def blocks(source: Source) -> list[Block]:
             "note",
         ),
         Code(paragraph(source), "Methods"),
-        Items(list(_REFERENCES.values()), "references"),
+        Items(_references(source), "references"),
     ]
+
+
+def _references(source: Source) -> list[str]:
+    """All but the last, where no method is of it: those that every paragraph has keep their numbers."""
+    used = [method_of(method) for method in source.methods]
+    return [text for name, text in _REFERENCES.items() if name != UNSCALED or name in used]
 
 
 def paragraph(source: Source) -> str:
@@ -68,8 +80,15 @@ def _data(source: Source) -> str:
     kept = f"; {carved * 100:g} % of the training images were set aside for validation by patient" if carved else ""
     return (
         f"We applied the data randomization test {_MARKS['adebayo']} to {len(source.manifest)} {what} of {patients}"
-        f" patients ({listed(splits)}{kept}), of the classes {listed(source.classes)}."
+        f" patients ({listed(splits)}{kept}), {_labels(source)}."
     )
+
+
+def _labels(source: Source) -> str:
+    """Classes, or findings in the order of the networks' outputs."""
+    if several := source.job.data.several:
+        return f"each with or without {listed(several, 'and/or')}, which the networks' logits are of in this order"
+    return f"of the classes {listed(source.classes)}"
 
 
 _SPLITS = {"train": "training", "val": "validation", "test": "testing"}
@@ -89,7 +108,7 @@ def _training(source: Source) -> str:
             f" {len(source.random)} on random ones, outside of this run."
         )
     train = job.train
-    each = "with and without each finding" if source.target else "from each class"
+    each = "with and without each finding" if source.finding else "from each class"
     drawn = f"drawn equally often {each}" if train.sampler == "weighted" else "shuffled"
     were = "was" if len(source.true) == 1 else "were"
     return (
@@ -126,12 +145,12 @@ def _maps(source: Source) -> str:
     attribution = source.job.attribution
     names = []
     for method in source.methods:
-        mark = f" {_MARKS[method]}" if method in _MARKS else ""
+        mark = f" {_MARKS[method_of(method)]}" if method_of(method) in _MARKS else ""
         names.append(f"{method_name(method)}{mark}{_options(source, method)}")
-    target = {
-        "positive": f"the logit of {source.classes[-1]}",
-        "label": "the logit of the image's own class",
-    }.get(attribution.target, f"the logit of {attribution.target}")
+    explained = attribution.targets
+    one = {"positive": f"the logit of {source.classes[-1]}", "label": "the logit of the image's own class"}
+    target = f"the logits of {listed(explained)}, each by itself," if len(explained) > 1 else None
+    target = target or one.get(explained[0], f"the logit of {explained[0]}")
     return (
         f"For all {source.attributed.num_rows} attributed images ({listed(attribution.splits)}) and every network we"
         f" explained {target} by {listed(names)}; maps of inner layers were upsampled bilinearly."
@@ -139,11 +158,10 @@ def _maps(source: Source) -> str:
 
 
 def _options(source: Source, method: str) -> str:
-    options = getattr(source.job.attribution, method, None)
-    if options is None:
+    values = source.job.attribution.options_by_method()[method]
+    if not values:
         return ""
-    values = options.model_dump()
-    if method == "integrated_gradients":
+    if method_of(method) in PATHS:
         rule = f"{values['steps']} steps, {values['rule']} rule"
         if values["steps"] == "auto":
             rule = f"midpoint rule, refined for each image to a relative error of {values['tolerance']:g}"

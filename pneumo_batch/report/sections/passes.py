@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from pneumo_batch.core.statistics.wording import listed, method_name
 from pneumo_batch.report.figures import base
 from pneumo_batch.report.parts import Block, Fold, Heading, Picture, Table, Text, interval, number, shortened
-from pneumo_batch.report.source import Source
+from pneumo_batch.report.source import Source, of_target
 from pneumo_batch.rundir.layout import PASSES
 
 _MEASURES = (
@@ -24,7 +24,7 @@ def blocks(source: Source) -> list[Block]:
     """What a run's passes show; nothing where there was one."""
     if not source.run.store.exists(PASSES):
         return []
-    frame = source.run.passes()
+    frame = of_target(source.run.passes(), source.results.target)
     if frame["pass"].nunique() < 2:
         return []
     lines = [Text(_sentence(rows)) for _, rows in frame.groupby("method")]

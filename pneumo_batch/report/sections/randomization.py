@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from pneumo_batch.core.statistics.randomised import Randomised
 from pneumo_batch.core.statistics.wording import method_name
 from pneumo_batch.report.figures import curves
 from pneumo_batch.report.parts import Block, Fold, Table, Text, interval, number
@@ -18,6 +19,7 @@ def blocks(source: Source) -> list[Block]:
     for method in source.methods:
         mine = rows[(rows["method"] == method) & (rows["metric"] == metric)]
         found += [Text(_in_words(source, method, mine)), curves.randomization(source, method, metric, mine)]
+    found += _ends(source)
     return [Fold("Parameter randomization: the network forgets layer by layer", [*found, _table(source, rows)])]
 
 
@@ -47,6 +49,34 @@ def _in_words(source: Source, method: str, rows: pd.DataFrame) -> str:
         f" ({first['layer']}) is new, and {number(last['mean'], 2)} ({interval(last['ci_low'], last['ci_high'])}) with"
         f" all of them.{lost}"
     )
+
+
+def _ends(source: Source) -> list[Block]:
+    """All layers new: the tests of Hedström et al. beside the similarity; nothing of runs that did not measure them."""
+    ends = source.results.cascade or {}
+    if all(end.emprt.value is None for end in ends.values()):
+        return []
+    chosen, settings = source.results.primary, source.job.cascade
+    caption = (
+        f"All layers re-initialised, {chosen.view} view. MPRT: {chosen.metric} ({chosen.scale} scale) of maps to the"
+        " original's. sMPRT: the same of maps averaged over noisy inputs, with its ceiling, the original's with itself"
+        " under other noise. eMPRT: relative rise of the entropy of a map's histogram"
+        f" ({settings.bins} bins): above 0 the map became more complex, which says nothing of what is left of it."
+        " Means over images with 95 % intervals over patients (Hedström et al., A Fresh Look at Sanity Checks for"
+        " Saliency Maps, 2024)."
+    )
+    header = ["method", *(name for one in ("MPRT", "sMPRT", "ceiling", "eMPRT") for name in (one, f"{one} interval"))]
+    rows = [[method_name(method), *_columns(ends[method])] for method in source.methods if method in ends]
+    averaged = f"averaged over {settings.noisy} inputs, noise of {settings.noise:g} of the range"
+    note = f"sMPRT: {averaged}." if settings.noisy else "sMPRT was not asked for (cascade.noisy)."
+    return [Table("randomization_ends", caption, header, rows), Text(note, "note")]
+
+
+def _columns(end: Randomised) -> list[object]:
+    shown: list[object] = []
+    for one in (end.mprt, end.smprt, end.smprt_ceiling, end.emprt):
+        shown += [one.value, interval(one.ci_low, one.ci_high)]
+    return shown
 
 
 def _table(source: Source, rows: pd.DataFrame) -> Table:

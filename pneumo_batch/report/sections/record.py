@@ -87,9 +87,10 @@ def _labels(source: Source, variant: str) -> str:
 
 def _model(source: Source, variant: str) -> list[str]:
     model, preprocess = source.models[variant], source.run.preprocess(variant)
+    of = f"findings, in the order of the outputs, {listed(model['findings'])}" if "findings" in model else ""
+    of = of or f"classes {listed(model['classes'])}"
     lines = [
-        f"Network {model['network']} with {model['outputs']} output{'s' * (model['outputs'] > 1)}; classes"
-        f" {listed(model['classes'])}.",
+        f"Network {model['network']} with {model['outputs']} output{'s' * (model['outputs'] > 1)}; {of}.",
         f"Input {preprocess.size} × {preprocess.size} pixels, {preprocess.channels} channel(s), pad"
         f" {preprocess.pad}, mean {numbers(preprocess.mean)}, standard deviation {numbers(preprocess.std)}.",
         f"Part of run {source.record['fingerprint'][:12]}, pneumo-batch {source.record['versions']['pneumo-batch']},"
@@ -134,15 +135,23 @@ def _recipe(source: Source, variant: str) -> list[str]:
 
 
 def _metrics(source: Source, variant: str) -> list[str]:
+    """Of several findings those of the one explained first, and the AUROC of the others."""
     one = source.results.variants[variant]
     test = one.test
+    others = [
+        f"{name} {number(found.test.auroc)} ({interval(*found.test.auroc_interval)})"
+        for name, found in one.findings.items()
+        if name != source.finding
+    ]
     return [
+        *([f"Of {source.finding}, unless another finding is named:"] if source.finding else []),
         f"{one.measure.capitalize()} on the training labels it was given: {number(one.on_its_labels)}.",
         f"Test, {test.images} images: AUROC {number(test.auroc)} ({interval(*test.auroc_interval)}), balanced"
         f" accuracy {number(test.balanced_accuracy)}, accuracy {number(test.accuracy)}, AUPRC"
         f" {number(test.auprc)}, F1 {number(test.f1)}.",
         *([f"Threshold, chosen on validation: {number(test.threshold)}."] if source.is_binary else []),
         f"Classified rightly on test: {listed(_by_group(source, variant))}.",
+        *([f"Test AUROC of the other findings: {'; '.join(others)}."] if others else []),
     ]
 
 

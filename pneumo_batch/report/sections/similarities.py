@@ -1,16 +1,15 @@
 """Tables of the verdict section that hold for all methods: every similarity, localisation, constant maps."""
 
 from pneumo_batch.core.statistics.wording import method_name
-from pneumo_batch.report.figures import verdict
 from pneumo_batch.report.figures.base import KINDS
-from pneumo_batch.report.parts import Block, Fold, Side, Table, Text, number
-from pneumo_batch.report.sections import method_details
+from pneumo_batch.report.parts import Block, Fold, Table, Text
+from pneumo_batch.report.sections import localisation, method_details
 from pneumo_batch.report.source import Source
 
 
 def blocks(source: Source) -> list[Block]:
     folds = [Fold("All similarities, and the test of every method", [_numbers_table(source), _summary_table(source)])]
-    return [*folds, *_localisation(source), *_degenerate(source)]
+    return [*folds, *localisation.blocks(source), *_degenerate(source)]
 
 
 def _numbers_table(source: Source) -> Table:
@@ -38,25 +37,6 @@ def _summary_table(source: Source) -> Table:
         filters,
         {"class_name": "all", **vars(source.results.primary)},
     )
-
-
-def _localisation(source: Source) -> list[Block]:
-    found = source.results.localisation
-    if not found or not found.images:
-        return []
-    rows = [
-        [method_name(method), variant, located.positive_share, located.pointing_game, located.auprc, located.iou]
-        for method, variants in found.methods.items()
-        for variant, located in variants.items()
-    ]
-    caption = (
-        f"Share of the positive attribution inside the opacity; how often the highest value lies in it (pointing"
-        f" game); average precision of the values for its pixels (AUPRC); and its overlap with what Otsu's threshold"
-        f" leaves (IoU), over {found.images} generated images with an opacity. In share and AUPRC a map that knows"
-        f" nothing reaches {number(found.chance)}, the opacity's share of the image."
-    )
-    table = Table("localisation", caption, ["method", "variant", "share inside", "pointing game", "AUPRC", "IoU"], rows)
-    return [Fold("Localisation: do maps point at the opacity?", [Side([verdict.localisation(source, found), table])])]
 
 
 def _degenerate(source: Source) -> list[Block]:

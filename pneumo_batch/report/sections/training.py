@@ -14,7 +14,7 @@ _METRICS = ("images", "accuracy", "balanced_accuracy", "auroc", "auprc", "precis
 
 def build(source: Source) -> Section:
     blocks: list[Block] = [Side([training.memorisation(source), _memory_table(source)]), _metrics_table(source)]
-    if source.target:
+    if source.finding:
         blocks.append(_findings_table(source))
     blocks += [Fold("Learning curves", list(_curves(source)))]
     blocks += [Fold("Classification of the test split: curves and confusion", list(_classification(source)))]
@@ -50,9 +50,10 @@ def _findings_table(source: Source) -> Table:
             rows.append([name, one.kind, finding, *values, interval(*test.auroc_interval), *known])
     header = ["variant", "labels", "finding", "images", "balanced accuracy", "AUROC", "AUPRC", "F1", "threshold"]
     header += ["AUROC, 95 % interval", "accuracy on its labels", "majority guess", "balanced accuracy on its labels"]
+    rest = "All else in this report is" if not source.results.targets else "Pictures and the other tables here are"
     caption = (
         "Every finding on test, of the images whose label of it is known, and how well the training labels that were"
-        f" given are known by heart. All else in this report is about {source.target}, but for training curves and the"
+        f" given are known by heart. {rest} about {source.finding}, but for training curves and the"
         " labels kept, which are over the known labels of all findings."
     )
     return Table("findings", caption, header, rows, ("variant", "labels", "finding"))

@@ -20,25 +20,37 @@ from pneumo_batch.report.parts import (
     Text,
     number,
 )
-from pneumo_batch.report.sections import method_details, paper, passes, randomization, similarities
+from pneumo_batch.report.sections import method_details, paper, passes, randomization, settings, similarities, targets
 from pneumo_batch.report.source import Source
 
 
 def build(source: Source) -> Section:
-    drawn = decomposition.draw(source)
-    # Where nothing can be split, the similarities themselves are all that there is to see, and stand first.
-    ladders = {method: verdict.ladder(source, method) for method in source.methods}
+    others = source.others
     blocks = [
-        *answer(source, [drawn] if drawn else list(ladders.values())),
-        *passes.blocks(source),
-        *(method_details.fold(source, method, ladders[method] if drawn else None) for method in source.methods),
+        *targets.overview([source, *others]),
+        *of_target(source),
+        *(targets.fold(one, of_target(one)) for one in others),
+        *targets.details(source),
         *randomization.blocks(source),
-        *similarities.blocks(source),
         Fold("How to read the numbers", [Items(reading.GUIDE)]),
         Fold("Limits: what a verdict does not say", [Items(reading.LIMITS)]),
         Fold("Methods paragraph, ready to paste", paper.blocks(source)),
     ]
     return Section("verdict", "Verdict", blocks)
+
+
+def of_target(source: Source) -> list[Block]:
+    """The answer, and what it rests on, of one target."""
+    drawn = decomposition.draw(source)
+    # Where nothing can be split, the similarities themselves are all that there is to see, and stand first.
+    ladders = {method: verdict.ladder(source, method) for method in source.methods}
+    return [
+        *answer(source, [drawn] if drawn else list(ladders.values())),
+        *passes.blocks(source),
+        *(method_details.fold(source, method, ladders[method] if drawn else None) for method in source.methods),
+        *settings.blocks(source),
+        *similarities.blocks(source),
+    ]
 
 
 def answer(source: Source, pictures: Sequence[Picture]) -> list[Block]:

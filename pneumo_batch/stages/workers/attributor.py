@@ -6,6 +6,7 @@ import torch
 
 from pneumo_batch.core import tables
 from pneumo_batch.core.attribution import explainer, targets
+from pneumo_batch.core.attribution.options import INTEGRATED_GRADIENTS
 from pneumo_batch.core.data.images import Preprocess
 from pneumo_batch.core.models import answers, runtime
 from pneumo_batch.errors import RejectedImage
@@ -41,9 +42,11 @@ class Attributor:
             for name, preprocess in self.preprocess.items()
         }
         shapes = next(iter(self.explainers.values())).map_shapes
-        deltas = explainer.WITH_DELTA & set(shapes)
-        chosen = deltas if pool.job.attribution.integrated_gradients.steps == "auto" else set()
-        self.schema = tables.maps_schema(shapes, pool.variants, deltas, chosen)
+        options = pool.job.attribution.options_by_method()
+        deltas = explainer.of_methods(shapes, INTEGRATED_GRADIENTS)  # these tell how far a map is from completeness
+        chosen = [name for name in deltas if options[name]["steps"] == "auto"]
+        self.suffixes = pool.job.attribution.suffixes
+        self.schema = tables.maps_schema(shapes, pool.variants, deltas, chosen, self.suffixes)
         self.classes = pool.run.model_record(pool.variants[0])["classes"]
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -52,41 +55,37 @@ class Attributor:
         pixels_BHW = tables.tensor_array(batch["pixels"])
         labels_B = batch["label"].to_numpy()
         job = self.pool.job
-        targets_B = targets.explained_outputs(job.attribution.target, self.classes, labels_B, job.data.several)
+        targets_BT = targets.outputs_of_each(job.attribution.targets, self.classes, labels_B, job.data.several)
         kept: list[int] = []
         columns: dict[str, list[np.ndarray]] = {}
         rows = batch.select([*(field.name for field in tables.IDENTITY), "split"]).to_pylist()
         with watchdog.batch(self.board, batch["image_id"].to_pylist()) as guarded:
-            for i, row in enumerate(rows):
+            for i, row in enumerate(self.board.counted("attributions", rows)):
                 try:
                     guarded.begin(row["image_id"])
-                    found = self._explain(pixels_BHW[i : i + 1], targets_B[i : i + 1])
+                    found = self._explain(pixels_BHW[i : i + 1], targets_BT[i : i + 1])
                 except RejectedImage as error:
                     decode.reject(self.pool.run.store, row, str(error))
                     continue
                 for name, values_1 in found.items():
                     columns.setdefault(name, []).append(values_1)
                 kept.append(i)
-                self.board.add("attributions", 1)
         if not kept:
             return self.schema.empty_table()
         joined = {name: np.concatenate(parts) for name, parts in columns.items()}
         return self._table(batch.take(pa.array(kept)), joined)
 
-    def _explain(self, pixels_BHW: np.ndarray, targets_B: np.ndarray) -> dict[str, np.ndarray]:
+    def _explain(self, pixels_BHW: np.ndarray, targets_BT: np.ndarray) -> dict[str, np.ndarray]:
         """Columns of the maps table. Raises RejectedImage for a film that a network has no number for."""
-        columns = {}
+        columns: dict[str, np.ndarray] = {}
         for variant, explain in self.explainers.items():
             inputs_BCHW = self.preprocess[variant].inputs(torch.from_numpy(pixels_BHW).to(self.device))
-            found = explain(inputs_BCHW, torch.from_numpy(targets_B).to(self.device))
-            columns[f"logit__{variant}"] = logits_B = found.logits_B.cpu().numpy()
-            if not np.isfinite(logits_B).all():
-                raise RejectedImage(answers.no_answer(variant, answers.not_finite(logits_B)))
-            for method, maps_BHW in found.maps.items():
-                columns[f"{method}__{variant}"] = maps_BHW.cpu().numpy()
-            for method, delta_B in found.deltas.items():
-                columns[f"{method}_delta__{variant}"] = delta_B.cpu().numpy()
-                columns[f"{method}_steps__{variant}"] = found.steps[method].cpu().numpy()
+            found = explain.each(inputs_BCHW, torch.from_numpy(targets_BT).to(self.device))
+            for suffix, explanation in zip(self.suffixes, found, strict=True):
+                logits_B = explanation.logits_B.cpu().numpy()
+                if not np.isfinite(logits_B).all():
+                    raise RejectedImage(answers.no_answer(variant, answers.not_finite(logits_B)))
+                columns |= _columns(explanation, logits_B, f"{variant}{suffix}")
         return columns
 
     def _table(self, batch: pa.Table, columns: dict[str, np.ndarray]) -> pa.Table:
@@ -99,3 +98,13 @@ class Attributor:
             else:
                 arrays.append(pa.array(columns[field.name], field.type))
         return pa.table(arrays, schema=self.schema)
+
+
+def _columns(found: explainer.Explanation, logits_B: np.ndarray, name: str) -> dict[str, np.ndarray]:
+    """Of one variant and target, whose `name` the columns end with."""
+    columns = {f"logit__{name}": logits_B}
+    columns |= {f"{method}__{name}": maps_BHW.cpu().numpy() for method, maps_BHW in found.maps.items()}
+    for method, delta_B in found.deltas.items():
+        columns[f"{method}_delta__{name}"] = delta_B.cpu().numpy()
+        columns[f"{method}_steps__{name}"] = found.steps[method].cpu().numpy()
+    return columns

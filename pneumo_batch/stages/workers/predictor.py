@@ -10,6 +10,7 @@ import torch
 from ray.util import ActorPool
 
 from pneumo_batch.core.data.images import Preprocess, Split
+from pneumo_batch.core.data.pixels import Pixels
 from pneumo_batch.core.models import checkpoints, networks, runtime, training
 from pneumo_batch.execution import progress
 from pneumo_batch.execution.board import Board
@@ -61,15 +62,18 @@ def logits(models: list[Model], splits: dict[str, Split], resources: Resources) 
 def _elsewhere(
     models: list[Model], splits: dict[str, Split], resources: Resources, total: int
 ) -> Iterator[dict[str, np.ndarray]]:
-    blocks = {name: list(map(ray.put, _blocks(split.pixels_NHW))) for name, split in splits.items()}
-    work = [(model, block) for model in map(ray.put, models) for parts in blocks.values() for block in parts]
+    # an empty split is one empty block, which tells K
+    starts = {name: range(0, max(1, len(split)), _IMAGES_PER_BLOCK) for name, split in splits.items()}
+    pixels = {name: ray.put(split.pixels_NHW) for name, split in splits.items()}
+    blocks = [(pixels[name], start) for name in splits for start in starts[name]]
+    work = [(model, *block) for model in map(ray.put, models) for block in blocks]
     with progress.shown({model.name: total for model in models}) as board:
         at_once = min(len(work), int(resources.gpus) or resources.cpus)
         judges = [_judge(board, on_gpu=bool(resources.gpus)) for _ in range(at_once)]
         found = ActorPool(judges).map(lambda judge, given: judge.logits.remote(*given), work)
         try:
             for _ in models:
-                yield {name: np.concatenate([next(found) for _ in parts]) for name, parts in blocks.items()}
+                yield {name: np.concatenate([next(found) for _ in starts[name]]) for name in splits}
         finally:
             for judge in judges:  # the next stage wants their place
                 ray.kill(judge)
@@ -90,14 +94,10 @@ class _Judge:
         self.device = "cuda" if ray.get_gpu_ids() else "cpu"
         self.board = board
 
-    def logits(self, model: Model, pixels_NHW: np.ndarray) -> np.ndarray:
+    def logits(self, model: Model, pixels_NHW: np.ndarray | Pixels, start: int) -> np.ndarray:
+        """Of the block of images that begins at `start`."""
         network = model.build().to(self.device)
-        logits_NK = training.predict(network, model.preprocess, pixels_NHW).numpy()
-        self.board.add(model.name, len(pixels_NHW))
-        return logits_NK
-
-
-def _blocks(pixels_NHW: np.ndarray) -> list[np.ndarray]:
-    # an empty split is one empty block, which tells K
-    starts = range(0, max(1, len(pixels_NHW)), _IMAGES_PER_BLOCK)
-    return [pixels_NHW[start : start + _IMAGES_PER_BLOCK] for start in starts]
+        block_BHW = pixels_NHW[start : start + _IMAGES_PER_BLOCK]
+        logits_BK = training.predict(network, model.preprocess, block_BHW).numpy()
+        self.board.add(model.name, len(block_BHW))
+        return logits_BK

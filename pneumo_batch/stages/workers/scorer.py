@@ -1,14 +1,16 @@
 """What a task of comparison does: score the images that lie together in one file of maps. Imports no torch."""
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pneumo_batch.core import tables
 from pneumo_batch.core.similarity import comparison, pairs
+from pneumo_batch.core.similarity.several_targets import Compared, TargetsComparison
 from pneumo_batch.core.variants import Variant, of_records
 from pneumo_batch.execution.board import Board
 from pneumo_batch.job.schema import Job
@@ -19,6 +21,11 @@ from pneumo_batch.stages.workers import decode
 def plan_of(job: Job, run: Run, kinds: tuple[str, ...] = pairs.KINDS) -> comparison.Comparison:
     """What is compared in a run."""
     return comparison_of(job, of_records(run.model_record(name) for name in run.variants()), kinds)
+
+
+def targets_plan_of(job: Job, run: Run, kinds: tuple[str, ...] = pairs.KINDS) -> TargetsComparison:
+    """What is compared in a run, of all its targets."""
+    return TargetsComparison(plan_of(job, run, kinds), tuple(job.attribution.targets))
 
 
 def comparison_of(job: Job, variants: Iterable[Variant], kinds: tuple[str, ...] = pairs.KINDS) -> comparison.Comparison:
@@ -42,55 +49,71 @@ class Scorer:
     run: Run
     board: Board
     kinds: tuple[str, ...]
+    files: list[str]  # of maps; a block has their numbers
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        plan = plan_of(self.job, self.run, self.kinds)
-        read = _reader(self.run, plan, batch)
-
-        @functools.lru_cache(maxsize=2 * max(pairs.PARTNERS.values()))  # partners are most often the next images
-        def regions(file: str, row: int) -> comparison.RegionsOf:
-            return plan.regions(read(file, row))
-
-        @functools.lru_cache(maxsize=4)
-        def features(file: str, row: int) -> comparison.ImageFeatures:
-            return plan.features(read(file, row), regions(file, row))
-
+        plan = targets_plan_of(self.job, self.run, self.kinds)
+        suffixes = self.job.attribution.suffixes
+        sources = [_Source(plan.each, _reader(self.run, plan.each, batch, self.files, suffix)) for suffix in suffixes]
         found = []
-        for position, row in enumerate(batch.to_pylist()):
-            own = features(row["file"], row["row"])
+        for position, row in enumerate(self.board.counted("comparisons", batch.to_pylist())):
+            compared = [source.compared(row) for source in sources]
             if position == 0:
-                plan.check_self_pairs(own)
-            places = [(partner["file"], partner["row"]) for partner in row["partners"]]
-            others = comparison.Others(features(*places[0]), [regions(*place) for place in places])
-            pixels_HW = self._pixels(row) if pairs.EDGE in plan.pairs else None
-            found.append(plan.score(row["image_id"], pixels_HW, own, others))
-            self.board.add("comparisons", 1)
+                plan.each.check_self_pairs(compared[0].own)
+            pixels_HW = self._pixels(row) if pairs.EDGE in plan.each.pairs else None
+            found.append(plan.score(row["image_id"], pixels_HW, compared))
         return plan.table(batch, np.stack(found))
 
     def _pixels(self, row: Mapping[str, str]) -> np.ndarray:
         return decode.attributed_pixels(self.run.images, row, self.run.preprocess())
 
 
-def _reader(run: Run, plan: comparison.Comparison, batch: pa.Table) -> Callable[[str, int], dict[str, np.ndarray]]:
-    """Maps (V, h, w) of each method for the rows this batch needs; each file is read once."""
-    columns = [f"{method}__{variant.name}" for method in plan.methods for variant in plan.variants]
-    needed: dict[str, set[int]] = {}
+class _Source:
+    """The features of the images of a block by one target; neighbours share them, as an image and as a partner."""
+
+    def __init__(self, plan: comparison.Comparison, read: Callable[[int, int], dict[str, np.ndarray]]):
+        self._plan, self._read = plan, read
+        # partners are most often the next images
+        self._regions = functools.lru_cache(maxsize=2 * max(pairs.PARTNERS.values()))(self._make_regions)
+        self._features = functools.lru_cache(maxsize=4)(self._make_features)
+
+    def compared(self, row: Mapping[str, Any]) -> Compared:
+        """An image and the ones it is crossed with, by file and row."""
+        own = self._features(row["file"], row["row"])
+        places = [(partner["file"], partner["row"]) for partner in row["partners"]]
+        others = comparison.Others(self._features(*places[0]), [self._regions(*place) for place in places])
+        return Compared(own, others)
+
+    def _make_regions(self, file: int, row: int) -> comparison.RegionsOf:
+        return self._plan.regions(self._read(file, row))
+
+    def _make_features(self, file: int, row: int) -> comparison.ImageFeatures:
+        return self._plan.features(self._read(file, row), self._regions(file, row))
+
+
+def _reader(
+    run: Run, plan: comparison.Comparison, batch: pa.Table, files: Sequence[str], suffix: str = ""
+) -> Callable[[int, int], dict[str, np.ndarray]]:
+    """Maps (V, h, w) of each method for the rows this batch needs, by the number of their file; each is read once.
+
+    `suffix` is the target's.
+    """
+    names = {method: [f"{method}__{variant.name}{suffix}" for variant in plan.variants] for method in plan.methods}
+    columns = [name for of_method in names.values() for name in of_method]
+    needed: dict[int, set[int]] = {}
     for image in batch.select(["file", "row", "partners"]).to_pylist():
         for place in (image, *image["partners"]):
             needed.setdefault(place["file"], set()).add(place["row"])
     held = {}
     for file, rows in needed.items():
         order = sorted(rows)
-        table = run.store.read_table(file, columns=columns).take(pa.array(order))
+        table = run.store.read_table(files[file], columns=columns).take(pa.array(order))
         arrays = {name: tables.tensor_array(table[name]) for name in columns}
         held[file] = ({row: position for position, row in enumerate(order)}, arrays)
 
-    def read(file: str, row: int) -> dict[str, np.ndarray]:
+    def read(file: int, row: int) -> dict[str, np.ndarray]:
         places, arrays = held[file]
         at = places[row]
-        return {
-            method: np.stack([arrays[f"{method}__{variant.name}"][at] for variant in plan.variants])
-            for method in plan.methods
-        }
+        return {method: np.stack([arrays[name][at] for name in of_method]) for method, of_method in names.items()}
 
     return read

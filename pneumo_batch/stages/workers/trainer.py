@@ -50,7 +50,7 @@ class Common:
     run: Run
     rows: pa.Table  # the manifest
     preprocess: Preprocess
-    shared: dict[str, ray.ObjectRef]
+    splits: dict[str, Split]  # whose pixels are files
     board: Board
     structure: labels.Exchange | None = None  # between which films the labels of random variants move, if not all
     start: ray.ObjectRef | None = None  # the file of weights that training starts from
@@ -115,10 +115,9 @@ def _train_all(slot: Slot) -> None:
     common = slot.common
     runtime.keep_memory()
     runtime.use_threads(slot.threads)
-    splits = dict(zip(common.shared, ray.get(list(common.shared.values())), strict=True))
     for variant in slot.variants:
         if not common.run.store.exists(f"models/{variant.name}/model.json"):
-            _train(variant, common, splits)
+            _train(variant, common, common.splits)
 
 
 def _train(variant: Variant, common: Common, splits: dict[str, Split]) -> None:

@@ -1,5 +1,6 @@
 """What the terminal says of a verdict, and how a required one ends."""
 
+import dataclasses
 import json
 
 import pytest
@@ -8,7 +9,16 @@ from click.testing import CliRunner
 from pneumo_batch import cli
 from pneumo_batch.cli import display
 from pneumo_batch.core.statistics.outcomes import Requirement
-from pneumo_batch.core.statistics.results import CellTest, Estimate, MethodResult, Primary, Results
+from pneumo_batch.core.statistics.pointing import Localisation, Mean, OfFinding
+from pneumo_batch.core.statistics.results import (
+    CellTest,
+    Estimate,
+    MethodResult,
+    Primary,
+    Results,
+    Specificity,
+    TargetResult,
+)
 from pneumo_batch.pipeline import Outcome
 from pneumo_batch.rundir.layout import FORMAT
 from pneumo_batch.rundir.reader import Run
@@ -54,6 +64,27 @@ def test_a_method_is_its_verdict_its_reasons_what_happens_everywhere_and_what_to
     ]
 
 
+def test_how_well_maps_point_at_a_finding_is_a_line(outcome, capsys):
+    def auprc(value):
+        return {"auprc": Mean(value, None, None, 5)}
+
+    found = OfFinding(
+        *(5, 4, 9, 0.0666, "training films"),
+        methods={},
+        kinds={"grad_cam": {"true": auprc(0.412), "random": auprc(0.2)}, "mine:map[x]": {"true": auprc(None)}},
+        baselines={"mean_mask": auprc(0.5), "edge": auprc(0.1)},
+        differences={},
+    )
+    located = Localisation(5, 0.0666, {}, {"Mass [x]": found})
+    outcome.run.store.write_json("verdict.json", dataclasses.replace(RESULTS, localisation=located).as_dict())
+    display.show(outcome)
+    assert capsys.readouterr().out.splitlines()[7:9] == [
+        "pointing at Mass [x] (AUPRC, 5 films): Grad-CAM 0.41 true and 0.20 random, mine:map[x] none, mean mask 0.50,"
+        " chance 0.07",
+        "images 7",
+    ]
+
+
 def test_the_state_of_a_run_is_a_line_a_stage(outcome, capsys):
     record = json.loads(outcome.run.store.read_bytes("run.json"))
     stages = {"index": {"status": "complete", "seconds": 1.25, "counts": {"images": 7}}, "train": {"status": "running"}}
@@ -93,6 +124,57 @@ def test_a_required_verdict(outcome, required, code):
     assert display.exit_code(outcome, required) == code
 
 
+@pytest.fixture
+def two_targets(outcome):
+    """The same run with Mass beside Effusion, of which Grad-CAM says the opposite."""
+    first = {"grad_cam": method("sensitive", 0.9)}
+    second = {"grad_cam": method("insensitive", 0.1)}
+    shared = [Specificity(("Effusion", "Mass"), "unspecific", ["They are alike."])]
+    targets = {"Effusion": TargetResult(first, {}, {}), "Mass": TargetResult(second, {}, {})}
+    found = dataclasses.replace(RESULTS, methods=first, target="Effusion", targets=targets)
+    found = dataclasses.replace(found, specificity={"grad_cam": shared})
+    outcome.run.store.write_json("verdict.json", found.as_dict())
+    outcome.run.store.write_bytes("job.toml", b"name = 'two'\n[attribution]\ntarget = ['Effusion', 'Mass']\n")
+    return outcome
+
+
+def test_several_targets_are_told_one_after_the_other_and_whether_maps_tell_them_apart(two_targets, capsys):
+    display.show(two_targets)
+    assert capsys.readouterr().out.splitlines()[:9] == [
+        "Effusion: Maps of Grad-CAM follow the labels.",
+        "Mass: Maps of Grad-CAM show the film: most of what correct models agree on is there without the labels.",
+        "grad_cam, Effusion: sensitive",
+        "  It is [sensitive].",
+        "grad_cam, Mass: insensitive",
+        "  It is [insensitive].",
+        "grad_cam, Effusion or Mass: unspecific",
+        "  They are alike.",
+        "images 7",
+    ]
+    display.show_status(two_targets.run)
+    assert "  explains   Effusion, Mass" in capsys.readouterr().out.splitlines()
+    folder = str(two_targets.run.path).rpartition("/")[0]
+    (row,) = display.rows(folder)
+    assert row["verdicts"] == {"grad_cam": "sensitive"}
+    assert row["by_target"] == {"Effusion": {"grad_cam": "sensitive"}, "Mass": {"grad_cam": "insensitive"}}
+    display.show_rows([row], folder)
+    assert "Effusion: grad_cam sensitive; Mass: grad_cam insensitive" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("required", "code"),
+    [
+        (Requirement("grad_cam", "sensitive"), 4),
+        (Requirement(None, "sensitive"), 4),
+        (Requirement("grad_cam", "sensitive", "Effusion"), 0),
+        (Requirement(None, "insensitive", "Mass"), 0),
+        (Requirement("grad_cam", "sensitive", "Mass"), 4),
+    ],
+)
+def test_a_required_verdict_is_of_every_target_or_of_the_one_named(two_targets, required, code):
+    assert display.exit_code(two_targets, [required]) == code
+
+
 def test_a_run_that_has_not_concluded_meets_no_requirement(outcome):
     outcome.run.store.remove("verdict.json")
     assert display.exit_code(outcome, [Requirement("grad_cam", "sensitive")]) == 4
@@ -103,6 +185,10 @@ def test_a_run_that_has_not_concluded_meets_no_requirement(outcome):
     [
         ("good", "'good': the verdict is one of sensitive, insensitive, inconclusive, invalid"),
         ("grad_cam=good", "'grad_cam=good': the verdict is one of"),
+        (
+            "grad_cam@Flu=sensitive",
+            "--require grad_cam@Flu=sensitive: the job has no target 'Flu'; there are: positive",
+        ),
         ("gradcam=sensitive", "--require gradcam=sensitive: the job has no method 'gradcam'; there are: grad_cam"),
     ],
 )

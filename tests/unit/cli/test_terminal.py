@@ -8,7 +8,7 @@ import pytest
 from rich.progress import Progress
 
 from pneumo_batch import terminal
-from pneumo_batch.cli import display, doctor
+from pneumo_batch.cli import data_check, display, doctor
 from pneumo_batch.core.data.audit import Audit
 
 ODD = "a [red]b[/red] [viral] [/] :smile: \\[c] {d} 100%"
@@ -30,7 +30,7 @@ def test_the_audit_of_a_class_with_brackets(capsys):
         quarantined={},
         passed_over={},
     )
-    doctor.show(found, f"films {ODD}")
+    data_check.show(found, f"films {ODD}")
     shown = capsys.readouterr().out.splitlines()
     assert shown[0] == f"films {ODD}: 2 images, 0 unreadable"
     assert shown[3].rstrip() == f"test   {ODD}  {ODD}  2"
@@ -49,6 +49,7 @@ def test_the_machine_the_runs_and_the_plan(capsys):
         "counts": {},
         "verdicts": {"m": "invalid"},
         "shares": {"m": None},
+        "targets": [],
     }
     display.show_rows([row], "runs")
     assert capsys.readouterr().out.splitlines()[1].startswith(f"runs {ODD}  complete")

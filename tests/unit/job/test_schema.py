@@ -2,6 +2,7 @@ import json
 import tomllib
 
 import pytest
+import tomli_w
 from helpers import paths
 from helpers.job_fields import sections
 from pydantic import BaseModel
@@ -82,14 +83,19 @@ CHANGED = [
     ("train.random_within=[]", False),
     ("attribution.integrated_gradients.steps=32", True),
     ("attribution.limit=10", True),
+    ('attribution.methods=["integrated_gradients@blur", "grad_cam"]', True),
+    ("attribution.settings={}", False),
     ("attribution.rows_per_file=8", False),
     ("attribution.store_derived=true", False),
     ("cascade.seeds=[0]", True),
     ("cascade.images=8", False),  # while no seeds switch the stage on
+    ("cascade.noisy=50", False),
     ("compare.threshold=0.4", True),
     ("cluster.actors=3", False),
     ("cluster.actors=[2, 8]", False),
     ("data.grows=true", True),
+    ("data.regions=boxes.csv", False),  # what it says is among the contents
+    ("data.regions=none", True),
     ("cluster.address=auto", False),
     ("name=other", False),
 ]
@@ -124,6 +130,76 @@ def test_the_fingerprint_of_a_published_set_covers_how_its_labels_are_read(tmp_p
     assert (before != jobfile.fingerprint(jobfile.load(path, [override]), {"data": "abc"})) == changes
 
 
+SETTINGS = """
+name = "job"
+[attribution]
+methods = ["integrated_gradients", "integrated_gradients@blur", "integrated_gradients@fine", "grad_cam@early"]
+integrated_gradients = { steps = 8 }
+[attribution.settings."integrated_gradients@fine"]
+steps = 200
+[attribution.settings."grad_cam@early"]
+layer = "conv3.1"
+"""
+
+
+def test_a_setting_changes_some_options_of_its_method(tmp_path):
+    (tmp_path / "job.toml").write_text(SETTINGS)
+    job = jobfile.load(tmp_path / "job.toml")
+    plain = {"steps": 8, "tolerance": 0.05, "baseline": "black", "rule": "midpoint"}
+    assert job.attribution.options_by_method() == {
+        "integrated_gradients": plain,
+        "integrated_gradients@blur": {**plain, "baseline": "blur"},
+        "integrated_gradients@fine": {**plain, "steps": 200},
+        "grad_cam@early": {"layer": "conv3.1"},
+    }
+    again = jobfile.parse(tomllib.loads(tomli_w.dumps(job.model_dump(exclude_none=True))), "dump")
+    assert again == job
+    other = jobfile.load(tmp_path / "job.toml", ["attribution.settings.integrated_gradients@fine.steps=201"])
+    assert other.attribution.options_by_method()["integrated_gradients@fine"]["steps"] == 201
+    assert jobfile.fingerprint(other, {}) != jobfile.fingerprint(job, {})
+
+
+@pytest.mark.parametrize(
+    ("methods", "settings", "message"),
+    [
+        (["grad_cam"], {"grad_cam@early": {"layer": "x"}}, "'grad_cam@early' is not one of attribution.methods"),
+        (["grad_cam"], {"grad_cam": {"layer": "x"}}, "'grad_cam' has no @ and a name behind it"),
+        (["grad_cam@early"], {}, "'grad_cam@early': no options make this setting"),
+        (["grad_cam@Early"], {"grad_cam@Early": {"layer": "x"}}, "what follows the @ is a name of small letters"),
+        (
+            ["integrated_gradients@blur"],
+            {"integrated_gradients@blur": {"baseline": "mean"}},
+            "'integrated_gradients@blur' has the baseline 'mean'",
+        ),
+    ],
+)
+def test_settings_that_fit_nothing_are_refused_by_name(methods, settings, message):
+    with pytest.raises(JobError, match=f"^job: attribution: .*{message}"):
+        jobfile.parse({"name": "x", "attribution": {"methods": methods, "settings": settings}}, "job")
+
+
+@pytest.mark.parametrize(
+    ("override", "changes"),
+    [
+        ("cascade.noisy=50", True),
+        ("cascade.noisy=0", False),
+        ("cascade.noise=0.2", False),  # without noisy inputs
+        ("cascade.bins=50", True),
+        ("cascade.bins=100", False),
+    ],
+)
+def test_later_fields_of_the_cascade_leave_the_fingerprint_of_a_job_that_does_not_use_them(
+    tmp_path, monkeypatch, override, changes
+):
+    monkeypatch.setattr(jobfile.metadata, "version", lambda _: "0")
+    monkeypatch.setattr(jobfile, "RESULTS_VERSION", 2)
+    path = tmp_path / "job.toml"
+    path.write_text('name = "x"\n[data]\nroot = "images"\n[cascade]\nseeds = [0]\n')
+    before = jobfile.fingerprint(jobfile.load(path), {"data": "abc"})
+    assert before[:16] == "887295f54343ec6f"
+    assert (jobfile.fingerprint(jobfile.load(path, [override]), {"data": "abc"}) != before) == changes
+
+
 def test_named_outputs_change_results(tmp_path):
     path = tmp_path / "job.toml"
     variant = '[[variant]]\nname = "a"\nkind = "true"\ncheckpoint = "a.pt"\n'
@@ -149,6 +225,16 @@ def test_a_manifest_is_a_list_unless_the_job_says_otherwise():
     assert job == jobfile.parse({"name": "x", "data": {**data, "format": "list"}}, "job")
     with pytest.raises(JobError, match=r'^job: data: manifest needs format = "list", not "folders"$'):
         jobfile.parse({"name": "x", "data": {**data, "format": "folders"}}, "job")
+
+
+def test_a_list_of_one_target_is_the_job_of_that_target():
+    one, listed, two = (
+        schema.Job(name="x", attribution=schema.Attribution(target=target)) for target in ("A", ["A"], ["A", "B"])
+    )
+    assert listed == one
+    assert one.attribution.targets == ["A"]
+    assert jobfile.fingerprint(one, {}) == jobfile.fingerprint(listed, {}) != jobfile.fingerprint(two, {})
+    assert two.attribution.suffixes == ["", "__B"]
 
 
 def test_fingerprint_covers_contents_and_phantom_only_where_it_is_used():
@@ -216,6 +302,16 @@ BAD = [
     ('[train]\nrandom_within = ["sex", "sex"]', "train.random_within: names an entry twice"),
     ("[train]\nmemorise = 1.5", "train.memorise: Input should be less than or equal to 1"),
     ("[attribution]\nintegrated_gradients = { step = 1 }", "attribution.integrated_gradients.step: no such field"),
+    ("[attribution]\ntarget = []", "attribution.target: needs one name, or several different ones"),
+    ('[attribution]\ntarget = ["A", "A"]', "attribution.target: needs one name, or several different ones"),
+    (
+        '[attribution]\ntarget = ["A", "No B", "No-B"]',
+        "attribution.target: maps of 'No B' and 'No-B' would stand in one column, ending with \"true_0__No_B\"",
+    ),
+    (
+        '[attribution]\ntarget = ["A", "b"]\n[[variant]]\nname = "true_0__b"\nkind = "true"\ncheckpoint = "x"',
+        "attribution.target: maps of 'A' and 'b' would stand in one column, ending with \"true_0__b\"",
+    ),
     ("[attribution]\nlimit = 0", "attribution.limit: Input should be greater than or equal to 1"),
     ('[compare]\nmetrics = ["ssim"]', "compare: primary.metric 'spearman' is not one of compare.metrics"),
     ('[compare]\nprimary = { metric = "hog" }', "compare: primary.metric 'hog' is not defined at the region scale"),

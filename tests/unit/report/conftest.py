@@ -4,7 +4,7 @@ from helpers.report_runs import build, make_run
 
 @pytest.fixture(scope="session")
 def full(tmp_path_factory):
-    return build(make_run(tmp_path_factory.mktemp("full"), curves=True))
+    return build(make_run(tmp_path_factory.mktemp("full"), curves=True, regions=True))
 
 
 @pytest.fixture(scope="session")

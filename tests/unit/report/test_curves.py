@@ -1,5 +1,9 @@
 from pathlib import Path
 
+from helpers.report_runs import build, make_run
+
+from pneumo_batch.rundir.writer import RunWriter
+
 
 def figures(run) -> set[str]:
     return {Path(name).name for name in run.store.files("report/figures")}
@@ -34,6 +38,31 @@ def test_the_entropy_of_the_output_is_said_and_drawn_once(full):
     assert line.endswith("The output's entropy goes from 0.00 to 1.00 bits.")
     assert "1.00 with 3 layers new" in alt(page, "Entropy of the output by layers re-initialised: 0.00 with 0 layers")
     assert b"entropy" not in run.store.read_bytes("report/figures/randomization_grad_cam.svg")
+
+
+def test_the_ends_of_the_curves_have_smprt_and_emprt(full):
+    run, page, _, _ = full
+    header, *rows = page.tables["randomization_ends"]
+    assert header[1::2] == ["MPRT", "sMPRT", "ceiling", "eMPRT"]
+    assert rows[1] == [
+        *("Grad-CAM", "0.250", "0.150 to 0.350", "0.225", "0.200 to 0.250"),
+        *("0.900", "0.800 to 1.000", "0.750", "0.650 to 0.850"),
+    ]
+    assert run.verdict["cascade"]["grad_cam"]["emprt"] == {"value": 0.75, "ci_low": 0.65, "ci_high": 0.85}
+    assert any("averaged over 5 inputs, noise of 0.1 of the range" in line for line in page.text)
+
+
+def test_a_run_from_before_they_were_measured_has_its_curves_as_ever(tmp_path):
+    run = make_run(tmp_path, curves=True)
+    summary = run.store.read_table("cascade_summary.parquet")
+    later = [name for name in summary.column_names if name.startswith(("rise", "smooth", "map_"))]
+    run.store.write_table("cascade_summary.parquet", summary.drop_columns(later))
+    values = run.verdict
+    del values["cascade"]
+    run.store.write_json("verdict.json", values)
+    _, page, _, _ = build(RunWriter(run.path))
+    assert "randomization" in page.tables
+    assert "randomization_ends" not in page.tables
 
 
 def test_the_table_of_curves_is_that_of_the_run(full):

@@ -27,9 +27,9 @@ IDS = ["test/0/person0_7.png"]
 
 
 def read_block(run):
-    place = {"file": run.store.files("maps")[0], "row": 0}
+    place = {"file": 0, "row": 0}
     batch = pa.Table.from_pylist([{**place, "partners": [place]}])
-    return scorer._reader(run, scorer.plan_of(run.job, run), batch)(*place.values())
+    return scorer._reader(run, scorer.plan_of(run.job, run), batch, run.store.files("maps"))(*place.values())
 
 
 @pytest.fixture(scope="module")

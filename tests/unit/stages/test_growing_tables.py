@@ -61,6 +61,19 @@ def test_nobody_is_crossed_anew_in_a_first_pass_or_without_newcomers():
     assert compare._crossed_anew(every, set(every["image_id"].to_pylist()), JOB).num_rows == 0
 
 
+def test_a_task_is_told_the_places_of_partners_by_the_numbers_of_files():
+    every = images(40)
+    names = pa.array([f"maps/{number // 16}.parquet" for number in range(40)])
+    every = every.set_column(every.column_names.index("file"), "file", names)
+    places = dict(zip(every["image_id"].to_pylist(), zip(names.to_pylist(), range(40), strict=True), strict=True))
+    table, files = compare._with_partners(every, JOB)
+    wanted = partners_of(every)
+    for row in table.to_pylist():
+        assert (files[row["file"]], row["row"]) == places[row["image_id"]]
+        found = [(files[partner["file"]], partner["row"]) for partner in row["partners"]]
+        assert found == [places[image_id] for image_id in wanted[row["image_id"]]]
+
+
 def score_row(image_id, kind, score):
     return {
         **dict.fromkeys(tables.SCORES.names, "x"),

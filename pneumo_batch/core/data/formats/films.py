@@ -79,11 +79,6 @@ def films(labels: pd.DataFrame, labelled: "pd.Series[bool] | bool" = True, **fie
     return pd.concat([known.assign(**{_LABELLED: labelled}), labels.astype("Int8")], axis=1)
 
 
-def outlined(regions: pd.DataFrame, what: str = "boxes") -> str:
-    """How many regions there are, in words; `film` is a column of them."""
-    return f"{len(regions)} {what} on {regions['film'].nunique()} films"
-
-
 def indicators(texts: pd.Series, parse: Callable[[str], Collection[str]], names: Sequence[str]) -> pd.DataFrame:
     """A column of 1 and 0 a name: whether the collection that `parse` makes of a text has it."""
     codes, different = pd.factorize(texts)
@@ -121,7 +116,9 @@ def _check(found: Films, finding: str, choice: Choice) -> None:
     if finding == found.no_finding:
         raise DataError(f"data.findings: {finding!r} says that nothing was found: name a finding")
     if finding not in found.findings:
-        raise DataError(f"data.findings: no finding {finding!r}; there are: {', '.join(found.findings)}")
+        parts = [part.strip() for part in finding.split(",")]
+        apart = "; name each by itself: repeat --finding, or a list" if set(parts) <= set(found.findings) else ""
+        raise DataError(f"data.findings: no finding {finding!r}{apart}; there are: {', '.join(found.findings)}")
     if choice.negatives == "no_finding" and found.no_finding is None:
         raise DataError('data.negatives = "no_finding": the label files do not say of which films nothing was found')
     if choice.views is not None and found.table["view"].isna().all():

@@ -94,19 +94,24 @@ class Download(NamedTuple):
 
     def columns(self, path: str) -> list[str]:
         """The names in the header of a CSV file."""
-        return _header(self.read(path), path)
+        return header(self.read(path), path)
 
     def table(self, path: str, columns: Sequence[str], renamed: Mapping[str, str] | None = None) -> LabelFile:
-        """Columns of a CSV file as texts. `renamed` are other names of them. Raises DataError where one is missing."""
-        data = self.read(path)
-        names = [(renamed or {}).get(name, name) for name in _header(data, path)]
-        for name in columns:
-            if names.count(name) != 1:
-                raise DataError(f"{path}: {'no' if name not in names else 'more than one'} column {name!r}")
-        return LabelFile(path, _texts(data, path, names, columns))
+        """As `table`, of a file below the root."""
+        return table(self.read(path), path, columns, renamed)
 
 
-def _header(data: bytes, path: str) -> list[str]:
+def table(data: bytes, path: str, columns: Sequence[str], renamed: Mapping[str, str] | None = None) -> LabelFile:
+    """Columns of a CSV file as texts. `renamed` are other names of them. Raises DataError where one is missing."""
+    names = [(renamed or {}).get(name, name) for name in header(data, path)]
+    for name in columns:
+        if names.count(name) != 1:
+            raise DataError(f"{path}: {'no' if name not in names else 'more than one'} column {name!r}")
+    return LabelFile(path, _texts(data, path, names, columns))
+
+
+def header(data: bytes, path: str) -> list[str]:
+    """The names in the first line of a CSV file. Raises DataError."""
     try:
         line = data.partition(b"\n")[0].decode("utf-8-sig")
     except UnicodeDecodeError as error:

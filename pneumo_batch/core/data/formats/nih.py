@@ -29,6 +29,7 @@ FINDINGS = (
 NO_FINDING = "No Finding"
 _FILM, _LABELS, _PATIENT, _VIEW = "Image Index", "Finding Labels", "Patient ID", "View Position"
 _LISTS = {"train_val_list.txt": "train", "test_list.txt": "test"}
+BOXES = "BBox_List_2017.csv"
 _IN_BOXES = {"Infiltrate": "Infiltration"}
 
 
@@ -48,8 +49,7 @@ def read(download: Download) -> Films:
         age=pd.to_numeric(rows["Patient Age"].str.extract(r"^(\d+)Y?$")[0]),  # 058Y in the first edition
         split=_splits(download, rows[_FILM]),
     )
-    remarks = (films.outlined(found),) if len(found := boxes(download)) else ()
-    return Films(table, FINDINGS, NO_FINDING, key=lambda path: PurePosixPath(path).name, remarks=remarks)
+    return Films(table, FINDINGS, NO_FINDING, key=lambda path: PurePosixPath(path).name)
 
 
 def _labels(file: LabelFile) -> pd.DataFrame:
@@ -85,7 +85,7 @@ def boxes(download: Download) -> pd.DataFrame:
     Its header has more cells than its rows. Empty where the file is not there. Raises DataError.
     """
     fields = ["film", "finding", "x", "y", "width", "height"]
-    path = download.find("BBox_List_2017.csv")
+    path = download.find(BOXES)
     lines = list(csv.reader(download.read(path).decode("utf-8-sig").splitlines()))[1:] if path else []
     rows = pd.DataFrame([line[: len(fields)] for line in lines if any(line)], columns=fields, dtype=object).fillna("")
     file = LabelFile(path or "", rows.set_axis(range(1, len(rows) + 1)))

@@ -7,6 +7,7 @@ from pneumo_batch.core.data.formats import chexpert, films, mimic, nih, padchest
 from pneumo_batch.core.data.formats.films import Choice, Selected
 from pneumo_batch.core.data.formats.label_files import Download
 from pneumo_batch.core.data.manifest import Inventory
+from pneumo_batch.core.data.regions import sources
 from pneumo_batch.core.data.roots import Roots
 
 # What reads each: Download -> Films.
@@ -25,7 +26,8 @@ def inventory(name: str, roots: Roots, choice: Choice) -> Inventory:
     """The images of the set `name` (a key of READERS) below its one root, by finding. Raises DataError."""
     (root,) = roots.by_name.values()
     download = Download.of(root)
-    return listed(films.select(READERS[name](download), download.images, choice), choice)
+    found = listed(films.select(READERS[name](download), download.images, choice), choice)
+    return found._replace(regions=sources.in_set(name, download))
 
 
 def listed(selected: Selected, choice: Choice) -> Inventory:

@@ -9,6 +9,7 @@ from pneumo_batch.core.data.formats.films import Films
 from pneumo_batch.core.data.formats.label_files import Download, LabelFile
 from pneumo_batch.errors import DataError
 
+LABELS = "stage_2_train_labels.csv"
 FINDING = "Lung Opacity"
 NO_FINDING = "Normal"
 _CLASSES = (NO_FINDING, "No Lung Opacity / Not Normal", FINDING)
@@ -25,26 +26,20 @@ def read(download: Download) -> Films:
     if classes is not None:
         labels[NO_FINDING] = (classes.reindex(labels.index) == NO_FINDING).astype("int8")
     table = films.films(labels, film=labels.index.to_series(), split="train").reset_index(drop=True)
-    remarks = (
-        films.outlined(_boxes(file)),
-        "no patient is named (patientId names a film): every film counts as one, or as its DICOM header says",
-    )
+    remarks = ("no patient is named (patientId names a film): every film counts as one, or as its DICOM header says",)
     no_finding = None if classes is None else NO_FINDING
     return Films(table, (FINDING,), no_finding, key=lambda path: PurePosixPath(path).stem, remarks=remarks)
 
 
 def boxes(download: Download) -> pd.DataFrame:
     """The boxes, pixels of the 1024 x 1024 films: film, finding, x, y, width, height. Raises DataError."""
-    return _boxes(_file(download))
-
-
-def _boxes(file: LabelFile) -> pd.DataFrame:
+    file = _file(download)
     corners = file.numbers(_BOX).dropna()
     return corners.assign(film=file.rows[_FILM], finding=FINDING)[["film", "finding", *_BOX]]
 
 
 def _file(download: Download) -> LabelFile:
-    file = download.table(download.need("stage_2_train_labels.csv"), [_FILM, *_BOX, _TARGET])
+    file = download.table(download.need(LABELS), [_FILM, *_BOX, _TARGET])
     rows = file.rows
     file.refuse(rows[_FILM] == "", _FILM, "must not be empty")
     file.refuse(~rows[_TARGET].isin(["0", "1"]), _TARGET, "must be 0 or 1")

@@ -1,14 +1,16 @@
 """SIIM-ACR Pneumothorax: masks as run lengths, several of a film, or -1; DICOM in nested folders."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 import numpy as np
+import pandas as pd
 
 from pneumo_batch.core.data.formats import films
 from pneumo_batch.core.data.formats.films import Films
 from pneumo_batch.core.data.formats.label_files import Download, LabelFile
 
+LABELS = ("train-rle.csv", "stage_2_train.csv")  # one of them
 FINDING = "Pneumothorax"
 SIDE = 1024  # of film and mask, pixels
 _FILM, _RUNS = "ImageId", "EncodedPixels"
@@ -20,19 +22,14 @@ def read(download: Download) -> Films:
     rows = _file(download).rows
     labels = (rows.groupby(_FILM)[_RUNS].first() != _NONE).astype("int8").to_frame(FINDING)
     table = films.films(labels, film=labels.index.to_series(), split="train").reset_index(drop=True)
-    outlined = rows[rows[_RUNS] != _NONE].rename(columns={_FILM: "film"})
-    remarks = (
-        films.outlined(outlined, "masks"),
-        "no patient is named: every film counts as one, or as its DICOM header says",
-    )
+    remarks = ("no patient is named: every film counts as one, or as its DICOM header says",)
     return Films(table, (FINDING,), None, key=lambda path: PurePosixPath(path).stem, remarks=remarks)
 
 
-def masks(download: Download) -> Iterator[tuple[str, np.ndarray]]:
-    """Each film with a pneumothorax, and its masks joined: (film, bool of SIDE x SIDE). Raises DataError."""
+def masks(download: Download) -> pd.DataFrame:
+    """The masks, several of some films: film, runs (`joined` reads them). Raises DataError."""
     rows = _file(download).rows
-    for film, runs in rows[rows[_RUNS] != _NONE].groupby(_FILM)[_RUNS]:
-        yield str(film), joined(runs)
+    return rows[rows[_RUNS] != _NONE].set_axis(["film", "runs"], axis=1)
 
 
 def joined(texts: Iterable[str]) -> np.ndarray:
@@ -46,7 +43,7 @@ def joined(texts: Iterable[str]) -> np.ndarray:
 
 
 def _file(download: Download) -> LabelFile:
-    file = download.table(download.need("train-rle.csv", "stage_2_train.csv"), [_FILM, _RUNS])
+    file = download.table(download.need(*LABELS), [_FILM, _RUNS])
     rows = file.rows
     file.refuse(rows[_FILM] == "", _FILM, "must not be empty")
     file.refuse((rows[_RUNS] != _NONE) & ~rows[_RUNS].map(_fits), _RUNS, f"no pairs within {SIDE} x {SIDE}, nor -1")

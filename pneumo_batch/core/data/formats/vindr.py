@@ -8,6 +8,7 @@ from pneumo_batch.core.data.formats import films
 from pneumo_batch.core.data.formats.films import Films
 from pneumo_batch.core.data.formats.label_files import Download, LabelFile
 
+LABELS = "train.csv"
 NO_FINDING = "No finding"
 _FILM, _NAME, _READER = "image_id", "class_name", "rad_id"
 _CORNERS = ["x_min", "y_min", "x_max", "y_max"]
@@ -25,7 +26,6 @@ def read(download: Download) -> Films:
     table = films.films(labels, film=labels.index.to_series(), split="train").reset_index(drop=True)
     findings = tuple(sorted(str(name) for name in labels if name != NO_FINDING))
     remarks = (
-        films.outlined(_boxes(file)),
         _agreement(votes[list(findings)], readers),
         "no patient is named: every film counts as one, or as its DICOM header says",
     )
@@ -41,10 +41,7 @@ def _agreement(votes: pd.DataFrame, readers: pd.Series) -> str:
 
 def boxes(download: Download) -> pd.DataFrame:
     """The boxes, pixels of the film: film, finding, reader, x, y, width, height. Raises DataError."""
-    return _boxes(_file(download))
-
-
-def _boxes(file: LabelFile) -> pd.DataFrame:
+    file = _file(download)
     corners = file.numbers(_CORNERS).dropna()
     found = file.rows.loc[corners.index, [_FILM, _NAME, _READER]].set_axis(["film", "finding", "reader"], axis=1)
     return found.assign(
@@ -56,7 +53,7 @@ def _boxes(file: LabelFile) -> pd.DataFrame:
 
 
 def _file(download: Download) -> LabelFile:
-    file = download.table(download.need("train.csv"), [_FILM, _NAME, _READER, *_CORNERS])
+    file = download.table(download.need(LABELS), [_FILM, _NAME, _READER, *_CORNERS])
     for column in (_FILM, _NAME, _READER):
         file.refuse(file.rows[column] == "", column, "must not be empty")
     given = file.rows[_CORNERS] != ""

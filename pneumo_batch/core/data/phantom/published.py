@@ -13,9 +13,9 @@ from typing import cast
 import numpy as np
 from PIL import Image
 
-from pneumo_batch.core.data import phantom
+from pneumo_batch.core.data import phantom, runs
 from pneumo_batch.core.data.options import Generated
-from pneumo_batch.core.data.phantom import cases, findings, lateral, runs
+from pneumo_batch.core.data.phantom import cases, findings, lateral
 from pneumo_batch.core.data.phantom.cases import LATERAL, TEST, TRAIN, Case
 from pneumo_batch.core.data.phantom.layouts import Layout, Shown, State, Written
 from pneumo_batch.errors import DataError

@@ -170,6 +170,32 @@ def test_each_image_has_its_own_target():
         assert torch.equal(together.maps["integrated_gradients"][image], alone.maps["integrated_gradients"][0])
 
 
+@pytest.mark.parametrize(
+    ("name", "methods"),
+    [
+        ("cnn5", {"integrated_gradients": {"steps": 5}, "grad_cam": {}, "saliency": {}}),
+        ("cnn5", {"integrated_gradients": {"steps": "auto"}}),
+        ("densenet121", {"grad_cam": {"layer": "features.norm5"}}),  # before an in-place activation
+    ],
+)
+def test_several_targets_of_one_pass_have_each_the_maps_it_has_alone(name, methods):
+    model = network(name, torch.float32, outputs=3, size=32)
+    explainer = Explainer(model, methods, Preprocess(32))
+    inputs_BCHW = images(2, size=32, dtype=torch.float32)
+    targets_BT = torch.tensor([[2, 0, 1], [2, 1, 0]])
+    found = explainer.each(inputs_BCHW, targets_BT)
+    assert len(found) == 3
+    for target, together in enumerate(found):
+        alone = explainer(inputs_BCHW, targets_BT[:, target])
+        assert torch.equal(together.logits_B, alone.logits_B)
+        for method in methods:
+            assert torch.equal(together.maps[method], alone.maps[method])
+            assert not torch.equal(together.maps[method], found[target - 1].maps[method])
+        for method in alone.deltas:
+            assert torch.equal(together.deltas[method], alone.deltas[method])
+            assert torch.equal(together.steps[method], alone.steps[method])
+
+
 def test_the_callers_model_is_left_as_it_was():
     model = network("cnn5", torch.float32).train()
     before = {key: value.clone() for key, value in model.state_dict().items()}

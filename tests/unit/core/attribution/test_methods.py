@@ -141,7 +141,7 @@ def test_a_users_method_that_does_not_fit_is_named(name, function, message, monk
 
 
 def test_the_names():
-    assert list(METHODS) == ["integrated_gradients", "grad_cam", *CAPTUM]
+    assert list(METHODS) == ["integrated_gradients", "grad_cam", *CAPTUM, "integrated_gradients_unscaled"]
     assert set(CAPTUM) == {
         "saliency",
         "input_x_gradient",

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -44,6 +45,8 @@ def test_a_clean_data_set():
         "quarantined": {},
         "passed_over": {},
         "account": None,
+        "findings": {},
+        "regions": [],
     }
 
 
@@ -113,6 +116,19 @@ def test_a_shape_that_tells_the_class_is_a_leak():
     )
 
 
+def test_imbalance_of_several_findings_is_told_by_finding():
+    table = rows(*CLEAN, ("train/c", "B"), ("train/d", "B"))
+    split = np.array(table["split"].to_pylist()) == "train"
+    even, rare = np.zeros((2, len(split)), np.int8)
+    rare[:] = -1  # not known: counted on neither side
+    even[np.flatnonzero(split)[::2]] = 1
+    rare[np.flatnonzero(split)] = [1, 0, 0, 0]
+    table = table.append_column("label__Even", pa.array(even)).append_column("label__Rare", pa.array(rare))
+    assert audit(table, NOTHING).warnings == [
+        "imbalance in train: Rare 1 with to 3 without it; judge models by AUROC and balanced accuracy, not by accuracy"
+    ]
+
+
 def test_class_imbalance_is_told():
     result = audit(rows(*CLEAN, ("train/c", "B")), NOTHING)
     assert result.warnings == [
@@ -152,3 +168,20 @@ def test_nothing_usable_at_all():
 def test_the_dictionary_is_plain_json():
     result = audit(rows(*CLEAN, ("train/z", "A", {"sha256": "train/a"})), NOTHING)
     assert json.loads(json.dumps(result.as_dict())) == result.as_dict()
+
+
+def test_several_findings_are_counted_by_split():
+    films = rows(*CLEAN, ("test/c", "B"))
+    labels = {"label__Effusion": [1, 0, 1, None, 1], "label__Mass": [0, 0, 0, 0, -1]}
+    for name, values in labels.items():
+        films = films.append_column(name, pa.array(values, pa.int8()))
+    assert audit(films, NOTHING).findings == {
+        "test": {
+            "Effusion": {"with": 2, "without": 1, "unknown": 0},
+            "Mass": {"with": 0, "without": 2, "unknown": 1},
+        },
+        "train": {
+            "Effusion": {"with": 1, "without": 0, "unknown": 1},
+            "Mass": {"with": 0, "without": 2, "unknown": 0},
+        },
+    }

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pneumo_batch.core.data import phantom
-from pneumo_batch.core.data.phantom import cases, findings, lateral, runs, thorax
+from pneumo_batch.core.data import phantom, runs
+from pneumo_batch.core.data.phantom import cases, findings, lateral, thorax
 from pneumo_batch.core.data.phantom.findings import EFFUSION, ENLARGED_HEART, FINDINGS, OPACITY, PNEUMOTHORAX
 
 SIZE = 96

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from pneumo_batch.core.data.images import Preprocess, Split
+from pneumo_batch.core.data.pixels import Pixels
 from pneumo_batch.core.models import labels, networks, objective, training
 from pneumo_batch.core.variants import trained
 
@@ -44,6 +45,36 @@ def test_a_resumed_training_repeats_the_uninterrupted_one_exactly(tmp_path):
         torch.testing.assert_close(resumed.network.state_dict()[name], value, rtol=0, atol=0)
     without_clock = [[{k: v for k, v in row.items() if k != "seconds"} for row in t.history] for t in (whole, resumed)]
     assert without_clock[0] == without_clock[1]
+
+
+class Halves:
+    """Images in two parts, as files of a run have them."""
+
+    side = 32
+
+    def __init__(self, pixels_NHW):
+        self.pixels_NHW, self.rows = pixels_NHW, -(-len(pixels_NHW) // 2)
+
+    def open(self, number):
+        return self.pixels_NHW[number * self.rows :][: self.rows]
+
+
+def in_parts(given):
+    return Split(Pixels(Halves(given.pixels_NHW), range(len(given))), given.labels_N)
+
+
+def test_images_in_parts_give_the_weights_that_an_array_gives_bit_by_bit():
+    train, val = split(), split(8, seed=1)
+    whole, parted = trainer(memorise=1.0), trainer(memorise=1.0)
+    training.fit(whole, train, val, lambda row: None)
+    training.fit(parted, in_parts(train), in_parts(val), lambda row: None)
+    for name, value in whole.network.state_dict().items():
+        torch.testing.assert_close(parted.network.state_dict()[name], value, rtol=0, atol=0)
+    torch.testing.assert_close(parted.logits(in_parts(train)), whole.logits(train), rtol=0, atol=0)
+    second = training.predict(parted.network, PREPROCESS, in_parts(val).pixels_NHW[1::2])  # of two workers
+    torch.testing.assert_close(
+        second, training.predict(whole.network, PREPROCESS, val.pixels_NHW[1::2]), rtol=0, atol=0
+    )
 
 
 def test_a_random_variant_stops_once_it_has_memorised_and_keeps_that_epoch():

@@ -197,6 +197,7 @@ def test_views():
     assert metrics.apply_view(maps_VHW, "grad_cam", "signed").tolist() == [[[-2, 0, 3]]]
     assert metrics.apply_view(maps_VHW, "grad_cam", "magnitude").tolist() == [[[0, 0, 3]]]
     assert metrics.apply_view(maps_VHW, "guided_grad_cam", "magnitude").tolist() == [[[0, 0, 3]]]
+    assert metrics.apply_view(maps_VHW, "grad_cam@early", "magnitude").tolist() == [[[0, 0, 3]]]
     assert metrics.apply_view(maps_VHW, "integrated_gradients", "magnitude").tolist() == [[[2, 0, 3]]]
     assert metrics.apply_view(maps_VHW, "module:function", "magnitude").tolist() == [[[2, 0, 3]]]
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from helpers.results import classified
 
-from pneumo_batch.core.statistics import results
+from pneumo_batch.core.statistics import localisation, results
 from pneumo_batch.core.statistics.results import CellResult, CellTest, Decision, Estimate, Interval, Permutation
 
 TEST = CellTest(
@@ -32,7 +32,7 @@ RESULTS = results.Results(
     methods={"saliency": METHOD},
     variants={"true_0": classified("true", 0.5)},
     degenerate={"saliency/signed": {"true_0": 1}},
-    localisation=results.Localisation(2, 0.1, {"saliency": {"true_0": results.Located(None, 0.5)}}),
+    localisation=localisation.Localisation(2, 0.1, {"saliency": {"true_0": localisation.Located(None, 0.5)}}),
 )
 
 

@@ -65,6 +65,8 @@ def test_names():
     assert method_name("grad_cam") == "Grad-CAM"
     assert method_name("guided_backprop") == "Guided Backprop"
     assert method_name("my.module:function") == "my.module:function"
+    assert method_name("integrated_gradients@blur") == "Integrated Gradients (blur)"
+    assert method_name("my.module:function@fine") == "my.module:function (fine)"
     assert listed(["a", "b", "c"]) == "a, b and c"
     assert listed(["a", "b"], "or") == "a or b"
     assert listed([]) == "none"

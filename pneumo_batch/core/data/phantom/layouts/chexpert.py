@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pneumo_batch.core.data.phantom import layouts, runs
+from pneumo_batch.core.data import runs
+from pneumo_batch.core.data.phantom import layouts
 from pneumo_batch.core.data.phantom.cases import LATERAL, TEST, Case
 from pneumo_batch.core.data.phantom.layouts import Written
 

@@ -6,7 +6,8 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from pneumo_batch.core.data.phantom import layouts, runs
+from pneumo_batch.core.data import runs
+from pneumo_batch.core.data.phantom import layouts
 from pneumo_batch.core.data.phantom.cases import TEST, VALIDATE, Case
 from pneumo_batch.core.data.phantom.findings import FINDINGS
 from pneumo_batch.core.data.phantom.layouts import Written, chexpert

@@ -14,7 +14,9 @@ def counted(mask_HW: np.ndarray) -> list[int]:
 
 
 def mask_HW(counts: Sequence[int], height: int, width: int) -> np.ndarray:  # noqa: N802 - the shape
-    """(height, width) bool, of `counted`."""
+    """(height, width) bool, of `counted`. Raises ValueError where they do not add up to it."""
+    if min(counts, default=0) < 0 or sum(counts) != height * width:
+        raise ValueError(f"run lengths do not add up to {height} x {width} pixels")
     return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(width, height).T
 
 
@@ -24,6 +26,26 @@ def compressed(counts: Sequence[int]) -> str:
     """
     differences = [value - (counts[k - 2] if k > 2 else 0) for k, value in enumerate(counts)]
     return "".join(chr(48 + digit) for value in differences for digit in _digits(value))
+
+
+def decompressed(text: str) -> list[int]:
+    """The inverse of `compressed`. Raises ValueError for a text that ends within a number or holds other characters."""
+    counts: list[int] = []
+    value = shift = 0
+    for character in text:
+        digit = ord(character) - 48
+        if not 0 <= digit < 64:
+            raise ValueError(f"{character!r} is no digit of run lengths")
+        value |= (digit & 31) << shift
+        shift += 5
+        if digit & 32:
+            continue
+        value -= (digit & 16) << (shift - 4)  # the highest bit of the last digit is the sign
+        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+        value = shift = 0
+    if shift:
+        raise ValueError("run lengths end within a number")
+    return counts
 
 
 def _digits(value: int) -> list[int]:

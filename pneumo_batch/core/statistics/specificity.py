@@ -1,0 +1,180 @@
+"""Do maps say which target is explained? What the maps of two targets share, of what those of one target do.
+
+    h = mean over both targets of TT - TTx    what two true models agree on about a film, asked for the same target
+    c = FG - FGx                              what they agree on when one is asked for f and the other for g
+    share = c / h
+
+FG is the mean similarity of a map of f by one true model and a map of g by another, on the same film, FGx that of the
+same pairs on films of two patients. The share is 0 where maps of two targets have nothing in common beyond what they
+show on every film, and 1 where it makes no difference which one is asked for. docs/statistics.md derives it.
+
+Shapes: N images, R true models, B resamples, K kinds, Q quantities.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from pneumo_batch.core.similarity import pairs
+from pneumo_batch.core.similarity.per_image import ByTarget, Cell, PerImage
+from pneumo_batch.core.statistics import bootstrap, reading
+from pneumo_batch.core.statistics.label_share import FEWEST_MODELS, FEWEST_PATIENTS, combine, projected
+from pneumo_batch.core.statistics.numbers import number
+from pneumo_batch.core.statistics.options import RESAMPLES
+from pneumo_batch.core.statistics.outcomes import Specific
+from pneumo_batch.core.statistics.results import Estimate, MethodResult, Primary, Specificity, SpecificityTest
+
+_OF_ONE = ("true_true", "true_true_cross")
+_OF_TWO = (pairs.TWO_TARGETS, pairs.TWO_TARGETS_CROSS, pairs.ONE_MODEL, pairs.ONE_MODEL_CROSS)
+_RANDOM = ("true_random", "true_random_cross")
+QUANTITIES = ("headroom", "across", "share", "one_model")
+
+
+class Column(NamedTuple):
+    """One kind of similarity, and the scores it is of."""
+
+    data: PerImage
+    kind: str
+
+
+def measure(
+    scores: ByTarget, targets: tuple[str, str], true: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[Cell, SpecificityTest]:
+    """The numbers of every cell for two targets; `true` names the models of true labels."""
+    between, of_each = scores.two[targets], [scores.one[target] for target in targets]
+    columns = [Column(data, kind) for data in of_each for kind in _OF_ONE] + [Column(between, kind) for kind in _OF_TWO]
+    return {cell: _test(columns, cell, true, resamples, seed, _random_share(of_each, cell)) for cell in between.cells}
+
+
+def quantities(kinds_8: np.ndarray) -> np.ndarray:
+    """(..., 8) means -> (..., 4) `QUANTITIES`; the share is NaN where h is not above 0.
+
+    The means are TT and TTx of the first target and of the second, FG and FGx, and the same two under one model.
+    """
+    tt_f, ttx_f, tt_g, ttx_g, fg, fgx, one, onex = np.moveaxis(np.asarray(kinds_8, dtype=np.float64), -1, 0)
+    h, c = ((tt_f - ttx_f) + (tt_g - ttx_g)) / 2, fg - fgx
+    share = np.divide(c, h, out=np.full(np.shape(h), np.nan), where=h > 0)
+    return np.stack([h, c, share, one - onex], axis=-1)
+
+
+def conclude(
+    scores: ByTarget,
+    concluded: Mapping[str, Mapping[str, MethodResult]],
+    true: Sequence[str],
+    primary: Primary,
+    *,
+    resamples: int = RESAMPLES,
+) -> dict[str, list[Specificity]]:
+    """By method what the maps of each two targets share; `concluded` has the methods of each target."""
+    found: dict[str, list[Specificity]] = {}
+    for targets in scores.two:
+        tests = measure(scores, targets, true, resamples=resamples)
+        for method in sorted({cell.method for cell in tests}):
+            of_method = {Primary(*cell[1:]).key: one for cell, one in tests.items() if cell.method == method}
+            both = [(target, concluded[target][method]) for target in targets]
+            numbers = of_method[primary.key]
+            decided = decide(numbers, dict(both), len(true))
+            found.setdefault(method, []).append(Specificity(targets, *decided, numbers, of_method))
+    return found
+
+
+def decide(
+    numbers: SpecificityTest, methods: Mapping[str, MethodResult], models: int
+) -> tuple[Specific, list[str], Specific | None]:
+    """The verdict, its reasons, and with fewer than three true models what it would be for these.
+
+    `invalid` where the maps of a target are; `specific` if the interval of the share lies below what the threshold of
+    the label share leaves, `unspecific` if it lies above; else `inconclusive`.
+    """
+    invalid = [target for target, found in methods.items() if _is_invalid(found)]
+    if invalid:
+        return "invalid", [f"Of {reading.joined(invalid)} there is no valid map to compare."], None
+    if numbers.share.value is None:
+        return (
+            "inconclusive",
+            ["Too few models or films: what two true models agree on about a film is not known."],
+            None,
+        )
+    most = 1 - next(iter(methods.values())).threshold
+    if models >= FEWEST_MODELS:
+        return *_by_share(numbers, numbers.share, most, "patients and models"), None
+    outcome, reasons = _by_share(numbers, numbers.share.for_these_models, most, "patients")
+    few = f"{models} true models: nothing can be said beyond them, which takes {FEWEST_MODELS}."
+    return "inconclusive", [few, *reasons], outcome
+
+
+def _is_invalid(found: MethodResult) -> bool:
+    return "invalid" in (found.verdict, found.for_these_models)
+
+
+def _by_share(numbers: SpecificityTest, share: Estimate, most: float, over: str) -> tuple[Specific, list[str]]:
+    measured = (
+        "Of what two true models agree on about a film, they still agree on"
+        f" {reading.with_interval(share, over)} when each is asked for another"
+    )
+    beside = "" if numbers.random_share is None else f" (random labels leave {numbers.random_share:.3f})"
+    if share.ci_low is None or share.ci_high is None:
+        return "inconclusive", [f"{measured}{beside}."]
+    if share.ci_high < most:
+        return "specific", [f"{measured}{beside}: maps say which of the two is explained."]
+    if share.ci_low > most:
+        return "unspecific", [f"{measured}{beside}: maps hardly say which of the two is explained."]
+    return "inconclusive", [f"{measured}{beside}: the interval holds {most:g}."]
+
+
+def _test(
+    columns: Sequence[Column], cell: Cell, true: Sequence[str], resamples: int, seed: int, random_share: float | None
+) -> SpecificityTest:
+    kinds_NK = np.stack([data.means(cell, kind) for data, kind in columns], axis=1)
+    complete_N = ~np.isnan(kinds_NK).any(axis=1)
+    codes_N = columns[0].data.patients_N[complete_N]
+    patients = len(np.unique(codes_N))
+    if not patients:
+        return SpecificityTest(random_share=random_share)
+    means_K = kinds_NK[complete_N].mean(axis=0)
+    values_Q = quantities(means_K)
+    found = [Estimate(number(value)) for value in values_Q]
+    if patients >= FEWEST_PATIENTS:
+        projected_NK = np.stack(
+            [projected(kinds_NK[complete_N, k], kind) for k, (_, kind) in enumerate(columns)], axis=1
+        )
+        drawn_BQ = quantities(bootstrap.means(projected_NK, codes_N, resamples, seed))
+        without_QR = _without_each(columns, cell, true)
+        parts = zip(values_Q, without_QR, drawn_BQ.T, strict=True)
+        found = [combine(value, without_R, None, drawn_B, patients) for value, without_R, drawn_B in parts]
+    return SpecificityTest(
+        images=int(complete_N.sum()),
+        patients=patients,
+        means=_named(means_K),
+        **dict(zip(QUANTITIES, found, strict=True)),
+        random_share=random_share,
+    )
+
+
+def _named(means_K: np.ndarray) -> dict[str, float | None]:
+    """By kind, those of one target as the mean of both."""
+    of_one, of_two = means_K[: 2 * len(_OF_ONE)].reshape(2, -1).mean(axis=0), means_K[2 * len(_OF_ONE) :]
+    return {kind: number(mean) for kind, mean in zip((*_OF_ONE, *_OF_TWO), [*of_one, *of_two], strict=True)}
+
+
+def _without_each(columns: Sequence[Column], cell: Cell, true: Sequence[str]) -> np.ndarray:
+    """The quantities (4, R) from the scores in which one of R true models takes no part, for each of them."""
+    kinds_NRK = np.stack([data.means_without(cell, kind, true) for data, kind in columns], axis=-1)
+    found_RQ = np.full((len(true), len(QUANTITIES)), np.nan)
+    for position in range(len(true)):
+        kinds_NK = kinds_NRK[:, position]
+        complete_N = ~np.isnan(kinds_NK).any(axis=1)
+        if complete_N.any():
+            found_RQ[position] = quantities(kinds_NK[complete_N].mean(axis=0))
+    return found_RQ.T
+
+
+def _random_share(of_each: Sequence[PerImage], cell: Cell) -> float | None:
+    """What random labels leave of the headroom, k / h of the means of both targets; None without it."""
+    kinds_NK = np.stack([data.means(cell, kind) for data in of_each for kind in (*_OF_ONE, *_RANDOM)], axis=1)
+    complete_N = ~np.isnan(kinds_NK).any(axis=1)
+    if not complete_N.any():
+        return None
+    tt, ttx, tn, tnx = kinds_NK[complete_N].mean(axis=0).reshape(2, 4).sum(axis=0)
+    return float((tn - tnx) / (tt - ttx)) if tt > ttx else None

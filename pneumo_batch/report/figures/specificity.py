@@ -1,0 +1,53 @@
+"""What the maps of two targets share, of what those of one target do: a bar for every method and two targets."""
+
+from matplotlib.lines import Line2D
+
+from pneumo_batch.core.statistics.wording import method_name
+from pneumo_batch.report import estimates
+from pneumo_batch.report.figures.base import GREY, INK, SPECIFIC, canvas, picture
+from pneumo_batch.report.parts import Picture, number
+from pneumo_batch.report.source import Source
+
+_REACH = (-0.5, 2.0)  # of a small h the share is anything
+
+
+def draw(source: Source) -> Picture | None:
+    """The ratio c / h with its interval, against what the threshold leaves; beside it what random labels leave."""
+    rows = [
+        (method_name(method), one)
+        for method, between in source.results.specificity.items()
+        for one in between
+        if one.numbers.share.value is not None
+    ]
+    if not rows:
+        return None
+    figure, axes = canvas(5.6, 1.1 + 0.36 * len(rows))
+    ax = axes[0, 0]
+    ax.set_xlim(*_REACH)
+    most = 1 - source.results.threshold
+    for at, style in ((0.0, "-"), (1.0, "-"), (most, "--")):
+        ax.axvline(at, color=INK if style == "--" else "#c2c7ce", lw=1, ls=style)
+    names, said = [], []
+    for place, (name, one) in enumerate(rows):
+        share, colour = one.numbers.share, SPECIFIC[one.for_these_models or one.verdict]
+        value = max(_REACH[0], min(_REACH[1], share.value or 0.0))
+        ax.barh(place, value, 0.5, color=colour, alpha=0.85)
+        if ends := estimates.ends(share):
+            ax.plot([max(ends.low, _REACH[0]), min(ends.high, _REACH[1])], [place, place], color=INK, lw=1.3)
+        if one.numbers.random_share is not None:
+            ax.plot(one.numbers.random_share, place, "D", color="white", mec=GREY, ms=5, zorder=5)
+        names.append(f"{name}\n{' – '.join(one.targets)}")
+        said.append(f"{name}, {' and '.join(one.targets)}: {estimates.written(share, 2)}, {one.verdict}")
+    ax.set_yticks(range(len(rows)), names, fontsize=7.5)
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.grid(False, axis="y")
+    ax.set_xlabel("c / h: 0, another map for another target; 1, the same", fontsize=8)
+    key = Line2D([], [], color="white", marker="D", mec=GREY, ms=5, label="what random labels leave, k / h")
+    figure.legend(handles=[key], loc="outside lower center", fontsize=8)
+    about = "Of what two true models agree on about a film, what is left when each explains another target."
+    alt = f"{about} {'; '.join(said)}."
+    caption = (
+        "Of what two true models agree on about a film, what is left when each is asked for another target, with 95 %"
+        f" intervals. Left of the dashed line ({number(most)}) maps say which target is explained."
+    )
+    return picture(figure, "specificity", alt, caption)

@@ -1,0 +1,103 @@
+"""Of a run with several targets: the answer for each at a glance, and whether maps say which one is explained."""
+
+from collections.abc import Sequence
+
+from pneumo_batch.core.statistics.results import MethodResult, Specificity, SpecificityTest
+from pneumo_batch.core.statistics.wording import headline, listed, method_name
+from pneumo_batch.report import estimates
+from pneumo_batch.report.figures import specificity
+from pneumo_batch.report.parts import Block, Fold, Heading, Items, Side, Table, Text, renamed, slug
+from pneumo_batch.report.source import Source
+
+_ANSWERS = {
+    "specific": "say which of two targets is explained",
+    "unspecific": "hardly say which of two targets is explained",
+    "inconclusive": "cannot be told from this run to say which of two targets is explained",
+    "invalid": "are no valid maps of both targets",
+}
+
+
+def overview(sources: Sequence[Source]) -> list[Block]:
+    """A row for every target and method, and what the maps of two targets share; nothing of a run with one target."""
+    if len(sources) < 2:
+        return []
+    first = sources[0]
+    drawn = specificity.draw(first)
+    beside: list[Block] = [*([drawn] if drawn else []), _table(sources)]
+    return [
+        Text(" ".join(f"{one.target}: {headline(_methods(one), len(one.variants))}" for one in sources), "lead"),
+        *(Text(f"{method_name(method)}: {said(between)}") for method, between in first.results.specificity.items()),
+        Side(beside),
+        Heading(f"{first.target}, explained first"),
+    ]
+
+
+def fold(source: Source, blocks: Sequence[Block]) -> Fold:
+    """The blocks of one more target."""
+    answer = headline(_methods(source), len(source.variants))
+    return Fold(f"{source.target}: {answer}", renamed(blocks, slug(str(source.target))))
+
+
+def details(source: Source) -> list[Block]:
+    """What two targets share by every view, scale and metric."""
+    found = source.results.specificity
+    if not found:
+        return []
+    header = ["method", "targets", "view", "scale", "metric", *_HEADER, "images"]
+    rows = [
+        [method_name(method), " / ".join(one.targets), *cell.split("/"), *_columns(numbers), numbers.images]
+        for method, between in found.items()
+        for one in between
+        for cell, numbers in sorted(one.cells.items())
+    ]
+    chosen = dict(vars(source.results.primary))
+    caption = (
+        "What two true models agree on about a film: h when both explain the same target, c when they explain one each,"
+        " c / h with its 95 % interval over patients and models; one model: what the maps of two targets by one model"
+        " share about a film; k / h: what random labels leave."
+    )
+    table = Table("specificity", caption, header, rows, ("method", "targets", "view", "scale", "metric"), chosen)
+    reasons = [f"{method_name(method)}: {' '.join(one.reasons)}" for method, some in found.items() for one in some]
+    return [Fold("Do maps say which target is explained? Every two targets", [Items(reasons), table])]
+
+
+def said(between: Sequence[Specificity]) -> str:
+    """The answers of a method for every two targets, those of the same answer together."""
+    groups: dict[str, list[str]] = {}
+    for one in between:
+        groups.setdefault(one.for_these_models or one.verdict, []).append(" and ".join(one.targets))
+    few = "; for these models, of others this run cannot speak" if any(one.for_these_models for one in between) else ""
+    parts = [f"of {listed(names, 'or')}, maps {_ANSWERS[answer]}" for answer, names in groups.items()]
+    text = "; ".join(parts)
+    return f"{text}{few}."
+
+
+_HEADER = ("h", "c", "c / h", "interval", "one model", "k / h")
+
+
+def _columns(numbers: SpecificityTest) -> list[object]:
+    return [
+        numbers.headroom.value,
+        numbers.across.value,
+        numbers.share.value,
+        estimates.interval(numbers.share),
+        numbers.one_model.value,
+        numbers.random_share,
+    ]
+
+
+def _table(sources: Sequence[Source]) -> Table:
+    rows = []
+    for one in sources:
+        for method in one.methods:
+            found = one.results.methods[method]
+            share = found.numbers.share
+            rows.append([one.target, method_name(method), found.verdict, share.value, estimates.interval(share)])
+    return Table("targets", "The verdict on each method's maps of each target.", _TARGETS_HEADER, rows)
+
+
+_TARGETS_HEADER = ["target", "method", "verdict", "L", "95 % interval"]
+
+
+def _methods(source: Source) -> dict[str, MethodResult]:
+    return {method: source.results.methods[method] for method in source.methods}

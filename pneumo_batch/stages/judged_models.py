@@ -1,0 +1,72 @@
+"""What conclude says of each model: how it was trained, and what it is worth on the test split."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pneumo_batch.core import tables
+from pneumo_batch.core.models import evaluation
+from pneumo_batch.core.statistics import classification, findings
+from pneumo_batch.core.statistics.results import FindingResult, Memory, OnTest, VariantResult
+from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.record import ModelRecord, of_finding
+
+
+def variant(name: str, run: Run, target: str) -> VariantResult:
+    record = run.model_record(name)
+    by_finding = _by_finding(run, record) if "findings" in record else {}
+    if by_finding:
+        record = of_finding(record, target)
+    return VariantResult(
+        kind=record["kind"],
+        seed=record["seed"],
+        network=record["network"],
+        epochs=record.get("epochs"),
+        chosen_epoch=record.get("chosen_epoch"),
+        memorised=record["memorised"],
+        majority=record.get("majority"),
+        label_agreement=record.get("label_agreement"),
+        threshold=record["threshold"],
+        training_accuracy=_training_accuracy(record),
+        test=by_finding[target].test if by_finding else _on_test(record, run),
+        findings=by_finding,
+    )
+
+
+def _training_accuracy(record: ModelRecord) -> float | None:
+    """In eval mode, on the labels the model was given; None for a brought random one: its labels stayed elsewhere.
+
+    Of several findings the balanced one.
+    """
+    if record["kind"] == "random" and record["memorised"] is None:
+        return None
+    trained = record["metrics"].get("train")
+    return trained["balanced_accuracy" if "findings" in record else "accuracy"] if trained else None
+
+
+def _on_test(record: ModelRecord, run: Run) -> OnTest:
+    """With the threshold chosen on validation."""
+    rows, codes_N = _test_rows(record["name"], run)
+    logits_NK, labels_N = evaluation.logits_of(rows), tables.labels_of(rows)
+    return classification.on_test(logits_NK, labels_N, codes_N, record["threshold"])
+
+
+def _by_finding(run: Run, record: ModelRecord) -> dict[str, FindingResult]:
+    rows, codes_N = _test_rows(record["name"], run)
+    logits_NK, labels_NK = evaluation.logits_of(rows), tables.labels_of(rows)
+    found = findings.on_test(logits_NK, labels_NK, record["findings"], record["thresholds"], codes_N)
+    memory = {name: Memory(**known) for name, known in record.get("memorisation", {}).items()}
+    return {
+        name: FindingResult(record["thresholds"][name], memory.get(name), on_test) for name, on_test in found.items()
+    }
+
+
+def _test_rows(name: str, run: Run) -> tuple[pa.Table, np.ndarray]:
+    """A variant's predictions of the test split, sorted, and codes (N,) of the patients."""
+    rows = run.predictions_table(name)
+    rows = rows.filter(pc.equal(rows["split"], "test")).sort_by("image_id")
+    manifest = run.manifest_table()
+    patients = manifest.filter(pc.is_in(manifest["image_id"], rows["image_id"].combine_chunks()))[
+        "patient_id"
+    ].to_numpy()
+    return rows, np.unique(patients, return_inverse=True)[1]

@@ -1,0 +1,165 @@
+"""Planted maps of two targets, through the real comparison and statistics, on 4 true and 3 random models."""
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import scipy.ndimage
+import scipy.stats
+
+from pneumo_batch.core.similarity import pairs, per_image
+from pneumo_batch.core.similarity.comparison import Comparison, Others
+from pneumo_batch.core.similarity.several_targets import Compared, TargetsComparison
+from pneumo_batch.core.statistics import label_share, specificity
+from pneumo_batch.core.statistics.results import MethodResult, Primary
+from pneumo_batch.core.variants import Variant
+
+SIZE, IMAGES, PATIENTS = 64, 48, 32
+TARGETS = ("Effusion", "Mass")
+TRUE, RANDOM = [f"true_{i}" for i in range(4)], [f"random_{i}" for i in range(3)]
+VARIANTS = tuple(Variant(name, "true" if name in TRUE else "random") for name in TRUE + RANDOM)
+PRIMARY = Primary("signed", "region", "spearman")
+VALID = MethodResult("sensitive", [], threshold=0.5)
+
+
+def smooth(rng, *shape):
+    return scipy.ndimage.gaussian_filter(rng.standard_normal((*shape, SIZE, SIZE)), (*(0 for _ in shape), 5, 5))
+
+
+def scored(maps_TNVSS, variants=VARIANTS):
+    """The scores of maps by target, image and model."""
+    ids, patients = [f"image_{n:02}" for n in range(IMAGES)], [f"patient_{n % PATIENTS}" for n in range(IMAGES)]
+    labels = pa.array([n % 2 for n in range(IMAGES)], pa.int32())
+    images = pa.table({"image_id": ids, "label": labels, "patient_id": patients})
+    each = Comparison(variants, ("planted",), ("spearman", "ssim"), region_grid=8, size=SIZE, seed=0, kinds=KINDS)
+    plan = TargetsComparison(each, TARGETS)
+    features = [[each.features({"planted": maps.astype(np.float32)}) for maps in maps_NVSS] for maps_NVSS in maps_TNVSS]
+    partners_NC = pairs.partners(ids, patients, 0, 4)
+    rows = []
+    for n, some in enumerate(partners_NC):
+        compared = [Compared(of[n], Others(of[some[0]], [of[m].regions for m in some])) for of in features]
+        rows.append(plan.score(ids[n], None, compared))
+    table = plan.table(images, np.stack(rows))
+    assert len(table) == IMAGES * plan.rows
+    return table, per_image.gather_targets(table, dict.fromkeys(TARGETS, images)), partners_NC
+
+
+KINDS = (*pairs.WITHIN_KINDS, *pairs.CROSS_KINDS)  # no edges: there are no films
+
+
+def concluded(data, methods=VALID, true=TRUE):
+    of_each = {target: {"planted": methods} for target in TARGETS}
+    return specificity.conclude(data, of_each, true, PRIMARY, resamples=300)["planted"][0]
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """What all true models show of a film, what they show of it by target, and what each shows of its own by target."""
+    rng = np.random.default_rng(0)
+    return smooth(rng, 1, IMAGES, 1), smooth(rng, 2, IMAGES, 1), smooth(rng, 2, IMAGES, len(VARIANTS))
+
+
+def test_maps_that_ignore_the_target_share_all_they_have(parts):
+    of_film, _, of_model = parts
+    maps_1NVSS = of_film + 0.5 * of_model[:1]  # a model's own part is the same for both, too
+    found = concluded(scored(np.concatenate([maps_1NVSS, maps_1NVSS]))[1])
+    numbers = found.numbers
+    assert found.targets == TARGETS
+    assert numbers.share.value == pytest.approx(1, abs=0.02)
+    assert numbers.share.ci_low > 0.5
+    assert numbers.means["two_targets_one_model"] == pytest.approx(1)
+    assert numbers.one_model.value > numbers.headroom.value
+    assert found.verdict == "unspecific"
+    assert "hardly say which of the two" in found.reasons[0]
+
+
+def test_maps_that_are_of_the_target_alone_share_nothing(parts):
+    _, by_target, of_model = parts
+    found = concluded(scored(by_target + 0.5 * of_model)[1])
+    assert found.numbers.headroom.ci_low > 0.3
+    assert found.numbers.share.ci_low < 0 < found.numbers.share.ci_high < 0.2
+    assert found.numbers.one_model.ci_low < 0 < found.numbers.one_model.ci_high
+    assert (found.verdict, found.for_these_models) == ("specific", None)
+
+
+def test_what_one_model_shows_for_any_target_does_not_make_maps_unspecific(parts):
+    """Two maps of one model are alike by what is that model's own: no reason to say they name no target."""
+    _, by_target, of_model = parts
+    found = concluded(scored(by_target + 1.5 * of_model[:1])[1])
+    assert found.numbers.one_model.value > found.numbers.headroom.value
+    assert found.numbers.share.ci_low < 0 < found.numbers.share.ci_high
+    assert found.verdict == "specific"
+
+
+def test_the_share_rises_with_what_is_common(parts):
+    of_film, by_target, of_model = parts
+    shares = []
+    for common in (0.0, 0.5, 0.8, 1.0):
+        maps = common * of_film + (1 - common) * by_target + 0.3 * of_model
+        shares.append(concluded(scored(maps)[1]).numbers.share.value)
+    assert shares == sorted(shares)
+
+
+def test_similarities_between_targets_are_those_of_scipy(parts):
+    _, by_target, of_model = parts
+    maps_TNVSS = (by_target + of_model).astype(np.float32)
+    table, _, partners_NC = scored(maps_TNVSS)
+    rows = table.to_pandas()
+    rows = rows[(rows["metric"] == "spearman") & (rows["view"] == "signed") & (rows["target"] != rows["target_b"])]
+    rows = rows[(rows["variant_a"] == "true_1") & (rows["image_id"] == "image_05")]
+    rows = rows.set_index(["kind", "variant_b", "scale"])["score"]
+
+    def rho(first_SS, second_SS):
+        return scipy.stats.spearmanr(first_SS.ravel(), second_SS.ravel()).statistic
+
+    def pooled(map_SS):
+        return map_SS.reshape(8, SIZE // 8, 8, SIZE // 8).mean(axis=(1, 3))
+
+    f, g = maps_TNVSS
+    assert rows["two_targets", "true_2", "pixel"] == pytest.approx(rho(f[5, 1], g[5, 2]), abs=1e-6)
+    assert rows["two_targets_one_model", "true_1", "region"] == pytest.approx(rho(pooled(f[5, 1]), pooled(g[5, 1])))
+    first = partners_NC[5, 0]
+    both = [rho(f[5, 1], g[first, 2]), rho(f[first, 1], g[5, 2])]
+    assert rows["two_targets_cross", "true_2", "pixel"] == pytest.approx(np.mean(both), abs=1e-6)
+    each = [rho(pooled(f[a, 1]), pooled(g[b, 1])) for j in partners_NC[5] for a, b in ((5, j), (j, 5))]
+    assert rows["two_targets_one_model_cross", "true_1", "region"] == pytest.approx(np.mean(each), abs=1e-6)
+
+
+def test_scores_of_one_target_are_those_of_a_run_with_it_alone(parts):
+    of_film, by_target, of_model = parts
+    maps_TNVSS = of_film + by_target + of_model
+    table, data, partners_NC = scored(maps_TNVSS)
+    images = pa.table({name: table[name] for name in ("image_id", "label", "patient_id")})
+    for target, maps_NVSS in zip(TARGETS, maps_TNVSS, strict=True):
+        each = Comparison(VARIANTS, ("planted",), ("spearman", "ssim"), region_grid=8, size=SIZE, seed=0, kinds=KINDS)
+        features = [each.features({"planted": maps.astype(np.float32)}) for maps in maps_NVSS]
+        some = partners_NC[7]
+        alone = each.score(
+            "image_07", None, features[7], Others(features[some[0]], [features[m].regions for m in some])
+        )
+        mine = table.filter(pa.compute.equal(table["target"].cast(pa.string()), target))
+        mine = mine.filter(pa.compute.equal(mine["target_b"].cast(pa.string()), target))
+        mine = mine.filter(pa.compute.equal(mine["image_id"], "image_07"))
+        np.testing.assert_array_equal(mine["score"].to_numpy(), alone)
+        tests = label_share.randomization_test(data.one[target], TRUE, RANDOM, resamples=100)
+        assert tests[per_image.Cell("planted", *vars(PRIMARY).values())].images == IMAGES
+    assert images.num_rows == table.num_rows
+
+
+def test_nothing_is_said_of_invalid_maps_and_of_few_models_only_for_them(parts):
+    _, by_target, of_model = parts
+    maps_TNVSS = by_target + 0.5 * of_model
+    data = scored(maps_TNVSS)[1]
+    found = concluded(data, dataclasses.replace(VALID, verdict="invalid"))
+    assert (found.verdict, found.reasons) == ("invalid", ["Of Effusion, Mass there is no valid map to compare."])
+    two = (*VARIANTS[:2], *VARIANTS[4:])
+    data = scored(maps_TNVSS[:, :, [0, 1, 4, 5, 6]], two)[1]
+    found = concluded(data, true=TRUE[:2])
+    assert (found.verdict, found.for_these_models) == ("inconclusive", "specific")
+    assert found.reasons[0] == "2 true models: nothing can be said beyond them, which takes 3."
+    one = (VARIANTS[0], *VARIANTS[4:])
+    data = scored(maps_TNVSS[:, :, [0, 4, 5, 6]], one)[1]
+    found = concluded(data, true=TRUE[:1])
+    assert found.verdict == "inconclusive"
+    assert found.numbers.share.value is None
