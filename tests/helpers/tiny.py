@@ -21,6 +21,22 @@ def tiny_job(**sections):
     return jobfile.parse(values, source="test")
 
 
+# Work that is not what a test is about: a process less for each of training and attribution, and few steps.
+_LEAN = {
+    "attribution": {"rows_per_file": 4, "integrated_gradients": {"steps": 4}},
+    "cluster": {"actors": 1, "trainings": 1},
+}
+
+
+def lean_job(**sections):
+    """The tiny job with as little work and as few processes as it can have, and some values of its sections replaced.
+
+    Its maps are not those of the tiny job to the last digit: an actor alone has all threads.
+    """
+    merged = {name: {**part, **sections.pop(name, {})} for name, part in _LEAN.items()}
+    return tiny_job(**merged, **sections)
+
+
 # The same as a file, for the command.
 TINY_TOML = """
 name = "tiny"

@@ -1,11 +1,14 @@
 import os
+from pathlib import Path
 
+import filelock
 import pytest
 from helpers.paths import HELPERS
 from helpers.tiny import tiny_job
 
 from pneumo_batch import pipeline
 from pneumo_batch.job import schema
+from pneumo_batch.rundir.layout import RECORD
 from pneumo_batch.rundir.reader import Run
 
 
@@ -17,6 +20,8 @@ def environment():
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             patched.setenv(name, "any")  # the S3 server of test_s3.py wants some
         patched.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        # Idle workers stay for the next stage and the next run: one that starts anew imports everything again.
+        patched.setenv("RAY_num_workers_soft_limit", "6")
         yield
 
 
@@ -30,9 +35,17 @@ def ray_cluster():
 
 
 @pytest.fixture(scope="session")
-def tiny_run(ray_cluster, tmp_path_factory) -> Run:
+def common_folder(tmp_path_factory) -> Path:
+    """One folder for all of pytest's workers: what one of them has made there, the others find."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def tiny_run(ray_cluster, common_folder) -> Run:
     """A complete run that tests read and must not change."""
-    path = tmp_path_factory.mktemp("runs") / "tiny"
-    outcome = pipeline.execute(tiny_job(), str(path))
-    assert outcome.complete
-    return outcome.run
+    run = Run(common_folder / "tiny")
+    with filelock.FileLock(f"{run.path}.lock"):
+        if not run.store.exists(RECORD) or run.record["status"] != "complete":
+            assert pipeline.execute(tiny_job(), run.path).complete
+    return run

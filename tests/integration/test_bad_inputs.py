@@ -17,7 +17,7 @@ import pytest
 import tomli_w
 import torch
 from helpers import probes
-from helpers.tiny import TINY, tiny_job
+from helpers.tiny import TINY, lean_job, tiny_job
 from PIL import Image
 
 from pneumo_batch import cli, pipeline
@@ -368,7 +368,7 @@ def test_a_constant_model_is_an_invalid_test_and_not_a_crash(films, ray_cluster,
         "train": {"true_seeds": [], "random_seeds": []},
         "variant": variants,
     }
-    outcome = pipeline.execute(tiny_job(**values), str(tmp_path / "run"))
+    outcome = pipeline.execute(lean_job(**values), str(tmp_path / "run"))
     assert outcome.complete
     scores = outcome.run.scores()
     of_models = scores[scores["kind"].isin(["true_true", "true_random", "random_random"])]
@@ -395,9 +395,7 @@ def test_a_film_that_no_network_answers_is_named_and_left_out(root, ray_cluster,
         "attribution": {"rows_per_file": 1, "integrated_gradients": {"steps": 4}, "grad_cam": {"layer": "1"}},
         "variant": variants,
     }
-    outcome = pipeline.execute(tiny_job(**values), str(tmp_path / "run"))
-    assert outcome.complete
-    run = outcome.run
+    run = pipeline.execute(lean_job(**values), str(tmp_path / "run"), until="conclude").run
     rejected = run.quarantine()
     assert rejected[["image_id", "stage"]].to_numpy().tolist() == [[odd[0], "attribute"]]
     assert rejected["reason"].item() == "the network a gives nan for it"

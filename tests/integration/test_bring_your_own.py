@@ -87,9 +87,8 @@ def test_the_notebooks_pair_gets_a_verdict_without_training(ray_cluster, place):
     write(place, "pair.toml")
     checkpoint(place / "pneumonia_cnn_model_15epochs.pth", 0)
     checkpoint(place / "pneumonia_CNN_model_random_label_epochs_15.pth", 1)
-    assert call(small([*arguments("pneumo-batch run pair.toml"), "--run-dir", "runs/pair"])) == 0
+    assert call(small([*arguments("pneumo-batch run pair.toml"), "--run-dir", "runs/pair", "--until", "conclude"])) == 0
     run = Run("runs/pair")
-    assert run.record["status"] == "complete"
     assert run.record["stages"]["train"]["counts"] == {"variants": 2, "trained": 0}
     found = run.verdict["methods"]["grad_cam"]
     assert found["verdict"] in ("inconclusive", "invalid")  # a network of random weights is no better than chance

@@ -15,7 +15,7 @@ import pytest
 import tomli_w
 from helpers.command import command
 from helpers.paths import DOCS
-from helpers.tiny import tiny_job
+from helpers.tiny import lean_job, tiny_job
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
@@ -79,7 +79,7 @@ def test_a_folder_of_dicom_films_to_the_verdict(ray_cluster, films, tmp_path):
     (tmp_path / "dicom/train/NORMAL/report.dcm").write_bytes(
         (Path(pydicom.__file__).parent / "data/test_files/test-SR.dcm").read_bytes()
     )
-    job = tiny_job(data={"root": str(tmp_path / "dicom"), "max_bad": 0.05}, train=ONE_AND_ONE)
+    job = lean_job(data={"root": str(tmp_path / "dicom"), "max_bad": 0.05}, train=ONE_AND_ONE)
     outcome = pipeline.execute(job, str(tmp_path / "run"))
     assert outcome.complete
     assert set(outcome.run.verdict["methods"]) == {"integrated_gradients", "grad_cam"}

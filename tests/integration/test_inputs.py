@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from helpers.tiny import TINY, tiny_job
+from helpers.tiny import TINY, lean_job, tiny_job
 
 from pneumo_batch import cli, pipeline
 from pneumo_batch.core.data import phantom
@@ -22,18 +22,55 @@ def films(tmp_path_factory):
     return root
 
 
-def test_unreadable_images_are_quarantined_and_the_run_goes_on(ray_cluster, films, tmp_path):
-    root = tmp_path / "films"
+@pytest.fixture(scope="module")
+def spoilt(ray_cluster, films, tmp_path_factory):
+    """(job, its films, its run until attribution): two images that nobody can read, one that changes after training."""
+    root, run_dir = (tmp_path_factory.mktemp("spoilt") / name for name in ("films", "run"))
     shutil.copytree(films, root)
     good = sorted(path for path in (root / "test" / "NORMAL").iterdir())
     (root / "test" / "NORMAL" / "broken.jpeg").write_bytes(good[0].read_bytes()[:200])
     (root / "train" / "PNEUMONIA" / "person999_virus_1.jpeg").write_bytes(b"")
-    job = tiny_job(data={"root": str(root), "max_bad": 0.1}, train={"true_seeds": [0], "epochs": 1, "max_epochs": 1})
-    outcome = pipeline.execute(job, str(tmp_path / "run"), until="attribute")
-    rejected = outcome.run.quarantine().set_index("image_id")
-    assert list(rejected.index) == ["test/NORMAL/broken.jpeg", "train/PNEUMONIA/person999_virus_1.jpeg"]
+    job = lean_job(
+        data={"root": str(root), "max_bad": 0.1},
+        train={"true_seeds": [0], "random_seeds": [], "epochs": 1, "max_epochs": 1},
+        attribution={"methods": ["grad_cam"]},
+    )
+    pipeline.execute(job, str(run_dir), until="train")
+    changed = sorted((root / "test" / "PNEUMONIA").iterdir())[0]
+    changed.write_bytes(changed.read_bytes()[:-1] + b"x")  # as many bytes as were indexed, and others
+    return job, root, pipeline.execute(job, str(run_dir), until="attribute").run, changed.name
+
+
+def test_unreadable_and_changed_images_are_quarantined_and_the_run_goes_on(spoilt):
+    _, _, run, changed = spoilt
+    rejected = run.quarantine().set_index("image_id")
+    assert rejected["stage"].to_dict() == {
+        "test/NORMAL/broken.jpeg": "index",
+        f"test/PNEUMONIA/{changed}": "attribute",
+        "train/PNEUMONIA/person999_virus_1.jpeg": "index",
+    }
     assert rejected["reason"].str.len().min() > 0
-    assert outcome.run.record["counts"] == {"images": 56, "quarantined": 2, "attributed": 14}
+    assert "changed since it was indexed" in rejected["reason"][f"test/PNEUMONIA/{changed}"]
+    assert run.record["counts"] == {"images": 56, "quarantined": 3, "attributed": 13}
+    assert len(run.maps("grad_cam", "true_0")[0]) == 13
+
+
+def test_a_film_that_changes_after_its_maps_were_made_is_not_compared_with_them(spoilt, capsys):
+    job, root, run, changed = spoilt
+    film = next(path for path in (root / "test" / "PNEUMONIA").iterdir() if path.name != changed)
+    content = film.read_bytes()
+    film.write_bytes(content[:-1] + b"x")  # as many bytes as were indexed: others are the data of another job
+    with pytest.raises(DataError, match="changed since it was indexed") as caught:
+        pipeline.execute(job, run.path, until="compare")
+    capsys.readouterr()
+    assert cli._explain(caught.value) == 3
+    assert capsys.readouterr().err == (
+        f"pneumo-batch: test/PNEUMONIA/{film.name}: no longer readable since attributed: changed since it was indexed;"
+        " put the file back as it was, then the same command continues the run\n"
+    )
+    film.write_bytes(content)
+    pipeline.execute(job, run.path, until="compare")
+    assert run.record["stages"]["compare"]["counts"]["images"] == 13
 
 
 def test_too_many_unreadable_images_stop_the_run(ray_cluster, films, tmp_path):
@@ -42,44 +79,6 @@ def test_too_many_unreadable_images_stop_the_run(ray_cluster, films, tmp_path):
     (root / "test" / "NORMAL" / "broken.jpeg").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"1 of 55 images are unreadable.*test/NORMAL/broken\.jpeg"):
         pipeline.execute(tiny_job(data={"root": str(root)}), str(tmp_path / "run"))
-
-
-def test_an_image_that_vanishes_after_the_index_is_quarantined(ray_cluster, films, tmp_path):
-    root = tmp_path / "films"
-    shutil.copytree(films, root)
-    job = tiny_job(data={"root": str(root), "max_bad": 0.1}, train={"true_seeds": [0], "epochs": 1, "max_epochs": 1})
-    run_dir = str(tmp_path / "run")
-    outcome = pipeline.execute(job, run_dir, until="train")
-    gone = next((root / "test" / "PNEUMONIA").iterdir())
-    content = gone.read_bytes()
-    gone.write_bytes(content[:-1] + b"x")  # as many bytes as were indexed, and others
-    outcome = pipeline.execute(job, run_dir, until="compare")
-    rejected = outcome.run.quarantine()
-    assert rejected["image_id"].tolist() == [f"test/PNEUMONIA/{gone.name}"]
-    assert rejected["stage"].tolist() == ["attribute"]
-    assert "changed since it was indexed" in rejected["reason"][0]
-    assert len(outcome.run.maps("grad_cam", "true_0")[0]) == 13
-
-
-def test_a_film_that_changes_after_its_maps_were_made_is_not_compared_with_them(ray_cluster, films, tmp_path, capsys):
-    root, run_dir = tmp_path / "films", str(tmp_path / "run")
-    shutil.copytree(films, root)
-    job = tiny_job(data={"root": str(root)}, train={"true_seeds": [0], "epochs": 1, "max_epochs": 1})
-    pipeline.execute(job, run_dir, until="attribute")
-    film = next((root / "test" / "PNEUMONIA").iterdir())
-    content = film.read_bytes()
-    film.write_bytes(content[:-1] + b"x")  # as many bytes as were indexed: others are the data of another job
-    with pytest.raises(DataError, match="changed since it was indexed") as caught:
-        pipeline.execute(job, run_dir, until="compare")
-    capsys.readouterr()
-    assert cli._explain(caught.value) == 3
-    assert capsys.readouterr().err == (
-        f"pneumo-batch: test/PNEUMONIA/{film.name}: no longer readable since attributed: changed since it was indexed;"
-        " put the file back as it was, then the same command continues the run\n"
-    )
-    film.write_bytes(content)
-    run = pipeline.execute(job, run_dir, until="compare").run
-    assert run.record["stages"]["compare"]["counts"]["images"] == 14
 
 
 def test_brought_models_go_straight_to_attribution(ray_cluster, films, tmp_path):
@@ -94,14 +93,12 @@ def test_brought_models_go_straight_to_attribution(ray_cluster, films, tmp_path)
         path = tmp_path / f"{name}.pth"
         torch.save(model.state_dict(), path)
         variants.append({"name": name, "kind": kind, "checkpoint": str(path)})
-    values = {
-        **TINY,
-        "data": {"root": str(root), "image_size": 64, "channels": 3, "normalise": [0.345, 0.282]},
-        "train": {"true_seeds": [], "random_seeds": []},
-        "variant": variants,
-    }
-    outcome = pipeline.execute(jobfile.parse(values, "test"), str(tmp_path / "run"))
-    assert outcome.complete
+    job = lean_job(
+        data={"root": str(root), "channels": 3, "normalise": [0.345, 0.282], "val_fraction": 0.0},
+        train={"true_seeds": [], "random_seeds": []},
+        variant=variants,
+    )
+    outcome = pipeline.execute(job, str(tmp_path / "run"), until="conclude")
     ids, maps_NHW = outcome.run.maps("integrated_gradients", "mine_b")
     assert maps_NHW.shape == (14, 64, 64)
     inputs_NCHW = outcome.run.inputs(ids)

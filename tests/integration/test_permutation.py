@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 import pytest
-from helpers.tiny import tiny_job
+from helpers.tiny import lean_job, tiny_job
 
 from pneumo_batch import pipeline
 from pneumo_batch.core.data.phantom import published
@@ -24,7 +24,7 @@ def films(tmp_path):
 
 def test_labels_are_exchanged_by_patient_within_view_and_sex(ray_cluster, films, tmp_path):
     settings = {"true_seeds": [], "random_unit": "patient", "random_within": ["view", "sex"]}
-    job = tiny_job(data={**films, "val_fraction": 0, "max_bad": 0.1}, train=settings)
+    job = lean_job(data={**films, "val_fraction": 0, "max_bad": 0.1}, train=settings)
     run = pipeline.execute(job, str(tmp_path / "run"), until="train").run
     rows = run.manifest_table()
     training = rows.filter(pc.equal(rows["split"], "train"))

@@ -7,7 +7,7 @@ import re
 import pyarrow.parquet as pq
 import pytest
 import torch
-from helpers.tiny import tiny_job
+from helpers.tiny import lean_job, tiny_job
 
 from pneumo_batch import cli, pipeline
 from pneumo_batch.core.data import phantom
@@ -26,7 +26,7 @@ def job(tmp_path):
         path = tmp_path / f"{name}.pth"
         torch.save(networks.build("cnn5", image_size=64, channels=1, outputs=1).state_dict(), path)
         brought.append({"name": name, "kind": kind, "checkpoint": str(path)})
-    return tiny_job(
+    return lean_job(
         data={"root": str(tmp_path / "films"), "normalise": [0.4, 0.3]},
         train={"true_seeds": [], "random_seeds": []},
         attribution={"methods": ["grad_cam"]},

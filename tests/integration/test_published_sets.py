@@ -4,7 +4,7 @@ import json
 
 import pytest
 from helpers import published_sets as sets
-from helpers.tiny import tiny_job
+from helpers.tiny import lean_job, tiny_job
 
 from pneumo_batch import cli, pipeline
 from pneumo_batch.errors import DataError
@@ -62,9 +62,8 @@ def test_check_needs_both(arguments, line, tmp_path):
 def test_a_run_on_a_published_set(ray_cluster, tmp_path):
     root = sets.nih(tmp_path / "nih")
     data = {"root": str(root), "format": "nih", "findings": ["Pneumonia"], "val_fraction": 0}
-    job = tiny_job(data=data, train={"batch_size": 2})
-    outcome = pipeline.execute(job, str(tmp_path / "run"))
-    assert outcome.complete
+    job = lean_job(data=data, train={"batch_size": 2})
+    outcome = pipeline.execute(job, str(tmp_path / "run"), until="conclude")
     rows = outcome.run.manifest().set_index("image_id")
     names = {path.rpartition("/")[2]: (row["split"], row["class_name"]) for path, row in rows.iterrows()}
     assert names == {
@@ -83,7 +82,7 @@ def test_a_run_on_a_published_set(ray_cluster, tmp_path):
     events = map(json.loads, (tmp_path / "run/events.jsonl").read_text().splitlines())
     warned = [event["message"] for event in events if event["event"] == "warning"]
     assert "1 row of the label files without a file: not used" in warned
-    assert not pipeline.execute(job, str(tmp_path / "run")).worked
+    assert not pipeline.execute(job, str(tmp_path / "run"), until="conclude").worked
     # the same images with another label are another job
     path = root / "Data_Entry_2017_v2020.csv"
     path.write_text(path.read_text().replace("00000004_000.png,No Finding", "00000004_000.png,Pneumonia"))

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from helpers.report_runs import Page
-from helpers.tiny import tiny_job
+from helpers.tiny import lean_job
 from sklearn.metrics import roc_auc_score
 
 from pneumo_batch import pipeline
@@ -33,7 +33,7 @@ def nih(tmp_path_factory):
 def job_of(root, **sections):
     data = {"root": str(root), "format": "nih", "findings": FINDINGS, "max_bad": 0.05}
     attribution = {"target": TARGETS, "limit": 8, "integrated_gradients": {"steps": 8}}
-    return tiny_job(**{"data": data, "attribution": attribution, **sections})
+    return lean_job(**{"data": data, "attribution": attribution, **sections})
 
 
 @pytest.fixture(scope="module")

@@ -66,7 +66,7 @@ def test_scores_below_a_map_are_means_over_true_variants(full):
 
 
 def test_a_run_whose_films_are_gone_keeps_the_gallery_it_had(tmp_path):
-    run, page, before, _ = build(make_run(tmp_path, methods=("grad_cam",)))
+    run, page, before, _ = build(make_run(tmp_path, kinds=(1, 1), methods=("grad_cam",)))
     assert not [line for line in page.text if "cannot be shown" in line]
     (tmp_path / "images").rename(tmp_path / "moved")
     again = RunWriter(run.path)

@@ -1,4 +1,5 @@
 import numpy as np
+import scipy
 from helpers.report_runs import EVIL, shown
 
 from pneumo_batch.core.statistics import classification
@@ -43,5 +44,5 @@ def test_operating_points():
     hits_T, false_T = training.operating_points(scores_N, positive_N)
     assert hits_T.tolist() == [1, 2, 2]
     assert false_T.tolist() == [0, 1, 2]
-    area = np.trapezoid([0, *hits_T / 2], [0, *false_T / 2])
+    area = scipy.integrate.trapezoid([0, *hits_T / 2], [0, *false_T / 2])
     assert area == classification.auroc(scores_N, positive_N) == 0.875
