@@ -13,6 +13,7 @@ from pneumo_batch.core.models import costs
 from pneumo_batch.core.statistics import wording
 from pneumo_batch.core.statistics.label_share import FEWEST_MODELS
 from pneumo_batch.core.statistics.power import Power, power
+from pneumo_batch.core.statistics.words import described
 from pneumo_batch.core.variants import TRUE, arms_of
 from pneumo_batch.execution import cluster
 from pneumo_batch.job.schema import Job
@@ -123,7 +124,11 @@ def show(found: Estimate) -> None:
     console.print(f"attribution    {hours}, {nodes}")
     for line in _power_lines(found.power):
         console.print(f"precision      {line}")
+    for arm in found.job.arms.values():
+        if arm.keeps_structure:
+            console.print(f"labels         {arm.name}: {described(arm)}", markup=False)
     console.print(f"classes        {_classes(found)}")
+    console.print("not looked at  the films: data check finds those that do not open, and copies in two splits")
     console.print(f"run directory  {found.run_dir}")
 
 
