@@ -162,7 +162,8 @@ def renamed(blocks: Sequence[Block], suffix: str) -> list[Block]:
 
 def _renamed(block: Block, suffix: str) -> Block:
     if isinstance(block, Picture | Table):
-        return dataclasses.replace(block, name=f"{block.name}_{suffix}")
+        own = block.name.endswith(f"_{suffix}")  # a name that says its target itself
+        return block if own else dataclasses.replace(block, name=f"{block.name}_{suffix}")
     if isinstance(block, Side | Fold | Stack):
         return dataclasses.replace(block, blocks=renamed(block.blocks, suffix))
     return block

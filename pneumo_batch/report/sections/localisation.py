@@ -21,16 +21,14 @@ _MOST_MAPS = 8  # of a film, in a row of the page
 
 
 def blocks(source: Source) -> list[Block]:
-    """A fold a finding that the target explains; of a run without regions none."""
+    """A fold a finding, of several targets the one that the source is of; of a run without regions none."""
     found = source.results.localisation
     if not found or not found.images:
         return []
     if not found.findings:
         return [_of_an_older_run(source, found)]
-    everything = not source.results.targets  # of several targets each has its own finding
-    return [
-        _fold(source, finding, one) for finding, one in found.findings.items() if everything or finding == source.target
-    ]
+    several = source.results.targets
+    return [_fold(source, name, one) for name, one in found.findings.items() if not several or name == source.target]
 
 
 def _fold(source: Source, finding: str, found: OfFinding) -> Fold:
@@ -120,10 +118,8 @@ def _columns(source: Source, measured: set[str]) -> dict[str, str]:
     """Columns of the maps table, and what stands above their pictures."""
     names = [name for some in (source.true, source.random) for name in some if name in measured]
     chosen: Sequence[str] = [*names[:1], *[name for name in names if name in source.random][:1]]
-    columns = {
-        source.column(method, name): f"{method_name(method)}\n{name}" for method in source.methods for name in chosen
-    }
-    return dict(list(columns.items())[:_MOST_MAPS])
+    places = [(method, name) for method in source.methods for name in chosen][:_MOST_MAPS]
+    return {source.column(method, name): f"{method_name(method)}\n{name}" for method, name in places}
 
 
 def _of_an_older_run(source: Source, found: Localisation) -> Fold:
