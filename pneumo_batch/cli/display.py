@@ -8,9 +8,10 @@ from rich.console import Console
 
 from pneumo_batch import terminal
 from pneumo_batch.core.attribution.options import POSITIVE
-from pneumo_batch.core.statistics import pointing_words, results, wording
+from pneumo_batch.core.statistics import arm_lines, pointing_words, results, wording
 from pneumo_batch.core.statistics.outcomes import Outcome, Requirement
 from pneumo_batch.core.statistics.results import MethodResult, Specificity
+from pneumo_batch.core.variants import RANDOM, TRUE
 from pneumo_batch.errors import EXIT_DONE, EXIT_NOT_MET, DamagedError, JobError, RunError
 from pneumo_batch.pipeline import Outcome as Ended
 from pneumo_batch.rundir.layout import FORMAT, RECORD, REPORT, STAGES, SUMMARY, VERDICT
@@ -23,9 +24,17 @@ def exit_code(outcome: Ended, required: list[Requirement]) -> int:
         return EXIT_DONE
     if not outcome.run.store.exists(VERDICT):
         return EXIT_NOT_MET
-    by_target = _by_target(outcome.run)
-    met = all(_is_met(one, target, methods) for one in required for target, methods in by_target.items())
+    asked = [(one, _of_arm(outcome.run, one.arm)) for one in required]
+    met = all(found and all(_is_met(one, *about) for about in found.items()) for one, found in asked)
     return EXIT_DONE if met else EXIT_NOT_MET
+
+
+def _of_arm(run: Run, arm: str | None) -> Mapping[str | None, Mapping[str, MethodResult]]:
+    """The verdicts of an arm by what is explained, of further arms the first target; none of an arm it has not."""
+    found = results.read(run.verdict) if run.record["format"] == FORMAT else None
+    if arm is None or arm == (found.contrast if found else RANDOM):
+        return _by_target(run)
+    return {found.target: found.arms[arm].methods} if found and arm in found.arms else {}
 
 
 def _is_met(required: Requirement, target: str | None, methods: Mapping[str, MethodResult]) -> bool:
@@ -66,21 +75,23 @@ def _by_target(run: Run) -> Mapping[str | None, Mapping[str, MethodResult]]:
 
 def _show_verdict(console: Console, run: Run) -> None:
     by_target = _by_target(run)
-    for target, methods in by_target.items():
-        if run.record["format"] == FORMAT:
-            of = f"{target}: " if len(by_target) > 1 else ""
-            console.print(of + wording.headline(methods, len(run.verdict["variants"])), style="bold")
-    target = next(iter(by_target))
+    found = results.read(run.verdict) if run.record["format"] == FORMAT else None
+    target, methods = next(iter(by_target.items()))
+    if found:
+        models = sum(one.kind in (TRUE, found.contrast) for one in found.variants.values())
+        single = [wording.headline(methods, models)]
+        for line in wording.headlines(by_target, models) if len(by_target) > 1 else single:
+            console.print(line, style="bold")
     if target and len(by_target) == 1:
         console.print(f"of several findings, {target} is explained")
     for target, methods in by_target.items():
         of = f", {target}" if len(by_target) > 1 else ""
-        for method, found in methods.items():
-            _show_lines(console, f"{method}{of}: {found.verdict}", [*found.reasons, found.on_every_film, found.read])
-    if len(by_target) > 1:
-        _show_specificity(console, results.read(run.verdict).specificity)
-    if run.record["format"] == FORMAT and (located := results.read(run.verdict).localisation):
-        for line in pointing_words.lines(located):
+        for method, one in methods.items():
+            _show_lines(console, f"{method}{of}: {one.verdict}", [*one.reasons, one.on_every_film, one.read])
+    if found:
+        _show_specificity(console, found.specificity)
+        located = pointing_words.lines(found.localisation) if found.localisation else []
+        for line in [*arm_lines.arm_lines(found), *arm_lines.dose_lines(found), *located]:
             console.print(line, markup=False)
 
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pneumo_batch import pipeline, terminal
@@ -9,6 +11,9 @@ from pneumo_batch.core.attribution.options import PATHS
 from pneumo_batch.core.method_names import method_of
 from pneumo_batch.core.models import costs
 from pneumo_batch.core.statistics import wording
+from pneumo_batch.core.statistics.label_share import FEWEST_MODELS
+from pneumo_batch.core.statistics.power import Power, power
+from pneumo_batch.core.variants import TRUE, arms_of
 from pneumo_batch.execution import cluster
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir.reader import Run
@@ -45,6 +50,13 @@ class Estimate:
     hours: Hours
 
     @property
+    def power(self) -> dict[str, Power]:
+        """By arm what it can show, were every image of another patient."""
+        kinds = Counter(variant.kind for variant in self.job.variants)
+        images = self.found.attributed(self.job)
+        return {arm: power(kinds[TRUE], kinds[arm], images) for arm in arms_of(self.job.variants)}
+
+    @property
     def positive(self) -> str | None:
         """The class that the one logit of two classes is of."""
         return self.found.classes[1] if len(self.found.classes) == 2 and not self.job.data.several else None
@@ -59,6 +71,7 @@ class Estimate:
             "positive": self.positive,
             "network": self.job.network.name,
             "estimate": dataclasses.asdict(self.hours),
+            "power": {arm: dataclasses.asdict(one) for arm, one in self.power.items()},
             "stages": {name: plan.numbers for name, plan in self.plans.items() if plan.numbers},
         }
 
@@ -75,7 +88,7 @@ def _hours(job: Job, found: Survey) -> Hours:
     hours = costs.attribution_hours(found.attributed(job), len(job.variants), job.data.image_size, _steps(job))
     hours *= costs.of_targets(len(job.attribution.targets))
     trained_on = found.images.get("train", 0) + found.images.get("val", 0)  # which is carved from train
-    epochs = sum(trainer.recipe(job, variant).epochs for variant in job.train.variants)
+    epochs = sum(trainer.recipe(job, variant).epochs for variant in job.trained)
     return Hours(
         core_hours=round(hours, 3),
         hours_here=round(hours / cluster.usable_cpus(), 3),
@@ -108,8 +121,29 @@ def show(found: Estimate) -> None:
     if found.plans["train"].numbers["epochs"]:
         console.print(f"training       at most {about.training_core_hours_at_most:.2g} core-hours{other}")
     console.print(f"attribution    {hours}, {nodes}")
+    for line in _power_lines(found.power):
+        console.print(f"precision      {line}")
     console.print(f"classes        {_classes(found)}")
     console.print(f"run directory  {found.run_dir}")
+
+
+def _power_lines(found: Mapping[str, Power]) -> list[str]:
+    """Arms of as many models in one line."""
+    named: dict[str, list[str]] = {}
+    for arm, one in found.items():
+        named.setdefault(_power(one), []).append(arm)
+    return [f"{', '.join(arms)}: {line}" for line, arms in named.items()]
+
+
+def _power(one: Power) -> str:
+    models = f"{one.true} + {one.others} models"
+    if not one.widths:
+        return f"{models}: no interval of L over models, which takes {FEWEST_MODELS} + {FEWEST_MODELS}: inconclusive"
+    listed = ", ".join(f"{width:.2f} where models differ {much}" for much, width in one.widths.items())
+    return (
+        f"{models}, {one.patients} images (of as many patients): 95 % interval of L about {listed};"
+        f" smallest p {one.smallest_p:.2g}"
+    )
 
 
 def _classes(found: Estimate) -> str:

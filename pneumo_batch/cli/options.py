@@ -1,12 +1,14 @@
 """What the commands have in common: exit codes, options, how a job file is read and how they print."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from pneumo_batch.core.statistics.outcomes import OUTCOMES, Requirement
+from pneumo_batch.core.variants import NAME_PATTERN, TRUE
 
 if TYPE_CHECKING:
     from pneumo_batch.job.schema import Job
@@ -49,26 +51,40 @@ def require_option(function: Command) -> Command:
         "--require",
         "required",
         multiple=True,
-        metavar="[[METHOD][@TARGET]=]VERDICT",
+        metavar="[ARM/][[METHOD][@TARGET]=]VERDICT",
         callback=_requirements,
-        help="Exit with 4 unless every method, or METHOD, has this verdict, for every target, or TARGET; repeatable.",
+        help="Exit with 4 unless every method, or METHOD, has this verdict, for every target, or TARGET;"
+        " by ARM where one is named; repeatable.",
     )(function)
 
 
 def _requirements(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> list[Requirement]:
     found = []
     for text in texts:
-        of, _, verdict = text.rpartition("=")
+        arm, rest = _arm_of(text)
+        of, _, verdict = rest.rpartition("=")
         if verdict not in OUTCOMES:
             raise click.BadParameter(f"{text!r}: the verdict is one of {', '.join(OUTCOMES)}")
         method, _, target = of.partition("@")
-        found.append(Requirement(method or None, verdict, target or None))
+        found.append(Requirement(method or None, verdict, target or None, arm))
     return found
 
 
-def check_requirements(required: list[Requirement], methods: list[str], targets: list[str]) -> None:
-    """Raises UsageError for a method that the job does not attribute by, and for a target it does not explain."""
+def _arm_of(text: str) -> tuple[str | None, str]:
+    """The arm that a requirement names, and the rest; names of targets may have a slash, too."""
+    head, slash, rest = text.partition("/")
+    return (head, rest) if slash and re.fullmatch(NAME_PATTERN, head) else (None, text)
+
+
+def check_requirements(required: list[Requirement], job: "Job") -> None:
+    """Raises UsageError for a method that the job does not attribute by, a target it does not explain, another arm."""
+    methods, targets = job.attribution.methods, job.attribution.targets
+    arms = [name for name in job.arms if name != TRUE]
     for one in required:
+        if one.arm is not None and one.arm not in arms:
+            raise click.UsageError(
+                f"--require {one.text}: the job has no arm {one.arm!r}; there are: {', '.join(arms)}"
+            )
         if one.target is not None and one.target not in targets:
             raise click.UsageError(
                 f"--require {one.text}: the job has no target {one.target!r}; there are: {', '.join(targets)}"

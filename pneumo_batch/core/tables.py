@@ -302,6 +302,17 @@ def maps_schema(
     return pa.schema(fields)
 
 
+def with_map_shapes(schema: pa.Schema, shapes: Mapping[str, tuple[int, int]]) -> pa.Schema:
+    """A schema of maps with other shapes for some columns, by name: those of variants of another network."""
+    fields = [
+        pa.field(field.name, pa.fixed_shape_tensor(pa.float32(), shapes[field.name]), nullable=False)
+        if field.name in shapes
+        else field
+        for field in schema
+    ]
+    return pa.schema(fields)
+
+
 def tensor_column(maps_BHW: np.ndarray) -> pa.FixedShapeTensorArray:
     """Maps (B, H, W) as an Arrow `fixed_shape_tensor` column, without a copy when they are contiguous float32."""
     return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(maps_BHW, dtype=np.float32))

@@ -6,7 +6,7 @@ import dataclasses
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -187,6 +187,15 @@ def numbers(values: float | Sequence[float]) -> str:
 def interval(low: float | None, high: float | None) -> str:
     """`0.1 to 0.2`, or "–"."""
     return MISSING if low is None or high is None else f"{number(low)} to {number(high)}"
+
+
+def span(values: Iterable[float | None]) -> str:
+    """The least and the largest of those there are: `0.1 to 0.2`, one number where they are alike, or "–"."""
+    known = sorted(value for value in values if value is not None)
+    if not known:
+        return MISSING
+    low, high = number(known[0]), number(known[-1])
+    return low if low == high else f"{low} to {high}"
 
 
 def slug(text: str) -> str:

@@ -22,7 +22,9 @@ from pneumo_batch.core.data.images import Preprocess
 from pneumo_batch.core.models import evaluation
 from pneumo_batch.core.similarity import pairs, per_image
 from pneumo_batch.core.similarity.per_image import Cell
-from pneumo_batch.core.statistics import results
+from pneumo_batch.core.statistics import arms, results
+from pneumo_batch.core.statistics.results import Results
+from pneumo_batch.core.variants import Arm
 from pneumo_batch.errors import RejectedImage
 from pneumo_batch.rundir.layout import CASCADE_SUMMARY, MAPS, QUARANTINE, SCALES, SCORES
 from pneumo_batch.rundir.reader import Run
@@ -78,7 +80,7 @@ class Source:
     def __init__(self, run: Run, target: str | None = None):
         self.run, self.job = run, run.job
         found = results.read(run.verdict)
-        self.results, self.record = found.of_target(target) if target else found, run.record
+        self.results, self.record = _as_random(found.of_target(target) if target else found), run.record
         self.models = {name: run.model_record(name) for name in run.variants()}
         self.classes: list[str] = next(iter(self.models.values()))["classes"]
         self.methods = [name for name in self.job.attribution.methods if name in self.results.methods]
@@ -104,7 +106,14 @@ class Source:
 
     @property
     def random(self) -> list[str]:
-        return [name for name, record in self.models.items() if record["kind"] == "random"]
+        """Of the arm that the verdict contrasts with the true one, which most often is the random one."""
+        return [name for name, record in self.models.items() if record["kind"] == self.results.contrast]
+
+    def arm(self, variant: str) -> Arm:
+        """What a model was trained on."""
+        record = self.models[variant]
+        told = "arm" in record or record.get("epochs") is None
+        return Arm.of_record(record) if told else self.job.arms[record["kind"]]  # of a run from before it was told
 
     @property
     def is_binary(self) -> bool:
@@ -122,7 +131,8 @@ class Source:
             rows = rows[rows[key] == value]
         columns = (rows[name] for name in ("kind", *Mean._fields))
         by_kind = {str(kind): Mean(*map(float, values)) for kind, *values in zip(*columns, strict=True)}
-        return {kind: by_kind[kind] for kind in pairs.KINDS if kind in by_kind}
+        called = pairs.as_contrast(self.results.contrast)
+        return {called[kind]: by_kind[kind] for kind in called if kind in by_kind}
 
     @cached_property
     def attributed(self) -> pa.Table:
@@ -142,6 +152,10 @@ class Source:
     @cached_property
     def similarities(self) -> per_image.PerImage:
         """Scores by image, in the order of `attributed`."""
+        return self._every_arm.contrast(self.results.contrast)
+
+    @property
+    def _every_arm(self) -> per_image.PerImage:
         batches = self.run.store.read_batches(SCORES, self.run.scores_schema)
         if not self.results.targets:
             return per_image.gather(batches, self.attributed)
@@ -200,8 +214,11 @@ class Source:
         return self.run.localisation()
 
     def history(self, variant: str) -> pd.DataFrame | None:
-        """Training epochs; None of a variant that was brought along."""
-        return self.run.history(variant) if self.run.store.exists(f"models/{variant}/history.parquet") else None
+        """Training epochs; None of a variant that was brought along, or of one that is untrained."""
+        if not self.run.store.exists(f"models/{variant}/history.parquet"):
+            return None
+        found = self.run.history(variant)
+        return found if len(found) else None
 
     @property
     def measure(self) -> str:
@@ -228,6 +245,12 @@ class Source:
             rows = one_finding.divide(rows, self.finding)
             logits_NK = logits_NK[:, [names.index(self.finding)]]
         return Predictions(rows["image_id"].to_pylist(), rows["label"].to_numpy(), logits_NK)
+
+
+def _as_random(found: Results) -> Results:
+    """With the arm that is contrasted with the true one under the names of the random one, in whose place it stands."""
+    methods = {name: arms.as_random(one, found.contrast) for name, one in found.methods.items()}
+    return dataclasses.replace(found, methods=methods)
 
 
 class Films:

@@ -31,7 +31,7 @@ from pneumo_batch.rundir.layout import MAPS, QUARANTINE
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
-from pneumo_batch.stages import predict, survey
+from pneumo_batch.stages import arms, predict, survey
 from pneumo_batch.stages.stage import Plan, Survey
 from pneumo_batch.stages.workers import decode
 from pneumo_batch.stages.workers.attributor import Attributor
@@ -46,6 +46,9 @@ def plan(job: Job, found: Survey, store: Store) -> Plan:
     """Network, methods, layer and target have to fit together, and the disk needs room for the maps."""
     images, models = found.attributed(job), len(survey.variant_names(job)) * len(job.attribution.targets)
     shapes = map_shapes(job, found.classes)
+    for arm in job.arm:
+        if arm.network:
+            arms.check_network(arm, lambda name: map_shapes(job, found.classes, name))
     if store.is_local:
         _check_room(job, store, found, shapes)
     maps, size = images * models * len(shapes), images * map_bytes(job, shapes)
@@ -135,14 +138,14 @@ def _add_to_quarantine(run: RunWriter, bad: list[dict[str, str]]) -> None:
     run.checksums.replace(QUARANTINE, parquet_bytes(pa.concat_tables([known, added]).sort_by("image_id")))
 
 
-def map_shapes(job: Job, classes: list[str]) -> dict[str, tuple[int, int]]:
-    """(height, width) of each method's maps, from a network that knows nothing yet.
+def map_shapes(job: Job, classes: list[str], network: str | None = None) -> dict[str, tuple[int, int]]:
+    """(height, width) of each method's maps, from a network that knows nothing yet: the job's, or the one of that name.
 
     Raises JobError when network, methods, layer and target do not fit together, or a map would be one number.
     """
     try:
         targets.check_targets(job.attribution.targets, classes, job.data.several)
-        model = survey.network(job, classes).eval()
+        model = survey.network(job, classes, network).eval()
         shapes = Explainer(model, job.attribution.options_by_method(), survey.preprocess(job)).map_shapes
     except ValueError as error:
         raise JobError(str(error)) from error

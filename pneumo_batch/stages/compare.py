@@ -51,7 +51,9 @@ def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, 
         earlier = staging.earlier_ids(run, SCORES)
         new = staging.without(images, earlier)
         crossed = _crossed_anew(images, earlier, job)
-        _score(images, {pairs.KINDS: new, pairs.CROSS_KINDS: crossed}, job, run, resources)
+        kinds = tuple(targets_plan_of(job, run).each.pairs)
+        cross_kinds = tuple(filter(pairs.is_cross, kinds))
+        _score(images, {kinds: new, cross_kinds: crossed}, job, run, resources)
         run.commit_table(SCORES, _without_cross_kinds(run, crossed["image_id"].to_pylist()))
     return {"images": images.num_rows, "scores": images.num_rows * rows_per_image(job, run)}
 
@@ -79,7 +81,7 @@ def _score(
     accounts.check_balance([], found, [], SCORES)
 
 
-def rows_per_image(job: Job, run: Run, kinds: tuple[str, ...] = pairs.KINDS) -> int:
+def rows_per_image(job: Job, run: Run, kinds: tuple[str, ...] | None = None) -> int:
     """Rows of the scores table that an image has."""
     return targets_plan_of(job, run, kinds).rows
 
@@ -106,10 +108,7 @@ def _without_cross_kinds(run: Run, image_ids: list[str]) -> dict[str, pa.Table]:
     for name in run.files_of_pass(SCORES, earlier=True) if image_ids else []:
         table = run.store.read_table(name, schema=run.scores_schema)
         kinds = table["kind"].cast(pa.string())
-        stale = pc.and_(
-            pc.is_in(table["image_id"], wanted),
-            pc.is_in(kinds, pa.array([*pairs.CROSS_KINDS, *pairs.TARGET_CROSS_KINDS])),
-        )
+        stale = pc.and_(pc.is_in(table["image_id"], wanted), pc.ends_with(kinds, pairs.CROSS))
         if pc.any(stale).as_py():
             found[name] = table.filter(pc.invert(stale))
     return found

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -10,9 +9,9 @@ from pneumo_batch.core import tables
 from pneumo_batch.core.attribution.options import column_suffix
 from pneumo_batch.core.data import one_finding
 from pneumo_batch.core.randomization import curves as randomized_curves
-from pneumo_batch.core.similarity import per_image
+from pneumo_batch.core.similarity import metrics, per_image
 from pneumo_batch.core.statistics import (
-    label_share,
+    arms,
     localisation,
     passes,
     results,
@@ -29,7 +28,7 @@ from pneumo_batch.core.statistics.results import (
     TargetResult,
     VariantResult,
 )
-from pneumo_batch.core.variants import KINDS, Variant, names_of, of_records
+from pneumo_batch.core.variants import KINDS, RANDOM, Arm, Variant, arms_of, contrast, names_of, of_records
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import accounts, provenance
@@ -54,14 +53,22 @@ def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str,
     variants = of_records(run.model_record(name) for name in run.variants())
     settings = job.compare
     primary = Primary(settings.primary.view, settings.primary.scale, settings.primary.metric)
+    rule = arms.Rule(primary, settings.threshold, settings.resamples)
+    known = {one.kind: Arm.of_record(run.model_record(one.name)) for one in variants}
+    main, *further = arms_of(job.variants) or [RANDOM]
     _write_summary(run, explained, scores)
-    curves = _scales(job, run, first.images, variants)
+    curves = _scales(job, run, first.images, contrast(variants, main))
     found = {
-        one.target: _of_target(one, scores.one[one.target], variants, job, curves[one.target]) for one in explained
+        one.target: _of_target(
+            one, scores.one[one.target], known.get(main, job.arms[RANDOM]), rule, curves[one.target], run
+        )
+        for one in explained
     }
     several = found if len(found) > 1 else {}
     methods = {target: one.methods for target, one in several.items()}
     true = names_of(variants, "true")
+    facts = _facts_of(first, run)
+    of_arms = {name: arms.conclude(scores.one[first.target], facts, known[name], rule) for name in further}
     concluded = Results(
         primary=primary,
         threshold=settings.threshold,
@@ -71,6 +78,8 @@ def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str,
         targets=several,
         specificity=specificity.conclude(scores, methods, true, primary, resamples=settings.resamples),
         cascade=_cascade(run, primary),
+        contrast=main,
+        arms=arms.results_of(known, variants, {main: found[first.target].methods, **of_arms}),
     )
     run.store.write_json(VERDICT, concluded.as_dict())
     _note_pass(run, concluded)
@@ -109,15 +118,15 @@ def _write_summary(run: RunWriter, explained: list[_Explained], scores: per_imag
 
 
 def _of_target(
-    one: _Explained, data: per_image.PerImage, variants: list[Variant], job: Job, curves: pa.Table
+    one: _Explained, data: per_image.PerImage, arm: Arm, rule: arms.Rule, curves: pa.Table, run: Run
 ) -> TargetResult:
-    """The verdict on each method's maps of one target."""
-    names = names_of(variants, "true"), names_of(variants, "random")
-    settings, primary = job.compare, Primary(**job.compare.primary.model_dump())
-    tests = label_share.randomization_test(data, *names, resamples=settings.resamples)
-    facts = [_facts(name, found, job.train.memorise) for name, found in one.judged.items()]
-    concluded = verdict.conclude(facts, tests, primary, settings.threshold)
-    return TargetResult(scales.add_to(concluded, curves, primary.view), one.judged, _degenerate(data))
+    """The verdict on each method's maps of one target, by an arm."""
+    concluded = arms.conclude(data, _facts_of(one, run), arm, rule)
+    return TargetResult(scales.add_to(concluded, curves, rule.primary.view), one.judged, _degenerate(data))
+
+
+def _facts_of(one: _Explained, run: Run) -> list[verdict.VariantFacts]:
+    return [_facts(name, found, run) for name, found in one.judged.items()]
 
 
 def verify(job: Job, run: Run) -> None:
@@ -159,8 +168,9 @@ def _curves(job: Job, run: Run, chosen: scales.Sample, variants: list[Variant], 
     for method in job.attribution.methods:
         columns = [f"{method}__{variant.name}{suffix}" for variant in variants]
         table = run.maps_table(columns, image_ids=chosen.image_ids)
-        maps_NVhw = np.stack([tables.tensor_array(table[name]) for name in columns], axis=1)
-        maps = dict(zip(table["image_id"].to_pylist(), maps_NVhw, strict=True))
+        by_variant = [tables.tensor_array(table[name]) for name in columns]
+        by_image = (metrics.stacked(list(maps)) for maps in zip(*by_variant, strict=True))
+        maps = dict(zip(table["image_id"].to_pylist(), by_image, strict=True))
         curve = scales.Curve(method, tuple(variants), job.data.image_size)
         parts.append(curve.table(chosen, maps.__getitem__, resamples=job.compare.resamples))
     return pa.concat_tables(parts)
@@ -174,19 +184,21 @@ def _images(job: Job, run: Run, target: str) -> tuple[pa.Table, list[str]]:
     return one_finding.divide_images(images, run.manifest_table(), target), one_finding.classes(target)
 
 
-def _facts(name: str, found: VariantResult, required: float) -> verdict.VariantFacts:
+def _facts(name: str, found: VariantResult, run: Run) -> verdict.VariantFacts:
+    test = found.own_test or found.test
     return verdict.VariantFacts(
         name=name,
         kind=found.kind,
         seed=found.seed,
         memorised=found.memorised,
-        required=required,
+        required=run.job.train.memorise,
         majority=found.majority,
-        auroc=found.test.auroc,
-        auroc_low=found.test.auroc_interval[0],
+        auroc=test.auroc,
+        auroc_low=test.auroc_interval[0],
         training_accuracy=found.training_accuracy,
         epochs=found.epochs,
         measure=found.measure,
+        arm=Arm.of_record(run.model_record(name)),
     )
 
 

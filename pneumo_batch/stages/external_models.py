@@ -36,7 +36,7 @@ def digests(job: Job) -> dict[str, str]:
     """
     found = {f"variant.{spec.name}": _digest(_read(spec)) for spec in job.variant}
     methods = [method_of(name) for name in job.attribution.methods]
-    for name in [job.network.name, *methods, *job.compare.metrics]:
+    for name in [*job.networks, *methods, *job.compare.metrics]:
         if ":" in name and name != networks.XRV_NETWORK and not programs.is_file(name):
             found[name] = _code_digest(name)
     if programs.is_file(job.network.name):

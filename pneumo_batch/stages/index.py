@@ -132,7 +132,7 @@ def _listing(job: Job, images: Roots) -> manifest.Inventory:
     if gone := images.missing():
         raise DataError(f"{gone[0]}: no such folder; set data.root to the folder of the images")
     found = listing.of_data(job.data, images)
-    manifest.require_splits(found.listing, [*(["train"] if job.train.variants else []), *job.attribution.splits])
+    manifest.require_splits(found.listing, [*(["train"] if job.trained else []), *job.attribution.splits])
     return found
 
 

@@ -5,9 +5,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pneumo_batch.core import tables
-from pneumo_batch.core.models import evaluation
+from pneumo_batch.core.models import evaluation, labels
 from pneumo_batch.core.statistics import classification, findings
 from pneumo_batch.core.statistics.results import FindingResult, Memory, OnTest, VariantResult
+from pneumo_batch.core.variants import Arm
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.record import ModelRecord, of_finding
 
@@ -30,15 +31,18 @@ def variant(name: str, run: Run, target: str) -> VariantResult:
         training_accuracy=_training_accuracy(record),
         test=by_finding[target].test if by_finding else _on_test(record, run),
         findings=by_finding,
+        own_test=_on_own_labels(record, run),
     )
 
 
 def _training_accuracy(record: ModelRecord) -> float | None:
-    """In eval mode, on the labels the model was given; None for a brought random one: its labels stayed elsewhere.
+    """In eval mode, on the labels the model was given; None for an untrained one, or a brought random one: its labels
+    stayed elsewhere.
 
     Of several findings the balanced one.
     """
-    if record["kind"] == "random" and record["memorised"] is None:
+    arm = Arm.of_record(record)
+    if not arm.is_trained or (arm.is_permuted and record["memorised"] is None):
         return None
     trained = record["metrics"].get("train")
     return trained["balanced_accuracy" if "findings" in record else "accuracy"] if trained else None
@@ -49,6 +53,21 @@ def _on_test(record: ModelRecord, run: Run) -> OnTest:
     rows, codes_N = _test_rows(record["name"], run)
     logits_NK, labels_N = evaluation.logits_of(rows), tables.labels_of(rows)
     return classification.on_test(logits_NK, labels_N, codes_N, record["threshold"])
+
+
+def _on_own_labels(record: ModelRecord, run: Run) -> OnTest | None:
+    """Of a model of another column: how well it tells that one."""
+    column = Arm.of_record(record).column
+    if column is None:
+        return None
+    rows, codes_N = _test_rows(record["name"], run)
+    manifest = run.manifest_table()
+    answered = manifest.filter(pc.is_in(manifest["image_id"], rows["image_id"].combine_chunks()))
+    told = pa.concat_tables([manifest.filter(pc.equal(manifest["split"], "train")), answered])
+    labels_N = labels.column_labels(told, column, "test")
+    known_N = labels_N != tables.UNKNOWN
+    logits_NK = evaluation.logits_of(rows)[known_N]
+    return classification.on_test(logits_NK, labels_N[known_N], codes_N[known_N], record["threshold"])
 
 
 def _by_finding(run: Run, record: ModelRecord) -> dict[str, FindingResult]:

@@ -1,14 +1,11 @@
 """What can be known before hours are spent: what a job refers to, whether it fits together, whether there is room."""
 
 from collections import Counter
-from typing import get_args
 
-import pyarrow as pa
 import torch
 
 from pneumo_batch.core.data import manifest
 from pneumo_batch.core.data.images import Preprocess
-from pneumo_batch.core.data.options import Stratum
 from pneumo_batch.core.data.phantom import NORMAL, PNEUMONIA
 from pneumo_batch.core.models import networks, programs
 from pneumo_batch.errors import JobError
@@ -17,14 +14,14 @@ from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job import jobfile
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir.locations import open_roots
-from pneumo_batch.stages import external_models, index, regions
+from pneumo_batch.stages import arms, external_models, index, regions
 from pneumo_batch.stages.stage import Survey
 
 
 def survey(job: Job) -> Survey:
     """Look at everything a job refers to. Raises DataError or JobError when some of it is not there."""
     contents = external_models.digests(job)
-    if programs.is_file(job.network.name) and job.train.variants:
+    if programs.is_file(job.network.name) and job.trained:
         raise JobError(
             f"network.name = {job.network.name!r}: a file has no fresh weights to train: bring every variant as a "
             "[[variant]], with train.true_seeds = [] and train.random_seeds = []"
@@ -42,22 +39,12 @@ def survey(job: Job) -> Survey:
         contents["data"] = manifest.listing_digest(listing)
         if job.data.format != "folders":
             contents["manifest"] = manifest.assignment_digest(listing)
-        if told := [name for name in job.train.random_within if name in listing.column_names]:
+        if told := [name for name in arms.columns(job) if name in listing.column_names]:
             contents["strata"] = manifest.strata_digest(listing, told)
         if outlined := regions.source(job.data, roots, found):
             contents["regions"] = regions.digest(outlined)
-    check_strata(job, listing)
+    arms.check_told(job, listing)
     return Survey(jobfile.fingerprint(job, contents), found.classes, dict(Counter(listing["split"].to_pylist())))
-
-
-def check_strata(job: Job, rows: pa.Table) -> None:
-    """Raise JobError where `rows` (of a listing or the manifest) tell nothing of a column to permute within."""
-    columns = [name for name in get_args(Stratum) if name in rows.column_names]
-    told = [name for name in columns if rows[name].null_count < rows.num_rows]
-    for name in job.train.random_within:
-        if name in columns and name not in told:
-            there = f"they tell {', '.join(told)}" if told else "nor of another column to permute within"
-            raise JobError(f"train.random_within: the data tell no film's {name}; {there}")
 
 
 def variant_names(job: Job) -> list[str]:
@@ -70,11 +57,13 @@ def preprocess(job: Job) -> Preprocess:
     return Preprocess(size=job.data.image_size, channels=job.data.channels)
 
 
-def network(job: Job, classes: list[str]) -> torch.nn.Module:
-    """The network of a job with fresh weights. Raises JobError for one that there is not."""
+def network(job: Job, classes: list[str], name: str | None = None) -> torch.nn.Module:
+    """The network of a job, or the one of that name, with fresh weights. Raises JobError for one that there is not."""
     shape = {"image_size": job.data.image_size, "channels": job.data.channels}
     try:
-        return networks.build(job.network.name, outputs=networks.outputs_for(classes, job.data.several), **shape)
+        return networks.build(
+            name or job.network.name, outputs=networks.outputs_for(classes, job.data.several), **shape
+        )
     except ValueError as error:
         raise JobError(str(error)) from error
 
@@ -84,5 +73,5 @@ def fits(job: Job, found: Survey, resources: Resources) -> None:
     model = network(job, found.classes)
     weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     shares.attribution(job, weights * len(variant_names(job)), resources)
-    if job.train.variants:
-        shares.training(job, len(job.train.variants), resources)
+    if job.trained:
+        shares.training(job, len(job.trained), resources)

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import ray
 import torch
 
 from pneumo_batch.core.data import audit, images, manifest
 from pneumo_batch.core.data.images import Preprocess, Split
-from pneumo_batch.core.models import labels, pretrained
+from pneumo_batch.core.models import pretrained
 from pneumo_batch.core.variants import Variant
 from pneumo_batch.errors import DamagedError, DataError, JobError
 from pneumo_batch.execution import places, progress, staging
@@ -25,7 +24,7 @@ from pneumo_batch.rundir.layout import MANIFEST, STAGING
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
-from pneumo_batch.stages import external_models, survey
+from pneumo_batch.stages import arms, external_models, survey
 from pneumo_batch.stages.stage import DAMAGE, Plan, Survey
 from pneumo_batch.stages.workers import pixels, trainer
 
@@ -39,8 +38,9 @@ def plan(job: Job, found: Survey, store: Store) -> Plan:
             _check_start(network, weights, job)
     for spec in job.variant:
         external_models.check(spec, job, survey.preprocess(job), found.classes)
+    arms.check(job, found.classes)
     _check_room(job, found, store)
-    epochs = {variant.name: trainer.recipe(job, variant).epochs for variant in job.train.variants}
+    epochs = {variant.name: trainer.recipe(job, variant).epochs for variant in job.trained}
     size = pixels.bytes_of(sum(found.images.values()), job.data.image_size)
     numbers = {"variants": survey.variant_names(job), "trained": len(epochs), "epochs": epochs, "pixel_bytes": size}
     listed = ", ".join(f"{name} (up to {count} epochs)" for name, count in epochs.items())
@@ -74,7 +74,7 @@ def _check_room(job: Job, found: Survey, store: Store) -> None:
 def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, int]:
     """Train the variants that `models/` does not hold yet. Raises DataError for images no variant can be trained on."""
     assert resources is not None
-    missing = [variant for variant in job.train.variants if not _is_there(run, variant.name)]
+    missing = [variant for variant in job.trained if not _is_there(run, variant.name)]
     brought = [spec for spec in job.variant if not _is_there(run, spec.name)]
     if missing or brought:
         rows = run.manifest_table()
@@ -86,10 +86,11 @@ def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, 
             external_models.load(brought, job, run, judged, resources)
         if missing:
             _check_classes(splits["train"], manifest.class_names(rows), job.data.several)
+            arms.check_columns(job, rows)
             _train(missing, job, run, (rows, splits, preprocess), resources)
     pixels.discard(run)
     _leave_out_unanswered(run)
-    return {"variants": len(job.train.variants) + len(job.variant), "trained": len(job.train.variants)}
+    return {"variants": len(job.trained) + len(job.variant), "trained": len(job.trained)}
 
 
 def verify(job: Job, run: Run) -> None:
@@ -151,33 +152,11 @@ def _train(
     with progress.shown(totals) as board:
         weights = external_models.starting_weights(job)
         start = ray.put(weights) if weights is not None else None
-        common = trainer.Common(job, run, rows, preprocess, splits, board, _structure(job, run, rows), start)
-        every = job.train.variants
+        common = trainer.Common(job, run, rows, preprocess, splits, board, arms.structures(job, run, rows), start)
+        every = job.trained
         share = shares.training(job, len(every), resources)
         todo = slots(every, missing, share.slots)
         _fit_all([trainer.Slot(mine, share.cpus_per_worker, common) for mine in todo], share)
-
-
-def _structure(job: Job, run: RunWriter, rows: pa.Table) -> labels.Exchange | None:
-    """Between which training films labels may move, where not between all. Raises JobError where none can."""
-    settings = job.train
-    if not settings.keeps_structure or not settings.random_seeds:
-        return None
-    survey.check_strata(job, rows)
-    training = rows.filter(pc.equal(rows["split"], "train")).sort_by("image_id")
-    structure = labels.exchange(training, settings.random_unit, settings.random_within)
-    fixed = structure.fixed(training["label"].to_numpy())
-    fields = "random_within" if settings.random_unit == "image" else "random_unit"
-    why = "all films they could be exchanged with have the same ones"
-    if fixed == training.num_rows:
-        raise JobError(f"train.{fields}: no label can change: {why}")
-    if fixed:
-        progress.warn(
-            run,
-            "train",
-            f"train.{fields}: {fixed} of {training.num_rows} labels are the same in every permutation: {why}",
-        )
-    return structure
 
 
 def slots(every: list[Variant], missing: list[Variant], count: int) -> list[list[Variant]]:

@@ -14,8 +14,8 @@ from pneumo_batch.core import tables
 from pneumo_batch.core.models import evaluation
 from pneumo_batch.core.randomization import curves as randomized_curves
 from pneumo_batch.core.similarity import options, pairs, per_image
-from pneumo_batch.core.statistics import label_share, localisation, results, summaries, verdict
-from pneumo_batch.core.variants import KINDS, Variant, names_of
+from pneumo_batch.core.statistics import arms, localisation, results, summaries, verdict
+from pneumo_batch.core.variants import KINDS, RANDOM, Variant, arms_of, names_of, of_records
 from pneumo_batch.job import jobfile
 from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages import localise
@@ -33,11 +33,13 @@ def make_run(
     classes=("NORMAL", EVIL),
     methods=("integrated_gradients", "grad_cam"),
     curves=False,
+    further=(),
     regions=False,
 ) -> RunWriter:
     """A concluded run of 12 images a class below `root`, images included; `curves` adds the tables of curves.
 
-    With `regions` every film of the last class has a box, and localisation is measured.
+    `further` are values of `[[arm]]` tables. With `regions` every film of the last class has a box, and localisation is
+    measured.
     """
     rng = np.random.default_rng(0)
     values = {
@@ -47,6 +49,7 @@ def make_run(
         "attribution": {"methods": list(methods)},
         "compare": {"metrics": METRICS, "resamples": 100},
         "cascade": {"seeds": [7, 8], "noisy": 5} if curves else {},
+        "arm": list(further),
     }
     job = jobfile.parse(values, source="test")
     run = RunWriter(root / "run")
@@ -55,9 +58,9 @@ def make_run(
     run.store.write_table("manifest/part-0.parquet", manifest)
     rejected = [{"image_id": "test/bad.png", "split": "test", "stage": "index", "reason": "truncated <b>file</b>"}]
     run.store.write_table("quarantine.parquet", pa.Table.from_pylist(rejected, schema=tables.QUARANTINE))
-    names = [f"true_{i}" for i in range(kinds[0])] + [f"random_{100 + i}" for i in range(kinds[1])]
-    for name in names:
-        _write_model(run, name, manifest, classes, rng)
+    names = [variant.name for variant in job.trained]
+    for variant in job.trained:
+        _write_model(run, variant, manifest, classes, rng)
     images = manifest.filter(pa.compute.equal(manifest["split"], "test")).sort_by("image_id")
     _write_maps(run, images, names, methods, rng)
     if regions:
@@ -101,7 +104,8 @@ def _write_regions(run: RunWriter, manifest: pa.Table, finding: str) -> None:
     run.store.write_table("regions.parquet", pa.Table.from_pylist(rows, schema=tables.REGIONS))
 
 
-def _write_model(run: RunWriter, name: str, manifest: pa.Table, classes, rng) -> None:
+def _write_model(run: RunWriter, variant: Variant, manifest: pa.Table, classes, rng) -> None:
+    name, arm = variant.name, run.job.arms[variant.kind]
     outputs = 1 if len(classes) == 2 else len(classes)
     logits, labels = {}, {}
     for split in ("train", "val", "test"):
@@ -115,8 +119,9 @@ def _write_model(run: RunWriter, name: str, manifest: pa.Table, classes, rng) ->
     measured = evaluation.measure(logits, labels)
     record = {
         "name": name,
-        "kind": "true" if is_true else "random",
-        "seed": int(name.rpartition("_")[2]),
+        "kind": variant.kind,
+        "seed": variant.seed,
+        "arm": arm.as_record(),
         "network": "cnn5",
         "classes": list(classes),
         "outputs": outputs,
@@ -124,7 +129,7 @@ def _write_model(run: RunWriter, name: str, manifest: pa.Table, classes, rng) ->
         **measured,
         "epochs": 2,
         "chosen_epoch": 2,
-        "memorised": None if is_true else 1.0,
+        "memorised": 1.0 if arm.is_permuted else None,
         "label_agreement": 1.0 if is_true else 0.5,
     }
     run.store.write_json(f"models/{name}/model.json", record)
@@ -152,30 +157,37 @@ def _write_maps(run: RunWriter, images: pa.Table, names, methods, rng) -> None:
 def _conclude(run: RunWriter, images: pa.Table, names, classes, rng) -> None:
     """Scores drawn at random; everything after them is computed.
 
-    Integrated Gradients of any two models are alike on a film; maps of the other methods are so of true models only.
+    Integrated Gradients of any two models are alike on a film; maps of the other methods are so of true models only,
+    and of a true one and one of a further arm by the share of labels that are not permuted.
     """
-    job, variants = run.job, [Variant(name, "true" if name.startswith("true") else "random") for name in names]
+    job, variants = run.job, of_records(run.model_record(name) for name in names)
     cells = itertools.product(job.attribution.methods, options.VIEWS, options.SCALES, METRICS)
     rows = []
+    kept = {"true_true": 1.0} | {f"true_{name}": 1 - arm.fraction for name, arm in job.arms.items() if arm.is_permuted}
     for (method, view, scale, metric), (kind, chosen) in itertools.product(cells, pairs.plan(variants).items()):
         for (a, b), image in itertools.product(chosen, images.to_pylist()):
-            alike = kind in (pairs.WITHIN_KINDS if method == "integrated_gradients" else ("true_true",))
-            score = rng.uniform(0.5, 1.0) if alike else rng.uniform(-0.2, 0.3)
+            alike = pairs.is_within(kind) if method == "integrated_gradients" else kind in kept and kept[kind]
+            score = rng.uniform(-0.2 + 0.7 * alike, 0.3 + 0.7 * alike)
             row = {"method": method, "view": view, "scale": scale, "metric": metric, "kind": kind, "variant_a": a}
             row |= {key: image[key] for key in ("image_id", "label", "patient_id")}
             rows.append({**row, "variant_b": b, "score": score, "degenerate": False})
     scores = pa.Table.from_pylist(rows, schema=tables.SCORES)
     run.store.write_table("scores/part-0.parquet", scores)
     data = per_image.gather(scores, images)
-    true, random = (names_of(variants, kind) for kind in KINDS)
     run.store.write_table("summary.parquet", summaries.summarise(data, classes, resamples=100))
-    tests = label_share.randomization_test(data, true, random, resamples=100)
-    facts = [verdict.VariantFacts(one.name, one.kind, training_accuracy=1.0, epochs=2) for one in variants]
+    facts = [
+        verdict.VariantFacts(one.name, one.kind, training_accuracy=1.0, epochs=2, arm=job.arms[one.kind])
+        for one in variants
+    ]
     primary, threshold = results.Primary(**job.compare.primary.model_dump()), job.compare.threshold
+    rule, contrasted = arms.Rule(primary, threshold, 100), arms_of(variants) or [RANDOM]
+    by_arm = {name: arms.conclude(data, facts, job.arms[name], rule) for name in contrasted}
     found = results.Results(
         primary=primary,
         threshold=threshold,
-        methods=verdict.conclude(facts, tests, primary, threshold),
+        methods=by_arm[contrasted[0]],
+        contrast=contrasted[0],
+        arms=arms.results_of(job.arms, variants, by_arm),
         variants={name: _judged(run, name) for name in names},
         degenerate={f"{job.attribution.methods[0]}/signed": dict.fromkeys(names, 1)},
         cascade=_ends_of_curves(run, primary) if run.store.exists("cascade_summary.parquet") else None,

@@ -11,7 +11,7 @@ from helpers.tiny import lean_job, tiny_job
 from pneumo_batch import pipeline
 from pneumo_batch.core.data.phantom import published
 from pneumo_batch.core.models import labels
-from pneumo_batch.core.variants import trained
+from pneumo_batch.core.variants import Arm
 from pneumo_batch.errors import JobError
 from pneumo_batch.stages import survey
 
@@ -31,7 +31,7 @@ def test_labels_are_exchanged_by_patient_within_view_and_sex(ray_cluster, films,
     assert {"F", "M"} == set(training["sex"].to_pylist())
     true_N = training["label"].to_numpy()
     structure = labels.exchange(training, "patient", ["view", "sex"])
-    expected_N = labels.training_labels(trained("random", 100), true_N, structure)
+    expected_N = labels.training_labels(Arm("random", "permuted"), 100, true_N, structure)
     assert run.model_record("random_100")["label_agreement"] == np.mean(expected_N == true_N)
     warned = [json.loads(line) for line in (tmp_path / "run/events.jsonl").read_text().splitlines()]
     fixed = structure.fixed(true_N)

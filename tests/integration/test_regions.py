@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.command import call
 from helpers.tiny import tiny_job
 from PIL import Image
 
@@ -17,6 +16,7 @@ from pneumo_batch.core.data.phantom import published
 from pneumo_batch.core.data.regions.truth import Truths
 from pneumo_batch.core.similarity import metrics
 from pneumo_batch.errors import DataError, JobError
+from pneumo_batch.rundir import verification
 
 SIZE = 64
 # Of each format the finding that is explained, as the generator and as the set calls it.
@@ -172,12 +172,11 @@ def test_the_verdict_has_means_baselines_and_differences(run):
     assert found["methods"]["grad_cam"]["true_0"]["auprc"] == one["methods"]["grad_cam"]["true_0"]["auprc"]["mean"]
 
 
-def test_the_report_shows_it_and_the_command_says_it(run):
+def test_the_report_shows_it_and_every_file_is_accounted_for(run):
     page = run.store.read_bytes("report/index.html").decode()
     assert "Localisation: do maps point at Lung Opacity?" in page
     assert run.store.exists("report/figures/localisation_films_lung_opacity.png")
-    shown = call("verify", run.path)
-    assert shown.returncode == 0, shown.stderr
+    assert verification.verify(run).findings == []
 
 
 def test_regions_of_ones_own_that_cannot_be_are_refused_before_anything_is_done(generated, tmp_path):
@@ -198,11 +197,12 @@ def test_regions_of_ones_own_that_cannot_be_are_refused_before_anything_is_done(
         ("{film},fracture,1,2,3,4", "is of fracture; the job's findings are NORMAL, opacity"),
     ],
 )
-def test_data_check_refuses_regions_of_other_films_or_findings(generated, ray_cluster, tmp_path, text, line):
+def test_data_check_refuses_regions_of_other_films_or_findings(generated, tmp_path, text, line):
     root, films = generated("list")
     film = next(path for path, one in films.items() if one["view"] != "LATERAL")
     boxes = tmp_path / "boxes.csv"
     boxes.write_text(f"path,finding,x,y,width,height\n{text.format(film=film)}\n")
-    job = tiny_job(data=data_of("list", root, regions=str(boxes)), train={"true_seeds": [], "random_seeds": []})
+    films_csv = str(root / "films.csv")
+    asked = ["data", "check", str(root), "--manifest", films_csv, "--finding", "opacity", "--regions", str(boxes)]
     with pytest.raises(DataError, match=line):
-        pipeline.execute(job, str(tmp_path / "run"), until="index")
+        cli.cli.main(asked, standalone_mode=False)

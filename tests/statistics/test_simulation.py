@@ -28,7 +28,7 @@ import pytest
 
 from pneumo_batch.core.similarity import pairs
 from pneumo_batch.core.similarity.per_image import Cell, PerImage, ScoredPair
-from pneumo_batch.core.statistics import label_share
+from pneumo_batch.core.statistics import label_share, power
 from pneumo_batch.core.statistics.verdict import VariantFacts, decide
 from pneumo_batch.core.variants import KINDS, Variant, names_of
 
@@ -237,6 +237,21 @@ def test_more_models_find_more() -> None:
     for powers in ([rates[1.0].sensitive for rates in found], [rates[0.15].insensitive for rates in found]):
         assert powers == sorted(powers)
         assert powers[-1] >= 0.9
+
+
+@pytest.mark.parametrize("patients", [25, 100, 400])
+@pytest.mark.parametrize("models", [3, 5, 8])
+@pytest.mark.parametrize("spread", [0.0, 0.1, 0.2])
+def test_intervals_are_as_wide_as_told_before_a_run(models: int, patients: int, spread: float) -> None:
+    """The median of studies with L = 1, where models differ by so much of h."""
+    setting = Setting(models, models, model_sd=spread * BASE.headroom, patients=patients)
+    names, widths = [names_of(setting.variants, kind) for kind in KINDS], []
+    for index in range(200):
+        data = study(setting, 1.0, np.random.default_rng([7, index]))
+        share = label_share.randomization_test(data, *names, resamples=RESAMPLES, seed=index)[CELL].share
+        if share.ci_low is not None and share.ci_high is not None:
+            widths.append(share.ci_high - share.ci_low)
+    assert np.median(widths) == pytest.approx(power.width(models, models, patients, spread), rel=0.2)
 
 
 def table() -> str:

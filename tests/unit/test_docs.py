@@ -87,8 +87,9 @@ def test_the_reference_of_job_files_has_every_field_and_no_other():
             yield from leaves(value, f"{prefix}{name}.") if value and isinstance(value, dict) else [prefix + name]
 
     variant = {"name": "mine", "kind": "true", "checkpoint": "mine.pt"}
-    job = Job.model_validate({"name": "any", "variant": [variant]}).model_dump()
-    assert described().keys() == {*leaves({**job, "variant": job["variant"][0]})}
+    arm = {"name": "half", "seeds": [7]}
+    job = Job.model_validate({"name": "any", "variant": [variant], "arm": [arm]}).model_dump()
+    assert described().keys() == {*leaves({**job, "variant": job["variant"][0], "arm": job["arm"][0]})}
 
 
 @pytest.mark.parametrize("model", list(sections()), ids=lambda model: model.__name__)

@@ -83,13 +83,12 @@ def fetch(folder: str) -> None:
 @click.option(
     "--finding", "findings", metavar="NAME", multiple=True, help="A finding to tell, as data.findings (repeatable)."
 )
+@click.option("--regions", metavar="PLACE", help="Boxes or masks: a file or folder, or none, as data.regions.")
 @json_option
-def check(
-    roots: tuple[str, ...], manifest: str | None, form: str | None, findings: tuple[str, ...], as_json: bool
-) -> int:
+def check(roots: tuple[str, ...], findings: tuple[str, ...], as_json: bool, **named: str | None) -> int:
     """Audit a data set: counts, sizes, unreadable files, duplicates, leaks. Exit 3 when it has errors.
 
-    Of a published set also what its label files say and which films are not used.
+    Of a published set also what its label files say, which films are not used, and where films are outlined.
 
     \b
     Example:
@@ -99,12 +98,13 @@ def check(
     from pneumo_batch.cli import data_check
     from pneumo_batch.job import jobfile
 
-    given = {"manifest": manifest, "format": form, "findings": list(findings) or None}
-    values = {"root": roots[0] if len(roots) == 1 else list(roots)}
+    given = {"manifest": named["manifest"], "format": named["form"], "regions": named["regions"]}
+    values: dict[str, object] = {"root": roots[0] if len(roots) == 1 else list(roots)}
     values |= {name: value for name, value in given.items() if value is not None}
+    values |= {"findings": list(findings)} if findings else {}
     audit = data_check.audit(jobfile.parse({"name": "check", "data": values}, "data check").data)
     if as_json:
         print_json(audit.as_dict())
     else:
-        data_check.show(audit, manifest or ", ".join(roots))
+        data_check.show(audit, named["manifest"] or ", ".join(roots))
     return EXIT_DATA if audit.errors else 0

@@ -52,7 +52,7 @@ def run(job_file: str, overrides: tuple[str, ...], **options: Unpack[RunOptions]
     if options["log_format"] == "json":
         terminal.use_json()
     job = load(job_file, overrides, options["limit"], options["address"])
-    check_requirements(options["required"], job.attribution.methods, job.attribution.targets)
+    check_requirements(options["required"], job)
     if options["dry_run"]:
         return _dry_run(job, options["run_dir"], options["as_json"])
     from pneumo_batch import pipeline

@@ -62,7 +62,7 @@ def submit(job_file: str, address: str, overrides: tuple[str, ...], **options: U
       pneumo-batch submit jobs/kaggle.toml --address http://head:8265 --run-dir s3://bucket/runs/kaggle
     """
     job = load(job_file, overrides, options["limit"])
-    check_requirements(options["required"], job.attribution.methods, job.attribution.targets)
+    check_requirements(options["required"], job)
     from pneumo_batch.integrations import ray_jobs
 
     client = ray_jobs.connect(address)

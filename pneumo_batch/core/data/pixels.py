@@ -27,12 +27,12 @@ class Pixels:
     A part is opened when something of it is first asked for. A process that is sent this object opens its own.
     """
 
-    def __init__(self, parts: Parts, places: range, opened: dict[int, np.ndarray] | None = None):
+    def __init__(self, parts: Parts, places: range | np.ndarray, opened: dict[int, np.ndarray] | None = None):
         self._parts = parts
         self._places = places  # of these images among those of all parts
         self._opened = {} if opened is None else opened
 
-    def __reduce__(self) -> tuple[type["Pixels"], tuple[Parts, range]]:
+    def __reduce__(self) -> tuple[type["Pixels"], tuple[Parts, range | np.ndarray]]:
         return Pixels, (self._parts, self._places)  # a part that is open would be sent as its content
 
     def __len__(self) -> int:
@@ -46,7 +46,15 @@ class Pixels:
         """Images at the positions of a slice, or of an array of positions (not counted from the end)."""
         if isinstance(chosen, slice):
             return Pixels(self._parts, self._places[chosen], self._opened)
-        return self._read(self._places.start + self._places.step * chosen)
+        return self._read(self._at(chosen))
+
+    def view(self, positions_B: np.ndarray) -> "Pixels":
+        """The images at these positions, left where they are."""
+        return Pixels(self._parts, self._at(positions_B), self._opened)
+
+    def _at(self, positions_B: np.ndarray) -> np.ndarray:
+        places = self._places
+        return places.start + places.step * positions_B if isinstance(places, range) else places[positions_B]
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return self._read(np.array(self._places, np.int64)).astype(dtype or np.uint8, copy=False)

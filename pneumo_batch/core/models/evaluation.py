@@ -18,11 +18,14 @@ def measure(
 ) -> MeasuredRecord:
     """Metrics of each split from its logits (N, K) and the labels (N,) it is judged by; empty splits are left out.
 
-    So are images whose logits are not finite. `names` are those of several findings, of which labels are (N, K).
+    So are images whose logits are not finite, or whose label is not known. `names` are those of several findings, of
+    which labels are (N, K).
     The threshold is the one with the best F1 on the validation split, 0.5 without one. The training split is judged at
     0.5: a random variant's validation labels are not those it learned, so no threshold chosen there says what it knows.
     """
     answered = {split: np.isfinite(logits_NK).all(axis=1) for split, logits_NK in logits.items()}
+    if not names:
+        answered = {split: of_N & (labels[split] != tables.UNKNOWN) for split, of_N in answered.items()}
     logits = {split: logits_NK[answered[split]] for split, logits_NK in logits.items()}
     labels = {split: labels[split][answered_N] for split, answered_N in answered.items()}
     if names:

@@ -238,7 +238,8 @@ def predict(network: nn.Module, preprocess: Preprocess, pixels_NHW: np.ndarray |
 
 
 def fit(trainer: Trainer, train: Split, val: Split, after_epoch: Callable[[dict[str, Any]], None]) -> None:
-    """Train until the recipe says so, then put the best weights back."""
+    """Train until the recipe says so, then put the best weights back; of no epochs the fresh ones stay."""
     while not trainer.finished:
         after_epoch(trainer.run_epoch(train, val))
-    trainer.load_best()
+    if trainer.best:
+        trainer.load_best()

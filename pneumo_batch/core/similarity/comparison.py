@@ -52,12 +52,13 @@ class Comparison:
     region_grid: int
     size: int
     seed: int
-    kinds: tuple[str, ...] = pairs.KINDS
+    kinds: tuple[str, ...] | None = None  # of pairs; None: all there are
 
     @cached_property
     def pairs(self) -> dict[str, list[pairs.Pair]]:
         """The pairs of each kind that this set of variants has."""
-        return {kind: found for kind, found in pairs.plan(self.variants).items() if found and kind in self.kinds}
+        every = pairs.plan(self.variants)
+        return {kind: found for kind, found in every.items() if found and (self.kinds is None or kind in self.kinds)}
 
     @cached_property
     def cells(self) -> list[Cell]:
@@ -71,12 +72,12 @@ class Comparison:
             for kind in self.pairs
         ]
 
-    def regions(self, maps: Mapping[str, np.ndarray]) -> RegionsOf:
+    def regions(self, maps: Mapping[str, similarity.Maps]) -> RegionsOf:
         """What the region scale needs of one image's maps, given per method as (V, h, w)."""
         prepared = {key: similarity.prepare(maps[key[0]], *key, self.size) for key in self._views}
         return {key: Regions.of(pool(found, self.region_grid)) for key, found in prepared.items()}
 
-    def features(self, maps: Mapping[str, np.ndarray], regions: RegionsOf | None = None) -> "ImageFeatures":
+    def features(self, maps: Mapping[str, similarity.Maps], regions: RegionsOf | None = None) -> "ImageFeatures":
         """Features of one image's maps, given per method as (V, h, w), and its `regions` where they are there."""
         return ImageFeatures(self, maps, self.regions(maps) if regions is None else regions)
 
@@ -90,7 +91,7 @@ class Comparison:
         scores = []
         for cell in self.cells:
             index_P2 = self._index[cell.kind]
-            if cell.kind in pairs.CROSS_KINDS:
+            if pairs.is_cross(cell.kind):
                 scores.append(floors.scores(cell, index_P2))
             else:
                 left, right = own.of(cell.method, cell.view), self._right(cell, own, references)
@@ -98,7 +99,7 @@ class Comparison:
         return np.concatenate(scores).astype(np.float32)
 
     def _right(self, cell: Cell, own: "ImageFeatures", references: "References") -> Features:
-        if cell.kind in pairs.WITHIN_KINDS:
+        if pairs.is_within(cell.kind):
             return own.of(cell.method, cell.view)
         return references.edge(cell.view) if cell.kind == pairs.EDGE else references.random(cell.method, cell.view)
 
@@ -175,7 +176,7 @@ def score_rows(schema: pa.Schema, identity: pa.Table, scores_BR: np.ndarray, cod
 class ImageFeatures:
     """The features of one image's maps, computed when first asked for: an image serves as itself and as a partner."""
 
-    def __init__(self, comparison: Comparison, maps: Mapping[str, np.ndarray], regions: RegionsOf):
+    def __init__(self, comparison: Comparison, maps: Mapping[str, similarity.Maps], regions: RegionsOf):
         self.comparison = comparison
         self.maps = maps
         self.regions = regions

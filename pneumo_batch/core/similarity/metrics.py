@@ -40,12 +40,22 @@ def resize(maps_Vhw: np.ndarray, size: int) -> np.ndarray:
     return scipy.ndimage.zoom(maps_Vhw, (1, size / h, size / w), order=1, mode="nearest", grid_mode=True)
 
 
-def prepare(maps_Vhw: np.ndarray, method: str, view: str, size: int) -> np.ndarray:
-    """Stored maps as they are compared: the view first, then the resize, the order of captum's Grad-CAM.
+Maps = np.ndarray | list[np.ndarray]  # (V, h, w); a map each (h, w) where networks give maps of several sizes
+
+
+def stacked(maps: list[np.ndarray]) -> Maps:
+    """Maps of one image by several networks, as one array where they are of one size."""
+    return np.stack(maps) if len({map_hw.shape for map_hw in maps}) < 2 else maps
+
+
+def prepare(maps: Maps, method: str, view: str, size: int) -> np.ndarray:
+    """Stored maps as they are compared, (V, size, size): the view first, then the resize, as captum's Grad-CAM does.
 
     A bilinear mean of positive parts differs from the positive part of a bilinear mean where the sign changes.
     """
-    return resize(apply_view(maps_Vhw, method, view), size)
+    if isinstance(maps, list):
+        return np.concatenate([prepare(map_hw[None], method, view, size) for map_hw in maps])
+    return resize(apply_view(maps, method, view), size)
 
 
 def scores(a: Features, b: Features, pairs_P2: np.ndarray, metric: str, scale: str) -> np.ndarray:

@@ -5,17 +5,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pneumo_batch.core.variants import Variant, names_of
+from pneumo_batch.core.variants import RANDOM, TRUE, Variant, arms_of, names_of
 
 EDGE = "edge"  # kinds, and the name of the reference map in the `variant_b` column
 RANDOM_MAP = "random_map"
 WITHIN_KINDS = ("true_true", "true_random", "random_random")
 CROSS_KINDS = ("true_true_cross", "true_random_cross", "random_random_cross")
-KINDS = (*WITHIN_KINDS, *CROSS_KINDS, EDGE, RANDOM_MAP)
+KINDS = (*WITHIN_KINDS, *CROSS_KINDS, EDGE, RANDOM_MAP)  # of true and random models; other arms have kinds of theirs
+CROSS = "_cross"  # what kinds of two films end in
 # Of a run with several targets beside these, which are of one: the maps of two targets, by two models or by one.
 TWO_TARGETS, ONE_MODEL = "two_targets", "two_targets_one_model"
-TWO_TARGETS_CROSS, ONE_MODEL_CROSS = f"{TWO_TARGETS}_cross", f"{ONE_MODEL}_cross"
-TARGET_CROSS_KINDS = (TWO_TARGETS_CROSS, ONE_MODEL_CROSS)
+TWO_TARGETS_CROSS, ONE_MODEL_CROSS = f"{TWO_TARGETS}{CROSS}", f"{ONE_MODEL}{CROSS}"
+TARGET_KINDS = (TWO_TARGETS, ONE_MODEL)
 
 # Images of other patients that each is crossed with. At region scale they cost next to nothing, and 16 give intervals
 # of the label share that are within 6 % of those from all images (docs/statistics.md); at pixel scale each costs as
@@ -30,20 +31,34 @@ def plan(variants: Sequence[Variant]) -> dict[str, list[Pair]]:
 
     Both are explained on the image itself, except in the cross kinds: there one is explained on the image and the other
     on images of other patients (`partners`), both ways. With a single true variant `true_true_cross` pairs that model
-    with itself (`same_model_floor`).
+    with itself (`same_model_floor`). Models of two arms are paired where one of them is the true one.
     """
-    true, random = names_of(variants, "true"), names_of(variants, "random")
-    true_random = [(a, b) for a in true for b in random]
-    return {
-        "true_true": _unordered(true),
-        "true_random": true_random,
-        "random_random": _unordered(random),
-        "true_true_cross": _unordered(true) if len(true) != 1 else [(true[0], true[0])],
-        "true_random_cross": true_random,
-        "random_random_cross": _unordered(random),
-        EDGE: [(a, EDGE) for a in true],
-        RANDOM_MAP: [(a, RANDOM_MAP) for a in true],
-    }
+    true = names_of(variants, TRUE)
+    within = {"true_true": _unordered(true)}
+    for arm in arms_of(variants) or [RANDOM]:
+        others = names_of(variants, arm)
+        within |= {f"true_{arm}": [(a, b) for a in true for b in others], f"{arm}_{arm}": _unordered(others)}
+    crossed = {f"{kind}{CROSS}": found for kind, found in within.items()}
+    if len(true) == 1:
+        crossed["true_true_cross"] = [(true[0], true[0])]
+    return {**within, **crossed, EDGE: [(a, EDGE) for a in true], RANDOM_MAP: [(a, RANDOM_MAP) for a in true]}
+
+
+def is_cross(kind: str) -> bool:
+    """Whether its two maps are of two films."""
+    return kind.endswith(CROSS)
+
+
+def is_within(kind: str) -> bool:
+    """Whether its two maps are of two models on one film, and of one target."""
+    return not is_cross(kind) and kind not in (EDGE, RANDOM_MAP, *TARGET_KINDS)
+
+
+def as_contrast(arm: str) -> dict[str, str]:
+    """The kinds that contrast an arm with the true one, and what they are called where the arm is the random one."""
+    named = {"true_true": "true_true", f"true_{arm}": "true_random", f"{arm}_{arm}": "random_random"}
+    crossed = {f"{kind}{CROSS}": f"{called}{CROSS}" for kind, called in named.items()}
+    return {**named, **crossed, EDGE: EDGE, RANDOM_MAP: RANDOM_MAP}
 
 
 def between_targets(variants: Sequence[Variant]) -> dict[str, list[Pair]]:

@@ -30,7 +30,7 @@ class Cell(NamedTuple):
 
 
 class ScoredPair(NamedTuple):
-    """Two models whose maps are compared, and how: `pairs.KINDS`."""
+    """Two models whose maps are compared, and how: the kinds of `pairs.plan`."""
 
     kind: str
     variant_a: str
@@ -39,7 +39,7 @@ class ScoredPair(NamedTuple):
     @property
     def on_this_image(self) -> tuple[str, ...]:
         """The variants whose maps of the image itself are compared; others are of another image, or of no model."""
-        return (self.variant_a, self.variant_b) if self.kind in pairs.WITHIN_KINDS else (self.variant_a,)
+        return (self.variant_a, self.variant_b) if pairs.is_within(self.kind) else (self.variant_a,)
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,15 @@ class PerImage:
     @cached_property
     def cells(self) -> list[Cell]:
         return sorted(self.scores)
+
+    def contrast(self, arm: str) -> "PerImage":
+        """What contrasts an arm with the true one, in the place of the random one and under its kinds."""
+        named = pairs.as_contrast(arm)
+        scores = {
+            cell: {pair._replace(kind=named[pair.kind]): of_N for pair, of_N in found.items() if pair.kind in named}
+            for cell, found in self.scores.items()
+        }
+        return PerImage(self.labels_N, self.patients_N, scores)
 
     def kinds(self, cell: Cell) -> list[str]:
         return sorted({pair.kind for pair in self.scores[cell]})

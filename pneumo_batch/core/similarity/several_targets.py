@@ -70,9 +70,9 @@ class TargetsComparison:
     @cached_property
     def _pairs(self) -> dict[str, list[pairs.Pair]]:
         """By kind, of those that this set of variants has; images crossed anew need no others than of the floors."""
-        within = any(kind in pairs.WITHIN_KINDS for kind in self.each.kinds)
+        within = self.each.kinds is None or any(map(pairs.is_within, self.each.kinds))
         found = pairs.between_targets(self.each.variants)
-        return {kind: some for kind, some in found.items() if some and (within or kind in pairs.TARGET_CROSS_KINDS)}
+        return {kind: some for kind, some in found.items() if some and (within or pairs.is_cross(kind))}
 
     @cached_property
     def _index(self) -> dict[str, np.ndarray]:
@@ -117,7 +117,7 @@ class _Between:
     def scores(self, cell: Cell, index_P2: np.ndarray) -> np.ndarray:
         """(P,) float64: model `index_P2[:, 0]` by the first target, `index_P2[:, 1]` by the second."""
         place = (cell.method, cell.view)
-        if cell.kind not in pairs.TARGET_CROSS_KINDS:
+        if not pairs.is_cross(cell.kind):
             left, right = self.first.own.of(*place), self.second.own.of(*place)
             return metrics.scores(left, right, index_P2, cell.metric, cell.scale)
         if cell.scale == "region":

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.special
 
-from pneumo_batch.core.similarity.pairs import CROSS_KINDS, TARGET_CROSS_KINDS, WITHIN_KINDS
+from pneumo_batch.core.similarity.pairs import CROSS_KINDS, WITHIN_KINDS, is_cross
 from pneumo_batch.core.similarity.per_image import Cell, PerImage, row_means
 from pneumo_batch.core.statistics import bootstrap, permutation
 from pneumo_batch.core.statistics.numbers import number
@@ -60,8 +60,7 @@ def projected(values_N: np.ndarray, kind: str) -> np.ndarray:
     it stands, half of what it contributes would be held fixed. Its projection (Hoeffding 1948) is 2 f_i - mean f, where
     f_i is the mean over the film's own pairs, both ways.
     """
-    is_floor = kind in CROSS_KINDS or kind in TARGET_CROSS_KINDS
-    return 2 * values_N - np.nanmean(values_N) if is_floor and not np.isnan(values_N).all() else values_N
+    return 2 * values_N - np.nanmean(values_N) if is_cross(kind) and not np.isnan(values_N).all() else values_N
 
 
 def combine(

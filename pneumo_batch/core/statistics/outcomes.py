@@ -8,14 +8,19 @@ Specific = Literal["specific", "unspecific", "inconclusive", "invalid"]  # of th
 
 
 class Requirement(NamedTuple):
-    """A verdict that a run has to come to: of one method or of every one, for one target or for every one."""
+    """A verdict that a run has to come to: of one method or of every one, for one target or for every one.
+
+    `arm` is the one that true models are contrasted with; None is that of the run's verdicts, mostly the random one.
+    """
 
     method: str | None
     verdict: str
     target: str | None = None
+    arm: str | None = None
 
     @property
     def text(self) -> str:
-        """As it is written: [METHOD][@TARGET=]VERDICT."""
+        """As it is written: [ARM/][METHOD][@TARGET=]VERDICT."""
         of = f"{self.method or ''}{'' if self.target is None else f'@{self.target}'}"
-        return f"{of}={self.verdict}" if of else self.verdict
+        arm = f"{self.arm}/" if self.arm else ""
+        return f"{arm}{of}={self.verdict}" if of else f"{arm}{self.verdict}"

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from pneumo_batch.core import tables
+from pneumo_batch.core.similarity import pairs
 from pneumo_batch.core.statistics.results import Results
 
 _KINDS = {
@@ -31,6 +32,7 @@ def rows(results: Results, of: Pass) -> pa.Table:
     view = results.primary.view
     true = [one.test.accuracy for one in results.variants.values() if one.kind == "true"]
     accuracy = float(np.mean(np.array(true, dtype=np.float64))) if true else None
+    own = {called: kind for kind, called in pairs.as_contrast(results.contrast).items()}
     found = []
     for method, concluded in sorted(results.methods.items()):
         numbers = concluded.numbers
@@ -43,7 +45,7 @@ def rows(results: Results, of: Pass) -> pa.Table:
                 "images": of.images,
                 "attributed": of.attributed,
                 "method": method,
-                **{name: numbers.means.get(kind) for name, kind in _KINDS.items()},
+                **{name: numbers.means.get(own[kind]) for name, kind in _KINDS.items()},
                 "headroom": numbers.headroom.value,
                 "share": numbers.share.value,
                 "share_low": numbers.share.ci_low,

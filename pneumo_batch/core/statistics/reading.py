@@ -4,22 +4,21 @@ from collections.abc import Iterable, Mapping
 
 from pneumo_batch.core.similarity.per_image import Cell
 from pneumo_batch.core.statistics.results import CellTest, Estimate
+from pneumo_batch.core.statistics.words import RANDOM_WORDS, Words
 
 _PLURAL = {"signed": "signed maps", "magnitude": "magnitudes", "pixel": "pixels", "region": "regions"}
 
 
-def on_every_film(test: CellTest) -> str | None:
+def on_every_film(test: CellTest, words: Words = RANDOM_WORDS) -> str | None:
     """What happens everywhere, in a sentence: models also differ by what they show on every film."""
     floor, mixed = test.means.get("true_true_cross"), test.means.get("true_random_cross")
     if test.everywhere.value is None or floor is None or mixed is None:
         return None
     low, high = test.everywhere.ci_low, test.everywhere.ci_high
     measured = low is None or high is None or low > 0 or high < 0
-    change = (
-        "what random labels change on every film" if measured else "so random labels change nothing measurable there"
-    )
+    change = words.changed if measured else words.unchanged
     return (
-        f"Everywhere: on films of different patients two true models agree by {floor:.3f}, a true and a random one by"
+        f"Everywhere: on films of different patients two true models agree by {floor:.3f}, a true and {words.one} by"
         f" {mixed:.3f}; the difference is {with_interval(test.everywhere, None)}, {change}."
     )
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 from pneumo_batch.core.statistics.outcomes import Outcome, Specific
 from pneumo_batch.core.statistics.pointing import Localisation
 from pneumo_batch.core.statistics.randomised import Randomised
-from pneumo_batch.core.variants import Kind
+from pneumo_batch.core.variants import RANDOM, Kind
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -257,7 +257,7 @@ class VariantResult:
     """How a variant was trained and how well it classifies; None where nobody trained or measured it here.
 
     Of several findings the numbers are those of the one explained, accuracies on training labels are balanced ones, and
-    `findings` has the numbers of each.
+    `findings` has the numbers of each. `own_test` is of a model of another column how well it tells that one.
     """
 
     kind: Kind
@@ -272,6 +272,7 @@ class VariantResult:
     training_accuracy: float | None
     test: OnTest
     findings: Mapping[str, FindingResult] = field(default_factory=dict)
+    own_test: OnTest | None = None
 
     @property
     def measure(self) -> str:
@@ -297,11 +298,25 @@ class TargetResult:
 
 
 @dataclass(frozen=True)
+class ArmResult:
+    """What an arm was trained on, as the fields of `Arm`, its models, and how maps differ from those of true models."""
+
+    labels: str
+    fraction: float
+    unit: str
+    within: list[str]
+    network: str | None
+    variants: list[str]
+    methods: Mapping[str, MethodResult]
+
+
+@dataclass(frozen=True)
 class Results:
     """The content of verdict.json; `localisation` where boxes or masks say what films show.
 
     `target` is the finding explained, where there are several. With several targets it is the first of them, to which
     `methods`, `variants` and `degenerate` belong; `targets` has all, and `specificity` by method what each two share.
+    `methods` contrast the true arm with the arm `contrast`. Where there are further ones, `arms` has all of them.
     `cascade` is, by method, what re-initialised layers leave.
     `degenerate` counts images whose map is constant, by "method/view" and then variant.
     """
@@ -316,6 +331,8 @@ class Results:
     cascade: Mapping[str, Randomised] | None = None
     targets: Mapping[str, TargetResult] = field(default_factory=dict)
     specificity: Mapping[str, list[Specificity]] = field(default_factory=dict)
+    contrast: Kind = RANDOM
+    arms: Mapping[Kind, ArmResult] = field(default_factory=dict)
 
     @property
     def by_target(self) -> dict[str | None, "Results"]:
@@ -329,8 +346,9 @@ class Results:
             name: dataclasses.replace(one, findings=self.variants[name].findings)  # of all, they are written once
             for name, one in found.variants.items()
         }
+        arms = self.arms if target == self.target else {}  # they are contrasted on the first target
         return dataclasses.replace(
-            self, methods=found.methods, variants=variants, degenerate=found.degenerate, target=target
+            self, methods=found.methods, variants=variants, degenerate=found.degenerate, target=target, arms=arms
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -339,10 +357,14 @@ class Results:
         for name in ("localisation", "target", "targets", "specificity", "cascade"):
             if not values[name]:
                 del values[name]
+        if not self.arms:
+            del values["contrast"], values["arms"]
         for judged in [values, *values.get("targets", {}).values()]:
             for one in judged["variants"].values():
                 if judged is not values or not one["findings"]:
                     del one["findings"]
+                if not one["own_test"]:
+                    del one["own_test"]
         return values
 
 

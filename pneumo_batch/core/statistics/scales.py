@@ -59,7 +59,7 @@ class Curve:
     size: int
 
     def table(
-        self, images: Sample, maps_of: Callable[[str], np.ndarray], *, resamples: int = RESAMPLES, seed: int = 0
+        self, images: Sample, maps_of: Callable[[str], metrics.Maps], *, resamples: int = RESAMPLES, seed: int = 0
     ) -> pa.Table:
         """`tables.SCALES`: by view and grid the means of TT, TTx and TN, and the 95 % interval of the mean TT - TTx.
 
@@ -92,7 +92,7 @@ class Curve:
     def _places(self) -> list[tuple[str, int]]:
         return [(view, grid) for view in options.VIEWS for grid in grids_within(self.size)]
 
-    def _means(self, images: Sample, maps_of: Callable[[str], np.ndarray]) -> np.ndarray:
+    def _means(self, images: Sample, maps_of: Callable[[str], metrics.Maps]) -> np.ndarray:
         """Per-image means (Q, N, K) over the pairs of each kind, NaN where none is defined."""
 
         @functools.lru_cache(maxsize=3)  # a partner is most often the next image: its features serve twice
@@ -115,8 +115,8 @@ class Curve:
             [metrics.scores(own, other, index_P2[:, way], METRIC, "region") for way in ([0, 1], [1, 0])]
         )
 
-    def _features(self, maps_Vhw: np.ndarray) -> list[Features]:
-        views = {view: metrics.prepare(maps_Vhw, self.method, view, self.size) for view in options.VIEWS}
+    def _features(self, maps: metrics.Maps) -> list[Features]:
+        views = {view: metrics.prepare(maps, self.method, view, self.size) for view in options.VIEWS}
         return [Features(views[view], view, grid) for view, grid in self._places]
 
     @functools.cached_property

@@ -18,7 +18,7 @@ import numpy as np
 
 from pneumo_batch.core.similarity import pairs
 from pneumo_batch.core.similarity.per_image import ByTarget, Cell, PerImage
-from pneumo_batch.core.statistics import bootstrap, reading
+from pneumo_batch.core.statistics import bootstrap, reading, wording
 from pneumo_batch.core.statistics.label_share import FEWEST_MODELS, FEWEST_PATIENTS, combine, projected
 from pneumo_batch.core.statistics.numbers import number
 from pneumo_batch.core.statistics.options import RESAMPLES
@@ -89,7 +89,7 @@ def decide(
     """
     invalid = [target for target, found in methods.items() if _is_invalid(found)]
     if invalid:
-        return "invalid", [f"Of {reading.joined(invalid)} there is no valid map to compare."], None
+        return "invalid", [f"Of {wording.listed(invalid)} there is no valid map to compare."], None
     if numbers.share.value is None:
         return (
             "inconclusive",

@@ -1,7 +1,7 @@
 """The decision rule: what a method's numbers allow to be said, and why, in words."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from pneumo_batch.core.similarity.pairs import same_model_floor
 from pneumo_batch.core.similarity.per_image import Cell
@@ -13,62 +13,76 @@ from pneumo_batch.core.statistics.results import (
     CellTest,
     Decision,
     Deviations,
-    Estimate,
     MethodResult,
     Primary,
 )
-from pneumo_batch.core.variants import KINDS, MEMORISED, Variant
+from pneumo_batch.core.statistics.words import RANDOM_WORDS, Words
+from pneumo_batch.core.variants import MEMORISED, Arm, Variant
 
 ALPHA = 0.05
 CHANCE = 0.5
 _ROUNDING = 1e-9  # 3 + 3 models reach exactly 1/20
-_SOURCES = {
-    "true": "which true models were trained",
-    "random": "which random models were trained",
-    "patients": "the patients",
-}
 
 
 @dataclass(frozen=True)
 class VariantFacts(Variant):
     """A variant with what the verdict needs to know of it; None where nobody measured it."""
 
-    memorised: float | None = None  # of a random variant: accuracy on the training labels it was given, in eval mode
-    required: float = MEMORISED  # of a random variant
+    memorised: float | None = (
+        None  # of one with permuted labels: accuracy on the training labels it was given, in eval mode
+    )
+    required: float = MEMORISED  # of such a one
     majority: float | None = None  # what always naming the most frequent label would score
-    auroc: float | None = None  # on test
+    auroc: float | None = None  # on test; of another column that one's
     auroc_low: float | None = None  # lower end of its 95 % interval
     training_accuracy: float | None = None  # of either kind, on the labels it was given, in eval mode
     epochs: int | None = None
     measure: str = "accuracy"  # on training labels, in words
+    arm: Arm | None = None  # None: the kind says it
+
+    @property
+    def has_to_memorise(self) -> bool:
+        return self.arm.is_permuted if self.arm else not self.is_true
+
+    @property
+    def has_to_know(self) -> bool:
+        """Whether what it was taught can be told from films it has not seen."""
+        return self.arm.is_trained and not self.arm.is_permuted if self.arm else self.is_true
 
 
 def conclude(
-    variants: Sequence[VariantFacts], tests: Mapping[Cell, CellTest], primary: Primary, threshold: float
+    variants: Sequence[VariantFacts],
+    tests: Mapping[Cell, CellTest],
+    primary: Primary,
+    threshold: float,
+    words: Words = RANDOM_WORDS,
 ) -> dict[str, MethodResult]:
-    """The verdict of every method in `tests`, from its primary view, scale and metric."""
+    """The verdict of every method in `tests`, from its primary view, scale and metric.
+
+    `variants` are the true ones and those of the arm that they are contrasted with, which `words` are of.
+    """
     return {
         method: _of_method(
-            variants, {cell: test for cell, test in tests.items() if cell.method == method}, primary, threshold
+            variants, {cell: test for cell, test in tests.items() if cell.method == method}, primary, threshold, words
         )
         for method in sorted({cell.method for cell in tests})
     }
 
 
 def _of_method(
-    variants: Sequence[VariantFacts], tests: Mapping[Cell, CellTest], primary: Primary, threshold: float
+    variants: Sequence[VariantFacts], tests: Mapping[Cell, CellTest], primary: Primary, threshold: float, words: Words
 ) -> MethodResult:
-    decisions = {cell: decide(variants, test, threshold) for cell, test in tests.items()}
+    decisions = {cell: decide(variants, test, threshold, words) for cell, test in tests.items()}
     chosen = Cell(next(iter(tests)).method, primary.view, primary.scale, primary.metric)
     decided, test = decisions[chosen], tests[chosen]
     outcomes = {cell: decision.verdict for cell, decision in decisions.items()}
     return MethodResult(
         verdict=decided.verdict,
         reasons=decided.reasons,
-        on_every_film=reading.on_every_film(test),
+        on_every_film=reading.on_every_film(test, words),
         read=reading.read(chosen, outcomes, tests),
         for_these_models=decided.for_these_models,
-        caveats=[*_unknowns(variants), *_training(variants), *_floor(variants)],
+        caveats=[*_unknowns(variants, words), *_training(variants, words), *_floor(variants)],
         disagreements=reading.disagreements(chosen, outcomes),
         primary=primary,
         threshold=threshold,
@@ -77,32 +91,38 @@ def _of_method(
     )
 
 
-def decide(variants: Sequence[VariantFacts], test: CellTest, threshold: float) -> Decision:
+def decide(variants: Sequence[VariantFacts], test: CellTest, threshold: float, words: Words = RANDOM_WORDS) -> Decision:
     """The verdict of one cell.
 
-    In this order: `inconclusive` with fewer than five patients; `invalid` if a random variant did not memorise, a true
-    one is no better than chance on test, or h is not above 0; `inconclusive` without a second true model or a random
-    one, and with fewer than three models of a kind; `sensitive` if the interval of the label share lies above
+    In this order: `inconclusive` with fewer than five patients; `invalid` if one with permuted labels did not memorise,
+    another is no better than chance on test, or h is not above 0; `inconclusive` without a second true model or one to
+    contrast with, and with fewer than three models of a kind; `sensitive` if the interval of the label share lies above
     `threshold` and the permutation p is at most 0.05; `insensitive` if the interval lies below; else `inconclusive`.
     """
     if alone := _few_patients(test):
         return Decision("inconclusive", [alone])
-    if broken := _model_problems(variants):
+    if broken := _model_problems(variants, words):
         return Decision("invalid", broken)
-    if missing := _missing(variants, test):
+    if missing := _missing(variants, test, words):
         return Decision("inconclusive", missing)
-    if few := _few(variants):
-        outcome, reasons = _by_share(test.headroom.for_these_models, test.share.for_these_models, threshold, "patients")
+    if few := _few(variants, words):
+        outcome, reasons = _by_share(_of_these(test), threshold, "patients", words)
         return Decision(
             "inconclusive",
             [few, f"For these {len(variants)} models it would be {outcome}: {_lower(reasons[0])}"],
             outcome,
         )
-    outcome, reasons = _by_share(test.headroom, test.share, threshold, "patients and models")
+    outcome, reasons = _by_share(test, threshold, "patients and models", words)
     return Decision(*_by_models(outcome, reasons, test))
 
 
-def _by_share(headroom: Estimate, share: Estimate, threshold: float, over: str) -> tuple[Outcome, list[str]]:
+def _of_these(test: CellTest) -> CellTest:
+    headroom, share = test.headroom.for_these_models, test.share.for_these_models
+    return replace(test, headroom=headroom, share=share)
+
+
+def _by_share(test: CellTest, threshold: float, over: str, words: Words) -> tuple[Outcome, list[str]]:
+    headroom, share = test.headroom, test.share
     if headroom.ci_low is None:
         return "inconclusive", ["Without one of the models no film has every similarity: no interval can be drawn."]
     if headroom.ci_low <= 0:
@@ -114,12 +134,15 @@ def _by_share(headroom: Estimate, share: Estimate, threshold: float, over: str) 
     if share.ci_low is None or share.ci_high is None:
         return "inconclusive", [f"{measured}: what two true models agree on about a film is too little to divide."]
     if share.ci_low > threshold:
-        owed = "most of what true models agree on about a film is owed to the labels"
+        owed = f"most of what true models agree on about a film {words.lost}"
         return "sensitive", [f"{measured}, above the threshold of {threshold:g}: {owed}."]
     if share.ci_high < threshold:
-        owed = "most of what true models agree on about a film is there without the labels"
-        return "insensitive", [f"{measured}, below the threshold of {threshold:g}: {owed}."]
-    return "inconclusive", [f"{measured}: the interval holds the threshold of {threshold:g}.", *_widest(share.sd)]
+        left = f"most of what true models agree on about a film {words.left}"
+        return "insensitive", [f"{measured}, below the threshold of {threshold:g}: {left}."]
+    return "inconclusive", [
+        f"{measured}: the interval holds the threshold of {threshold:g}.",
+        *_widest(share.sd, words),
+    ]
 
 
 def _by_models(outcome: Outcome, reasons: list[str], test: CellTest) -> tuple[Outcome, list[str]]:
@@ -136,25 +159,27 @@ def _by_models(outcome: Outcome, reasons: list[str], test: CellTest) -> tuple[Ou
     return "inconclusive", [why, *reasons]
 
 
-def _widest(sd: Deviations) -> list[str]:
+def _widest(sd: Deviations, words: Words) -> list[str]:
     known = {name: value for name, value in asdict(sd).items() if value is not None}
     if not known or not max(known.values()):
         return []
     name = max(known, key=lambda one: known[one])
-    more = "more of them" if name == "patients" else f"more {name} seeds"
-    return [f"Most of its width comes from {_SOURCES[name]}: {more} would narrow it."]
+    if name == "patients":
+        return ["Most of its width comes from the patients: more of them would narrow it."]
+    models = words.models if name == "random" else name
+    return [f"Most of its width comes from which {models} models were trained: more {models} seeds would narrow it."]
 
 
 # ----------------------------------------------------------------------------------------------------- the conditions
 
 
-def _missing(variants: Sequence[VariantFacts], test: CellTest) -> list[str]:
+def _missing(variants: Sequence[VariantFacts], test: CellTest, words: Words) -> list[str]:
     true = sum(v.is_true for v in variants)
     reasons = []
     if true < 2:
         reasons.append(f"{'One' if true else 'No'} true variant: no reproducibility ceiling to compare with.")
     if true == len(variants):
-        reasons.append("No random variant: nothing to compare with.")
+        reasons.append(f"No {words.models} variant: nothing to compare with.")
     if not reasons and not test.images:
         reasons.append("No image has a defined similarity of every kind: its maps are constant, or it is too small.")
     return reasons
@@ -167,26 +192,26 @@ def _few_patients(test: CellTest) -> str | None:
     return f"{people} only: no interval can be drawn, which takes {FEWEST_PATIENTS}."
 
 
-def _few(variants: Sequence[VariantFacts]) -> str | None:
+def _few(variants: Sequence[VariantFacts], words: Words) -> str | None:
     true = sum(v.is_true for v in variants)
     if min(true, len(variants) - true) >= FEWEST_MODELS:
         return None
     return (
-        f"{true} true and {len(variants) - true} random models: nothing can be said beyond them, which takes"
+        f"{true} true and {len(variants) - true} {words.models} models: nothing can be said beyond them, which takes"
         f" {FEWEST_MODELS} of each kind."
     )
 
 
-def _model_problems(variants: Sequence[VariantFacts]) -> list[str]:
+def _model_problems(variants: Sequence[VariantFacts], words: Words) -> list[str]:
     problems = []
     for v in variants:
-        if not v.is_true and v.memorised is not None and v.memorised < v.required:
+        if v.has_to_memorise and v.memorised is not None and v.memorised < v.required:
             beside = "" if v.majority is None else f"; a majority guess scores {v.majority:.3f}"
             problems.append(
                 f"{v.name} did not memorise its labels: {v.measure} {v.memorised:.4f} on them, {v.required:.2f}"
-                f" required{beside}. A model that fitted nothing is no reference for random labels."
+                f" required{beside}. A model that fitted nothing is no reference for {words.cause}."
             )
-        if v.is_true and v.auroc_low is not None and v.auroc_low <= CHANCE:
+        if v.has_to_know and v.auroc_low is not None and v.auroc_low <= CHANCE:
             value = "" if v.auroc is None else f" {v.auroc:.3f},"
             problems.append(
                 f"{v.name} is no better than chance on test: AUROC{value} interval from {v.auroc_low:.3f}."
@@ -201,11 +226,13 @@ def _floor(variants: Sequence[VariantFacts]) -> list[str]:
     return []
 
 
-def _training(variants: Sequence[VariantFacts]) -> list[str]:
+def _training(variants: Sequence[VariantFacts], words: Words) -> list[str]:
     """How far each kind was trained: a difference of the two shows in maps beside that of the labels."""
     parts = []
-    for kind in KINDS:
-        mine = [v for v in variants if v.kind == kind and v.training_accuracy is not None and v.epochs is not None]
+    for kind, is_true in (("true", True), (words.models, False)):
+        mine = [
+            v for v in variants if v.is_true is is_true and v.training_accuracy is not None and v.epochs is not None
+        ]
         if not mine:
             return []
         accuracy = _span([v.training_accuracy for v in mine], "{:.3f}")
@@ -214,13 +241,13 @@ def _training(variants: Sequence[VariantFacts]) -> list[str]:
     return [f"{measure} on the training labels they were given: {parts[0]}, {parts[1]}."]
 
 
-def _unknowns(variants: Sequence[VariantFacts]) -> list[str]:
-    memory = [v.name for v in variants if not v.is_true and v.memorised is None]
-    skill = [v.name for v in variants if v.is_true and v.auroc_low is None]
-    caveats = []
+def _unknowns(variants: Sequence[VariantFacts], words: Words) -> list[str]:
+    memory = [v.name for v in variants if v.has_to_memorise and v.memorised is None]
+    skill = [v.name for v in variants if v.has_to_know and v.auroc_low is None]
+    caveats, given = [], "random" if words == RANDOM_WORDS else "given"
     if memory:
         caveats.append(
-            f"Nobody measured whether {reading.joined(memory)} memorised the random labels: a model that did not is no"
+            f"Nobody measured whether {reading.joined(memory)} memorised the {given} labels: a model that did not is no"
             " reference for them."
         )
     if skill:

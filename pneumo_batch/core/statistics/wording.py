@@ -60,6 +60,14 @@ def headline(methods: Mapping[str, MethodResult], models: int | None = None) -> 
     return " ".join(sentences)
 
 
+def headlines(by_target: Mapping[str | None, Mapping[str, MethodResult]], models: int | None = None) -> list[str]:
+    """`headline` of each of several targets, those of the same answer together: "Effusion and Mass: ..."."""
+    groups: dict[str, list[str]] = {}
+    for target, methods in by_target.items():
+        groups.setdefault(headline(methods, models), []).append(str(target))
+    return [f"{listed(names)}: {answer}" for answer, names in groups.items()]
+
+
 def _groups(methods: Mapping[str, MethodResult]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Names of the methods by answer; apart from them those that have one for the models of the run only."""
     groups: dict[str, list[str]] = {answer: [] for answer in (_FOLLOW, _SHOW, _OPEN, _NOTHING, _UNFIT)}

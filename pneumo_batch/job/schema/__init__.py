@@ -3,6 +3,7 @@
 Every field is declared with `result` (it changes results, so it is part of the fingerprint) or `neutral` (it does not).
 """
 
+from pneumo_batch.job.schema.arms import ArmSpec
 from pneumo_batch.job.schema.attribution import Attribution
 from pneumo_batch.job.schema.cluster import Cluster
 from pneumo_batch.job.schema.comparison import Cascade, Compare
@@ -19,6 +20,7 @@ __all__ = [
     "NO_REGIONS",
     "PHANTOM",
     "RESULTS_VERSION",
+    "ArmSpec",
     "Attribution",
     "Cascade",
     "Cluster",

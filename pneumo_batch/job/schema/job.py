@@ -3,7 +3,9 @@
 from pydantic import Field, model_validator
 
 from pneumo_batch.core.similarity.options import SMALLEST_SIDE
-from pneumo_batch.core.variants import Variant
+from pneumo_batch.core.variants import Arm, Variant
+from pneumo_batch.job.schema import arms
+from pneumo_batch.job.schema.arms import ArmSpec
 from pneumo_batch.job.schema.attribution import Attribution
 from pneumo_batch.job.schema.cluster import Cluster
 from pneumo_batch.job.schema.comparison import Cascade, Compare
@@ -26,6 +28,7 @@ class Job(Section):
     cascade: Cascade = Cascade()
     cluster: Cluster = Cluster()
     variant: list[VariantSpec] = Field([])
+    arm: list[ArmSpec] = Field([])
 
     @model_validator(mode="after")
     def _consistent(self) -> "Job":
@@ -41,7 +44,8 @@ class Job(Section):
             raise ValueError('data.grows needs a data.root of your own, attribution.splits = ["test"] and no limit')
         if self.compare.region_grid > self.data.image_size:
             raise ValueError("compare.region_grid is larger than data.image_size")
-        names += [variant.name for variant in self.train.variants]
+        arms.check(self.arm, self.train, several=bool(self.data.several), weights=self.network.weights)
+        names += [variant.name for variant in self.trained]
         if self.cascade.variant is not None and self.cascade.variant not in names:
             raise ValueError(f"cascade.variant: no variant {self.cascade.variant!r}; there are: {', '.join(names)}")
         self._columns_apart(names)
@@ -61,9 +65,24 @@ class Job(Section):
                 taken[column] = target
 
     @property
+    def trained(self) -> list[Variant]:
+        """The variants to be trained; those of an untrained arm are made like them."""
+        return self.train.variants + [variant for arm in self.arm for variant in arm.variants]
+
+    @property
     def variants(self) -> list[Variant]:
         """Every variant, trained and brought."""
-        return self.train.variants + [Variant(spec.name, spec.kind) for spec in self.variant]
+        return self.trained + [Variant(spec.name, spec.kind) for spec in self.variant]
+
+    @property
+    def arms(self) -> dict[str, Arm]:
+        """What the models of each arm are trained on, by name: `[train]`'s own and those of `[[arm]]` tables."""
+        return {arm.name: arm for arm in [*arms.short_form(self.train), *(spec.arm for spec in self.arm)]}
+
+    @property
+    def networks(self) -> list[str]:
+        """The job's own, and those of arms that have another."""
+        return list(dict.fromkeys([self.network.name, *(arm.network for arm in self.arm if arm.network)]))
 
     @property
     def is_phantom(self) -> bool:

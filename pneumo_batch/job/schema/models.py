@@ -88,7 +88,7 @@ class VariantSpec(Section):
 
     name: str = result(pattern=variants.NAME_PATTERN)
     """Name of the variant, used in columns and folders."""
-    kind: variants.Kind = result()
+    kind: variants.ShortForm = result()
     """Whether it was trained on true or on random labels."""
     checkpoint: str = neutral(min_length=1)  # its content is in the fingerprint, not its place
     """File of weights: safetensors, or a state dict that torch loads with weights_only."""

@@ -15,8 +15,8 @@ def draw(source: Source) -> Picture | None:
     """The ratio c / h with its interval, against what the threshold leaves; beside it what random labels leave."""
     rows = [
         (method_name(method), one)
-        for method, between in source.results.specificity.items()
-        for one in between
+        for method in source.methods
+        for one in source.results.specificity.get(method, [])
         if one.numbers.share.value is not None
     ]
     if not rows:
@@ -31,7 +31,7 @@ def draw(source: Source) -> Picture | None:
     for place, (name, one) in enumerate(rows):
         share, colour = one.numbers.share, SPECIFIC[one.for_these_models or one.verdict]
         value = max(_REACH[0], min(_REACH[1], share.value or 0.0))
-        ax.barh(place, value, 0.5, color=colour, alpha=0.85)
+        ax.barh(place, value, 0.5, color=colour, alpha=0.3 if one.verdict == "invalid" else 0.85)
         if ends := estimates.ends(share):
             ax.plot([max(ends.low, _REACH[0]), min(ends.high, _REACH[1])], [place, place], color=INK, lw=1.3)
         if one.numbers.random_share is not None:

@@ -120,7 +120,7 @@ class _Maps:
         table = source.maps_of(ids, columns)
         self.places = {image_id: place for place, image_id in enumerate(table["image_id"].to_pylist())}
         self.maps = {
-            method: np.stack([tables.tensor_array(table[source.column(method, name)]) for name in names], axis=1)
+            method: list(zip(*(tables.tensor_array(table[source.column(method, name)]) for name in names), strict=True))
             for method in source.methods
         }
         of = f", {source.target}" if source.results.targets else ""
@@ -145,8 +145,8 @@ class _Maps:
 
     def _draw(self, image_id: str, method: str, view: str) -> tuple[float, list[str]]:
         """The clip of the row, and its layers, the difference last."""
-        maps_Vhw = np.nan_to_num(self.maps[method][self.places[image_id]])
-        maps_VHW = metrics.prepare(maps_Vhw, method, view, self.size)
+        maps = metrics.stacked([np.nan_to_num(map_hw) for map_hw in self.maps[method][self.places[image_id]]])
+        maps_VHW = metrics.prepare(maps, method, view, self.size)
         clip = overlays.limit(maps_VHW)
         palette = overlays.DIVERGING if view == "signed" else overlays.SEQUENTIAL
         uris = [overlays.layer(map_HW, clip, palette, self.side) for map_HW in maps_VHW]

@@ -21,13 +21,16 @@ _MOST_MAPS = 8  # of a film, in a row of the page
 
 
 def blocks(source: Source) -> list[Block]:
-    """A fold a finding; of a run without regions none."""
+    """A fold a finding that the target explains; of a run without regions none."""
     found = source.results.localisation
     if not found or not found.images:
         return []
     if not found.findings:
         return [_of_an_older_run(source, found)]
-    return [_fold(source, finding, one) for finding, one in found.findings.items()]
+    everything = not source.results.targets  # of several targets each has its own finding
+    return [
+        _fold(source, finding, one) for finding, one in found.findings.items() if everything or finding == source.target
+    ]
 
 
 def _fold(source: Source, finding: str, found: OfFinding) -> Fold:
@@ -117,7 +120,9 @@ def _columns(source: Source, measured: set[str]) -> dict[str, str]:
     """Columns of the maps table, and what stands above their pictures."""
     names = [name for some in (source.true, source.random) for name in some if name in measured]
     chosen: Sequence[str] = [*names[:1], *[name for name in names if name in source.random][:1]]
-    columns = {f"{method}__{name}": f"{method_name(method)}\n{name}" for method in source.methods for name in chosen}
+    columns = {
+        source.column(method, name): f"{method_name(method)}\n{name}" for method in source.methods for name in chosen
+    }
     return dict(list(columns.items())[:_MOST_MAPS])
 
 

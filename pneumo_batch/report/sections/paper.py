@@ -8,6 +8,8 @@ from pneumo_batch.core.statistics.label_share import FEWEST_MODELS, FEWEST_PATIE
 from pneumo_batch.core.statistics.results import CellTest
 from pneumo_batch.core.statistics.verdict import ALPHA
 from pneumo_batch.core.statistics.wording import listed, method_name
+from pneumo_batch.core.statistics.words import described
+from pneumo_batch.core.variants import RANDOM, Arm
 from pneumo_batch.job.schema import Train
 from pneumo_batch.report.parts import Block, Code, Items, Text, numbers
 from pneumo_batch.report.source import Source
@@ -111,20 +113,35 @@ def _training(source: Source) -> str:
     each = "with and without each finding" if source.finding else "from each class"
     drawn = f"drawn equally often {each}" if train.sampler == "weighted" else "shuffled"
     were = "was" if len(source.true) == 1 else "were"
+    until = f"until they reproduced {train.memorise:.0%} of them or for {train.max_epochs} epochs"
+    random = (
+        f" and {len(train.random_seeds)} on labels permuted once over the training"
+        f" split{permuted(job.arms[RANDOM])} ({_seeds(train.random_seeds)}) {until}"
+    )
     return (
         f"{shape} {_models(len(source.true))} ({job.network.name}) {were} trained on the true labels"
-        f" ({_seeds(train.true_seeds)}) for at most {train.epochs} epochs and {len(source.random)} on labels permuted"
-        f" once over the training split{permuted(train)} ({_seeds(train.random_seeds)}) until they"
-        f" reproduced {train.memorise:.0%} of them or for {train.max_epochs} epochs, with the same recipe: Adam,"
-        f" learning rate {train.learning_rate:g}{_plateau(train)}, batches of {train.batch_size} images {drawn}. No two"
-        " networks shared a seed."
+        f" ({_seeds(train.true_seeds)}) for at most {train.epochs} epochs{random if train.random_seeds else ''}, with"
+        f" the same recipe: Adam, learning rate {train.learning_rate:g}{_plateau(train)}, batches of {train.batch_size}"
+        f" images {drawn}. No two networks shared a seed.{_further(source, until)}"
     )
 
 
-def permuted(train: Train) -> str:
+def _further(source: Source, until: str) -> str:
+    """What `[[arm]]` tables add."""
+    job = source.job
+    if not job.arm:
+        return ""
+    listing = [f"{len(spec.seeds)} with {described(spec.arm)} ({spec.name}, {_seeds(spec.seeds)})" for spec in job.arm]
+    trained = (
+        f"; those with permuted labels were trained {until}" if any(one.arm.is_permuted for one in job.arm) else ""
+    )
+    return f" Further networks were contrasted with those of true labels in the same way: {listed(listing)}{trained}."
+
+
+def permuted(arm: Arm) -> str:
     """How labels were permuted, where not freely: ", ..."."""
-    how = [", those of a patient together, among patients of as many films"] if train.random_unit == "patient" else []
-    within = [f", among films of the same {listed(list(train.random_within))}"] if train.random_within else []
+    how = [", those of a patient together, among patients of as many films"] if arm.unit == "patient" else []
+    within = [f", among films of the same {listed(list(arm.within))}"] if arm.within else []
     return "".join([*how, *within])
 
 

@@ -4,6 +4,8 @@ import html
 
 from pneumo_batch.core.data.options import SPLITS
 from pneumo_batch.core.statistics.wording import listed
+from pneumo_batch.core.statistics.words import described
+from pneumo_batch.core.variants import RANDOM, TRUE
 from pneumo_batch.report.parts import (
     Block,
     Code,
@@ -82,7 +84,8 @@ def markdown(source: Source, variant: str) -> bytes:
 
 
 def _labels(source: Source, variant: str) -> str:
-    return "true labels" if variant in source.true else "random labels"
+    arm = source.arm(variant)
+    return f"{arm.name} labels" if arm.name in (TRUE, RANDOM) else described(arm)
 
 
 def _model(source: Source, variant: str) -> list[str]:
@@ -113,12 +116,19 @@ def _data(source: Source, variant: str) -> list[str]:
 
 
 def _trained_on(source: Source, variant: str) -> list[str]:
-    kept = source.models[variant].get("label_agreement")
-    if variant in source.true:
+    kept, arm = source.models[variant].get("label_agreement"), source.arm(variant)
+    if not arm.is_trained:
+        return ["Nothing: its weights are fresh."]
+    if arm.column:
+        return [f"Another column of the same films: {arm.column}."]
+    if not arm.is_permuted:
         return ["The true labels."]
     beside = f" {kept:.1%} of them equal the true ones." if kept is not None else ""
-    how = paper.permuted(source.job.train) if source.models[variant].get("epochs") is not None else ""
-    if how:
+    if arm.fraction < 1:
+        among = f" ({how.removeprefix(', ')})" if (how := paper.permuted(arm)) else ""
+        told = f" {kept:.1%} of the training labels equal the true ones." if kept is not None else ""
+        return [f"{100 * arm.fraction:g} % of the labels permuted{among}, the others true:{told}".rstrip(":")]
+    if how := paper.permuted(arm):
         return [f"The training labels, permuted at random{how}.{beside}"]
     return [f"The training labels, permuted at random: they carry no information about the images.{beside}"]
 
@@ -165,8 +175,11 @@ def _by_group(source: Source, variant: str) -> list[str]:
 
 def _limits(source: Source, variant: str) -> list[str]:
     lines = ["Measured on the test split of one data set; nothing is known of other hospitals, devices or people."]
-    if variant not in source.true:
+    arm = source.arm(variant)
+    if not arm.is_trained or (arm.is_permuted and arm.fraction == 1):
         lines.append("Predicts noise by design.")
+    elif arm.is_permuted or arm.column:
+        lines.append("Was taught labels that are not those of the classes: a model to compare with, for no other use.")
     if source.job.is_phantom:
         lines.append("Has never seen a real X-ray image.")
     return lines

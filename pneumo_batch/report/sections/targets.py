@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pneumo_batch.core.statistics.results import MethodResult, Specificity, SpecificityTest
-from pneumo_batch.core.statistics.wording import headline, listed, method_name
+from pneumo_batch.core.statistics.wording import headlines, listed, method_name
 from pneumo_batch.report import estimates
 from pneumo_batch.report.figures import specificity
 from pneumo_batch.report.parts import Block, Fold, Heading, Items, Side, Table, Text, renamed, slug
@@ -13,7 +13,7 @@ _ANSWERS = {
     "specific": "say which of two targets is explained",
     "unspecific": "hardly say which of two targets is explained",
     "inconclusive": "cannot be told from this run to say which of two targets is explained",
-    "invalid": "are no valid maps of both targets",
+    "invalid": "of one or both are invalid: there is nothing to compare",
 }
 
 
@@ -25,8 +25,11 @@ def overview(sources: Sequence[Source]) -> list[Block]:
     drawn = specificity.draw(first)
     beside: list[Block] = [*([drawn] if drawn else []), _table(sources)]
     return [
-        Text(" ".join(f"{one.target}: {headline(_methods(one), len(one.variants))}" for one in sources), "lead"),
-        *(Text(f"{method_name(method)}: {said(between)}") for method, between in first.results.specificity.items()),
+        *(
+            Text(line, "lead")
+            for line in headlines({one.target: _methods(one) for one in sources}, len(first.variants))
+        ),
+        Items([f"{method_name(method)}: {said(first.results.specificity[method])}" for method in first.methods]),
         Side(beside),
         Heading(f"{first.target}, explained first"),
     ]
@@ -34,8 +37,8 @@ def overview(sources: Sequence[Source]) -> list[Block]:
 
 def fold(source: Source, blocks: Sequence[Block]) -> Fold:
     """The blocks of one more target."""
-    answer = headline(_methods(source), len(source.variants))
-    return Fold(f"{source.target}: {answer}", renamed(blocks, slug(str(source.target))))
+    verdicts = [f"{method_name(method)} {found.verdict}" for method, found in _methods(source).items()]
+    return Fold(f"{source.target}: {', '.join(verdicts)}", renamed(blocks, slug(str(source.target))))
 
 
 def details(source: Source) -> list[Block]:
@@ -46,7 +49,7 @@ def details(source: Source) -> list[Block]:
     header = ["method", "targets", "view", "scale", "metric", *_HEADER, "images"]
     rows = [
         [method_name(method), " / ".join(one.targets), *cell.split("/"), *_columns(numbers), numbers.images]
-        for method, between in found.items()
+        for method, between in ((method, found[method]) for method in source.methods)
         for one in between
         for cell, numbers in sorted(one.cells.items())
     ]
@@ -57,7 +60,11 @@ def details(source: Source) -> list[Block]:
         " share about a film; k / h: what random labels leave."
     )
     table = Table("specificity", caption, header, rows, ("method", "targets", "view", "scale", "metric"), chosen)
-    reasons = [f"{method_name(method)}: {' '.join(one.reasons)}" for method, some in found.items() for one in some]
+    reasons = [
+        f"{method_name(method)}, {' and '.join(one.targets)}: {' '.join(one.reasons)}"
+        for method in source.methods
+        for one in found[method]
+    ]
     return [Fold("Do maps say which target is explained? Every two targets", [Items(reasons), table])]
 
 
@@ -67,9 +74,10 @@ def said(between: Sequence[Specificity]) -> str:
     for one in between:
         groups.setdefault(one.for_these_models or one.verdict, []).append(" and ".join(one.targets))
     few = "; for these models, of others this run cannot speak" if any(one.for_these_models for one in between) else ""
+    if len(groups) == 1:
+        return f"maps {_ANSWERS[next(iter(groups))]}, whichever two{few}."
     parts = [f"of {listed(names, 'or')}, maps {_ANSWERS[answer]}" for answer, names in groups.items()]
-    text = "; ".join(parts)
-    return f"{text}{few}."
+    return f"{'; '.join(parts)}{few}."
 
 
 _HEADER = ("h", "c", "c / h", "interval", "one model", "k / h")

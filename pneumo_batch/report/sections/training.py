@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pneumo_batch.core import tables
+from pneumo_batch.core.variants import KINDS
 from pneumo_batch.report.figures import training
 from pneumo_batch.report.parts import Block, Fold, Section, Side, Table, Text, interval
 from pneumo_batch.report.source import Source
@@ -37,6 +38,8 @@ def _metrics_table(source: Source) -> Table:
         " judged by the labels they were given, all others by the true labels; a random variant should be"
         " at chance on test."
     )
+    if any(source.arm(name).column for name in source.variants):
+        caption += " Models of another column are judged by that one, where it is told."
     return Table("metrics", caption, header, rows, ("labels", "split"), {"split": "test"})
 
 
@@ -62,10 +65,13 @@ def _findings_table(source: Source) -> Table:
 def _curves(source: Source) -> list[Block]:
     histories = {name: source.history(name) for name in source.variants}
     found = {name: history for name, history in histories.items() if history is not None and len(history)}
-    brought = [name for name in source.variants if name not in found]
+    without = [name for name in source.variants if name not in found]
+    fresh = [name for name in without if not source.arm(name).is_trained]
+    brought = [name for name in without if name not in fresh]
     blocks: list[Block] = []
-    if brought:
-        blocks.append(Text(f"Trained elsewhere, so without curves: {', '.join(brought)}.", "note"))
+    for why, names in (("Trained elsewhere", brought), ("Not trained", fresh)):
+        if names:
+            blocks.append(Text(f"{why}, so without curves: {', '.join(names)}.", "note"))
     if found:
         blocks.append(training.curves(source, found))
         rows = [
@@ -88,7 +94,7 @@ def _memory_table(source: Source) -> Table:
             one.epochs,
             one.chosen_epoch,
             one.on_its_labels,
-            source.majority,
+            source.majority if one.kind in KINDS else one.majority,
             one.label_agreement,
         ]
         for name, one in source.results.variants.items()

@@ -7,7 +7,6 @@ from pneumo_batch.core.statistics.wording import headline, method_name
 from pneumo_batch.report import reading
 from pneumo_batch.report.figures import decomposition, verdict
 from pneumo_batch.report.parts import (
-    MISSING,
     Block,
     Finding,
     Fold,
@@ -18,9 +17,18 @@ from pneumo_batch.report.parts import (
     Stack,
     Table,
     Text,
-    number,
+    span,
 )
-from pneumo_batch.report.sections import method_details, paper, passes, randomization, settings, similarities, targets
+from pneumo_batch.report.sections import (
+    arms,
+    method_details,
+    paper,
+    passes,
+    randomization,
+    settings,
+    similarities,
+    targets,
+)
 from pneumo_batch.report.source import Source
 
 
@@ -47,6 +55,7 @@ def of_target(source: Source) -> list[Block]:
     return [
         *answer(source, [drawn] if drawn else list(ladders.values())),
         *passes.blocks(source),
+        *arms.blocks(source),
         *(method_details.fold(source, method, ladders[method] if drawn else None) for method in source.methods),
         *settings.blocks(source),
         *similarities.blocks(source),
@@ -88,17 +97,9 @@ def _arms(source: Source) -> Table:
     rows = []
     for words, names in (("true", source.true), ("random", source.random)):
         found = [source.results.variants[name] for name in names]
-        accuracy = _span(one.training_accuracy for one in found)
-        epochs, auroc = _span(one.epochs for one in found), _span(one.test.auroc for one in found)
+        accuracy = span(one.training_accuracy for one in found)
+        epochs, auroc = span(one.epochs for one in found), span(one.test.auroc for one in found)
         rows.append([words, len(names), accuracy, epochs, auroc])
     header = ["labels", "models", f"{source.measure} on them", "epochs", "AUROC on test"]
     caption = f"{source.measure.capitalize()} on the training labels the models were given, in eval mode."
     return Table("arms", caption, header, rows)
-
-
-def _span(values: Iterable[float | None]) -> str:
-    known = sorted(value for value in values if value is not None)
-    if not known:
-        return MISSING
-    low, high = number(known[0]), number(known[-1])
-    return low if low == high else f"{low} to {high}"

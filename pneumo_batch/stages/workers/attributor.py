@@ -46,8 +46,21 @@ class Attributor:
         deltas = explainer.of_methods(shapes, INTEGRATED_GRADIENTS)  # these tell how far a map is from completeness
         chosen = [name for name in deltas if options[name]["steps"] == "auto"]
         self.suffixes = pool.job.attribution.suffixes
-        self.schema = tables.maps_schema(shapes, pool.variants, deltas, chosen, self.suffixes)
+        schema = tables.maps_schema(shapes, pool.variants, deltas, chosen, self.suffixes)
+        self.schema = tables.with_map_shapes(schema, self._own_shapes(pool))
         self.classes = pool.run.model_record(pool.variants[0])["classes"]
+
+    def _own_shapes(self, pool: Pool) -> dict[str, tuple[int, int]]:
+        """Of the columns of variants with another network than the first."""
+        first, *others = pool.variants
+        network = pool.run.model_record(first)["network"]
+        different = [name for name in others if pool.run.model_record(name)["network"] != network]
+        return {
+            f"{method}__{name}{suffix}": shape
+            for name in different
+            for method, shape in self.explainers[name].map_shapes.items()
+            for suffix in self.suffixes
+        }
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         if not batch.num_rows:  # none of them could be read

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from pneumo_batch.core import tables
-from pneumo_batch.core.similarity import comparison, pairs
+from pneumo_batch.core.similarity import comparison, metrics, pairs
 from pneumo_batch.core.similarity.several_targets import Compared, TargetsComparison
 from pneumo_batch.core.variants import Variant, of_records
 from pneumo_batch.execution.board import Board
@@ -18,17 +18,17 @@ from pneumo_batch.rundir.reader import Run
 from pneumo_batch.stages.workers import decode
 
 
-def plan_of(job: Job, run: Run, kinds: tuple[str, ...] = pairs.KINDS) -> comparison.Comparison:
+def plan_of(job: Job, run: Run, kinds: tuple[str, ...] | None = None) -> comparison.Comparison:
     """What is compared in a run."""
     return comparison_of(job, of_records(run.model_record(name) for name in run.variants()), kinds)
 
 
-def targets_plan_of(job: Job, run: Run, kinds: tuple[str, ...] = pairs.KINDS) -> TargetsComparison:
+def targets_plan_of(job: Job, run: Run, kinds: tuple[str, ...] | None = None) -> TargetsComparison:
     """What is compared in a run, of all its targets."""
     return TargetsComparison(plan_of(job, run, kinds), tuple(job.attribution.targets))
 
 
-def comparison_of(job: Job, variants: Iterable[Variant], kinds: tuple[str, ...] = pairs.KINDS) -> comparison.Comparison:
+def comparison_of(job: Job, variants: Iterable[Variant], kinds: tuple[str, ...] | None = None) -> comparison.Comparison:
     """What a job compares of these variants."""
     return comparison.Comparison(
         variants=tuple(variants),
@@ -48,7 +48,7 @@ class Scorer:
     job: Job
     run: Run
     board: Board
-    kinds: tuple[str, ...]
+    kinds: tuple[str, ...] | None
     files: list[str]  # of maps; a block has their numbers
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -71,7 +71,7 @@ class Scorer:
 class _Source:
     """The features of the images of a block by one target; neighbours share them, as an image and as a partner."""
 
-    def __init__(self, plan: comparison.Comparison, read: Callable[[int, int], dict[str, np.ndarray]]):
+    def __init__(self, plan: comparison.Comparison, read: Callable[[int, int], dict[str, metrics.Maps]]):
         self._plan, self._read = plan, read
         # partners are most often the next images
         self._regions = functools.lru_cache(maxsize=2 * max(pairs.PARTNERS.values()))(self._make_regions)
@@ -93,7 +93,7 @@ class _Source:
 
 def _reader(
     run: Run, plan: comparison.Comparison, batch: pa.Table, files: Sequence[str], suffix: str = ""
-) -> Callable[[int, int], dict[str, np.ndarray]]:
+) -> Callable[[int, int], dict[str, metrics.Maps]]:
     """Maps (V, h, w) of each method for the rows this batch needs, by the number of their file; each is read once.
 
     `suffix` is the target's.
@@ -111,9 +111,9 @@ def _reader(
         arrays = {name: tables.tensor_array(table[name]) for name in columns}
         held[file] = ({row: position for position, row in enumerate(order)}, arrays)
 
-    def read(file: int, row: int) -> dict[str, np.ndarray]:
+    def read(file: int, row: int) -> dict[str, metrics.Maps]:
         places, arrays = held[file]
         at = places[row]
-        return {method: np.stack([arrays[name][at] for name in of_method]) for method, of_method in names.items()}
+        return {method: metrics.stacked([arrays[name][at] for name in some]) for method, some in names.items()}
 
     return read

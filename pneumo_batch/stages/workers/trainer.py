@@ -6,6 +6,7 @@ that Ray Train keeps would be a barrier for all workers at every report, and it 
 
 import io
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,6 +20,7 @@ import ray.train.torch
 from pneumo_batch.core import tables
 from pneumo_batch.core.data import manifest
 from pneumo_batch.core.data.images import Preprocess, Split
+from pneumo_batch.core.data.pixels import Pixels
 from pneumo_batch.core.models import (
     answers,
     checkpoints,
@@ -52,7 +54,7 @@ class Common:
     preprocess: Preprocess
     splits: dict[str, Split]  # whose pixels are files
     board: Board
-    structure: labels.Exchange | None = None  # between which films the labels of random variants move, if not all
+    structures: Mapping[str, labels.Exchange]  # by arm, between which films labels move, where not between all
     start: ray.ObjectRef | None = None  # the file of weights that training starts from
 
     @cached_property
@@ -65,18 +67,19 @@ class Common:
 
 
 def recipe(job: Job, variant: Variant) -> training.Recipe:
-    settings = job.train
+    settings, arm = job.train, job.arms[variant.kind]
     assert variant.seed is not None
+    epochs = settings.max_epochs if arm.is_permuted else settings.epochs
     return training.Recipe(
         seed=variant.seed,
-        epochs=settings.epochs if variant.is_true else settings.max_epochs,
+        epochs=epochs if arm.is_trained else 0,
         batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
         sampler=settings.sampler,
         plateau=settings.plateau,
         plateau_patience=settings.plateau_patience,
-        patience=settings.patience if variant.is_true else 0,
-        memorise=None if variant.is_true else settings.memorise,
+        patience=0 if arm.is_permuted else settings.patience,
+        memorise=settings.memorise if arm.is_permuted else None,
         amp=settings.amp,
     )
 
@@ -121,13 +124,32 @@ def _train_all(slot: Slot) -> None:
 
 
 def _train(variant: Variant, common: Common, splits: dict[str, Split]) -> None:
-    true = splits["train"]
-    train = Split(true.pixels_NHW, labels.training_labels(variant, true.labels_N, common.structure))
+    taught = _taught(variant, common, splits)
     trainer = _trainer(variant, common)
     reporter = _Reporter(trainer, variant, common)
-    training.fit(trainer, train, splits["val"], reporter.after_epoch)
+    training.fit(trainer, _known(taught["train"]), _known(taught["val"]), reporter.after_epoch)
     logits = {name: trainer.logits(split).numpy() for name, split in splits.items()}
-    reporter.finish(logits, {**splits, "train": train}, objective.agreement(train.labels_N, true.labels_N))
+    reporter.finish(logits, taught, objective.agreement(taught["train"].labels_N, splits["train"].labels_N))
+
+
+def _taught(variant: Variant, common: Common, splits: dict[str, Split]) -> dict[str, Split]:
+    """The splits with the labels that a variant learns and is judged by: permuted ones are of training alone."""
+    arm = common.job.arms[variant.kind]
+    assert variant.seed is not None
+    if arm.column:
+        own = {name: labels.column_labels(common.rows, arm.column, name) for name in splits}
+        return {name: Split(split.pixels_NHW, own[name]) for name, split in splits.items()}
+    true = splits["train"]
+    given_N = labels.training_labels(arm, variant.seed, true.labels_N, common.structures.get(arm.name))
+    return {**splits, "train": Split(true.pixels_NHW, given_N)}
+
+
+def _known(split: Split) -> Split:
+    """The films whose label is known; of several findings all of them, since the loss looks at each label."""
+    if split.labels_N.ndim == 2 or (split.labels_N != tables.UNKNOWN).all():
+        return split
+    known_B, pixels = np.flatnonzero(split.labels_N != tables.UNKNOWN), split.pixels_NHW
+    return Split(pixels.view(known_B) if isinstance(pixels, Pixels) else pixels[known_B], split.labels_N[known_B])
 
 
 def _trainer(variant: Variant, common: Common) -> training.Trainer:
@@ -137,7 +159,7 @@ def _trainer(variant: Variant, common: Common) -> training.Trainer:
     settings = recipe(common.job, variant)
     torch.manual_seed(settings.seed)
     model = networks.build(
-        common.job.network.name,
+        common.job.arms[variant.kind].network or common.job.network.name,
         image_size=common.preprocess.size,
         channels=common.preprocess.channels,
         outputs=common.outputs,
@@ -205,13 +227,15 @@ class _Reporter:
             self.common.board.set(self.variant.name, total, f"done after {epochs} epochs")
 
     def _record(self, logits: dict[str, np.ndarray], splits: dict[str, Split], agreement: float) -> ModelRecord:
-        findings, train_N = self.common.job.data.several, splits["train"].labels_N
+        findings, arm = self.common.job.data.several, self.common.job.arms[self.variant.kind]
+        train_N = _known(splits["train"]).labels_N
         measured = evaluation.measure(logits, {name: split.labels_N for name, split in splits.items()}, findings)
         record: ModelRecord = {
             "name": self.variant.name,
             "kind": self.variant.kind,
             "seed": self.variant.seed,
-            "network": self.common.job.network.name,
+            "arm": arm.as_record(),
+            "network": arm.network or self.common.job.network.name,
             "classes": self.common.classes,
             "outputs": self.common.outputs,
             "preprocess": self.common.preprocess.as_dict(),
@@ -219,9 +243,11 @@ class _Reporter:
             "epochs": len(self.trainer.history),
             "chosen_epoch": self.trainer.best_epoch,
             "memorised": self.trainer.memorised,
-            "label_agreement": agreement,
             "unanswered": answers.unanswered(self.common.rows, logits),
         }
+        if not arm.is_trained:  # it was given no labels
+            return {**record, "findings": findings} if findings else record
+        record["label_agreement"] = agreement
         if not findings:
             return {**record, "majority": float(np.bincount(train_N).max() / len(train_N))}
         return {**record, "findings": findings, "memorisation": evaluation.memorisation(measured, train_N, findings)}

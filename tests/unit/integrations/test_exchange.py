@@ -1,5 +1,6 @@
 """What goes to and comes from other programs, without a run: file names, NIfTI geometry, MLflow values, the counts."""
 
+import dataclasses
 import errno
 
 import numpy as np
@@ -69,6 +70,26 @@ def test_what_mlflow_is_told_of_a_verdict():
         "users_map.patients": 0.0,
     }
     assert mlflow.verdicts(RESULTS) == {"verdict.users_map": "sensitive"}
+
+
+def test_what_mlflow_is_told_of_several_targets():
+    second = {"users:map": results.MethodResult("insensitive", [], numbers=results.CellTest(images=5))}
+    targets = {
+        "A": results.TargetResult(RESULTS.methods, RESULTS.variants, {}),
+        "B c": results.TargetResult(second, RESULTS.variants, {}),
+    }
+    numbers = results.SpecificityTest(images=4, share=results.Estimate(0.5))
+    between = {"users:map": [results.Specificity(("A", "B c"), "inconclusive", [], numbers=numbers)]}
+    found = dataclasses.replace(RESULTS, target="A", targets=targets, specificity=between)
+    said = mlflow.metrics(found)
+    assert said["users_map.images"] == said["target.A.users_map.images"] == 7
+    assert said["target.B c.users_map.images"] == 5
+    assert said["specificity.A.B c.users_map.share.value"] == 0.5
+    assert mlflow.verdicts(found) == {
+        "verdict.users_map": "sensitive",
+        "verdict.users_map.A": "sensitive",
+        "verdict.users_map.B c": "insensitive",
+    }
 
 
 @pytest.mark.parametrize(

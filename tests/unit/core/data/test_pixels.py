@@ -39,6 +39,16 @@ def test_images_are_those_of_the_array(array, rows):
     np.testing.assert_array_equal(pixels[20:40], array[20:40])
 
 
+def test_a_view_of_some_images_leaves_them_where_they_are(array):
+    parts, chosen = InMemory(array, rows=4), np.array([22, 0, 7, 3])
+    view = Pixels(parts, range(len(array)))[1::2].view(np.array([10, 0, 3]))
+    assert parts.opened == []
+    np.testing.assert_array_equal(np.array(view), array[1::2][[10, 0, 3]])
+    np.testing.assert_array_equal(view[1:][np.array([1])], array[1::2][[3]])
+    np.testing.assert_array_equal(np.array(of(array).view(chosen).view(np.array([2]))), array[[7]])
+    np.testing.assert_array_equal(np.array(pickle.loads(pickle.dumps(of(array).view(chosen)))), array[chosen])
+
+
 def test_what_is_chosen_is_a_copy_and_what_is_not_asked_for_stays_closed(array):
     parts = InMemory(array, rows=4)
     pixels = Pixels(parts, range(len(array)))

@@ -5,7 +5,10 @@ import pyarrow as pa
 import pytest
 
 from pneumo_batch.core.models import labels
-from pneumo_batch.core.variants import trained
+from pneumo_batch.core.tables import UNKNOWN
+from pneumo_batch.core.variants import Arm
+
+PERMUTED = Arm("random", "permuted")
 
 
 def films(*patients, **columns):
@@ -17,7 +20,7 @@ def films(*patients, **columns):
 def given(rows, labels_N, unit="image", within=(), seeds=range(100, 160)):
     structure = labels.exchange(rows, unit, within)
     labels_N = np.array(labels_N)
-    return np.stack([labels.training_labels(trained("random", seed), labels_N, structure) for seed in seeds])
+    return np.stack([labels.training_labels(PERMUTED, seed, labels_N, structure) for seed in seeds])
 
 
 def test_patients_of_as_many_films_exchange_the_sequence_of_their_labels():
@@ -79,4 +82,69 @@ def test_labels_that_cannot_change_are_counted():
 def test_without_structure_labels_are_those_they_always_were():
     labels_N = np.arange(20) % 2
     expected_N = np.random.default_rng([100, 0x1ABE1]).permutation(labels_N)
-    np.testing.assert_array_equal(labels.training_labels(trained("random", 100), labels_N), expected_N)
+    np.testing.assert_array_equal(labels.training_labels(PERMUTED, 100, labels_N), expected_N)
+
+
+def partly(fraction, **structure):
+    return Arm("some", "permuted", fraction, **structure)
+
+
+@pytest.mark.parametrize("fraction", [0.25, 0.5, 0.75])
+def test_of_a_fraction_so_many_films_exchange_their_labels_and_the_rest_keep_theirs(fraction):
+    """Labels that are all different show where each one went."""
+    true_N = np.arange(40)
+    for seed in range(100, 120):
+        found_N = labels.training_labels(partly(fraction), seed, true_N)
+        assert sorted(found_N) == list(true_N)
+        moved = (found_N != true_N).sum()
+        assert 0 < moved <= 40 * fraction  # one that is drawn may get its own back
+    every_SN = np.stack([labels.training_labels(partly(fraction), seed, true_N) for seed in range(400)])
+    # of n films among which labels move, a permutation leaves 1 in its place on average
+    expected = 40 * fraction - 1
+    assert abs((every_SN != true_N).sum(axis=1).mean() - expected) < 0.25
+    assert (every_SN != true_N).any(axis=0).all()  # whichever film
+
+
+def test_of_none_labels_stay_and_of_all_they_are_those_of_a_random_variant():
+    labels_N = np.arange(20) % 2
+    np.testing.assert_array_equal(labels.training_labels(partly(0), 100, labels_N), labels_N)
+    random_N = labels.training_labels(PERMUTED, 100, labels_N)
+    np.testing.assert_array_equal(labels.training_labels(partly(1), 100, labels_N), random_N)
+
+
+def test_a_fraction_of_patients_exchanges_within_groups():
+    """A to H have two films each; of half of them four exchange, and a patient's films go together."""
+    rows = films(*"AABBCCDDEEFFGGHH")
+    true_N = np.arange(16)
+    for seed in range(30):
+        found_N = labels.training_labels(partly(0.5), seed, true_N, labels.exchange(rows, "patient", ()))
+        pairs = found_N.reshape(8, 2)
+        assert (pairs[:, 1] - pairs[:, 0] == 1).all()
+        assert (pairs[:, 0] % 2 == 0).all()
+        assert (pairs[:, 0] != true_N[::2]).sum() <= 4
+
+
+@pytest.mark.parametrize("arm", [Arm("true", "true"), Arm("fresh", "untrained"), Arm("sex", "column:sex")])
+def test_labels_that_are_not_permuted_stay(arm):
+    labels_N = np.arange(5)
+    assert labels.training_labels(arm, 3, labels_N) is labels_N
+
+
+SEXES = {"split": ["train", "train", "train", "test", "test"], "sex": ["M", None, "F", "X", "F"]}
+
+
+def test_another_column_becomes_labels_by_its_two_values():
+    rows = films(*"ABCDE", **SEXES)
+    assert labels.column_values(rows, "sex") == ("F", "M")
+    assert labels.column_labels(rows, "sex", "train").tolist() == [1, UNKNOWN, 0]
+    assert labels.column_labels(rows, "sex", "test").tolist() == [UNKNOWN, 0]
+    assert labels.column_labels(rows, "sex", "val").tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("values", "there"), [(["M", "M", None], "M"), (["M", "F", "X"], "F, M, X"), ([None, None, None], "none")]
+)
+def test_a_column_of_other_than_two_values_is_refused(values, there):
+    rows = films(*"ABC", split=["train"] * 3, sex=pa.array(values, pa.string()))
+    with pytest.raises(ValueError, match=f"^two classes need two values of sex .*: there is {there}$"):
+        labels.column_values(rows, "sex")

@@ -4,7 +4,7 @@ import torch
 from sklearn.metrics import balanced_accuracy_score
 
 from pneumo_batch.core.models import labels, objective
-from pneumo_batch.core.variants import trained
+from pneumo_batch.core.variants import Arm
 
 # three films, two findings; the second film's second label and the third's first are not known
 LABELS_NK = np.array([[1, 0], [0, -1], [-1, 1]])
@@ -72,7 +72,7 @@ def test_a_film_is_drawn_for_every_finding_whose_label_is_known():
 def test_rows_of_labels_are_permuted_as_a_whole():
     rng = np.random.default_rng(1)
     labels_NK = rng.integers(-1, 2, (500, 4))
-    given_NK = labels.training_labels(trained("random", 100), labels_NK)
+    given_NK = labels.training_labels(Arm("random", "permuted"), 100, labels_NK)
     assert (given_NK != labels_NK).any()
     assert sorted(map(tuple, given_NK)) == sorted(map(tuple, labels_NK))  # every combination as often as before
     np.testing.assert_array_equal(np.corrcoef(given_NK.T).round(12), np.corrcoef(labels_NK.T).round(12))

@@ -5,7 +5,7 @@ import torch
 from pneumo_batch.core.data.images import Preprocess, Split
 from pneumo_batch.core.data.pixels import Pixels
 from pneumo_batch.core.models import labels, networks, objective, training
-from pneumo_batch.core.variants import trained
+from pneumo_batch.core.variants import Arm
 
 PREPROCESS = Preprocess(size=32)
 
@@ -120,11 +120,11 @@ def test_losses_are_those_of_the_definition():
 
 def test_labels_of_a_random_variant_are_one_permutation_by_its_own_seed():
     labels_N = np.arange(1000) % 3
-    one = labels.training_labels(trained("random", 100), labels_N)
-    again = labels.training_labels(trained("random", 100), labels_N)
-    other = labels.training_labels(trained("random", 101), labels_N)
+    one = labels.training_labels(Arm("random", "permuted"), 100, labels_N)
+    again = labels.training_labels(Arm("random", "permuted"), 100, labels_N)
+    other = labels.training_labels(Arm("random", "permuted"), 101, labels_N)
     assert sorted(one) == sorted(labels_N)
     np.testing.assert_array_equal(one, again)
     assert (one != labels_N).any()
     assert (one != other).any()
-    assert labels.training_labels(trained("true", 0), labels_N) is labels_N
+    assert labels.training_labels(Arm("true", "true"), 0, labels_N) is labels_N

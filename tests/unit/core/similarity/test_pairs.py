@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pneumo_batch.core.similarity import pairs
-from pneumo_batch.core.variants import Variant
+from pneumo_batch.core.variants import Variant, contrast
 
 TWO_AND_TWO = [
     Variant("true_0", "true"),
@@ -37,6 +37,30 @@ def test_plan_of_two_true_and_two_random_variants():
     }
     assert tuple(pairs.plan(TWO_AND_TWO)) == pairs.KINDS
     assert not pairs.same_model_floor(TWO_AND_TWO)
+
+
+def test_further_arms_are_paired_with_true_models_and_among_themselves():
+    further = [Variant("half_7", "half"), Variant("half_8", "half")]
+    found = pairs.plan([*TWO_AND_TWO, *further])
+    assert {kind: found[kind] for kind in pairs.plan(TWO_AND_TWO)} == pairs.plan(TWO_AND_TWO)
+    of_half = [("true_0", "half_7"), ("true_0", "half_8"), ("true_1", "half_7"), ("true_1", "half_8")]
+    added = {kind: found[kind] for kind in found if kind not in pairs.KINDS}
+    both = [("half_7", "half_8")]
+    assert added == {
+        "true_half": of_half,
+        "half_half": both,
+        "true_half_cross": of_half,
+        "half_half_cross": both,
+    }
+    assert {kind for kind in found if pairs.is_cross(kind)} == {kind for kind in found if kind.endswith("_cross")}
+    assert [kind for kind in found if pairs.is_within(kind)] == [*pairs.WITHIN_KINDS, "true_half", "half_half"]
+
+
+def test_an_arm_stands_in_the_place_of_the_random_one():
+    alone = [TWO_AND_TWO[0], TWO_AND_TWO[1], Variant("half_7", "half"), Variant("half_8", "half")]
+    found, contrasted = pairs.plan(alone), pairs.plan(contrast([*alone, *TWO_AND_TWO[2:]], "half"))
+    assert list(contrasted) == list(pairs.KINDS)
+    assert {called: found[kind] for kind, called in pairs.as_contrast("half").items()} == contrasted
 
 
 def test_numbers_of_pairs_of_four_and_four():

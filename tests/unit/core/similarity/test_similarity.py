@@ -297,3 +297,14 @@ def test_a_random_map_is_the_generators():
 
 def test_the_random_map_of_a_constant_map_is_constant():
     assert np.unique(controls.random_map(np.full((16, 16), 2, np.float32), np.random.default_rng(0))).tolist() == [2]
+
+
+@pytest.mark.parametrize("view", options.VIEWS)
+def test_maps_of_networks_of_several_sizes_are_prepared_each_as_it_is_alone(view):
+    rng = np.random.default_rng(5)
+    maps = [rng.standard_normal((side, side)).astype(np.float32) for side in (4, 2, 4)]
+    found = metrics.prepare(metrics.stacked(maps), "grad_cam", view, 16)
+    alone = [metrics.prepare(map_hw[None], "grad_cam", view, 16)[0] for map_hw in maps]
+    np.testing.assert_array_equal(found, np.stack(alone))
+    same = metrics.stacked([maps[0], maps[2]])
+    np.testing.assert_array_equal(same, np.stack([maps[0], maps[2]]))

@@ -152,7 +152,7 @@ def test_nothing_is_said_of_invalid_maps_and_of_few_models_only_for_them(parts):
     maps_TNVSS = by_target + 0.5 * of_model
     data = scored(maps_TNVSS)[1]
     found = concluded(data, dataclasses.replace(VALID, verdict="invalid"))
-    assert (found.verdict, found.reasons) == ("invalid", ["Of Effusion, Mass there is no valid map to compare."])
+    assert (found.verdict, found.reasons) == ("invalid", ["Of Effusion and Mass there is no valid map to compare."])
     two = (*VARIANTS[:2], *VARIANTS[4:])
     data = scored(maps_TNVSS[:, :, [0, 1, 4, 5, 6]], two)[1]
     found = concluded(data, true=TRUE[:2])

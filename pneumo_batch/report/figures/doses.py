@@ -1,0 +1,85 @@
+"""Curves over the share of labels that is permuted: the label share, AUROC on test, what is known by heart."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import PercentFormatter
+
+from pneumo_batch.core.statistics import doses
+from pneumo_batch.core.statistics.doses import Dose
+from pneumo_batch.core.statistics.results import Estimate, VariantResult
+from pneumo_batch.core.statistics.wording import method_name
+from pneumo_batch.report import estimates
+from pneumo_batch.report.figures.base import CLASSES, GREY, INK, MARKERS, RANDOM, TRUE, canvas, picture
+from pneumo_batch.report.parts import Picture, number
+from pneumo_batch.report.source import Source
+
+_BESIDE = 0.012  # methods at one dose stand beside each other
+_REACH = (-0.75, 1.75)  # of a small h the share is anything
+
+
+def draw(source: Source, curve: Sequence[Dose]) -> Picture:
+    figure, axes = canvas(10.5, 3.6, 1, 3)
+    for place, method in enumerate(source.methods):
+        _draw_share(axes[0, 0], doses.shares(curve, method), method, (place, len(source.methods)))
+    axes[0, 0].axhline(source.results.threshold, color=INK, lw=1.0, ls=(0, (3, 2)))
+    axes[0, 0].set_title("label share L")
+    axes[0, 0].legend(loc="upper left")
+    _draw_models(source, axes[0, 1], curve, lambda one: one.test.auroc)
+    axes[0, 1].axhline(0.5, color=GREY, lw=0.8, ls=":")
+    axes[0, 1].set_title("AUROC on test, true labels")
+    _draw_models(source, axes[0, 2], curve, lambda one: one.on_its_labels)
+    axes[0, 2].axhline(source.job.train.memorise, color=INK, lw=1.0, ls=(0, (3, 2)))
+    axes[0, 2].set_title(f"{source.measure} on its labels")
+    for ax in axes.flat:
+        ax.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+        ax.set_xticks(sorted({one.fraction for one in curve}))
+        ax.set_xlabel("labels permuted")
+    said = [f"{method_name(method)}: {doses.read(curve, method) or 'no L'}" for method in source.methods]
+    return picture(
+        figure,
+        "doses",
+        f"Label share, AUROC and memorisation by share of labels permuted. {' '.join(said)} {_auroc(source, curve)}",
+        "Left: L by the share of the training labels that is permuted, with 95 % intervals; at 0 % it is 0 by"
+        " definition, and the dashed line is the threshold. Middle and right: each model, and the mean of the models of"
+        " a dose; blue where labels are true. The dashed line right is the memorisation required.",
+        wide=True,
+    )
+
+
+def _draw_share(ax: Axes, found: Mapping[float, Estimate], method: str, place: tuple[int, int]) -> None:
+    """`place` of a method among so many."""
+    colour, mark = CLASSES[place[0] % len(CLASSES)], MARKERS[place[0] % len(MARKERS)]
+    at = np.array([0.0, *found]) + (place[0] - (place[1] - 1) / 2) * _BESIDE
+    values = np.clip([0.0, *(share.value or 0.0 for share in found.values())], *_REACH)
+    ax.plot(at, values, color=colour, marker=mark, ms=5, label=method_name(method))
+    for where, share in zip(at[1:], found.values(), strict=True):
+        if ends := estimates.ends(share):
+            ax.vlines(where, *np.clip([ends.low, ends.high], *_REACH), color=colour, lw=1.2, alpha=0.7)
+
+
+def _draw_models(source: Source, ax: Axes, curve: Sequence[Dose], of: Callable[[VariantResult], float | None]) -> None:
+    at, means = [], []
+    for dose in curve:
+        found = [of(source.results.variants[name]) for name in _models(source, dose)]
+        known = [value for value in found if value is not None]
+        ax.plot([dose.fraction] * len(known), known, "o", ms=4.5, color=TRUE if dose.arm is None else RANDOM, alpha=0.7)
+        if known and not (dose.arm is None and curve[1].fraction == 0):  # else two means stand at 0
+            at.append(dose.fraction)
+            means.append(float(np.mean(known)))
+    ax.add_line(Line2D(at, means, color=GREY, lw=1.2, zorder=1))
+
+
+def _models(source: Source, dose: Dose) -> list[str]:
+    return source.true if dose.arm is None else dose.arm.variants
+
+
+def _auroc(source: Source, curve: Sequence[Dose]) -> str:
+    parts = []
+    for dose in curve:
+        found = [source.results.variants[name].test.auroc for name in _models(source, dose)]
+        known = [value for value in found if value is not None]
+        parts.append(f"{number(float(np.mean(known)), 2) if known else 'none'} at {100 * dose.fraction:g} %")
+    return f"Mean AUROC: {', '.join(parts)}."

@@ -1,0 +1,64 @@
+"""Dose and response in a sentence."""
+
+import pytest
+
+from pneumo_batch.core.statistics import doses
+from pneumo_batch.core.statistics.results import ArmResult, CellTest, Estimate, MethodResult, Primary, Results
+
+
+def arm(fraction, share=None, *, low=None, labels="permuted", **more):
+    high = None if low is None else 2 * share - low
+    found = MethodResult("inconclusive", [], numbers=CellTest(share=Estimate(share, low, high)))
+    fields = {"unit": "image", "within": [], "network": None} | more
+    return ArmResult(labels, fraction, variants=[], methods={"grad_cam": found}, **fields)
+
+
+def curve(**arms):
+    return doses.doses(Results(Primary("", "", ""), 0.5, {}, {}, {}, arms=arms))
+
+
+def test_doses_are_arms_that_differ_by_their_fraction_alone():
+    found = curve(
+        random=arm(1.0, 0.9),
+        half=arm(0.5, 0.4),
+        by_patient=arm(0.25, 0.3, unit="patient"),
+        within=arm(0.75, 0.3, within=["sex"]),
+        deep=arm(0.1, 0.3, network="resnet18"),
+        fresh=arm(1.0, 0.5, labels="untrained"),
+    )
+    assert [(one.fraction, one.name) for one in found] == [(0.0, "true"), (0.5, "half"), (1.0, "random")]
+
+
+@pytest.mark.parametrize("arms", [{}, {"random": arm(1.0)}, {"random": arm(1.0), "again": arm(1.0)}])
+def test_one_dose_is_no_curve(arms):
+    assert curve(**arms) == []
+
+
+@pytest.mark.parametrize(
+    ("arms", "said"),
+    [
+        (
+            {"c": arm(1.0, 0.9, low=0.8), "a": arm(0.25, 0.1, low=-0.1), "b": arm(0.5, 0.4, low=0.2)},
+            "L rises with every step: 0.10 at 25 %, 0.40 at 50 %, 0.90 at 100 % of the labels permuted; its interval"
+            " lies above 0 from 50 % on.",
+        ),
+        (
+            {"a": arm(0.0, 0.2, low=0.1), "b": arm(0.5, 0.1, low=-0.1), "c": arm(1.0, 0.9, low=0.5)},
+            "L does not rise with every step: 0.20 at 0 %, 0.10 at 50 %, 0.90 at 100 % of the labels permuted; its"
+            " interval lies above 0 from 100 % on.",
+        ),
+        (
+            {"a": arm(0.5, 0.1, low=0.05), "b": arm(1.0, 0.2, low=-0.3)},
+            "L rises with every step: 0.10 at 50 %, 0.20 at 100 % of the labels permuted; its interval holds 0 at the"
+            " highest.",
+        ),
+        (
+            {"a": arm(0.5, 0.1), "b": arm(1.0, 0.2)},
+            "L rises with every step: 0.10 at 50 %, 0.20 at 100 % of the labels permuted; without intervals over"
+            " models, which take three of each kind.",
+        ),
+        ({"a": arm(0.5), "b": arm(1.0, 0.2)}, None),
+    ],
+)
+def test_the_curve_is_read(arms, said):
+    assert doses.read(curve(**arms), "grad_cam") == said

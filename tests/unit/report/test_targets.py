@@ -1,0 +1,59 @@
+"""The report of a run with two of three classes as targets: the second has the tables of the first."""
+
+import dataclasses
+
+import pyarrow as pa
+import pytest
+from helpers.report_runs import build, make_run
+
+from pneumo_batch.core import tables
+from pneumo_batch.core.statistics.results import Specificity, SpecificityTest, TargetResult, read
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    root = tmp_path_factory.mktemp("two")
+    run = make_run(root, kinds=(2, 2), classes=("A", "B", "C"), methods=("grad_cam",))
+    job = run.store.read_bytes("job.toml").decode().replace('target = "positive"', 'target = ["C", "A"]')
+    run.store.write_bytes("job.toml", job.encode())
+    run = type(run)(run.path)
+    maps = run.store.read_table("maps")
+    for name in [name for name in maps.column_names if "__" in name]:
+        maps = maps.append_column(f"{name}__A", maps[name])
+    run.store.write_table("maps/part-0.parquet", maps)
+    scores, schema = run.store.read_table("scores", schema=tables.SCORES), tables.scores_schema(["C", "A"])
+    parts = []
+    for target in ("C", "A"):
+        column = pa.array([target] * len(scores)).dictionary_encode().cast(schema.field("target").type)
+        parts.append(pa.table([*scores.columns, column, column], schema=schema))
+    run.store.write_table("scores/part-0.parquet", pa.concat_tables(parts))
+    summary = run.store.read_table("summary.parquet")
+    run.store.write_table("summary.parquet", tables.joined_targets((target, summary) for target in ("C", "A")))
+    _name_targets(run)
+    return build(run)
+
+
+def _name_targets(run):
+    found = read(run.verdict)
+    second = TargetResult(found.methods, found.variants, {"grad_cam/signed": {"true_0": 5}})
+    targets = {"C": TargetResult(found.methods, found.variants, found.degenerate), "A": second}
+    numbers = SpecificityTest(random_share=0.5)
+    cells = {found.primary.key: numbers}
+    said = Specificity(("C", "A"), "inconclusive", ["Too few."], numbers=numbers, cells=cells)
+    found = dataclasses.replace(found, target="C", targets=targets, specificity={"grad_cam": [said]})
+    run.store.write_json("verdict.json", found.as_dict())
+
+
+def test_each_target_has_its_own_fold_tables_and_rows_of_the_gallery(two):
+    run, page, text, _ = two
+    assert [row[0] for row in page.tables["targets"][1:]] == ["C", "A"]
+    assert page.tables["verdict"] == page.tables["verdict_a"]  # the numbers of the second are those of the first
+    assert len(page.tables["summary"]) == len(run.summary()) / 2 + 1
+    assert "Constant maps: 5" in text
+    assert "C and A are explained" in text
+    assert "the logits of C and A, each by itself," in text
+    assert "<h4>Grad-CAM, C</h4>" in text
+    assert "<h4>Grad-CAM, A</h4>" in text
+    assert "maps cannot be told from this run to say which of two targets is explained, whichever two." in text
+    figures = [name.rpartition("/")[2] for name in run.store.walk("report/figures")]
+    assert {"verdict.csv", "verdict_a.csv", "targets.csv"} <= set(figures)
