@@ -167,7 +167,7 @@ def test_a_damaged_file_of_a_kept_run_is_computed_again(copied, tiny_run, ray_cl
     run.heal()
     verification.reopen(run, found, grows=False)
     assert f"maps/{damaged[0].name}: damaged; it is computed again" in capfd.readouterr().err
-    pipeline.execute(tiny_job(), str(copied), until="conclude")
+    assert pipeline.execute(tiny_job(), str(copied)).complete
     assert all(path.read_bytes() == content for path, content in kept.items())
     for method in ("integrated_gradients", "grad_cam"):
         (ids, maps_NHW), (expected_ids, expected_NHW) = (one.maps(method, "true_1") for one in (run, tiny_run))

@@ -301,7 +301,8 @@ def test_an_interrupted_run_continues_where_it_stopped(tiny_run, ray_cluster, tm
         shutil.rmtree(path / name)
     stages = {name: stage for name, stage in run.record["stages"].items() if name in ("index", "train")}
     run.update_record(status="running", stages=stages)
-    pipeline.execute(tiny_job(), str(path), until="conclude")
+    outcome = pipeline.execute(tiny_job(), str(path))
+    assert outcome.complete
     assert (path / "maps" / kept.name).read_bytes() == kept_bytes
     assert not (path / "staging").exists()
     for method in ("integrated_gradients", "grad_cam"):
