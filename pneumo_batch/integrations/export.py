@@ -59,10 +59,11 @@ def export(run: Run, choice: Choice, form: str, folder: Path) -> int:
     methods = _known(choice.methods, run.job.attribution.methods, "method", run)
     variants = _known(choice.variants, run.variants(), "variant", run)
     targets = _known(choice.targets, run.targets, "target", run)
+    ids = _images(choice, run)
     columns = ["file", "image_id", "method", "variant", *(["target"] if len(run.targets) > 1 else [])]
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
-    for row in _rows(run, _images(choice, run), _Names(methods, variants, targets), with_films=form == "png"):
+    for row in _rows(run, ids, _Names(methods, variants, targets), with_films=form == "png"):
         for place, variant in enumerate(variants):
             name = file_name(row.image_id, row.method, variant + column_suffix(row.target, run.targets))
             write(folder / f"{name}{_SUFFIXES[form]}", row, place)
