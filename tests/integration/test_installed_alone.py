@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from helpers.paths import ROOT
 
-SHIPPED = ["chexpert", "demo", "kaggle", "nightly", "nih", "rigorous", "rsna"]
+SHIPPED = ["chexpert", "demo", "dose", "kaggle", "nightly", "nih", "rigorous", "rsna"]
 
 
 def tracked(*folders):
