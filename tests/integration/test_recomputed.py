@@ -66,7 +66,7 @@ def test_every_number_in_memory_is_that_of_the_run(six_models):
 
 def test_every_number_of_the_verdict_is_in_the_scores(six_models):
     run = six_models
-    found, scores = run.verdict["methods"]["grad_cam"], run.scores()
+    found, scores = run.verdict["methods"]["grad_cam"], run.scores().query("method == 'grad_cam'")
     assert len(found["cells"]) == 16  # two views; five metrics of pixels and three of regions
     for name, cell in found["cells"].items():
         view, scale, metric = name.split("/")
