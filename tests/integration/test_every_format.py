@@ -26,7 +26,7 @@ COUNTED = {
     0: 0,
     None: 0,
     -1: -1,
-}  # labels of the set, and what stands in the manifest unless a job says otherwise
+}  # a label of the set, and what the manifest has for it
 
 
 def call(*words):
