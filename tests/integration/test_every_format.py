@@ -21,14 +21,9 @@ FORMATS = {
     "siim": (["Pneumothorax"], ["test"]),
     "list": (["opacity", "effusion"], ["test"]),
 }
-# A label of the set, and what the manifest has for it; vindr counts who of three readers say so.
+# A label of the set, and what the manifest has for it; of vindr, how many of three readers say so.
 COUNTED = {1: 1, 0: 0, None: 0, -1: -1}
 VOTES = {0: 0, 1: -1, 2: 1, 3: 1}
-    1: 1,
-    0: 0,
-    None: 0,
-    -1: -1,
-}  # a label of the set, and what the manifest has for it
 
 
 def call(*words):
