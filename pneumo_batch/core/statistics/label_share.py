@@ -114,7 +114,8 @@ def _test(data: PerImage, cell: Cell, models: Models, resamples: int, seed: int)
         projected_N4 = np.stack([projected(kinds_N4[complete_N, k], kind) for k, kind in enumerate(KINDS)], axis=1)
         drawn_B4 = bootstrap.means(projected_N4, data.patients_N[complete_N], resamples, seed)
         drawn_BQ = quantities(drawn_B4)
-        true_QR, random_QK = (_without_each(data, cell, names) for names in models)
+        without = (np.stack([data.means_without(cell, kind, names) for kind in KINDS], axis=-1) for names in models)
+        true_QR, random_QK = (quantities(without_each(kinds_NV4)).T for kinds_NV4 in without)
         found = [combine(*parts, patients) for parts in zip(values_Q, true_QR, random_QK, drawn_BQ.T, strict=True)]
     return CellTest(
         images=int(complete_N.sum()),
@@ -125,16 +126,14 @@ def _test(data: PerImage, cell: Cell, models: Models, resamples: int, seed: int)
     )
 
 
-def _without_each(data: PerImage, cell: Cell, variants: Sequence[str]) -> np.ndarray:
-    """The quantities (6, V) from the scores in which one of V models takes no part, for each of them."""
-    kinds_NV4 = np.stack([data.means_without(cell, kind, variants) for kind in KINDS], axis=-1)
-    found_VQ = np.full((len(variants), len(QUANTITIES)), np.nan)
-    for position in range(len(variants)):
-        kinds_N4 = kinds_NV4[:, position]
-        complete_N = ~np.isnan(kinds_N4).any(axis=1)
+def without_each(kinds_NVK: np.ndarray) -> np.ndarray:
+    """Means (V, K) without each of V models, over the films that have every kind then; NaN without such a film."""
+    found_VK = np.full(kinds_NVK.shape[1:], np.nan)
+    for position, kinds_NK in enumerate(kinds_NVK.swapaxes(0, 1)):
+        complete_N = ~np.isnan(kinds_NK).any(axis=1)
         if complete_N.any():
-            found_VQ[position] = quantities(kinds_N4[complete_N].mean(axis=0))
-    return found_VQ.T
+            found_VK[position] = kinds_NK[complete_N].mean(axis=0)
+    return found_VK
 
 
 def _means(data: PerImage, cell: Cell, images_N: np.ndarray) -> dict[str, float | None]:

@@ -19,7 +19,7 @@ import numpy as np
 from pneumo_batch.core.similarity import pairs
 from pneumo_batch.core.similarity.per_image import ByTarget, Cell, PerImage
 from pneumo_batch.core.statistics import bootstrap, reading, wording
-from pneumo_batch.core.statistics.label_share import FEWEST_MODELS, FEWEST_PATIENTS, combine, projected
+from pneumo_batch.core.statistics.label_share import FEWEST_MODELS, FEWEST_PATIENTS, combine, projected, without_each
 from pneumo_batch.core.statistics.numbers import number
 from pneumo_batch.core.statistics.options import RESAMPLES
 from pneumo_batch.core.statistics.outcomes import Specific
@@ -140,8 +140,8 @@ def _test(
             [projected(kinds_NK[complete_N, k], kind) for k, (_, kind) in enumerate(columns)], axis=1
         )
         drawn_BQ = quantities(bootstrap.means(projected_NK, codes_N, resamples, seed))
-        without_QR = _without_each(columns, cell, true)
-        parts = zip(values_Q, without_QR, drawn_BQ.T, strict=True)
+        kinds_NRK = np.stack([data.means_without(cell, kind, true) for data, kind in columns], axis=-1)
+        parts = zip(values_Q, quantities(without_each(kinds_NRK)).T, drawn_BQ.T, strict=True)
         found = [combine(value, without_R, None, drawn_B, patients) for value, without_R, drawn_B in parts]
     return SpecificityTest(
         images=int(complete_N.sum()),
@@ -156,18 +156,6 @@ def _named(means_K: np.ndarray) -> dict[str, float | None]:
     """By kind, those of one target as the mean of both."""
     of_one, of_two = means_K[: 2 * len(_OF_ONE)].reshape(2, -1).mean(axis=0), means_K[2 * len(_OF_ONE) :]
     return {kind: number(mean) for kind, mean in zip((*_OF_ONE, *_OF_TWO), [*of_one, *of_two], strict=True)}
-
-
-def _without_each(columns: Sequence[Column], cell: Cell, true: Sequence[str]) -> np.ndarray:
-    """The quantities (4, R) from the scores in which one of R true models takes no part, for each of them."""
-    kinds_NRK = np.stack([data.means_without(cell, kind, true) for data, kind in columns], axis=-1)
-    found_RQ = np.full((len(true), len(QUANTITIES)), np.nan)
-    for position in range(len(true)):
-        kinds_NK = kinds_NRK[:, position]
-        complete_N = ~np.isnan(kinds_NK).any(axis=1)
-        if complete_N.any():
-            found_RQ[position] = quantities(kinds_NK[complete_N].mean(axis=0))
-    return found_RQ.T
 
 
 def _random_share(of_each: Sequence[PerImage], cell: Cell) -> float | None:
