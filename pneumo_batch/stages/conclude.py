@@ -47,7 +47,11 @@ def plan(_job: Job, _found: Survey, _store: Store) -> Plan:
 
 def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str, int]:
     """Write `summary.parquet`, `scales.parquet`, `verdict.json`, and of films with regions `localisation.parquet`."""
-    explained = [_explained(job, run, target) for target in job.attribution.targets]
+    judged = {name: judged_models.by_target(name, run) for name in run.variants()}
+    explained = [
+        _Explained(target, *_images(job, run, target), {name: found[target] for name, found in judged.items()})
+        for target in job.attribution.targets
+    ]
     first = explained[0]
     scores = _gather(run, explained)
     variants = of_records(run.model_record(name) for name in run.variants())
@@ -94,12 +98,6 @@ class _Explained:
     images: pa.Table
     classes: list[str]
     judged: dict[str, VariantResult]
-
-
-def _explained(job: Job, run: Run, target: str) -> _Explained:
-    return _Explained(
-        target, *_images(job, run, target), {name: judged_models.variant(name, run, target) for name in run.variants()}
-    )
 
 
 def _gather(run: Run, explained: list[_Explained]) -> per_image.ByTarget:

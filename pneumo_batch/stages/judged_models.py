@@ -13,11 +13,16 @@ from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.record import ModelRecord, of_finding
 
 
-def variant(name: str, run: Run, target: str) -> VariantResult:
+def by_target(name: str, run: Run) -> dict[str, VariantResult]:
+    """A model as each target of the run shows it: of several findings by that one, else alike."""
     record = run.model_record(name)
-    by_finding = _by_finding(run, record) if "findings" in record else {}
-    if by_finding:
-        record = of_finding(record, target)
+    if "findings" not in record:
+        return dict.fromkeys(run.targets, _result(record, run, _on_test(record, run), {}))
+    found = _by_finding(run, record)
+    return {target: _result(of_finding(record, target), run, found[target].test, found) for target in run.targets}
+
+
+def _result(record: ModelRecord, run: Run, test: OnTest, by_finding: dict[str, FindingResult]) -> VariantResult:
     return VariantResult(
         kind=record["kind"],
         seed=record["seed"],
@@ -29,7 +34,7 @@ def variant(name: str, run: Run, target: str) -> VariantResult:
         label_agreement=record.get("label_agreement"),
         threshold=record["threshold"],
         training_accuracy=_training_accuracy(record),
-        test=by_finding[target].test if by_finding else _on_test(record, run),
+        test=test,
         findings=by_finding,
         own_test=_on_own_labels(record, run),
     )
