@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
+from pneumo_batch.core.variants import RANDOM
 from pneumo_batch.errors import JobError
 from pneumo_batch.job.schema import FINDINGS_ONLY, NO_REGIONS, RESULTS_VERSION, Cascade, Job, Section
 
@@ -162,7 +163,7 @@ def fingerprint(job: Job, contents: Mapping[str, str]) -> str:
     for spec in values.get("variant", []):
         if spec["outputs"] is None:
             del spec["outputs"]
-    if not job.train.keeps_structure:  # as all jobs were before there was a choice
+    if not job.arms[RANDOM].keeps_structure:  # as all jobs were before there was a choice
         for name in ("random_unit", "random_within"):
             del values["train"][name]
     values |= {"contents": dict(contents), "version": [metadata.version("pneumo-batch"), RESULTS_VERSION]}

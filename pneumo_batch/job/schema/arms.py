@@ -8,7 +8,7 @@ from pydantic import field_validator, model_validator
 from pneumo_batch.core import variants
 from pneumo_batch.core.data.options import Stratum, Unit
 from pneumo_batch.core.variants import Arm, Variant
-from pneumo_batch.job.schema.fields import Section, result
+from pneumo_batch.job.schema.fields import Section, no_repeats, result
 from pneumo_batch.job.schema.models import Train
 
 Labels = Literal[
@@ -46,12 +46,7 @@ class ArmSpec(Section):
             raise ValueError("must not end in cross, as kinds of pairs on two films do")
         return value
 
-    @field_validator("within", "seeds")
-    @classmethod
-    def _no_repeats(cls, value: list[object]) -> list[object]:
-        if len(set(value)) < len(value):
-            raise ValueError("names an entry twice")
-        return value
+    _no_repeats = field_validator("within", "seeds")(no_repeats)
 
     @model_validator(mode="after")
     def _permuted_alone(self) -> "ArmSpec":

@@ -18,7 +18,7 @@ from pneumo_batch.core.attribution.options import (
 )
 from pneumo_batch.core.data.options import Split
 from pneumo_batch.core.method_names import method_of, setting_of
-from pneumo_batch.job.schema.fields import Section, neutral, result
+from pneumo_batch.job.schema.fields import Section, neutral, no_repeats, result
 
 _PATH = IntegratedGradients()
 
@@ -63,12 +63,7 @@ class Attribution(Section):
     store_derived: bool = neutral(False)
     """Keep the maps of networks derived without training (cascade) too, in derived/; they are many."""
 
-    @field_validator("methods", "splits")
-    @classmethod
-    def _no_repeats(cls, value: list[str]) -> list[str]:
-        if len(set(value)) < len(value):
-            raise ValueError("names an entry twice")
-        return value
+    _no_repeats = field_validator("methods", "splits")(no_repeats)
 
     @model_validator(mode="after")
     def _settings_fit(self) -> "Attribution":

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pneumo_batch.core.similarity.options import METRICS, REGION_GRID, REGION_METRICS, Scale, View
 from pneumo_batch.core.statistics.options import RESAMPLES, THRESHOLD
-from pneumo_batch.job.schema.fields import Section, result
+from pneumo_batch.job.schema.fields import Section, no_repeats, result
 
 
 class Primary(Section):
@@ -54,9 +54,7 @@ class Compare(Section):
                 hint = f" (did you mean {close[0]}?)" if close else ""
                 known = ", ".join(METRICS)
                 raise ValueError(f"unknown metric {name!r}{hint}: choose module:function or one of {known}")
-        if len(set(value)) < len(value):
-            raise ValueError("names an entry twice")
-        return value
+        return no_repeats(value)
 
     @model_validator(mode="after")
     def _primary_is_measured(self) -> "Compare":
@@ -85,12 +83,7 @@ class Cascade(Section):
     bins: int = result(100, ge=2)
     """Bins of the histogram of a map whose entropy is measured (eMPRT)."""
 
-    @field_validator("seeds")
-    @classmethod
-    def _no_repeats(cls, value: list[int]) -> list[int]:
-        if len(set(value)) < len(value):
-            raise ValueError("names an entry twice")
-        return value
+    _no_repeats = field_validator("seeds")(no_repeats)
 
     @field_validator("noisy")
     @classmethod

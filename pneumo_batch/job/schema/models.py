@@ -7,7 +7,7 @@ from pydantic import field_validator, model_validator
 from pneumo_batch.core import variants
 from pneumo_batch.core.data.options import Channels, Normalisation, Stratum, Unit
 from pneumo_batch.core.variants import Variant
-from pneumo_batch.job.schema.fields import Section, neutral, result
+from pneumo_batch.job.schema.fields import Section, neutral, no_repeats, result
 
 
 class Network(Section):
@@ -64,17 +64,7 @@ class Train(Section):
             raise ValueError("true_seeds and random_seeds must not share or repeat a seed")
         return self
 
-    @field_validator("random_within")
-    @classmethod
-    def _no_repeats(cls, value: list[str]) -> list[str]:
-        if len(set(value)) < len(value):
-            raise ValueError("names an entry twice")
-        return value
-
-    @property
-    def keeps_structure(self) -> bool:
-        """Whether labels are permuted otherwise than freely among all films."""
-        return self.random_unit != "image" or bool(self.random_within)
+    _no_repeats = field_validator("random_within")(no_repeats)
 
     @property
     def variants(self) -> list[Variant]:
