@@ -27,11 +27,17 @@ def environment():
 
 @pytest.fixture(scope="session")
 def ray_cluster():
-    """One small Ray cluster for all tests of a session; runs join it instead of starting their own."""
+    """One small Ray cluster for all tests of a session; runs join it instead of starting their own.
+
+    It is as on a machine of one processor: a run has a process less for each of training and attribution, of which
+    every one takes seconds to import what it needs, and beside it works another session of tests.
+    """
     from pneumo_batch.execution import cluster
 
-    with cluster.session(schema.Cluster()) as resources:
-        yield resources
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(cluster, "usable_cpus", lambda: 1)
+        with cluster.session(schema.Cluster()) as resources:
+            yield resources
 
 
 @pytest.fixture(scope="session")

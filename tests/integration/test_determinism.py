@@ -4,21 +4,32 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers.tiny import tiny_job
+import tomli_w
+from helpers import all_processors
+from helpers.tiny import TINY
 
-from pneumo_batch import pipeline
+from pneumo_batch.execution.cluster import usable_cpus
+from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.writer import RunWriter
 
 
-def attributed_again(tiny_run, path, job):
-    """The maps of a finished run computed anew, from its models, in another way."""
-    shutil.copytree(tiny_run.path, path)
-    for name in ("maps", "scores", "report"):
-        shutil.rmtree(path / name)
-    run = RunWriter(path)
-    stages = {name: stage for name, stage in run.record["stages"].items() if name in ("index", "train")}
-    run.update_record(status="running", stages=stages)
-    return pipeline.execute(job, str(path), until="attribute").run
+@pytest.fixture(scope="module")
+def again(tiny_run, tmp_path_factory):
+    """The maps of a finished run computed anew from its models, an image a file: by one actor and by several."""
+    runs = {actors: tmp_path_factory.mktemp("again") / "run" for actors in {1, usable_cpus()}}
+    jobs = {}
+    for actors, path in runs.items():
+        shutil.copytree(tiny_run.path, path)
+        for name in ("maps", "scores", "report"):
+            shutil.rmtree(path / name)
+        run = RunWriter(path)
+        stages = {name: stage for name, stage in run.record["stages"].items() if name in ("index", "train")}
+        run.update_record(status="running", stages=stages)
+        values = {**TINY, "attribution": {"rows_per_file": 1}, "cluster": {"actors": actors}}
+        jobs[path] = path.with_suffix(".toml")
+        jobs[path].write_text(tomli_w.dumps(values))
+    all_processors.execute(jobs, until="attribute")
+    return {actors: Run(path) for actors, path in runs.items()}
 
 
 def errors(run, expected):
@@ -35,17 +46,15 @@ def errors(run, expected):
     return found
 
 
-def test_images_a_file_and_order_of_arrival_change_no_map_at_all(tiny_run, ray_cluster, tmp_path):
-    job = tiny_job(attribution={"rows_per_file": 1})
-    run = attributed_again(tiny_run, tmp_path / "run", job)
+def test_actors_and_images_a_file_and_order_of_arrival_change_no_map_at_all(tiny_run, again):
+    run = again[usable_cpus()]  # one thread each, as in the tiny run
     assert len(run.store.files("maps", ".parquet")) != len(tiny_run.store.files("maps", ".parquet"))
     assert errors(run, tiny_run) == {"integrated_gradients": 0.0, "grad_cam": 0.0}
 
 
-def test_one_actor_of_all_threads_changes_the_last_digits_at_most(tiny_run, ray_cluster, tmp_path):
-    if ray_cluster.cpus == 1:
+def test_one_actor_of_all_threads_changes_the_last_digits_at_most(tiny_run, again):
+    if usable_cpus() == 1:
         pytest.skip("one CPU: one actor of one thread either way")
-    run = attributed_again(tiny_run, tmp_path / "run", tiny_job(cluster={"actors": 1}))
-    found = errors(run, tiny_run)
+    found = errors(again[1], tiny_run)
     assert found["integrated_gradients"] < 1e-3  # gradients of ReLU networks jump
     assert found["grad_cam"] < 1e-3

@@ -3,20 +3,19 @@
 Shapes: N, A, B films; K bits of a key; C cells of a film.
 """
 
+import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from PIL import Image
-from scipy.fft import dct
 
 from pneumo_batch.core.data.looks import NEARLY_CONSTANT
 
 _SIDE, _OVER = 64, 4  # the film is seen as 64 x 64 means, of 4 x 4 points each
 _SLOWEST = 16  # cosine coefficients a side
 _BITS = _SLOWEST**2
-_COSINES = dct(np.eye(_SIDE), axis=0, norm="ortho")[:_SLOWEST]  # a fifth of the time of all 64 x 64 coefficients
 # Of 5840 published films (17 million pairs) two different ones differ in 40 bits or more; 600 of them from copies of
 # another size, format, quality or exposure in 16 or less (20 where every second pixel was dropped); 56 published
 # originals from what a third party made of them in 14 or less.
@@ -48,10 +47,18 @@ def perceptual_hash(gray: Image.Image) -> bytes:
     """
     side = _SIDE * _OVER
     means_HW = np.asarray(gray.resize((side, side), Image.Resampling.NEAREST).reduce(_OVER), np.float64)
-    slowest = _COSINES @ means_HW @ _COSINES.T
+    slowest = _cosines() @ means_HW @ _cosines().T
     ordered = np.sort(slowest, axis=None)
     median = (ordered[_BITS // 2 - 1] + ordered[_BITS // 2]) / 2  # np.median takes thrice as long
     return np.packbits(slowest > median).tobytes()
+
+
+@functools.cache
+def _cosines() -> np.ndarray:
+    """(16, 64): those of a side alone take a fifth of the time of all 64 x 64 coefficients."""
+    from scipy.fft import dct  # here: every worker imports this module, and few of them see a new film
+
+    return dct(np.eye(_SIDE), axis=0, norm="ortho")[:_SLOWEST]
 
 
 def copies(images: pd.DataFrame, split: str, other: str) -> list[Copy]:
