@@ -153,19 +153,25 @@ def _train(
         weights = external_models.starting_weights(job)
         start = ray.put(weights) if weights is not None else None
         common = trainer.Common(job, run, rows, preprocess, splits, board, arms.structures(job, run, rows), start)
-        every = job.trained
+        # what trains until labels are memorised takes longest, and at the end a slot alone leaves the rest idle
+        every = sorted(job.trained, key=lambda variant: not job.arms[variant.kind].is_permuted)
         share = shares.training(job, len(every), resources)
         todo = slots(every, missing, share.slots)
         _fit_all([trainer.Slot(mine, share.cpus_per_worker, common) for mine in todo], share)
 
 
 def slots(every: list[Variant], missing: list[Variant], count: int) -> list[list[Variant]]:
-    """The variants each slot still has to train.
+    """The variants each slot still has to train, those that take longest first; dealt out forth and back.
 
     A variant belongs to one slot, with its share of the machine, whichever are done already: a resumed run computes
     with as many threads, so that it gets the weights it would have had.
     """
-    return [[variant for variant in every[slot::count] if variant in missing] for slot in range(count)]
+    found: list[list[Variant]] = [[] for _ in range(count)]
+    for position, variant in enumerate(every):
+        turn, place = divmod(position, count)
+        if variant in missing:
+            found[count - 1 - place if turn % 2 else place].append(variant)
+    return found
 
 
 def _check_classes(train: Split, names: list[str], findings: list[str]) -> None:

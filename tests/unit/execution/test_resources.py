@@ -117,6 +117,6 @@ def test_models_count_three_times():
 
 def test_a_variant_stays_in_its_slot_whichever_are_done():
     every = [variants.trained("true", seed) for seed in range(5)]
-    assert train.slots(every, every, 2) == [[every[0], every[2], every[4]], [every[1], every[3]]]
-    assert train.slots(every, every[3:], 2) == [[every[4]], [every[3]]]
+    assert train.slots(every, every, 2) == [[every[0], every[3], every[4]], [every[1], every[2]]]
+    assert train.slots(every, every[2:], 2) == [[every[3], every[4]], [every[2]]]
     assert train.slots(every, every[4:], 2) == [[every[4]], []]
