@@ -52,10 +52,10 @@ class Estimate:
 
     @property
     def power(self) -> dict[str, Power]:
-        """By arm what it can show, were every image of another patient."""
+        """By arm what it can show, by as many patients as paths and lists tell."""
         kinds = Counter(variant.kind for variant in self.job.variants)
-        images = self.found.attributed(self.job)
-        return {arm: power(kinds[TRUE], kinds[arm], images) for arm in arms_of(self.job.variants)}
+        patients = self.found.patients_attributed(self.job)
+        return {arm: power(kinds[TRUE], kinds[arm], patients) for arm in arms_of(self.job.variants)}
 
     @property
     def positive(self) -> str | None:
@@ -146,8 +146,7 @@ def _power(one: Power) -> str:
         return f"{models}: no interval of L over models, which takes {FEWEST_MODELS} + {FEWEST_MODELS}: inconclusive"
     listed = ", ".join(f"{width:.2f} where models differ {much}" for much, width in one.widths.items())
     return (
-        f"{models}, {one.patients} images (of as many patients): 95 % interval of L about {listed};"
-        f" smallest p {one.smallest_p:.2g}"
+        f"{models}, at most {one.patients} patients: 95 % interval of L about {listed}; smallest p {one.smallest_p:.2g}"
     )
 
 

@@ -27,11 +27,20 @@ class Survey:
     fingerprint: str
     classes: list[str]
     images: dict[str, int]  # by split, before validation is carved from train
+    patients: dict[str, int]  # by split, as paths and lists tell them: a DICOM header may join or part some
 
     def attributed(self, job: Job) -> int:
         """Images to attribute."""
-        count = sum(self.images.get(split, 0) for split in job.attribution.splits)
-        return min(count, job.attribution.limit or count)
+        return _limited(self.images, job)
+
+    def patients_attributed(self, job: Job) -> int:
+        """Patients of the images to attribute, at most."""
+        return _limited(self.patients, job)
+
+
+def _limited(counts: dict[str, int], job: Job) -> int:
+    count = sum(counts.get(split, 0) for split in job.attribution.splits)
+    return min(count, job.attribution.limit or count)
 
 
 @dataclass(frozen=True)

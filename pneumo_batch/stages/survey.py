@@ -1,7 +1,5 @@
 """What can be known before hours are spent: what a job refers to, whether it fits together, whether there is room."""
 
-from collections import Counter
-
 import torch
 
 from pneumo_batch.core.data import manifest
@@ -31,7 +29,7 @@ def survey(job: Job) -> Survey:
             contents["regions"] = regions.digest(regions.named(job.data.regions))
         images = {"train": job.phantom.train, "test": job.phantom.test}
         classes = ["BACTERIA", NORMAL, "VIRUS"] if job.data.classes == manifest.BY_SUBTYPE else [NORMAL, PNEUMONIA]
-        return Survey(jobfile.fingerprint(job, contents), classes, images)
+        return Survey(jobfile.fingerprint(job, contents), classes, images, patients=images)
     roots = open_roots(job.data.root)
     found = index.discover(job, roots)
     listing = found.listing
@@ -44,7 +42,12 @@ def survey(job: Job) -> Survey:
         if outlined := regions.source(job.data, roots, found):
             contents["regions"] = regions.digest(outlined)
     arms.check_told(job, listing)
-    return Survey(jobfile.fingerprint(job, contents), found.classes, dict(Counter(listing["split"].to_pylist())))
+    counts = listing.group_by("split").aggregate([("image_id", "count"), ("patient_id", "count_distinct")])
+    images, patients = (
+        dict(zip(counts["split"].to_pylist(), counts[name].to_pylist(), strict=True))
+        for name in ("image_id_count", "patient_id_count_distinct")
+    )
+    return Survey(jobfile.fingerprint(job, contents), found.classes, images, patients)
 
 
 def variant_names(job: Job) -> list[str]:

@@ -78,7 +78,7 @@ def test_precision_is_a_line_for_arms_of_as_many_models():
     lines = estimate._power_lines({"random": power(3, 3, 64), "half": power(3, 3, 64), "fresh": power(3, 2, 64)})
     widths = power(3, 3, 64).widths
     assert lines == [
-        "random, half: 3 + 3 models, 64 images (of as many patients): 95 % interval of L about"
+        "random, half: 3 + 3 models, at most 64 patients: 95 % interval of L about"
         f" {widths['little']:.2f} where models differ little, {widths['much']:.2f} where models differ much; smallest p"
         " 0.05",
         "fresh: 3 + 2 models: no interval of L over models, which takes 3 + 3: inconclusive",

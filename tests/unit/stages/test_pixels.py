@@ -189,7 +189,7 @@ def test_mean_and_deviation_are_those_of_all_pixels(run):
 
 
 def survey_of(run):
-    return Survey("f", ["NORMAL", "PNEUMONIA"], {"train": 1_000_000, "test": 250_000})
+    return Survey("f", ["NORMAL", "PNEUMONIA"], {"train": 1_000_000, "test": 250_000}, {})
 
 
 def test_decoded_images_that_the_disk_has_no_room_for_are_refused_with_the_numbers(run, monkeypatch):
