@@ -159,6 +159,8 @@ def test_a_training_that_waits_begins_on_a_node_that_joins_late(cluster, workpla
     hold.touch()
     settings = ("train.workers=1", "train.true_seeds=[0, 1, 2, 3, 4]", "cluster.trainings=[2, 5]")
     running = start(cluster, workplace, "waiting", *settings, until="train")
+    wait_for(lambda: noted(workplace, "network"), running)  # of the driver, which has joined
+    wait_for(lambda: noted(workplace, "held"), running)
     wait_for(lambda: len(noted(workplace, "held")) == 3, running)
     late = join(cluster)
     wait_for(lambda: late.node_id in noted(workplace, "held"), running)
