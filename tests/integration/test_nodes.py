@@ -166,7 +166,6 @@ def test_a_training_that_waits_begins_on_a_node_that_joins_late(cluster, workpla
     wait_for(lambda: late.node_id in noted(workplace, "held"), running)
     hold.unlink()
     finish(running)
-    assert noted(workplace, "held").count(late.node_id) == 2
     assert Run(workplace / "waiting").variants() == [f"true_{seed}" for seed in range(5)]
 
 
