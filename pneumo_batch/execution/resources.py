@@ -17,7 +17,7 @@ _RESULT_BYTES = 4 * 64 * 2**20
 
 @dataclass(frozen=True)
 class TrainingShare:
-    """So many slots side by side, each training its variants in turn.
+    """So many slots side by side, each training its variants in turn; where the cluster is to grow some wait for it.
 
     Starting a slot costs seconds of importing on every worker, so a slot is not given up after one variant.
     """
@@ -28,16 +28,20 @@ class TrainingShare:
 
 
 def training(job: Job, variants: int, resources: Resources) -> TrainingShare:
-    """As many slots as fit, at most one a variant. Raises JobError when not one fits."""
-    workers = job.train.workers
+    """As many slots as fit, or as the cluster is to grow to, at most one a variant. Raises JobError when not one fits.
+
+    Of slots that wait for a cluster to grow, each has the CPUs that it would have among those it begins with.
+    """
+    workers, wanted = job.train.workers, job.cluster.trainings
     gpus = 1.0 if resources.gpus else 0.0
     room = resources.room(cpus=1, gpus=gpus) // workers
     if not room:
         unit = "GPUs" if gpus else "CPUs"
         have = resources.gpus or resources.cpus
         raise JobError(f"train.workers = {workers} but the cluster has {have:g} {unit} for them; lower it")
-    slots = min(variants, room if job.cluster.trainings == "auto" else min(job.cluster.trainings, room))
-    return TrainingShare(slots, resources.cpus_each(slots * workers, gpus), gpus)
+    least, most = wanted if isinstance(wanted, tuple) else (room, room) if wanted == "auto" else (wanted, 0)
+    at_first = min(variants, least, room)
+    return TrainingShare(max(at_first, min(variants, most)), resources.cpus_each(at_first * workers, gpus), gpus)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Training from files against training from memory, and training on more than a process may hold.
 
     python tests/bench/run.py pixels
-    python tests/bench/bench_pixels.py FOLDER   # prints who held how much; writes 10 GB below the folder
+    python tests/bench/bench_pixels.py FOLDER   # prints who held how much; writes 5 GB below the folder
+    python tests/bench/bench_pixels.py FOLDER cnn5 96 4   # network, films, batch: what a real network adds to it
 
 Both loops are the product's own: only where the decoded images are differs.
 """
@@ -95,16 +96,18 @@ def coarse(image_size: int, channels: int, outputs: int) -> torch.nn.Module:
     return torch.nn.Sequential(*layers, torch.nn.Linear(4 * sides * sides, outputs))
 
 
-def train_more_than_memory(folder: Path) -> dict[str, float]:
-    """The largest memory of its own, in GB, of each kind of process while a set of 4.7 GB is trained on."""
+def train_more_than_memory(
+    folder: Path, network: str = "bench_pixels:coarse", films: int = LARGE_FILMS, batch: int = 32
+) -> dict[str, float]:
+    """The largest memory of its own, in GB, of each kind of process while a set (of 4.7 GB) is trained on."""
     import ray
 
-    _noise(folder / "films", LARGE_FILMS)
+    _noise(folder / "films", films)
     values = {
         "name": "large",
         "data": {"root": str(folder / "films"), "image_size": LARGE_SIDE, "allow_leaks": True},
-        "network": {"name": "bench_pixels:coarse"},
-        "train": {"true_seeds": [0], "random_seeds": [], "epochs": 1},
+        "network": {"name": network},
+        "train": {"true_seeds": [0], "random_seeds": [], "epochs": 1, "batch_size": batch},
         "attribution": {"methods": ["integrated_gradients"]},
     }
     ray.init(num_cpus=cluster.usable_cpus() + 2, object_store_memory=OBJECT_STORE, include_dashboard=False)
@@ -152,5 +155,7 @@ def _anonymous(pid: int) -> float:
 
 
 if __name__ == "__main__":
-    for name, gigabytes in sorted(train_more_than_memory(Path(sys.argv[1])).items(), key=lambda item: -item[1]):
+    place, *given = sys.argv[1:]
+    sizes = {"network": given[0], "films": int(given[1]), "batch": int(given[2])} if given else {}
+    for name, gigabytes in sorted(train_more_than_memory(Path(place), **sizes).items(), key=lambda item: -item[1]):
         print(f"{gigabytes:.2f} GB  {name}")

@@ -11,7 +11,6 @@ one Ray cluster on this machine: they share its processors, so they show what se
 import io
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -89,7 +88,8 @@ def cluster(nodes: int) -> Iterator[str]:
 class Busy(threading.Thread):
     """Processor seconds of a process and of all below it, those that have ended too, but for their last half second.
 
-    Not of the machine: others may be at work on it.
+    Not of the machine: others may be at work on it. `own` is what looking has cost this process, and `memory` the most
+    that it has held that no file backs.
     """
 
     def __init__(self, root: int):
@@ -97,6 +97,7 @@ class Busy(threading.Thread):
         self.root = psutil.Process(root)
         self.known: dict[psutil.Process, float] = {}
         self.lock = threading.Lock()
+        self.own = self.memory = 0.0
 
     def seconds(self) -> float:
         with self.lock:
@@ -110,6 +111,14 @@ class Busy(threading.Thread):
         while True:
             time.sleep(0.5)
             self.seconds()
+            self.memory = max(self.memory, _anonymous())
+            self.own = time.thread_time()
+
+
+def _anonymous() -> float:
+    """Bytes that this process holds, neither of a file nor shared."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024.0 for line in lines if line.startswith("RssAnon"))
 
 
 def measure(root: str, weights: str, address: str, run_dir: str) -> dict[str, dict[str, float]]:
@@ -118,14 +127,13 @@ def measure(root: str, weights: str, address: str, run_dir: str) -> dict[str, di
     busy = Busy(os.getppid())  # who has started the nodes
     busy.start()
     for stage in STAGES:
-        clock, before, own = time.perf_counter(), busy.seconds(), psutil.Process().cpu_times()
+        clock, before, own = time.perf_counter(), busy.seconds() - busy.own, time.process_time() - busy.own
         pipeline.execute(job(Path(root), Path(weights), address), run_dir, stage)
-        now = psutil.Process().cpu_times()
         found[stage] = {
             "clock": time.perf_counter() - clock,
-            "busy": busy.seconds() - before,
-            "driver": now.user + now.system - own.user - own.system,
-            "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0,
+            "busy": busy.seconds() - busy.own - before,
+            "driver": time.process_time() - busy.own - own,
+            "memory": busy.memory,
         }
     return found
 

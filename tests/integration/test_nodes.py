@@ -30,6 +30,11 @@ def note(what):
 
 def network(image_size, channels, outputs):
     note("network")
+    hold = Path(os.environ.get("SPY", "/nowhere")) / "hold"
+    if hold.exists() and ray.is_initialized() and ray.get_runtime_context().get_task_id():  # not in the driver
+        note("held")
+        while hold.exists():
+            time.sleep(0.1)
     return CNN5(image_size=image_size, channels=channels, outputs=outputs)
 
 def gradient(model, inputs, targets):
@@ -91,8 +96,9 @@ def join(cluster):
     return cluster.add_node(num_cpus=3, object_store_memory=120_000_000)
 
 
-def start(cluster, place, name, *settings):
+def start(cluster, place, name, *settings, until="report"):
     arguments = ["run", str(place / "job.toml"), "--run-dir", str(place / name), "--address", cluster.address]
+    arguments += ["--until", until]
     arguments += [word for setting in settings for word in ("--set", setting)]
     return subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -144,6 +150,23 @@ def test_a_node_that_joins_late_gets_work(cluster, workplace):
     finish(running)
     assert late.node_id in noted(workplace, "gradient")
     assert Run(workplace / "late").record["counts"]["attributed"] == 24
+
+
+@pytest.mark.slow
+def test_a_training_that_waits_begins_on_a_node_that_joins_late(cluster, workplace):
+    """The head has CPUs for three of five trainings, which all hold until one has begun on the other node."""
+    hold = workplace / "hold"
+    hold.touch()
+    settings = ("train.workers=1", "train.true_seeds=[0, 1, 2, 3, 4]", "cluster.trainings=[2, 5]")
+    running = start(cluster, workplace, "waiting", *settings, until="train")
+    wait_for(lambda: noted(workplace, "network"), running)  # of the driver, which has joined
+    wait_for(lambda: noted(workplace, "held"), running)
+    wait_for(lambda: len(noted(workplace, "held")) == 3, running)
+    late = join(cluster)
+    wait_for(lambda: late.node_id in noted(workplace, "held"), running)
+    hold.unlink()
+    finish(running)
+    assert Run(workplace / "waiting").variants() == [f"true_{seed}" for seed in range(5)]
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ from pneumo_batch.core.attribution.grad_cam import Activation
 from pneumo_batch.core.attribution.integrated_gradients import (
     End,
     PathIntegral,
+    Start,
     default_pass_size,
 )
 from pneumo_batch.core.attribution.linear_stem import LinearStem
@@ -116,7 +117,9 @@ class Explainer:
             if any(method_of(name) == "deep_lift" for name in maps):
                 rules.check_deep_lift(self._model, self._example_1CHW)
             if self._walks:
-                one_point = PathIntegral(self._stem, IntegratedGradients(steps=1), pass_size=1)(end, end, 0)
+                one_point = PathIntegral(self._stem, IntegratedGradients(steps=1), pass_size=1)(
+                    self._start(inputs_1CHW), end, 0
+                )
                 for walk in self._walks:
                     maps |= walk.maps(one_point)
         return {name: (maps[name].shape[0], maps[name].shape[1]) for name in self._methods}
@@ -150,7 +153,7 @@ class Explainer:
             start = None
             if options.baseline in CONSTANT:  # its forward pass serves every image
                 with torch.no_grad():
-                    start = self._end(baseline(self._example_1CHW))
+                    start = self._start(baseline(self._example_1CHW))
             self._walks.append(Walk(integral, baseline, start, tuple(scaled), tuple(unscaled)))
 
     def _prepare_others(self, methods: Mapping[str, Mapping[str, Any]]) -> None:
@@ -176,7 +179,7 @@ class Explainer:
         end, maps = self._forward(inputs_1CHW, targets)
         rows = [_Row(end.logits_1N[0, target], of_target) for target, of_target in zip(targets, maps, strict=True)]
         for walk in self._walks:
-            for row, found in zip(rows, walk.to(end, targets, self._end), strict=True):
+            for row, found in zip(rows, walk.to(end, targets, self._start), strict=True):
                 row.maps |= walk.maps(found)
                 row.deltas |= dict.fromkeys(walk.scaled, found.delta)
                 row.steps |= dict.fromkeys(walk.scaled, found.steps)
@@ -185,26 +188,22 @@ class Explainer:
                 row.maps[name] = method(inputs_1CHW, target)
         return rows
 
-    def _end(self, inputs_1CHW: torch.Tensor) -> End:
-        return End(inputs_1CHW, self._stem.features(inputs_1CHW), self._model(inputs_1CHW))
+    def _start(self, inputs_1CHW: torch.Tensor) -> Start:
+        return Start(inputs_1CHW, self._stem.features(inputs_1CHW), self._model(inputs_1CHW))
 
     def _forward(self, inputs_1CHW: torch.Tensor, targets: Sequence[int]) -> tuple[End, list[dict[str, torch.Tensor]]]:
         """The forward pass that logits, the first layer of Grad-CAM and the paths' end share; each target's maps."""
-        end = None
+        first_1N = None
         maps: list[dict[str, torch.Tensor]] = [{} for _ in targets]
         for name, layer in self._layers.items():
             with torch.enable_grad(), Activation(self._model, layer) as activation:
-                if end is None:
-                    end = self._end(inputs_1CHW)
-                    logits_1N = end.logits_1N
-                else:
-                    logits_1N = self._model(inputs_1CHW)
+                logits_1N = self._model(inputs_1CHW)
+                if first_1N is None:
+                    first_1N = logits_1N.detach()
                 logits = [logits_1N[0, target] for target in targets]
                 for of_target, logit in zip(maps, logits, strict=True):
                     of_target[name] = activation.map_hw(logit, keep=logit is not logits[-1])
-        if end is None:
-            return self._end(inputs_1CHW), maps
-        return End(end.inputs_1CHW, end.features, end.logits_1N.detach()), maps
+        return End(inputs_1CHW, self._model(inputs_1CHW) if first_1N is None else first_1N), maps
 
 
 @dataclass

@@ -65,7 +65,14 @@ class PathResult(NamedTuple):
 
 
 class End(NamedTuple):
-    """One end of a path: the input (1, C, H, W), the features (1, ...) and the logits (1, N)."""
+    """One end of a path: the input (1, C, H, W) and the logits (1, N)."""
+
+    inputs_1CHW: torch.Tensor
+    logits_1N: torch.Tensor
+
+
+class Start(NamedTuple):
+    """The other end, which the features (1, ...) of all points are counted from."""
 
     inputs_1CHW: torch.Tensor
     features: torch.Tensor
@@ -97,11 +104,11 @@ class PathIntegral:
         self._pass_size = pass_size
         self._points: torch.Tensor | None = None
 
-    def __call__(self, start: End, end: End, target: int) -> PathResult:
+    def __call__(self, start: Start, end: End, target: int) -> PathResult:
         """The map of output `target` for the image at `end`, from the baseline at `start`."""
         return self.of_each(start, end, [target])[0]
 
-    def of_each(self, start: End, end: End, targets: Sequence[int]) -> list[PathResult]:
+    def of_each(self, start: Start, end: End, targets: Sequence[int]) -> list[PathResult]:
         """The maps of several outputs, each the one it has alone.
 
         They share the forward pass of every point, from which there is a backward pass each. With steps = "auto" each

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pneumo_batch.core.attribution.integrated_gradients import End, PathIntegral, PathResult
+from pneumo_batch.core.attribution.integrated_gradients import End, PathIntegral, PathResult, Start
 from pneumo_batch.core.attribution.options import UNSCALED, IntegratedGradients
 from pneumo_batch.core.method_names import method_of
 
@@ -22,13 +22,13 @@ class Walk:
 
     integral: PathIntegral
     baseline: Callable[[torch.Tensor], torch.Tensor]
-    start: End | None
+    start: Start | None
     scaled: tuple[str, ...]
     unscaled: tuple[str, ...]
 
-    def to(self, end: End, targets: Sequence[int], end_at: Callable[[torch.Tensor], End]) -> list[PathResult]:
-        """From the baseline of the image at `end` to it, for each target; `end_at` runs the network at an input."""
-        return self.integral.of_each(self.start or end_at(self.baseline(end.inputs_1CHW)), end, targets)
+    def to(self, end: End, targets: Sequence[int], start_at: Callable[[torch.Tensor], Start]) -> list[PathResult]:
+        """From the baseline of the image at `end` to it, for each target; `start_at` runs the network at one."""
+        return self.integral.of_each(self.start or start_at(self.baseline(end.inputs_1CHW)), end, targets)
 
     def maps(self, found: PathResult) -> dict[str, torch.Tensor]:
         """The map (H, W) of each name."""

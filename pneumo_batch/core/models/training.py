@@ -20,7 +20,8 @@ from pneumo_batch.core.data.pixels import Pixels
 from pneumo_batch.core.models import objective
 from pneumo_batch.core.models.runtime import exact_arithmetic, repeatable_arithmetic
 
-_EVAL_BATCH = 256
+# Images that are evaluated at a time, and pixels: 256 of 224 x 224 would be 1.6 GB of the first layer's activations.
+_EVAL_BATCH, _EVAL_PIXELS = 256, 256 * 64**2
 # Measuring what a random variant has memorised costs a pass over the training split: only when it can have got there.
 # Dropout keeps the running accuracy below the measured one by less than this.
 _WORTH_MEASURING = 0.25
@@ -231,9 +232,10 @@ def predict(network: nn.Module, preprocess: Preprocess, pixels_NHW: np.ndarray |
     """Logits (N, K) float32 on the CPU, in eval mode; on a GPU computed as exactly as maps are by default."""
     network.eval()
     device = next(network.parameters()).device
+    size = max(1, min(_EVAL_BATCH, _EVAL_PIXELS // preprocess.size**2))
     # an empty split takes one empty pass, which tells K
-    starts = range(0, max(1, len(pixels_NHW)), _EVAL_BATCH)
-    batches = (network_inputs(pixels_NHW[start : start + _EVAL_BATCH], preprocess, device) for start in starts)
+    starts = range(0, max(1, len(pixels_NHW)), size)
+    batches = (network_inputs(pixels_NHW[start : start + size], preprocess, device) for start in starts)
     return torch.cat([network(inputs_BCHW).float().cpu() for inputs_BCHW in batches])
 
 

@@ -101,7 +101,7 @@ class Comparison:
     def _right(self, cell: Cell, own: "ImageFeatures", references: "References") -> Features:
         if pairs.is_within(cell.kind):
             return own.of(cell.method, cell.view)
-        return references.edge(cell.view) if cell.kind == pairs.EDGE else references.random(cell.method, cell.view)
+        return references.edge() if cell.kind == pairs.EDGE else references.random(cell.method, cell.view)
 
     @property
     def _views(self) -> list[tuple[str, str]]:
@@ -239,10 +239,11 @@ class References:
         self.rng = pairs.image_rng(image_id, comparison.seed)
         self._features: dict[tuple[str, ...], Features] = {}
 
-    def edge(self, view: str) -> Features:
+    def edge(self) -> Features:
+        """Nowhere negative: their magnitude is what they are."""
         assert self.image_SS is not None
         image_SS = self.image_SS
-        return self._cached((view,), lambda: controls.sobel_edges(image_SS)[None])
+        return self._cached(("magnitude",), lambda: controls.sobel_edges(image_SS)[None])
 
     def random(self, method: str, view: str) -> Features:
         return self._cached((method, view), lambda: self._random_maps(method, view))

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import scipy.stats
 
 from pneumo_batch.core.similarity import kernels, users_metric
 
@@ -28,8 +27,9 @@ class Regions:
     def of(cls, pooled_VGG: np.ndarray) -> "Regions":
         """Of maps pooled to G x G cells (`pool`)."""
         flat_VD = pooled_VGG.reshape(len(pooled_VGG), -1)
-        ranks_VD = 2 * scipy.stats.rankdata(flat_VD, axis=1) - (flat_VD.shape[1] + 1)
-        marks_VD, k = kernels.mark(np.argsort(-flat_VD, axis=1, kind="stable"))
+        order_VD, ranks_VD = kernels.descending_cells(flat_VD)
+        k = kernels.tenth(flat_VD.shape[1])
+        marks_VD = kernels.mark(order_VD[:, :k], flat_VD.shape[1])
         vectors = {"spearman": kernels.with_lengths(ranks_VD), "pearson": kernels.with_lengths(kernels.centre(flat_VD))}
         return cls(np.ptp(flat_VD, axis=1) == 0, vectors, marks_VD, k, pooled_VGG)
 
@@ -106,7 +106,7 @@ class Features:
 
         With that k the set is the values above the 90th percentile where there are no ties.
         """
-        return self._pixel_order[1] if scale == "pixel" else (self.regions.marks_VD, self.regions.k)
+        return self._top_pixel if scale == "pixel" else (self.regions.marks_VD, self.regions.k)
 
     def maps(self, scale: str) -> users_metric.Maps:
         """As a metric of the user's own gets them."""
@@ -141,14 +141,19 @@ class Features:
         return np.ptp(self._finite, axis=(1, 2)) == 0
 
     @cached_property
-    def _pixel_order(self) -> tuple[np.ndarray, tuple[np.ndarray, int]]:
-        """Centred ranks (V, N) and the marks of `top`: one sort serves both."""
+    def _pixel_order(self) -> tuple[np.ndarray, np.ndarray]:
+        """Centred ranks (V, N) and the positions (V, k) of the highest values: one sort serves both."""
         flat_VN = self._finite.astype(np.float32).reshape(len(self.maps_VHW), -1)
         ranks_VN = np.empty(flat_VN.shape)
-        order_VN = np.empty(flat_VN.shape, dtype=np.int64)
-        for flat_N, ranks_N, order_N in zip(flat_VN, ranks_VN, order_VN, strict=True):
-            order_N[:] = kernels.descending(flat_N, ranks_N)
-        return ranks_VN, kernels.mark(order_VN)
+        highest_Vk = np.empty((len(flat_VN), kernels.tenth(flat_VN.shape[1])), dtype=np.int64)
+        for flat_N, ranks_N, highest_k in zip(flat_VN, ranks_VN, highest_Vk, strict=True):
+            highest_k[:] = kernels.descending(flat_N, ranks_N)[: len(highest_k)]
+        return ranks_VN, highest_Vk
+
+    @cached_property
+    def _top_pixel(self) -> tuple[np.ndarray, int]:
+        ranks_VN, highest_Vk = self._pixel_order
+        return kernels.mark(highest_Vk, ranks_VN.shape[1]), highest_Vk.shape[1]
 
     @cached_property
     def _spearman_pixel(self) -> tuple[np.ndarray, np.ndarray]:

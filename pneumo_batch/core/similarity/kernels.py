@@ -3,6 +3,8 @@
 Shapes: V maps of H x W pixels, N = H * W values of a flat map, D features of a map, G cells a side.
 """
 
+import functools
+
 import numpy as np
 import skimage.feature
 
@@ -56,10 +58,13 @@ def hog(map_HW: np.ndarray) -> np.ndarray:
     return skimage.feature.hog(map_HW, orientations=9, pixels_per_cell=(16, 16), cells_per_block=(3, 3))
 
 
+@functools.lru_cache(maxsize=16)
 def cells(length: int, grid: int) -> np.ndarray:
-    """(grid, length) of 0 and 1: which pixels each cell holds, torch's adaptive pooling."""
+    """(grid, length) of 0 and 1: which pixels each cell holds, torch's adaptive pooling. Not to be written to."""
     cell, pixel = np.arange(grid)[:, None], np.arange(length)
-    return ((pixel >= cell * length // grid) & (pixel < -(-(cell + 1) * length // grid))).astype(np.float64)
+    found = ((pixel >= cell * length // grid) & (pixel < -(-(cell + 1) * length // grid))).astype(np.float64)
+    found.flags.writeable = False
+    return found
 
 
 def centre(maps_V: np.ndarray) -> np.ndarray:
@@ -73,12 +78,16 @@ def with_lengths(vectors_VD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return vectors_VD, np.sqrt(np.einsum("vd,vd->v", vectors_VD, vectors_VD))
 
 
-def mark(order_VN: np.ndarray) -> tuple[np.ndarray, int]:
-    """1 at the first k = ceil(N / 10) positions of each row of `order_VN` (V, N), 0 elsewhere, float32; and k."""
-    k = -(-order_VN.shape[1] // 10)
-    marks_VN = np.zeros(order_VN.shape, dtype=np.float32)  # float32 counts are exact to 2**24 pixels
-    np.put_along_axis(marks_VN, order_VN[:, :k], 1, axis=1)
-    return marks_VN, k
+def tenth(count: int) -> int:
+    """How many values are the highest tenth, rounded up."""
+    return -(-count // 10)
+
+
+def mark(places_Vk: np.ndarray, count: int) -> np.ndarray:
+    """(V, N) float32 of N = `count`: 1 at these positions of each row, 0 elsewhere."""
+    marks_VN = np.zeros((len(places_Vk), count), dtype=np.float32)  # float32 counts are exact to 2**24 pixels
+    np.put_along_axis(marks_VN, places_Vk, 1, axis=1)
+    return marks_VN
 
 
 def descending(values_N: np.ndarray, ranks_N: np.ndarray) -> np.ndarray:
@@ -93,8 +102,20 @@ def descending(values_N: np.ndarray, ranks_N: np.ndarray) -> np.ndarray:
     packed_N = descending_N.astype(np.uint64) << np.uint64(32) | np.arange(len(bits_N), dtype=np.uint64)
     packed_N.sort()
     order_N = (packed_N & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    keys_N = packed_N >> np.uint64(32)
-    starts = np.flatnonzero(np.concatenate([[True], keys_N[1:] != keys_N[:-1]]))
-    ends = np.append(starts[1:], len(keys_N))
-    ranks_N[order_N] = np.repeat(len(keys_N) - starts - ends, ends - starts)
+    ranks_N[order_N] = _ranks(packed_N >> np.uint64(32))
     return order_N
+
+
+def descending_cells(values_VD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As `descending`, of a few float64 values a map: positions (V, D) and ranks (V, D) float64."""
+    order_VD, ranks_VD = np.argsort(-values_VD, axis=1, kind="stable"), np.empty(values_VD.shape)
+    for values_D, order_D, ranks_D in zip(values_VD, order_VD, ranks_VD, strict=True):
+        ranks_D[order_D] = _ranks(values_D[order_D])
+    return order_VD, ranks_VD
+
+
+def _ranks(sorted_N: np.ndarray) -> np.ndarray:
+    """Ranks of values that are sorted from the highest down."""
+    starts = np.flatnonzero(np.concatenate([[True], sorted_N[1:] != sorted_N[:-1]]))
+    ends = np.append(starts[1:], len(sorted_N))
+    return np.repeat(len(sorted_N) - starts - ends, ends - starts)

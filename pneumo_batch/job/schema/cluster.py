@@ -16,8 +16,8 @@ class Cluster(Section):
     """Attribution actors; "auto" takes one for each CPU or GPU share there is; [least, most] grow with the cluster."""
     gpus_per_actor: float | Literal["auto"] = neutral("auto")
     """GPU share of an attribution actor; "auto" takes a whole GPU where there is one."""
-    trainings: int | Literal["auto"] = neutral("auto")
-    """Variants trained at once; "auto" takes as many as fit."""
+    trainings: int | tuple[int, int] | Literal["auto"] = neutral("auto")
+    """Variants trained at once; "auto" takes as many as fit; [least, most] grow with the cluster."""
     stall_seconds: float = neutral(3600.0, gt=0)
     """An image that one worker sits on for longer, all variants together, goes to the quarantine."""
 

@@ -29,6 +29,11 @@ def job(train=None, **cluster):
         ({}, 1, one_node(8, 0, 8 * GB), TrainingShare(1, 8, 0.0)),
         ({"trainings": 2}, 8, one_node(16, 4, 8 * GB), TrainingShare(2, 8, 1.0)),
         ({}, 8, one_node(16, 4, 8 * GB), TrainingShare(4, 4, 1.0)),
+        ({"trainings": 9}, 8, one_node(4, 0, 8 * GB), TrainingShare(4, 1, 0.0)),
+        ({"trainings": [2, 6]}, 8, one_node(16, 0, 8 * GB), TrainingShare(6, 8, 0.0)),  # two fit now, eight CPUs each
+        ({"trainings": [2, 6]}, 4, one_node(16, 0, 8 * GB), TrainingShare(4, 8, 0.0)),
+        ({"trainings": [3, 6]}, 8, one_node(2, 0, 8 * GB), TrainingShare(6, 1, 0.0)),
+        ({"trainings": [1, 6]}, 1, one_node(2, 0, 8 * GB), TrainingShare(1, 2, 0.0)),
     ],
 )
 def test_training_takes_what_fits(wanted, variants, resources, expected):

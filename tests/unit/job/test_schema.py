@@ -93,6 +93,7 @@ CHANGED = [
     ("compare.threshold=0.4", True),
     ("cluster.actors=3", False),
     ("cluster.actors=[2, 8]", False),
+    ("cluster.trainings=[1, 4]", False),
     ("data.grows=true", True),
     ("data.regions=boxes.csv", False),  # what it says is among the contents
     ("data.regions=none", True),
@@ -321,6 +322,7 @@ BAD = [
     ('[cascade]\nvariant = "true_9"', "cascade.variant: no variant 'true_9'; there are: true_0, random_100"),
     ("[cluster]\nactors = 0", "cluster.actors: must be 1 or more, or auto (got 0)"),
     ("[cluster]\nactors = [4, 2]", "cluster.actors: must not begin with more than it ends with"),
+    ("[cluster]\ntrainings = [2, 1]", "cluster.trainings: must not begin with more than it ends with"),
     ('[[variant]]\nname = "A-1"\nkind = "true"\ncheckpoint = "x"', "variant.0.name: String should match pattern"),
     ('[[variant]]\nname = "a"\nkind = "odd"\ncheckpoint = "x"', "variant.0.kind: Input should be 'true' or 'random'"),
     ("[trian]", "trian: no such field; did you mean train?"),

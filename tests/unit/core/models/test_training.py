@@ -47,6 +47,20 @@ def test_a_resumed_training_repeats_the_uninterrupted_one_exactly(tmp_path):
     assert without_clock[0] == without_clock[1]
 
 
+@pytest.mark.parametrize(("side", "sizes"), [(32, [256, 44]), (64, [256, 44]), (224, [20] * 15), (512, [4] * 75)])
+def test_large_images_are_evaluated_in_smaller_batches(side, sizes):
+    """As many pixels at a time as 256 images of 64 x 64 have: what a training needs beside its model stays bounded."""
+    network, seen = torch.nn.Sequential(torch.nn.MaxPool2d(side), torch.nn.Flatten(), torch.nn.Linear(1, 1)), []
+    network.register_forward_pre_hook(lambda _network, inputs: seen.append(len(inputs[0])))
+    shades_N = (np.arange(300) % 256).astype(np.uint8)
+    logits_NK = training.predict(
+        network, Preprocess(side, mean=0.0, std=1.0), shades_N[:, None, None].repeat(side, 1).repeat(side, 2)
+    )
+    assert seen == sizes
+    expected_N = network[2].weight.item() * shades_N / 255 + network[2].bias.item()
+    np.testing.assert_allclose(logits_NK[:, 0], expected_N, atol=1e-5)
+
+
 class Halves:
     """Images in two parts, as files of a run have them."""
 
