@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pneumo_batch.report.paper import claim_data, claim_models, claim_results
 from pneumo_batch.report.paper.answers import Answer
 from pneumo_batch.report.paper.references import PAPERS
-from pneumo_batch.report.parts import Block, Table, Text
+from pneumo_batch.report.parts import Block, Fold, Items, Text
 from pneumo_batch.report.source import Source
 
 NOT_ANSWERED = "Not answered by a run."
@@ -103,15 +103,26 @@ def answers(source: Source) -> dict[int, Answer | None]:
 
 
 def blocks(source: Source) -> list[Block]:
-    rows = [
-        [f"{number}. {ITEMS[number].name}", _extent(answer), answer.text if answer else NOT_ANSWERED]
-        for number, answer in answers(source).items()
+    """Behind a line that counts them, the items that are answered, by section, and then the names of the others."""
+    found = answers(source)
+    lists = [
+        Items([_line(number, answer) for number in items if (answer := found[number])], "small", section)
+        for section, items in _SECTIONS.items()
     ]
-    caption = "What this run answers, item by item; the rest is the authors' to say."
+    others = [f"{number}. {item.name}" for number, item in ITEMS.items() if not found[number]]
+    whole = sum(answer.is_whole for answer in found.values() if answer)
+    counted = f"{whole} of {len(ITEMS)} items answered, {len(ITEMS) - whole - len(others)} in part"
     return [
         Text(f"The checklist: {PAPERS['claim'].text} Complete the original for a submission.", "note"),
-        Table("claim", caption, ["item", "answered", "by this run"], rows, ("answered",)),
+        Fold(
+            f"Item by item: {counted}",
+            [*(one for one in lists if one.items), Items(others, "small", NOT_ANSWERED.removesuffix("."))],
+        ),
     ]
+
+
+def _line(number: int, answer: Answer) -> str:
+    return f"{number}. {ITEMS[number].name}{'' if answer.is_whole else ' (in part)'}: {answer.text}"
 
 
 def markdown(source: Source) -> bytes:
@@ -123,10 +134,6 @@ def markdown(source: Source) -> bytes:
         lines += ["", f"## {section}", ""]
         lines += [f"- **{number}. {name}.** {_said(found[number])}" for number, name in items.items()]
     return ("\n".join(lines) + "\n").encode()
-
-
-def _extent(answer: Answer | None) -> str:
-    return "no" if answer is None else "yes" if answer.is_whole else "in part"
 
 
 def _said(answer: Answer | None) -> str:

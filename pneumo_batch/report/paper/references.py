@@ -28,7 +28,8 @@ class Paper:
     def text(self) -> str:
         names = self.authors.split(", ")
         authors = ", ".join([*names[:_MOST_AUTHORS], "et al"] if len(names) > _MOST_AUTHORS else names)
-        parts = [f"{authors}. {self.title}.", f"{self.where}, {self.year}." if self.where else f"{self.year}."]
+        title = self.title if self.title.endswith("?") else f"{self.title}."
+        parts = [f"{authors}. {title}", f"{self.where}, {self.year}." if self.where else f"{self.year}."]
         return " ".join([*parts, *([f"{self.identifier}."] if self.identifier else [])])
 
 

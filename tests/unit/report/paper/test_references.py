@@ -81,4 +81,5 @@ def test_a_reference_in_words():
         " Cybernetics 9(1):62–66, 1979. doi:10.1109/TSMC.1979.4310076."
     )
     assert PAPERS["arun_2020"].text.startswith("Arun NT, Gaw N, Singh P, Chang K, Hoebel KV, Patel J, et al. Assessing")
+    assert "trained with random labels? Advances in" in PAPERS["maennel"].text
     assert PAPERS["smooth_grad"].text.endswith("adding noise. 2017. arXiv:1706.03825.")
