@@ -4,6 +4,7 @@ import matplotlib
 
 from pneumo_batch.report import page, parts
 from pneumo_batch.report.figures import base
+from pneumo_batch.report.paper import files as paper
 from pneumo_batch.report.sections import exploration, gallery, record, training, verdict
 from pneumo_batch.report.source import Source
 from pneumo_batch.rundir.layout import REPORT
@@ -15,7 +16,7 @@ _FOLDER = REPORT.rpartition("/")[0]
 
 
 def build(run: Run) -> dict[str, int]:
-    """Write `report/index.html`, and its figures, tables and model cards beside it.
+    """Write `report/index.html`, and its figures, tables, model cards and what a paper needs beside it.
 
     Raises RunError for a run that has not concluded.
     """
@@ -31,6 +32,8 @@ def build(run: Run) -> dict[str, int]:
         run.store.write_bytes(f"{_FOLDER}/figures/{table.name}.csv", table.csv)
     for variant in source.variants:
         run.store.write_bytes(f"{_FOLDER}/model_card_{variant}.md", record.markdown(source, variant))
+    for name, content in paper.files(source).items():
+        run.store.write_bytes(f"{_FOLDER}/{paper.FOLDER}/{name}", content)
     html = page.render(source, sections, shown)
     run.store.write_bytes(REPORT, html)  # last: a page that is there is a whole one
     return {"images": len(shown.cases), "figures": len(pictures), "bytes": len(html)}

@@ -44,6 +44,7 @@ KINDS = [
     "report/index.html",
     "report/figures/*",
     "report/*.md",
+    "report/paper/*",
 ]
 
 

@@ -6,6 +6,7 @@ from pneumo_batch.core.data.options import SPLITS
 from pneumo_batch.core.statistics.wording import listed
 from pneumo_batch.core.statistics.words import described
 from pneumo_batch.core.variants import RANDOM, TRUE
+from pneumo_batch.report.paper.arms import permuted
 from pneumo_batch.report.parts import (
     Block,
     Code,
@@ -20,7 +21,7 @@ from pneumo_batch.report.parts import (
     number,
     numbers,
 )
-from pneumo_batch.report.sections import paper, training
+from pneumo_batch.report.sections import training
 from pneumo_batch.report.source import Source
 from pneumo_batch.rundir.layout import JOB
 
@@ -125,10 +126,10 @@ def _trained_on(source: Source, variant: str) -> list[str]:
         return ["The true labels."]
     beside = f" {kept:.1%} of them equal the true ones." if kept is not None else ""
     if arm.fraction < 1:
-        among = f" ({how.removeprefix(', ')})" if (how := paper.permuted(arm)) else ""
+        among = f" ({how.removeprefix(', ')})" if (how := permuted(arm)) else ""
         told = f" {kept:.1%} of the training labels equal the true ones." if kept is not None else ""
         return [f"{100 * arm.fraction:g} % of the labels permuted{among}, the others true:{told}".rstrip(":")]
-    if how := paper.permuted(arm):
+    if how := permuted(arm):
         return [f"The training labels, permuted at random{how}.{beside}"]
     return [f"The training labels, permuted at random: they carry no information about the images.{beside}"]
 

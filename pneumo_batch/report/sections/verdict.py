@@ -42,7 +42,7 @@ def build(source: Source) -> Section:
         *randomization.blocks(source),
         Fold("How to read the numbers", [Items(reading.GUIDE)]),
         Fold("Limits: what a verdict does not say", [Items(reading.LIMITS)]),
-        Fold("Methods paragraph, ready to paste", paper.blocks(source)),
+        Fold("For a paper: methods, results, checklist", paper.blocks(source)),
     ]
     return Section("verdict", "Verdict", blocks)
 

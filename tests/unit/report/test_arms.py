@@ -100,7 +100,10 @@ def test_without_random_models_the_first_arm_stands_in_their_place(tmp_path):
     row = dict(zip(header, next(row for row in rows if row[0] == "Grad-CAM"), strict=True))
     assert row["TN"] == shown(numbers["means"]["true_quarter"])
     assert row["NNx"] == shown(numbers["means"]["quarter_quarter_cross"])
-    assert "3 with 25 % of the labels permuted (quarter, seeds 41, 42 and 43)" in page_text(run)
+    text = page_text(run)
+    assert "3 with 25 % of the labels permuted [3] (quarter, seeds 41, 42 and 43)" in text
+    assert "that of a true and one of quarter (TN)" in text
+    assert "what is left of it with 25 % of the labels permuted, and L" in text
 
 
 def page_text(run):

@@ -1,38 +1,22 @@
-"""The methods paragraph: what the job did, and no more."""
+"""What a paper needs, on the page and in the files beside it."""
 
-from pneumo_batch.report.sections import paper
+from pneumo_batch.report.paper import files
 from pneumo_batch.report.source import Source
 
 
-def test_three_of_a_kind_speak_of_other_models(full):
+def test_the_fold_has_the_text_its_references_and_where_the_rest_is(full):
+    run, page, _, _ = full
+    written = files.methods.write(Source(run))
+    said = " ".join(page.text)
+    assert all(paragraph in said for paragraph in written.text.split("\n\n"))
+    assert all(reference in page.text for reference in written.references)
+    assert any("paper/results.csv, results.tex" in line for line in page.text)
+
+
+def test_every_file_stands_beside_the_page(full):
     run, _, _, _ = full
-    text = paper.paragraph(Source(run))
-    assert "L = 1 − k / h the label share" in text
-    assert "delete-one jackknife variances over the true and over the random networks [5]" in text
-    assert "100 bootstrap resamples of patients; 95 % intervals use Student's t with Satterthwaite's" in text
-    assert "all 20 labelings of the networks as true and random" in text
-    assert "smallest possible p 0.0500" in text
-    assert "sensitive when the interval of L lies above 0.5 and the permutation p is at most 0.05" in text
-    assert "3 networks (cnn5) were trained on the true labels (seeds 0, 1 and 2)" in text
-
-
-def test_two_of_a_kind_speak_of_themselves(few):
-    run, _, _, _ = few
-    text = paper.paragraph(Source(run))
-    assert "percentile intervals from 100 bootstrap resamples of patients: they hold for these networks only" in text
-    assert "jackknife" not in text
-    assert "inconclusive otherwise, which fewer than 3 networks of a kind always are." in text
-
-
-def test_one_of_a_kind_has_no_headroom(pair):
-    run, _, _, _ = pair
-    text = paper.paragraph(Source(run))
-    assert "1 network (cnn5) was trained on the true labels (seed 0)" in text
-    assert "No image had all four similarities, so neither h nor L could be measured." in text
-
-
-def test_every_mark_has_its_reference_and_every_reference_its_mark(full):
-    run, _, _, _ = full
-    text, references = paper.paragraph(Source(run)), paper.blocks(Source(run))[-1].items
-    assert [place for place in range(1, len(references) + 1) if f"[{place}]" not in text] == []
-    assert f"[{len(references) + 1}]" not in text
+    names = {"claim.md", "methods.txt", "results.csv", "results.tex", "results_primary.tex"}
+    assert {name.rpartition("/")[2] for name in run.store.files("report/paper")} == names
+    assert {name: run.store.read_bytes(f"report/paper/{name}") for name in names} == files.files(Source(run))
+    text = run.store.read_bytes("report/paper/methods.txt").decode()
+    assert text.rstrip().splitlines()[-1].startswith(f"{len(files.methods.write(Source(run)).references)}. ")

@@ -1,7 +1,8 @@
 import pytest
 from helpers.report_runs import build, make_run
 
-from pneumo_batch.report.sections import paper, settings
+from pneumo_batch.report.paper import methods
+from pneumo_batch.report.sections import settings
 from pneumo_batch.report.source import Source
 
 METHODS = ("integrated_gradients", "integrated_gradients@blur", "integrated_gradients_unscaled", "grad_cam")
@@ -25,9 +26,9 @@ def test_settings_of_a_method_stand_side_by_side_with_their_noise_ceiling(run):
 
 
 def test_names_and_references_tell_the_setting(run):
-    source = Source(run)
-    text, references = paper.paragraph(source), paper.blocks(source)[-1].items
-    assert "Integrated Gradients [2] (50 steps, midpoint rule, black baseline)" in text
-    assert "Integrated Gradients (blur) [2] (50 steps, midpoint rule, blur baseline)" in text
-    assert f"Unscaled Integrated Gradients [{len(references)}]" in text
-    assert references[-1].startswith("Ancona")
+    found = methods.write(Source(run))
+    for name in ("Integrated Gradients", "Integrated Gradients (blur)"):  # one paper, two baselines
+        baseline = "blur" if "blur" in name else "black"
+        assert f"{name} [3] (50 steps, midpoint rule, {baseline} baseline)" in found.text
+    assert "Unscaled Integrated Gradients [4]" in found.text
+    assert [text.partition(" ")[0] for text in found.references[2:4]] == ["Sundararajan", "Ancona"]

@@ -57,3 +57,12 @@ def test_each_target_has_its_own_fold_tables_and_rows_of_the_gallery(two):
     assert "maps cannot be told from this run to say which of two targets is explained, whichever two." in text
     figures = [name.rpartition("/")[2] for name in run.store.walk("report/figures")]
     assert {"verdict.csv", "verdict_a.csv", "targets.csv"} <= set(figures)
+
+
+def test_what_a_paper_says_of_several_targets(two):
+    run, _, text, _ = two
+    assert "Of every two targets, whether maps say which one is explained was read from c / h" in text
+    assert "over patients, for these networks only, maps are called specific when it lies below 0.5" in text
+    rows = run.store.read_bytes("report/paper/results.csv").decode().splitlines()[1:]
+    assert [row.partition(",")[0] for row in rows] == ["C"] * (len(rows) // 2) + ["A"] * (len(rows) // 2)
+    assert "Target & Method &" in run.store.read_bytes("report/paper/results_primary.tex").decode()

@@ -1,0 +1,217 @@
+"""The methods of a run in words, ready to paste: what it did, and no more. Parts of them answer items of CLAIM, too."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pneumo_batch.core.attribution.options import PATHS
+from pneumo_batch.core.data.options import SPLITS
+from pneumo_batch.core.method_names import method_of
+from pneumo_batch.core.statistics.wording import listed, method_name
+from pneumo_batch.core.variants import RANDOM, TRUE
+from pneumo_batch.report.paper import additions, arms, decomposition
+from pneumo_batch.report.paper.references import PAPERS, Citations
+from pneumo_batch.report.parts import numbers
+from pneumo_batch.report.source import Source
+
+_SPLITS = {"train": "training", "val": "validation", "test": "testing"}
+_SOURCES = {"guided_grad_cam": ("guided_backprop", "grad_cam")}  # of methods that are not a paper's own
+_LIBRARIES = {
+    "torch": "PyTorch",
+    "captum": "Captum",
+    "scikit-image": "scikit-image",
+    "scipy": "SciPy",
+    "numpy": "NumPy",
+    "ray": "Ray",
+    "python": "Python",
+}
+
+
+@dataclass(frozen=True)
+class Methods:
+    """Paragraphs, and the papers that they cite by number, in order."""
+
+    text: str
+    references: Sequence[str]
+
+
+def write(source: Source) -> Methods:
+    """What was done, as a paper would say it."""
+    cite = Citations()
+    paragraphs = [
+        [_data(source, cite), preprocessing(source), *_training(source, cite)],
+        [_maps(source, cite), *decomposition.sentences(source, cite)],
+        additions.sentences(source, cite),
+        [software(source)],
+    ]
+    text = "\n\n".join(" ".join(sentences) for sentences in paragraphs if sentences)
+    return Methods(text, [paper.text for paper in cite.papers])
+
+
+def _data(source: Source, cite: Citations) -> str:
+    patients = source.manifest["patient_id"].nunique()
+    what = "generated chest-X-ray-like images" if source.job.is_phantom else "images"
+    carved = source.job.data.val_fraction
+    kept = f"; {carved * 100:g} % of the training images were set aside for validation by patient" if carved else ""
+    return (
+        f"We applied the data randomization test{cite('adebayo', 'arun_2020')} to {len(source.manifest)} {what} of"
+        f" {patients} patients ({splits(source)}{kept}), {_labels(source)}."
+    )
+
+
+def splits(source: Source) -> str:
+    counts = source.manifest["split"].value_counts()
+    return listed([f"{counts[split]} for {_SPLITS[split]}" for split in SPLITS if split in counts])
+
+
+def _labels(source: Source) -> str:
+    """Classes, or findings in the order of the networks' outputs."""
+    if several := source.job.data.several:
+        return f"each with or without {listed(several, 'and/or')}, which the networks' logits are of in this order"
+    return f"of the classes {listed(source.classes)}"
+
+
+def preprocessing(source: Source) -> str:
+    preprocess = source.run.preprocess()
+    grey = "one grey channel" if preprocess.channels == 1 else f"one grey channel repeated {preprocess.channels} times"
+    pad = "padded with black to a square and " if preprocess.pad == "black" else ""
+    return (
+        f"Images were read as {grey}, {pad}resized to {preprocess.size} × {preprocess.size} pixels and normalised with"
+        f" mean {numbers(preprocess.mean)} and standard deviation {numbers(preprocess.std)}."
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------- training
+
+
+def _training(source: Source, cite: Citations) -> list[str]:
+    job = source.job
+    further = [arms.sentence(source, cite)] if job.arm else []
+    found = [_brought(source), _trained(source, cite), *further]
+    return [sentence for sentence in [*found, *(training_details(source) if job.trained else [])] if sentence]
+
+
+def _brought(source: Source) -> str:
+    kinds = [spec.kind for spec in source.job.variant]
+    groups = [
+        f"{kinds.count(kind)} on {labels}" for kind, labels in ((TRUE, "the true labels"), (RANDOM, "random ones"))
+    ]
+    groups = [group for group in groups if not group.startswith("0 ")]
+    if not groups:
+        return ""
+    were = "was" if len(kinds) == 1 else "were"
+    return f"Of the networks, {listed(groups)} {were} trained outside of this run ({source.job.network.name})."
+
+
+def _trained(source: Source, cite: Citations) -> str:
+    """Those of `train.true_seeds` and `train.random_seeds`."""
+    train = source.job.train
+    groups = [(len(train.true_seeds), _on_true_labels(source))] if train.true_seeds else []
+    groups += [(len(train.random_seeds), _on_random_labels(source, cite))] if train.random_seeds else []
+    if not groups:
+        return ""
+    (count, labels), *others = groups
+    were = "was" if count == 1 else "were"
+    rest = "".join(f" and {number} on {other}" for number, other in others)
+    return f"{_models(count)} ({source.job.network.name}) {were} trained on {labels}{rest}."
+
+
+def _on_true_labels(source: Source) -> str:
+    train = source.job.train
+    stopped = f", stopped after {train.patience} epochs without a lower validation loss" if train.patience else ""
+    return f"the true labels ({arms.seeds(train.true_seeds)}) for at most {train.epochs} epochs{stopped}"
+
+
+def _on_random_labels(source: Source, cite: Citations) -> str:
+    arm = source.job.arms[RANDOM]
+    drawn = f"{arms.permuted(arm)}{arms.sources(arm, cite)} ({arms.seeds(source.job.train.random_seeds)})"
+    return f"labels permuted once over the training split{drawn} {arms.until(source)}"
+
+
+def training_details(source: Source) -> list[str]:
+    """The recipe that all networks trained here share, and which weights were kept."""
+    train = source.job.train
+    each = "with and without each finding" if source.finding else "from each class"
+    drawn = f"drawn equally often {each}" if train.sampler == "weighted" else "shuffled"
+    recipe = (
+        f"The recipe was the same for all: Adam, learning rate {train.learning_rate:g}{_plateau(source)}, batches of"
+        f" {train.batch_size} images {drawn}, no augmentation; {initialisation(source)}. No two networks shared a seed."
+    )
+    return [recipe, selection(source)]
+
+
+def _plateau(source: Source) -> str:
+    train = source.job.train
+    where = {"train": "training", "val": "validation"}.get(train.plateau)
+    return f" (halved after {train.plateau_patience} epochs without a lower {where} loss)" if where else ""
+
+
+def initialisation(source: Source) -> str:
+    weights = source.job.network.weights
+    if weights == "none":
+        return "weights were initialised at random by each network's seed"
+    return f"training started from {'ImageNet' if weights == 'imagenet' else 'given'} weights"
+
+
+def selection(source: Source) -> str:
+    """Which epoch's weights were kept."""
+    trained = [source.job.arms[kind] for kind in dict.fromkeys(one.kind for one in source.job.trained)]
+    permutes = any(arm.is_permuted for arm in trained)
+    if not (source.manifest["split"] == "val").any():
+        return "The weights of the last epoch were kept."
+    return "The weights of the epoch with the lowest validation loss were kept" + (
+        ", of networks with permuted labels those of the last." if permutes else "."
+    )
+
+
+def _models(count: int) -> str:
+    return f"{count} network{'s' * (count != 1)}"
+
+
+# ----------------------------------------------------------------------------------------------------------------- maps
+
+
+def _maps(source: Source, cite: Citations) -> str:
+    names = [f"{method_name(method)}{_cited(method, cite)}{options(source, method)}" for method in source.methods]
+    return (
+        f"For all {source.attributed.num_rows} attributed images ({listed(source.job.attribution.splits)}) and every"
+        f" network we explained {explained(source)} by {listed(names)}; maps of inner layers were upsampled bilinearly."
+    )
+
+
+def explained(source: Source) -> str:
+    """The output, or outputs, that maps are of."""
+    targets = source.job.attribution.targets
+    if len(targets) > 1:
+        return f"the logits of {listed(targets)}, each by itself,"
+    one = {"positive": f"the logit of {source.classes[-1]}", "label": "the logit of the image's own class"}
+    return one.get(targets[0], f"the logit of {targets[0]}")
+
+
+def _cited(method: str, cite: Citations) -> str:
+    name = method_of(method)
+    papers = _SOURCES.get(name, (name,) if name in PAPERS else ())
+    return cite(*papers) if papers else ""
+
+
+def options(source: Source, method: str) -> str:
+    """Of a method, in brackets; nothing where it has none."""
+    values = source.job.attribution.options_by_method()[method]
+    if not values:
+        return ""
+    if method_of(method) in PATHS:
+        rule = f"{values['steps']} steps, {values['rule']} rule"
+        if values["steps"] == "auto":
+            rule = f"midpoint rule, refined for each image to a relative error of {values['tolerance']:g}"
+        return f" ({rule}, {values['baseline']} baseline)"
+    return " (" + ", ".join(f"{key} {value}" for key, value in values.items()) + ")"
+
+
+def software(source: Source) -> str:
+    versions = source.record["versions"]
+    commit = source.record.get("commit")
+    build = f", commit {commit[:12]}" if commit else ""
+    libraries = listed([f"{name} {versions[key]}" for key, name in _LIBRARIES.items() if key in versions])
+    return (
+        f"Computed with pneumo-batch {versions['pneumo-batch']}{build} (run {source.record['fingerprint'][:12]}),"
+        f" {libraries}."
+    )

@@ -1,0 +1,156 @@
+"""The methods paragraph: what the job did, and no more."""
+
+import re
+from types import SimpleNamespace
+
+import pytest
+
+from pneumo_batch.core.variants import Arm
+from pneumo_batch.report.paper import arms, methods
+from pneumo_batch.report.paper.references import PAPERS, Citations
+from pneumo_batch.report.source import Source
+
+PARTS = {  # words of each part that not every run has
+    "models": "Student's t with Satterthwaite's degrees of freedom",
+    "permutation": "An exact permutation test",
+    "arms": "Further networks were contrasted with those of true labels",
+    "targets": "whether maps say which one is explained",
+    "localisation": "maps were held against the outlined region",
+    "cascade": "In a parameter randomization test",
+    "smprt": "(sMPRT [",
+    "emprt": "(eMPRT [",
+}
+
+
+def written(run):
+    return methods.write(Source(run[0]))
+
+
+@pytest.mark.parametrize(
+    ("name", "there"),
+    [
+        ("full", {"models", "permutation", "localisation", "cascade", "smprt", "emprt"}),
+        ("armed", {"models", "permutation", "arms"}),
+        ("few", set()),
+        ("pair", set()),
+        ("many", set()),
+    ],
+)
+def test_what_a_run_did_and_no_more(name, there, request):
+    text = written(request.getfixturevalue(name)).text
+    assert {part for part, words in PARTS.items() if words in text} == there
+
+
+@pytest.mark.parametrize("name", ["full", "armed", "few", "pair", "many"])
+def test_marks_count_from_one_in_the_order_of_the_text_and_each_has_its_reference(name, request):
+    found = written(request.getfixturevalue(name))
+    marks = [int(mark) for group in re.findall(r"\[([\d, ]+)\]", found.text) for mark in group.split(", ")]
+    assert list(dict.fromkeys(marks)) == list(range(1, len(found.references) + 1))
+    assert set(found.references) <= {paper.text for paper in PAPERS.values()}
+
+
+def test_three_of_a_kind_speak_of_other_models(full):
+    text = written(full).text
+    assert "L = 1 − k / h the label share" in text
+    assert "delete-one jackknife variances over the true and over the random networks [" in text
+    assert "100 bootstrap resamples of patients, floors by their projection" in text
+    assert "all 20 labelings of the networks as true and random" in text
+    assert "smallest possible p 0.0500" in text
+    assert "sensitive when the interval of L lies above 0.5 and the permutation p is at most 0.05" in text
+    assert "3 networks (cnn5) were trained on the true labels (seeds 0, 1 and 2) for at most 15 epochs and 3 on" in text
+    assert "(TTx, TNx; at most 16 such images each)" in text
+
+
+def test_two_of_a_kind_speak_of_themselves(few):
+    text = written(few).text
+    assert "percentile intervals from 100 bootstrap resamples of patients: they hold for these networks only" in text
+    assert "jackknife" not in text
+    assert "inconclusive otherwise, which fewer than 3 networks of a kind always are." in text
+
+
+def test_one_of_a_kind_has_no_headroom(pair):
+    text = written(pair).text
+    assert "1 network (cnn5) was trained on the true labels (seed 0)" in text
+    assert "No image had all four similarities, so neither h nor L could be measured." in text
+
+
+def test_regions_and_layers_are_those_of_the_run(full):
+    text = written(full).text
+    assert re.search(r"On 6 images with PNEUMONIA.* of 6 patients, where boxes or masks outline it", text)
+    assert (
+        "beside the mean mask of training films, Sobel edges, maps of an image of another patient and maps of the"
+        in text
+    )
+    assert (
+        "the 3 layers of true_0 were re-initialised from the output down, and each layer also alone, by 2 draws" in text
+    )
+    assert "averaged over 5 inputs with Gaussian noise of 0.1 of the input's range (sMPRT" in text
+    assert "histogram, of 100 bins" in text
+
+
+def test_arms_are_told_with_what_makes_them_invalid(armed):
+    text = written(armed).text
+    assert re.search(r"3 with 25 % of the labels permuted \[\d+\] \(some_25, seeds 25, 26 and 27\)", text)
+    assert "and 3 with fresh weights (fresh, seeds 7, 8 and 9); those with permuted labels were trained until" in text
+    assert "or one with permuted labels did not memorise them" in text
+    assert "What do neural networks learn when trained with random labels?" in " ".join(written(armed).references)
+
+
+@pytest.mark.parametrize(
+    ("arm", "papers"),
+    [
+        (Arm("random", "permuted"), []),
+        (Arm("none", "permuted", 0.0), []),
+        (Arm("half", "permuted", 0.5), ["maennel"]),
+        (Arm("people", "permuted", unit="patient"), ["chaibub_neto_2019"]),
+        (Arm("strata", "permuted", within=("view",)), ["chaibub_neto_2018"]),
+        (Arm("blocks", "permuted", 1.0, "patient", ("view",)), ["chaibub_neto_2019", "chaibub_neto_2018", "winkler"]),
+        (Arm("fresh", "untrained"), []),
+        (Arm("sex", "column:sex"), ["yona"]),
+        (Arm("other", "true", network="resnet18"), ["arun_2021"]),
+    ],
+)
+def test_an_arm_is_cited_by_what_it_changes(arm, papers):
+    cite = Citations()
+    marks = arms.sources(arm, cite)
+    assert list(cite.papers) == [PAPERS[name] for name in papers]
+    assert bool(marks) == bool(papers)
+
+
+def test_conditions_name_what_arms_there_are():
+    def of(*found):
+        specs = [SimpleNamespace(arm=arm) for arm in found[1:]]
+        results = SimpleNamespace(contrast=found[0].name, arms={})
+        job = SimpleNamespace(arms={found[0].name: found[0]}, arm=specs)
+        return arms.conditions(SimpleNamespace(results=results, job=job))
+
+    assert "memorise" not in of(Arm("fresh", "untrained"))
+    assert of(Arm("random", "permuted")).endswith("or one with permuted labels did not memorise them")
+    assert of(Arm("random", "permuted"), Arm("sex", "column:sex")).endswith(
+        "one with permuted labels did not memorise them or one of another column was no better than chance at it"
+    )
+
+
+def test_names_of_versions_are_those_that_computed(full):
+    run, _, _, _ = full
+    versions, text = run.record["versions"], written(full).text
+    assert f"pneumo-batch {versions['pneumo-batch']}" in text
+    assert f"PyTorch {versions['torch']}, Captum {versions['captum']}, scikit-image {versions['scikit-image']}" in text
+
+
+@pytest.mark.parametrize(
+    ("kinds", "said"),
+    [
+        (
+            ["true", "true", "random"],
+            "2 on the true labels and 1 on random ones were trained outside of this run (cnn5).",
+        ),
+        (["true"], "1 on the true labels was trained outside of this run (cnn5)."),
+        ([], ""),
+    ],
+)
+def test_models_that_were_brought_along_were_not_trained_here(kinds, said):
+    specs = [SimpleNamespace(kind=kind) for kind in kinds]
+    job = SimpleNamespace(variant=specs, network=SimpleNamespace(name="cnn5"))
+    assert methods._brought(SimpleNamespace(job=job)).endswith(said)
+    assert bool(methods._brought(SimpleNamespace(job=job))) == bool(said)
