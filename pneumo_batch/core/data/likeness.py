@@ -59,9 +59,7 @@ def copies(images: pd.DataFrame, split: str, other: str) -> list[Copy]:
 
     `images` are rows of a manifest. Time and memory grow with the films, not with their pairs.
     """
-    there = images.dropna(subset=["hash", "cells", "gray_low", "gray_high"])
-    there = there[there["gray_high"] - there["gray_low"] >= NEARLY_CONSTANT]
-    firsts, seconds = (there[there["split"] == name].reset_index(drop=True) for name in (split, other))
+    firsts, seconds = (_looked_at(images[images["split"] == name]) for name in (split, other))
     if firsts.empty or seconds.empty:
         return []
     a, b, bits = _near(_bytes(firsts["hash"]), _bytes(seconds["hash"]))
@@ -70,6 +68,11 @@ def copies(images: pd.DataFrame, split: str, other: str) -> list[Copy]:
     found = pd.DataFrame({"a": a[sure], "b": b[sure], "bits": bits[sure]}).sort_values(["a", "bits", "b"])
     nearest = found.drop_duplicates("a").itertuples(index=False)
     return sorted(Copy(firsts["image_id"][k], seconds["image_id"][j], int(bits)) for k, j, bits in nearest)
+
+
+def _looked_at(images: pd.DataFrame) -> pd.DataFrame:
+    there = images[["image_id", "sha256", "hash", "cells", "gray_low", "gray_high"]].dropna()
+    return there[there["gray_high"] - there["gray_low"] >= NEARLY_CONSTANT].reset_index(drop=True)
 
 
 def _bytes(column: pd.Series) -> np.ndarray:
@@ -81,31 +84,36 @@ def _near(first_AH: np.ndarray, second_BH: np.ndarray) -> tuple[np.ndarray, np.n
     """Pairs that share a key and differ in MOST_BITS or fewer: positions among the first and second, and the bits."""
     found = [np.empty((0, 3), np.int64)]
     rng = np.random.default_rng(0)
+    first_HA, second_HB = (np.ascontiguousarray(hashes.T) for hashes in (first_AH, second_BH))
     for _ in range(_KEYS):
         bits_K = rng.choice(_BITS, _KEY_BITS, replace=False)
-        for a, b in _candidates(_keys(first_AH, bits_K), _keys(second_BH, bits_K)):
+        for a, b in _candidates(_keys(first_HA, bits_K), _keys(second_HB, bits_K)):
             differing = _ONES[first_AH[a] ^ second_BH[b]].sum(axis=1, dtype=np.int64)
             near = differing <= MOST_BITS
             found.append(np.stack([a[near], b[near], differing[near]], axis=1))
     return tuple(np.unique(np.concatenate(found), axis=0).T)
 
 
-def _keys(hashes_NH: np.ndarray, bits_K: np.ndarray) -> np.ndarray:
+def _keys(hashes_HN: np.ndarray, bits_K: np.ndarray) -> np.ndarray:
     """(N,) those bits of each hash as one number."""
-    return sum((hashes_NH[:, bit // 8] >> (7 - bit % 8) & 1).astype(np.int64) << k for k, bit in enumerate(bits_K))
+    bits_KN = np.stack([hashes_HN[bit // 8] >> (7 - bit % 8) & 1 for bit in bits_K])
+    bytes_N = [packed_N.astype(np.uint32) for packed_N in np.packbits(bits_KN, axis=0)]
+    return sum(packed_N << (8 * k) for k, packed_N in enumerate(bytes_N))
 
 
 def _candidates(first_A: np.ndarray, second_B: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pairs of positions whose keys are equal, a part at a time."""
     order = np.argsort(second_B, kind="stable")
     ordered = second_B[order]
+    asked = np.argsort(first_A)  # neighbours are looked for one after the other: memory is near
     for start in range(0, len(first_A), _CHUNK):
-        keys = first_A[start : start + _CHUNK]
+        places = asked[start : start + _CHUNK]
+        keys = first_A[places]
         begin = np.searchsorted(ordered, keys, "left")
         counts = np.minimum(np.searchsorted(ordered, keys, "right") - begin, _PER_KEY)
         a = np.repeat(np.arange(len(keys)), counts)
         nth = np.arange(len(a)) - np.repeat(np.cumsum(counts) - counts, counts)
-        yield start + a, order[begin[a] + nth]
+        yield places[a], order[begin[a] + nth]
 
 
 def _correlations(first: pd.Series, second: pd.Series, a: np.ndarray, b: np.ndarray) -> np.ndarray:
