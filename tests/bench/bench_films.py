@@ -173,12 +173,16 @@ def _write_scores(run: RunWriter, images: pa.Table, rng: np.random.Generator) ->
     ]
     names = ("method", "view", "scale", "metric", "kind", "variant_a", "variant_b")
     alike_R = np.array([row[4] == "true_true" or (pairs.is_within(row[4]) and "gradients" in row[0]) for row in rows])
+    encoded = {
+        name: pa.array(texts).dictionary_encode().cast(tables.SCORES.field(name).type)
+        for name, texts in zip(names, zip(*rows, strict=True), strict=True)
+    }
     for number, start in enumerate(range(0, images.num_rows, _SCORED)):
         part = images.slice(start, _SCORED)
         scores = rng.uniform(-0.2, 0.3, (part.num_rows, len(rows))) + 0.6 * alike_R
-        columns = {name: np.repeat(part[name].to_numpy(), len(rows)) for name in ("image_id", "label", "patient_id")}
-        for name, texts in zip(names, zip(*rows, strict=True), strict=True):
-            columns[name] = pa.array(texts * part.num_rows).dictionary_encode().cast(tables.SCORES.field(name).type)
+        film_of, row_of = np.divmod(np.arange(scores.size), len(rows))
+        columns = {name: part[name].combine_chunks().take(film_of) for name in ("image_id", "label", "patient_id")}
+        columns |= {name: values.take(row_of) for name, values in encoded.items()}
         columns |= {"score": scores.astype(np.float32).ravel(), "degenerate": np.zeros(scores.size, bool)}
         run.store.write_table(f"scores/part-{number:06}.parquet", pa.table(columns, schema=tables.SCORES))
 

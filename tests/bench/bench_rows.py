@@ -1,7 +1,7 @@
 """What a row of a listing costs until it is a row of the manifest: processor and memory by step, without images.
 
     python tests/bench/bench_rows.py                  # 1 000 000 rows
-    python tests/bench/bench_rows.py 100000 FOLDER    # the empty files that are listed stay below FOLDER
+    python tests/bench/bench_rows.py 100000 FOLDER list   # of folders, nih and list; the files listed stay below FOLDER
 
 The files that are listed are empty and never opened; what opening them tells (size, hash, gray values) is drawn at
 random, in the tables that the tasks of the stage index give back. Prints a table and asserts nothing.
@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -131,8 +131,10 @@ def _column(field: pa.Field, part: pa.Table, look_C: np.ndarray, rng: np.random.
 # -------------------------------------------------------------------------------------------------------- the steps
 
 
-def measure(folder: Path, meter: Meter) -> None:
+def measure(folder: Path, meter: Meter, formats: Sequence[str]) -> None:
     for name, job in jobs(folder).items():
+        if name not in formats:
+            continue
         with meter.step(f"survey: list and fingerprint, {name}"):
             found = survey.survey(job)
         with meter.step(f"index: list, {name}"):
@@ -176,14 +178,14 @@ def _read(job: schema.Job, run: RunWriter, inventory: Inventory, meter: Meter) -
         Run(run.path).manifest()
 
 
-def main(rows: int = ROWS, place: str = "") -> None:
+def main(rows: int = ROWS, place: str = "", *formats: str) -> None:
     with contextlib.ExitStack() as stack:
         folder = Path(place or stack.enter_context(tempfile.TemporaryDirectory()))
         if not (folder / "list.csv").exists():
             folder.mkdir(parents=True, exist_ok=True)
             write_listing(folder, rows)
-        measure(folder, Meter(rows))
+        measure(folder, Meter(rows), formats or list(jobs(folder)))
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]), *sys.argv[2:3])
+    main(*map(int, sys.argv[1:2]), *sys.argv[2:])

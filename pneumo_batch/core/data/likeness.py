@@ -96,24 +96,35 @@ def _near(first_AH: np.ndarray, second_BH: np.ndarray) -> tuple[np.ndarray, np.n
 
 def _keys(hashes_HN: np.ndarray, bits_K: np.ndarray) -> np.ndarray:
     """(N,) those bits of each hash as one number."""
-    bits_KN = np.stack([hashes_HN[bit // 8] >> (7 - bit % 8) & 1 for bit in bits_K])
-    bytes_N = [packed_N.astype(np.uint32) for packed_N in np.packbits(bits_KN, axis=0)]
-    return sum(packed_N << (8 * k) for k, packed_N in enumerate(bytes_N))
+    key_N = np.zeros(hashes_HN.shape[1], np.uint32)
+    for bits_8 in bits_K.reshape(-1, 8).tolist():  # as integers of numpy they would make 8 bytes of each byte
+        byte_N = np.zeros(hashes_HN.shape[1], np.uint8)
+        for k, bit in enumerate(bits_8):
+            byte_N |= (hashes_HN[bit // 8] >> (7 - bit % 8) & 1) << k
+        key_N = key_N << 8 | byte_N
+    return key_N
 
 
 def _candidates(first_A: np.ndarray, second_B: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pairs of positions whose keys are equal, a part at a time."""
-    order = np.argsort(second_B, kind="stable")
-    ordered = second_B[order]
-    asked = np.argsort(first_A)  # neighbours are looked for one after the other: memory is near
+    ordered, order = _sorted(second_B)
+    asked, places_A = _sorted(first_A)  # neighbours are looked for one after the other: their memory is near
     for start in range(0, len(first_A), _CHUNK):
-        places = asked[start : start + _CHUNK]
-        keys = first_A[places]
+        places, keys = places_A[start : start + _CHUNK], asked[start : start + _CHUNK]
         begin = np.searchsorted(ordered, keys, "left")
         counts = np.minimum(np.searchsorted(ordered, keys, "right") - begin, _PER_KEY)
         a = np.repeat(np.arange(len(keys)), counts)
         nth = np.arange(len(a)) - np.repeat(np.cumsum(counts) - counts, counts)
         yield places[a], order[begin[a] + nth]
+
+
+def _sorted(keys_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Keys below 2^32 in their order, and the position of each, equal ones as they stood: numbers sort in a tenth of
+    the time of positions.
+    """
+    both_N = keys_N.astype(np.uint64) << np.uint64(32) | np.arange(len(keys_N), dtype=np.uint64)
+    both_N.sort()
+    return (both_N >> np.uint64(32)).astype(np.uint32), (both_N & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
 def _correlations(first: pd.Series, second: pd.Series, a: np.ndarray, b: np.ndarray) -> np.ndarray:
