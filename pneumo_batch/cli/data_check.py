@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterable
 
+import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
@@ -11,10 +12,13 @@ from pneumo_batch.core.data import audit as auditing
 from pneumo_batch.core.data import manifest
 from pneumo_batch.core.data.audit import Audit
 from pneumo_batch.core.data.formats.account import Account
+from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.errors import DataError
 from pneumo_batch.job.schema import Data
 from pneumo_batch.rundir.locations import open_roots
 from pneumo_batch.stages import listing, regions
+
+_ROWS_AT_ONCE = 4096
 
 
 def audit(data: Data) -> Audit:
@@ -23,11 +27,19 @@ def audit(data: Data) -> Audit:
     if gone := images.missing():
         raise DataError(f"{gone[0]}: no such folder")
     found = listing.of_data(data, images)
-    rows, rejected = manifest.inspect_batch(found.listing, images)
+    rows, rejected = _inspected(found.listing, images)
     audited = auditing.audit(rows, rejected, found.listing, passed_over=found.passed_over, account=found.account)
     outlined = regions.of_images(data, images, found, rows)
     unfit = [outlined.unfit] if outlined.unfit else []
     return dataclasses.replace(audited, regions=list(outlined.lines), warnings=[*audited.warnings, *unfit])
+
+
+def _inspected(listing: pa.Table, images: Roots) -> tuple[pa.Table, pa.Table]:
+    """As `manifest.inspect_batch`, which holds what it was given and what it has found as objects of Python."""
+    starts = range(0, listing.num_rows, _ROWS_AT_ONCE)
+    parts = [manifest.inspect_batch(listing.slice(start, _ROWS_AT_ONCE), images) for start in starts]
+    rows, rejected = (pa.concat_tables(tables) for tables in zip(*parts, strict=True))
+    return rows, rejected
 
 
 def show(found: Audit, root: str) -> None:

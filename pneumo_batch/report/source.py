@@ -168,15 +168,15 @@ class Source:
 
     def scores_of(self, image_ids: list[str]) -> pd.DataFrame:
         """Every score of some images."""
-        chosen = pc.field("image_id").isin(image_ids)
+        of_target = None
         if self.results.targets:
-            chosen = chosen & (pc.field(tables.TARGET) == self.target) & (pc.field(tables.TARGET_B) == self.target)
-        return self.run.store.read_table(SCORES, schema=self.run.scores_schema, filter=chosen).to_pandas()
+            of_target = (pc.field(tables.TARGET) == self.target) & (pc.field(tables.TARGET_B) == self.target)
+        schema = self.run.scores_schema
+        return self.run.store.read_images(SCORES, image_ids, schema=schema, filter=of_target).to_pandas()
 
     def maps_of(self, image_ids: list[str], columns: list[str]) -> pa.Table:
         """Columns of the maps table for some images; only those are held in memory."""
-        columns = ["image_id", *columns]
-        return self.run.store.read_table(MAPS, columns=columns, filter=pc.field("image_id").isin(image_ids))
+        return self.run.store.read_images(MAPS, image_ids, ["image_id", *columns])
 
     @cached_property
     def quarantine_table(self) -> pa.Table:

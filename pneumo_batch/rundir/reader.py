@@ -171,9 +171,11 @@ class Run:
         if missing:
             known = [name for name in dataset.schema.names if "__" in name]
             raise KeyError(f"{self.path}: no column {missing[0]!r} in {folder}; there are: {', '.join(known)}")
-        wanted = None if image_ids is None else pa.dataset.field("image_id").isin(list(image_ids))
+        columns = [field.name for field in tables.IDENTITY] + list(columns)
+        if image_ids is not None:
+            return self.store.read_images(folder, image_ids, columns, dataset.schema)
         with reading(f"{self.path}/{folder}"):
-            return dataset.to_table(columns=[field.name for field in tables.IDENTITY] + list(columns), filter=wanted)
+            return dataset.to_table(columns=columns)
 
     def maps_batches(self, columns: Sequence[str], image_ids: AbstractSet[str], rows: int) -> Iterator[pa.RecordBatch]:
         """Columns of the maps table and `image_id`, of some images, at most so many at once, in file order."""

@@ -27,6 +27,7 @@ from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages import listing, regions
 from pneumo_batch.stages.stage import Plan, Survey
 
+ROWS_PER_FILE = 100_000  # of the manifest: 16 MB
 _ROWS_PER_TASK = 256
 _FILMS_PER_TASK = 32
 
@@ -43,13 +44,23 @@ def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str,
         write_phantom(job, run)
     if not run.is_committed(MANIFEST):
         rows, rejected = _index_new(job, run) if run.number > 1 else _index(job, run)
-        run.store.write_table(f"{STAGING}/{MANIFEST}/part-0.parquet", rows)
+        write_manifest(run, rows)
         run.checksums.replace(QUARANTINE, parquet_bytes(rejected))
         run.commit_table(MANIFEST)
     indexed = run.manifest_table().num_rows
     rejected = run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)
     bad = rejected.filter(pc.equal(rejected["stage"], "index")).num_rows
     return {"images": indexed + bad, "indexed": indexed, "quarantined": bad}
+
+
+def write_manifest(run: RunWriter, rows: pa.Table) -> None:
+    """Write the rows below `staging/`, in parts whose names are in the order of their rows; what lies there goes."""
+    run.store.remove(f"{STAGING}/{MANIFEST}")  # an attempt before this one may have had more parts
+    starts = range(0, max(1, rows.num_rows), ROWS_PER_FILE)
+    digits = len(str(len(starts) - 1))
+    for number, start in enumerate(starts):
+        part = rows.slice(start, ROWS_PER_FILE)
+        run.store.write_table(f"{STAGING}/{MANIFEST}/part-{number:0{digits}}.parquet", part)
 
 
 def verify(_job: Job, run: Run) -> None:
@@ -186,14 +197,14 @@ def _call(make: Callable[[list[int]], None], numbers: list[int]) -> None:
 
 
 def inspect_task(batch: pa.Table, images: Roots, before: Callable[[str], None] = lambda _image_id: None) -> pa.Table:
-    """Open the images of one block of a listing: its manifest rows and its quarantine rows in one table (_INSPECTED).
+    """Open the images of one block of a listing: its manifest rows and its quarantine rows in one table (INSPECTED).
 
     `before` is called with each id and may raise RejectedImage.
     """
     good, bad = manifest.inspect_batch(batch, images, before)
     bad = bad.append_column("rejected", pa.array([True] * bad.num_rows, pa.bool_()))
     # one schema whatever a block holds: blocks of different schemas cannot be put together
-    schema = tables.labelled_as(_INSPECTED, batch)
+    schema = tables.labelled_as(INSPECTED, batch)
     return pa.concat_tables([schema.empty_table(), good, bad], promote_options="default")
 
 
@@ -209,8 +220,12 @@ def inspect(listing: pa.Table, images: Roots, board: Board) -> tuple[pa.Table, p
     blocks = math.ceil(listing.num_rows / _ROWS_PER_TASK)
     tasks = [listing.slice(i * _ROWS_PER_TASK, _ROWS_PER_TASK) for i in range(blocks)]
     dataset = ray.data.from_arrow(tasks).map_batches(inspect_batch, batch_format="pyarrow", batch_size=None)
-    parts = list(dataset.iter_batches(batch_size=None, batch_format="pyarrow"))
-    table = pa.concat_tables(parts, promote_options="default").sort_by("image_id")
+    return gathered(dataset.iter_batches(batch_size=None, batch_format="pyarrow"), listing)
+
+
+def gathered(parts: Iterable[pa.Table], listing: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """What `inspect_task` has made of the parts of a listing: (manifest rows, quarantine rows), each sorted by id."""
+    table = pa.concat_tables(list(parts), promote_options="default").sort_by("image_id")
     bad_rows = pc.is_valid(table["rejected"])
     schema = tables.labelled_as(tables.MANIFEST, listing)
     good = table.filter(pc.invert(bad_rows)).select(schema.names).cast(schema)
@@ -230,7 +245,7 @@ def check_rejected(rejected: pa.Table, total: int, max_bad: float) -> None:
     )
 
 
-_INSPECTED = pa.schema(
+INSPECTED = pa.schema(
     [field.with_nullable(True) for field in tables.MANIFEST]
     + [tables.QUARANTINE.field("stage").with_nullable(True), tables.QUARANTINE.field("reason").with_nullable(True)]
     + [pa.field("rejected", pa.bool_())]

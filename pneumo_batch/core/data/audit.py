@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -110,7 +111,8 @@ def audit(
 
 def without_patient(image_ids: Iterable[str], patient_ids: Iterable[str]) -> int:
     """How many images count as a patient each because nothing tells whose they are."""
-    return sum(map(patients.is_nobody, image_ids, patient_ids))
+    # object by object pandas takes five times as long out of its own arrays of texts
+    return sum(map(patients.is_nobody, *(np.asarray(ids, dtype=object) for ids in (image_ids, patient_ids))))
 
 
 def _counts(images: pd.DataFrame) -> dict[str, dict[str, dict[str, int]]]:
@@ -200,7 +202,8 @@ def _duplicate_warnings(same: pd.DataFrame) -> list[str]:
 
 def _patient_overlap(images: pd.DataFrame) -> list[str]:
     tested = images["split"] == "test"
-    return sorted(set(images.loc[tested, "patient_id"]) & set(images.loc[~tested, "patient_id"]))
+    both = (set(images.loc[rows, "patient_id"].unique()) for rows in (tested, ~tested))
+    return sorted(set.intersection(*both))
 
 
 def _overlap_warning(overlap: list[str]) -> list[str]:

@@ -3,17 +3,17 @@
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
 from pneumo_batch.core import tables
-from pneumo_batch.core.data import images, patients
+from pneumo_batch.core.data import images, paths, patients
 from pneumo_batch.core.data.formats.account import Account
 from pneumo_batch.core.data.formats.folders import (
     UNNAMED,
+    About,
     ImageFile,
     check_roots,
     list_datasets,
@@ -83,12 +83,12 @@ def listing(files: Iterable[ImageFile], names: Sequence[str], findings: Sequence
     `findings` are those that the files have labels of, where there are several.
     """
     index = {name: label for label, name in enumerate(names)}
-    columns = [f"{tables.LABELS}{name}" for name in findings]
     schema = tables.with_labels(LISTING, findings)
     chosen, parts = (file for file in files if file.folder in index), [schema.empty_table()]
-    while some := list(itertools.islice(chosen, _ROWS_AT_ONCE)):  # as dictionaries all of them would take a kB each
-        rows = [_listing_row(file, index[file.folder]) | dict(zip(columns, file.labels, strict=True)) for file in some]
-        parts.append(pa.Table.from_pylist(rows, schema=schema))
+    while some := list(
+        itertools.islice(chosen, _ROWS_AT_ONCE)
+    ):  # as objects of Python all of them would take a kB each
+        parts.append(_listing_of(some, index, schema))
     return pa.concat_tables(parts).combine_chunks()
 
 
@@ -114,8 +114,8 @@ def require_splits(listing: pa.Table, splits: Sequence[str]) -> None:
 def listing_digest(listing: pa.Table) -> str:
     """SHA-256 over names and sizes, hexadecimal: what of the data goes into the fingerprint."""
     digest = hashlib.sha256()
-    for image_id, size in zip(listing["image_id"].to_pylist(), listing["bytes"].to_pylist(), strict=True):
-        digest.update(f"{image_id}\n{size}\n".encode())
+    for rows in _in_parts(listing, ("image_id", "bytes")):
+        digest.update("".join(f"{image_id}\n{size}\n" for image_id, size in rows).encode())
     return digest.hexdigest()
 
 
@@ -123,10 +123,16 @@ def assignment_digest(listing: pa.Table) -> str:
     """SHA-256 over what a manifest says of each image, hexadecimal; folders say it by the images' names."""
     digest = hashlib.sha256()
     known = ("image_id", "split", "class_name", "patient_id", "subtype", *tables.label_columns(listing.column_names))
-    columns = [listing[name].to_pylist() for name in known]
-    for row in zip(*columns, strict=True):
-        digest.update(repr(row).encode())
+    for rows in _in_parts(listing, known):
+        digest.update("".join(map(repr, rows)).encode())
     return digest.hexdigest()
+
+
+def _in_parts(table: pa.Table, columns: Sequence[str]) -> Iterator[Iterator[tuple[object, ...]]]:
+    """Rows of some columns, not all of them at once."""
+    for start in range(0, table.num_rows, _ROWS_AT_ONCE):
+        part = table.slice(start, _ROWS_AT_ONCE)
+        yield zip(*(part[name].to_pylist() for name in columns), strict=True)
 
 
 def strata_digest(listing: pa.Table, columns: Sequence[str]) -> str:
@@ -159,7 +165,7 @@ def inspect_batch(
 
 def _by_subtype(files: Iterable[ImageFile]) -> list[ImageFile]:
     """The same files with the subtype, in capitals, in place of its class folder."""
-    subtypes = {file: parse_name(PurePosixPath(file.image_id).name)[1] for file in files}
+    subtypes = {file: parse_name(paths.name(file.image_id))[1] for file in files}
     mixed = {file.folder for file, subtype in subtypes.items() if subtype}
     for file, subtype in subtypes.items():
         if file.folder in mixed and not subtype:
@@ -167,21 +173,26 @@ def _by_subtype(files: Iterable[ImageFile]) -> list[ImageFile]:
     return [file._replace(folder=subtype.upper()) if subtype else file for file, subtype in subtypes.items()]
 
 
-def _listing_row(file: ImageFile, label: int) -> dict[str, object]:
-    patient = patients.of_image(file.image_id, file.folder, file.between)
-    subtype = parse_name(PurePosixPath(file.image_id).name)[1]
-    return {
-        "image_id": file.image_id,
-        "split": file.split,
-        "class_name": file.folder,
-        "label": label,
-        "patient_id": file.patient or patient.id,
-        "subtype": file.subtype or subtype,
-        "bytes": file.size,
-        "patient_given": file.patient is not None,
-        "patient_rule": patient.rule,
-        **file.about._asdict(),
+def _listing_of(files: Sequence[ImageFile], index: Mapping[str, int], schema: pa.Schema) -> pa.Table:
+    """Rows of the listing; `index` has the labels of the classes."""
+    told = [patients.of_image(file.image_id, file.folder, file.between) for file in files]
+    columns: dict[str, list[object]] = {
+        "image_id": [file.image_id for file in files],
+        "split": [file.split for file in files],
+        "class_name": [file.folder for file in files],
+        "label": [index[file.folder] for file in files],
+        "patient_id": [file.patient or patient.id for file, patient in zip(files, told, strict=True)],
+        "subtype": [file.subtype or parse_name(paths.name(file.image_id))[1] for file in files],
+        "bytes": [file.size for file in files],
+        "patient_given": [file.patient is not None for file in files],
+        "patient_rule": [patient.rule for patient in told],
+        **{name: [getattr(file.about, name) for file in files] for name in About._fields},
     }
+    labels = zip(*(file.labels for file in files), strict=True)
+    columns |= {
+        name: list(of_finding) for name, of_finding in zip(tables.label_columns(schema.names), labels, strict=True)
+    }
+    return pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
 
 
 def _found(info: images.ImageInfo) -> dict[str, object]:

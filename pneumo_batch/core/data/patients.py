@@ -5,8 +5,9 @@ fits, an image is a patient of its own: merging two people is the worse mistake.
 """
 
 import re
-from pathlib import PurePosixPath
 from typing import NamedTuple
+
+from pneumo_batch.core.data import paths
 
 NOBODY = "nothing"  # as the rule: the path tells no patient
 
@@ -50,32 +51,33 @@ def parse_name(filename: str) -> tuple[str, str | None]:
         return f"{match[1]}_{match[2]}", match[2]
     if match := _SERIES.match(filename):
         return match[1], None
-    return PurePosixPath(filename).stem, None
+    return paths.stem(filename), None
 
 
 def of_image(image_id: str, class_name: str, folders: tuple[str, ...] = ()) -> Patient:
     """The patient of a film; `folders` are those between the one of its class and the film, if it lies in one."""
-    path = PurePosixPath(image_id)
+    name = paths.name(image_id)
     for rule, pattern in _PUBLISHED.items():
         if match := pattern.search(image_id):
             return Patient(match[1], rule)
-    if _PERSON.match(path.name):
-        return Patient(parse_name(path.name)[0], "Kermany names")
-    above = path.parts[: len(path.parts) - len(folders) - 3] if folders else ()  # then come split and class
+    if _PERSON.match(name):
+        return Patient(parse_name(name)[0], "Kermany names")
+    parts = image_id.split("/")
+    above = parts[: len(parts) - len(folders) - 3] if folders else ()  # then come split and class
     for k, folder in enumerate(folders):
         if _is_patient(folder):
             place = above if _GIVEN_ONCE.search(folder) else (*above, class_name, *folders[:k])
             return Patient("/".join([*place, folder]), "patient folders")
-    if _SERIES.match(path.name):
+    if _SERIES.match(name):
         # Kaggle's lie in the folder of their class; programs that export films begin with IM-0001 in every folder
         place = (*above, class_name, *folders) if folders else ()
-        return Patient("/".join([*place, parse_name(path.name)[0]]), "Kermany names")
-    return Patient(str(path.with_suffix("")), NOBODY)
+        return Patient("/".join([*place, parse_name(name)[0]]), "Kermany names")
+    return Patient(paths.without_suffix(image_id), NOBODY)
 
 
 def is_nobody(image_id: str, patient_id: str) -> bool:
     """Whether a patient stands for a single film of which nothing is known."""
-    return patient_id == str(PurePosixPath(image_id).with_suffix(""))
+    return patient_id == paths.without_suffix(image_id)
 
 
 def _is_patient(folder: str) -> bool:

@@ -153,7 +153,7 @@ def _gathered(
     """By the values of the columns `apart`."""
     place = {image_id: position for position, image_id in enumerate(images["image_id"].to_pylist())}
     found: dict[tuple[str, ...], _Scores] = {}
-    batches = scores.to_batches(max_chunksize=_ROWS) if isinstance(scores, pa.Table) else scores
+    batches = scores.to_batches(max_chunksize=_ROWS) if isinstance(scores, pa.Table) else _together(scores)
     for batch in batches:
         for cell, pair, key, images_R, scores_R in _columns(batch, place, apart):
             columns = found.setdefault(key, {}).setdefault(cell, {})
@@ -161,6 +161,25 @@ def _gathered(
                 columns[pair] = np.full(len(place), np.nan, dtype=np.float32)
             columns[pair][images_R] = scores_R
     return found
+
+
+def _together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Small batches as larger ones: what a batch costs is its cells and pairs, and files hold few images each."""
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        if held and sum(len(one) for one in held) + len(batch) > _ROWS:
+            yield _joined(held)
+            held = []
+        held.append(batch)
+    if held:
+        yield _joined(held)
+
+
+def _joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    if len(batches) == 1:
+        return batches[0]
+    table = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks()
+    return next(iter(table.to_batches()), batches[0])
 
 
 def _per_image(scores: _Scores, images: pa.Table) -> PerImage:

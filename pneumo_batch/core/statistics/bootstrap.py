@@ -3,22 +3,36 @@
 Shapes: N images, C patients (clusters), B resamples, Q quantities.
 """
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
 
 LEVEL = 0.95
 _CHUNK = 4_000_000  # weights held at once
+_KEPT = 256_000_000  # weights that are kept, a byte each
 
 
 def draws(clusters: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """Chunks (b, C) float64 of how often each patient is drawn, C patients with replacement; B rows in all."""
-    rng = np.random.default_rng(seed)
     step = max(1, _CHUNK // clusters)
+    found = (_kept if clusters * resamples <= _KEPT else _drawn)(clusters, resamples, seed, step)
+    for counts_bC in found:
+        yield counts_bC.astype(np.float64)
+
+
+@functools.lru_cache(maxsize=1)  # every cell of a run and every model asks for the same
+def _kept(clusters: int, resamples: int, seed: int, step: int) -> list[np.ndarray]:
+    """What is drawn, a byte a patient: nobody is drawn 256 times of as many draws as there are patients."""
+    return [counts_bC.astype(np.uint8) for counts_bC in _drawn(clusters, resamples, seed, step)]
+
+
+def _drawn(clusters: int, resamples: int, seed: int, step: int) -> Iterator[np.ndarray]:
+    rng = np.random.default_rng(seed)
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
         drawn = rng.integers(clusters, size=(rows, clusters)) + clusters * np.arange(rows)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=rows * clusters).reshape(rows, clusters).astype(np.float64)
+        yield np.bincount(drawn.ravel(), minlength=rows * clusters).reshape(rows, clusters)
 
 
 def means(values_NQ: np.ndarray, patients_N: np.ndarray, resamples: int, seed: int) -> np.ndarray:

@@ -120,14 +120,15 @@ class _RankedProblem:
         self.positive_N = positive_N[self.order_N]
         ranked_N = scores_N[self.order_N]
         self.starts_G = np.flatnonzero(np.concatenate([[True], ranked_N[1:] != ranked_N[:-1]]))  # of equal scores
+        self.negative_N = ~self.positive_N
 
     def auroc(self, weights_bC: np.ndarray, codes_N: np.ndarray) -> np.ndarray:
         """(b,): NaN where a resample lost all positives or all negatives."""
-        area_b = np.empty(len(weights_bC))
+        area_b, ranked_N = np.empty(len(weights_bC)), codes_N[self.order_N]
         for b, weights_C in enumerate(weights_bC):
-            weights_N = weights_C[codes_N[self.order_N]]
+            weights_N = weights_C[ranked_N]
             positive_G = np.add.reduceat(weights_N * self.positive_N, self.starts_G)
-            negative_G = np.add.reduceat(weights_N * ~self.positive_N, self.starts_G)
+            negative_G = np.add.reduceat(weights_N * self.negative_N, self.starts_G)
             pairs = positive_G.sum() * negative_G.sum()
             wins = (positive_G * (negative_G.cumsum() - negative_G / 2)).sum()
             area_b[b] = wins / pairs if pairs else np.nan

@@ -28,21 +28,25 @@ def summarise(data: PerImage, classes: Sequence[str], *, resamples: int = RESAMP
 
 def _rows(data: PerImage, class_name: str, of_N: np.ndarray, resamples: int, seed: int) -> Iterator[dict[str, object]]:
     keys = [(cell, kind) for cell in data.cells for kind in data.kinds(cell)]
-    scores = [data.table(cell, kind)[of_N] for cell, kind in keys]
-    values_NQ = np.stack([row_means(scores_NP) for scores_NP in scores], axis=1) if keys else np.empty((of_N.sum(), 0))
+    values_NQ = np.empty((of_N.sum(), len(keys)))
+    counted = []  # of each key its scores, and those that are NaN; the scores themselves are too many to keep
+    for q, (cell, kind) in enumerate(keys):
+        scores_NP = data.table(cell, kind)[of_N]
+        values_NQ[:, q] = row_means(scores_NP)
+        counted.append((scores_NP.size, int(np.isnan(scores_NP).sum())))
     projected_NQ = np.empty_like(values_NQ)
     for q, (_, kind) in enumerate(keys):
         projected_NQ[:, q] = projected(values_NQ[:, q], kind)
     limits_2Q = bootstrap.interval(bootstrap.means(projected_NQ, data.patients_N[of_N], resamples, seed))
-    for (cell, kind), scores_NP, values_N, limits in zip(keys, scores, values_NQ.T, limits_2Q.T, strict=True):
+    for (cell, kind), (size, undefined), values_N, limits in zip(keys, counted, values_NQ.T, limits_2Q.T, strict=True):
         there = values_N[~np.isnan(values_N)]
         yield {
             "class_name": class_name,
             **cell._asdict(),
             "kind": kind,
             "images": len(there),
-            "pairs": scores_NP.size,
-            "degenerate": int(np.isnan(scores_NP).sum()),
+            "pairs": size,
+            "degenerate": undefined,
             "mean": number(there.mean()) if len(there) else None,
             "std": number(there.std(ddof=1)) if len(there) > 1 else None,
             "median": number(np.median(there)) if len(there) else None,

@@ -2,8 +2,10 @@ import os
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from pneumo_batch.errors import DamagedError
 from pneumo_batch.rundir.integrity import parquet_bytes
 from pneumo_batch.rundir.storage import Store
 
@@ -117,3 +119,33 @@ def test_reasons_are_one_line_without_the_number_of_the_request():
     error = OSError("AWS Error ACCESS_DENIED during PutObject: Access Denied (Request ID: 123)\nmore")
     assert reason(error) == "AWS Error ACCESS_DENIED during PutObject: Access Denied"
     assert reason(OSError()) == "OSError"
+
+
+@pytest.mark.parametrize("wanted", [["b"], ["a", "d"], ["none"], []])
+def test_rows_of_some_images_are_those_that_a_filter_leaves(tmp_path, wanted):
+    store = Store(tmp_path)
+    for number, ids in enumerate((["a", "b"], ["c"], ["b", "d", "d"])):
+        store.write_table(f"t/part-{number}.parquet", pa.table({"image_id": ids, "x": range(len(ids)), "y": ids}))
+
+    found = store.read_images("t", wanted, ["image_id", "x"])
+    few = store.read_images("t", wanted, filter=pa.compute.field("x") > 0)
+
+    named = pa.compute.field("image_id").isin(pa.array(wanted, pa.string()))
+    assert found.equals(store.read_table("t", ["image_id", "x"], filter=named))
+    assert few.equals(store.read_table("t", filter=named & (pa.compute.field("x") > 0)))
+
+
+def test_files_without_the_images_are_not_read_but_for_their_ids(tmp_path):
+    store = Store(tmp_path)
+    for number, image_id in enumerate("ab"):
+        store.write_table(f"t/part-{number}.parquet", pa.table({"image_id": [image_id], "x": [number]}))
+    path = tmp_path / "t/part-1.parquet"
+    column = pq.read_metadata(path).row_group(0).column(1)
+    content = bytearray(path.read_bytes())
+    at = column.dictionary_page_offset or column.data_page_offset
+    content[at : at + column.total_compressed_size] = bytes(column.total_compressed_size)  # of x
+    path.write_bytes(content)
+
+    assert store.read_images("t", ["a"])["x"].to_pylist() == [0]
+    with pytest.raises(DamagedError):
+        store.read_images("t", ["b"])

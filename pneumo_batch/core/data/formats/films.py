@@ -1,7 +1,8 @@
 """The table that every published format becomes, one row a film, and what a job uses of it."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple
+import itertools
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -185,12 +186,22 @@ def _image_files(
 ) -> Iterator[ImageFile]:
     folders = np.array(choice.classes)[_shown(labels).any(axis=1).to_numpy().astype(int)].tolist()
     columns = ("image_id", "split", "patient_id", *About._fields)
-    rows = labels.astype(object).where(labels.notna(), None).itertuples(index=False, name=None)
-    films = used[list(columns)].itertuples(index=False, name=None)
-    for (image_id, split, *known), folder, row in zip(films, folders, rows, strict=True):
-        patient, *about = (None if pd.isna(value) else value for value in known)
-        file = ImageFile(image_id, split, folder, images[image_id], patient, about=About(*about))
-        yield file._replace(labels=row) if choice.several else file
+    films = zip(*(_known(used[name]) for name in columns), folders, strict=True)
+    if not choice.several:
+        rows: Iterable[tuple[int | None, ...]] = itertools.repeat((), len(used))
+    else:
+        rows = labels.astype(object).where(labels.notna(), None).itertuples(index=False, name=None)
+    same: dict[About, About] = {}  # what is told of many films is kept once
+    for (image_id, split, patient, *told, folder), row in zip(films, rows, strict=True):
+        about = About(*told)
+        yield ImageFile(
+            image_id, split, folder, images[image_id], patient, about=same.setdefault(about, about), labels=row
+        )
+
+
+def _known(column: pd.Series) -> list[Any]:
+    """The values of a column, None for those that are not known."""
+    return column.astype(object).where(column.notna(), None).tolist()
 
 
 def _check_labels(splits: pd.Series, labels: pd.DataFrame, choice: Choice) -> list[str]:

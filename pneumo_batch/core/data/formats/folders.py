@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from pyarrow import fs as pafs
 
+from pneumo_batch.core.data import paths
 from pneumo_batch.core.data.options import SPLITS
 from pneumo_batch.core.data.roots import Root, Roots, leaves
 from pneumo_batch.errors import DataError
@@ -17,6 +18,7 @@ from pneumo_batch.errors import DataError
 _SPLIT_OF = {name: name for name in SPLITS}
 # Other names of a split, where the folder lies beside one that is called as above or nothing is.
 _ALIASES = {"validation": "val", "valid": "val", "dev": "val"}
+_EVERY_SPLIT = _SPLIT_OF | _ALIASES
 MASKS = "masks"  # beside the splits of generated films: no films
 EXTENSIONS = frozenset({".bmp", ".dcm", ".dicom", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".tif", ".tiff", ".webp"})
 
@@ -85,22 +87,22 @@ def list_dataset(root: Root, splits: Sequence[str]) -> Listed:
     A file is an image by its ending, a DICOM film by its content too. Hidden files and `__MACOSX` are nothing.
     """
     sizes, folders, others = walk(root)
-    kinds = _kinds(root, [parts for parts in others if _prefix(parts, _SPLIT_OF | _ALIASES) is not None])
+    kinds = _kinds(root, [parts for parts in others if _prefix(parts, _EVERY_SPLIT) is not None])
     sizes |= {parts: others[parts] for parts, kind in kinds.items() if kind == _DICOM}
     prefix = _nearest(root, sizes, len(others))
-    place = {parts: _below(prefix, parts) for parts in [*sizes, *folders, *kinds]}
-    files = [
-        ImageFile("/".join(parts), found.split, found.folder, size, between=parts[len(prefix) + 2 : -1])
-        for parts, size in sizes.items()
-        if (found := place[parts]) and found.split in splits and found.inside
-    ]
+    depth, files, elsewhere = len(prefix) + 2, [], []
+    for parts, size in sizes.items():
+        if not ((found := _below(prefix, parts)) and found.inside):
+            elsewhere.append(parts)
+        elif found.split in splits:
+            files.append(ImageFile("/".join(parts), found.split, found.folder, size, between=parts[depth:-1]))
     pairs = {
         (found.split, found.folder)
         for parts in folders
-        if (found := place[parts]) and found.split in splits and not found.inside
+        if (found := _below(prefix, parts)) and found.split in splits and not found.inside
     }
-    passed_over = Counter(kind for parts, kind in kinds.items() if kind != _DICOM and place[parts])
-    passed_over.update(_elsewhere(prefix, [parts for parts in sizes if not ((found := place[parts]) and found.inside)]))
+    passed_over = Counter(kind for parts, kind in kinds.items() if kind != _DICOM and _below(prefix, parts))
+    passed_over.update(_elsewhere(prefix, elsewhere))
     return Listed(sorted(files), pairs, passed_over)
 
 
@@ -179,7 +181,7 @@ def walk(root: Root) -> tuple[dict[Parts, int], list[Parts], dict[Parts, int]]:
     for parts, size in _local_entries(local) if local else _entries(root):
         if size is None:
             folders.append(parts)
-        elif PurePosixPath(parts[-1]).suffix.lower() in EXTENSIONS or size < 0:
+        elif paths.suffix(parts[-1]).lower() in EXTENSIONS or size < 0:
             images[parts] = size
         else:
             others[parts] = size
@@ -239,6 +241,8 @@ def _utf8(name: str) -> str:
 
 def _leads_nowhere(entry: "os.DirEntry[str]") -> bool:
     """A link to itself, or to others that end there."""
+    if not entry.is_symlink():  # told without a question to the disk
+        return False
     try:
         entry.stat()
     except OSError as error:
@@ -265,7 +269,7 @@ def _prefix(parts: Parts, names: Iterable[str]) -> Parts | None:
 
 def _split_of(folder: str) -> str | None:
     """The split that a folder's name means, in any case."""
-    return (_SPLIT_OF | _ALIASES).get(folder.lower())
+    return _EVERY_SPLIT.get(folder.lower())
 
 
 def resolve_classes(

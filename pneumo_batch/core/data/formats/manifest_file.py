@@ -9,15 +9,17 @@ views choose films. Other columns are not read.
 import csv
 import io
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pneumo_batch.core.data import manifest
+from pneumo_batch.core.data import manifest, paths
 from pneumo_batch.core.data.formats import films
 from pneumo_batch.core.data.formats.films import Choice, Films, Selected
 from pneumo_batch.core.data.formats.folders import About, ImageFile, check_roots, resolve_classes
@@ -26,6 +28,9 @@ from pneumo_batch.core.data.options import SPLITS
 from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.errors import DataError
 
+if TYPE_CHECKING:
+    import _csv
+
 _PLACE = ("path", "split")
 _NO_FINDING = "No Finding"
 _VIEW = "view"
@@ -33,7 +38,7 @@ _ABOUT = ("sex", "age", "site")
 
 
 class _Columns(NamedTuple):
-    """Those of a list that are read: which must be there and which may."""
+    """Those of a list that are read: which must be there, `path` first, and which may."""
 
     needed: tuple[str, ...]
     others: tuple[str, ...]
@@ -42,9 +47,34 @@ class _Columns(NamedTuple):
 _BY_CLASS = _Columns(("path", "label", "split"), ("patient_id", "subtype", _VIEW, *_ABOUT))
 
 
-class _Row(NamedTuple):
-    place: str  # in errors: "images.csv line 3"
-    values: dict[str, str]  # "" where there is none
+class _Rows:
+    """The rows of a list, by column: as objects of their own a million of them take more than a gigabyte."""
+
+    def __init__(self, where: str, columns: Iterable[str]):
+        self._where = where
+        self._numbers = array("q")  # of lines, which errors name
+        self.image_ids: list[str] = []
+        self.columns: dict[str, list[str]] = {column: [] for column in columns}
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def add(self, image_id: str, number: int, values: Iterable[str]) -> None:
+        self.image_ids.append(image_id)
+        self._numbers.append(number)
+        for texts, text in zip(self.columns.values(), values, strict=True):
+            texts.append(text)
+
+    def place(self, row: int) -> str:
+        """Of a row, in errors: "images.csv line 3"."""
+        return f"{self._where} {self._numbers[row]}"
+
+    def texts(self, column: str) -> Sequence[str]:
+        """Of one column, "" where there is none."""
+        return self.columns.get(column) or [""] * len(self)
+
+    def known(self, column: str) -> list[str | None]:
+        return [text or None for text in self.texts(column)]
 
 
 def read(data: bytes, name: str, roots: Roots, classes: Sequence[str] | None) -> tuple[pa.Table, list[str]]:
@@ -53,9 +83,9 @@ def read(data: bytes, name: str, roots: Roots, classes: Sequence[str] | None) ->
     `name` stands in errors. Raises DataError, which names the line, for columns that are missing, values that cannot
     be, images named twice or absent, and paths that are absolute or leave the root.
     """
-    rows = _by_image(_rows(data, name, _BY_CLASS), name)
-    files = [_image_file(image_id, row) for image_id, row in rows.items()]
-    sizes = _sizes({image_id: row.place for image_id, row in rows.items()}, roots)
+    rows = _by_image(data, name, _BY_CLASS)
+    files = list(_image_files(rows))
+    sizes = _sizes(rows, roots)
     found = sorted(file._replace(size=sizes[file.image_id]) for file in files)
     try:
         names = resolve_classes(found, set(), classes)
@@ -68,96 +98,112 @@ def read(data: bytes, name: str, roots: Roots, classes: Sequence[str] | None) ->
 def select(data: bytes, name: str, roots: Roots, choice: Choice) -> Selected:
     """The images that a manifest labels by finding. Raises DataError as `read` does, and as `films.select`."""
     columns = _Columns((*_PLACE, *choice.findings), ("patient_id", _VIEW, _NO_FINDING, *_ABOUT))
-    rows = _by_image(_rows(data, name, columns), name)
+    rows = _by_image(data, name, columns)
     listed = _films(rows, choice.findings)
-    sizes = _sizes({image_id: row.place for image_id, row in rows.items()}, roots)
+    sizes = _sizes(rows, roots)
     try:
         return films.select(listed, sizes, choice)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
 
 
-def _films(rows: dict[str, _Row], findings: Sequence[str]) -> Films:
-    values = {image_id: row.values for image_id, row in rows.items()}
-    known = {name for row in values.values() for name in row}
-    labelled = [*findings, *([_NO_FINDING] if _NO_FINDING in known else [])]
-    labels = {name: [_label(row, name) for row in rows.values()] for name in labelled}
+def _films(rows: _Rows, findings: Sequence[str]) -> Films:
+    no_finding = _NO_FINDING if _NO_FINDING in rows.columns else None
+    labels = {name: _labels(rows, name) for name in [*findings, *filter(None, [no_finding])]}
     table = films.films(
         pd.DataFrame(labels, dtype="Int8"),
-        film=list(values),
-        patient_id=[row.get("patient_id") or None for row in values.values()],
-        view=[_view(row) for row in rows.values()],
-        split=[_split(row) for row in rows.values()],
-        sex=[row.get("sex") or None for row in values.values()],
-        age=[_age(row) for row in values.values()],
-        site=[row.get("site") or None for row in values.values()],
+        film=rows.image_ids,
+        patient_id=rows.known("patient_id"),
+        view=_views(rows),
+        split=[_split(text, rows, row) for row, text in enumerate(rows.texts("split"))],
+        sex=rows.known("sex"),
+        age=[_age(text) for text in rows.texts("age")],
+        site=rows.known("site"),
     )
-    no_finding = _NO_FINDING if _NO_FINDING in known else None
     return Films(table, tuple(findings), no_finding, key=str)
 
 
-def _label(row: _Row, name: str) -> int | None:
-    if row.values[name] not in THREE_VALUED:
-        raise DataError(f"{row.place}: {name} {row.values[name]!r}: must be 1, 0, -1 (uncertain) or empty")
-    return THREE_VALUED[row.values[name]]
+def _labels(rows: _Rows, name: str) -> list[int | None]:
+    for row, text in enumerate(rows.texts(name)):
+        if text not in THREE_VALUED:
+            raise DataError(f"{rows.place(row)}: {name} {text!r}: must be 1, 0, -1 (uncertain) or empty")
+    return [THREE_VALUED[text] for text in rows.texts(name)]
 
 
-def _view(row: _Row) -> str | None:
-    view = row.values.get(_VIEW) or None
-    if view is not None and view not in films.VIEWS:
-        raise DataError(f"{row.place}: view {view!r}: must be one of {', '.join(films.VIEWS)}, or empty")
-    return view
+def _views(rows: _Rows) -> list[str | None]:
+    views = rows.known(_VIEW)
+    for row, view in enumerate(views):
+        if view is not None and view not in films.VIEWS:
+            raise DataError(f"{rows.place(row)}: view {view!r}: must be one of {', '.join(films.VIEWS)}, or empty")
+    return views
 
 
-def _age(values: Mapping[str, str]) -> float | None:
+def _age(text: str) -> float | None:
     """Years; a text that is no number tells none, as it only describes the film."""
     try:
-        age = float(values.get("age") or "nan")
+        age = float(text or "nan")
     except ValueError:
         return None
     return age if math.isfinite(age) else None
 
 
-def _by_image(rows: Iterable[_Row], name: str) -> dict[str, _Row]:
+def _by_image(data: bytes, name: str, known: _Columns) -> _Rows:
     """The rows by what they name. Raises DataError where they name nothing, or something twice."""
-    found: dict[str, _Row] = {}
-    for row in rows:
-        image_id = _image_id(row.values["path"], row.place)
-        if image_id in found:
-            raise DataError(f"{row.place}: {image_id} is named twice, first in {found[image_id].place}")
-        found[image_id] = row
-    if not found:
+    unit, read_rows = ("row", _parquet_rows) if data.startswith(b"PAR1") else ("line", _csv_rows)
+    columns, values = read_rows(data, name, known)
+    rows = _Rows(f"{name} {unit}", columns[1:])
+    first: dict[str, int] = {}
+    same: dict[str, str] = {}  # a text that many rows have is kept once
+    for number, (path, *texts) in values:
+        place = f"{name} {unit} {number}"
+        image_id = _image_id(path, place)
+        if (before := first.setdefault(image_id, len(rows))) < len(rows):
+            raise DataError(f"{place}: {image_id} is named twice, first in {rows.place(before)}")
+        rows.add(image_id, number, [same.setdefault(text, text) for text in texts])
+    if not rows:
         raise DataError(f"{name}: names no images")
-    return found
+    return rows
 
 
-def _rows(data: bytes, name: str, columns: _Columns) -> Iterator[_Row]:
-    return _parquet_rows(data, name, columns) if data.startswith(b"PAR1") else _csv_rows(data, name, columns)
+_Values = Iterator[tuple[int, Sequence[str]]]  # of the columns that are read, with the number of the row
 
 
-def _csv_rows(data: bytes, name: str, known: _Columns) -> Iterator[_Row]:
-    try:
-        reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), restval="", strict=True)
-        columns = _columns(reader.fieldnames or (), name, known)
+def _csv_rows(data: bytes, name: str, known: _Columns) -> tuple[list[str], _Values]:
+    with _reading_csv(name):
+        data.decode("utf-8-sig")  # all of it, so that an error names its place in the file
+        reader = csv.reader(io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline=""), strict=True)
+        header = next(reader, [])
+    columns = _columns(header, name, known)
+    last = {column: place for place, column in enumerate(header)}
+    return columns, _csv_values(reader, [last[column] for column in columns], name)
+
+
+def _csv_values(reader: "_csv.Reader", places: Sequence[int], name: str) -> _Values:
+    with _reading_csv(name):
         for row in reader:
-            values = {column: row[column].strip() for column in columns}
-            if any(values.values()):  # a blank line at the end is none
-                yield _Row(f"{name} line {reader.line_num}", values)
+            values = [row[place].strip() if place < len(row) else "" for place in places]
+            if any(values):  # a blank line at the end is none
+                yield reader.line_num, values
+
+
+@contextmanager
+def _reading_csv(name: str) -> Iterator[None]:
+    try:
+        yield
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{name}: not a CSV file in UTF-8: {error}") from error
 
 
-def _parquet_rows(data: bytes, name: str, known: _Columns) -> Iterator[_Row]:
+def _parquet_rows(data: bytes, name: str, known: _Columns) -> tuple[list[str], _Values]:
     try:
         with pq.ParquetFile(pa.BufferReader(data)) as file:
             columns = _columns(file.schema_arrow.names, name, known)
             table = file.read(columns=columns)
-        texts = [table[column].cast(pa.string()).to_pylist() for column in columns]
+        texts = [table[column].cast(pa.string()).fill_null("") for column in columns]
     except pa.ArrowException as error:
         raise DataError(f"{name}: not a Parquet file of texts: {str(error).splitlines()[0]}") from error
-    for number, row in enumerate(zip(*texts, strict=True), start=1):
-        values = dict(zip(columns, ((text or "").strip() for text in row), strict=True))
-        yield _Row(f"{name} row {number}", values)
+    stripped = (map(str.strip, column.to_pylist()) for column in texts)
+    return columns, enumerate(zip(*stripped, strict=True), start=1)
 
 
 def _columns(found: Sequence[str], name: str, known: _Columns) -> list[str]:
@@ -168,43 +214,47 @@ def _columns(found: Sequence[str], name: str, known: _Columns) -> list[str]:
     return [column for column in (*known.needed, *known.others) if column in found]
 
 
-def _image_file(image_id: str, row: _Row) -> ImageFile:
-    """Without its size. Raises DataError."""
-    values = row.values
-    if not values["label"]:
-        raise DataError(f"{row.place}: label is empty")
-    patient, subtype = values.get("patient_id") or None, values.get("subtype") or None
-    view, sex, site = (values.get(name) or None for name in (_VIEW, "sex", "site"))
-    about = About(view, sex, _age(values), site)
-    return ImageFile(image_id, _split(row), values["label"], 0, patient, subtype, about=about)
+def _image_files(rows: _Rows) -> Iterator[ImageFile]:
+    """Without their sizes. Raises DataError."""
+    about: dict[About, About] = {}  # the same of many films is kept once
+    told = zip(*(rows.known(name) for name in (_VIEW, "sex", "site")), rows.texts("age"), strict=True)
+    columns = zip(*map(rows.texts, ("split", "label")), *map(rows.known, ("patient_id", "subtype")), told, strict=True)
+    for row, (split, label, patient, subtype, (view, sex, site, age)) in enumerate(columns):
+        if not label:
+            raise DataError(f"{rows.place(row)}: label is empty")
+        one = About(view, sex, _age(age), site)
+        split = _split(split, rows, row)
+        yield ImageFile(rows.image_ids[row], split, label, 0, patient, subtype, about=about.setdefault(one, one))
 
 
-def _split(row: _Row) -> str:
-    if (split := row.values["split"]) not in SPLITS:
-        raise DataError(f"{row.place}: split {split!r}: must be one of {', '.join(SPLITS)}")
+def _split(split: str, rows: _Rows, row: int) -> str:
+    if split not in SPLITS:
+        raise DataError(f"{rows.place(row)}: split {split!r}: must be one of {', '.join(SPLITS)}")
     return split
 
 
 def _image_id(path: str, place: str) -> str:
     if not path:
         raise DataError(f"{place}: path is empty")
-    if path.startswith("/") or "://" in path or PureWindowsPath(path).drive:
+    if path.startswith("/") or "://" in path or ((":" in path or "\\" in path) and PureWindowsPath(path).drive):
         raise DataError(f"{place}: {path!r} is absolute: paths are relative to data.root")
     if "\\" in path or not path.isprintable():
         raise DataError(f"{place}: {path!r}: write the path with / and printable characters")
+    if paths.is_normal(path):
+        return path
     if ".." in PurePosixPath(path).parts:
         raise DataError(f"{place}: {path!r} leaves data.root")
     return str(PurePosixPath(path))
 
 
-def _sizes(places: dict[str, str], roots: Roots) -> dict[str, int]:
+def _sizes(rows: _Rows, roots: Roots) -> dict[str, int]:
     """Bytes of each image. Raises DataError for those that are not there."""
-    for image_id, place in places.items():
+    for row, image_id in enumerate(rows.image_ids):
         if roots.name_of(image_id) not in roots.by_name:
             known = ", ".join(roots.by_name)
-            raise DataError(f"{place}: {image_id!r} begins with the name of no data root ({known})")
-    sizes = roots.sizes(list(places))
-    for image_id, place in places.items():
+            raise DataError(f"{rows.place(row)}: {image_id!r} begins with the name of no data root ({known})")
+    sizes = roots.sizes(rows.image_ids)
+    for row, image_id in enumerate(rows.image_ids):
         if image_id not in sizes:
-            raise DataError(f"{place}: no file {image_id} below data.root")
+            raise DataError(f"{rows.place(row)}: no file {image_id} below data.root")
     return sizes

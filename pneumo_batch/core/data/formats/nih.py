@@ -1,10 +1,10 @@
 """NIH ChestX-ray14: findings of a film joined by `|`, published lists of training and test films, boxes of some."""
 
 import csv
-from pathlib import PurePosixPath
 
 import pandas as pd
 
+from pneumo_batch.core.data import paths
 from pneumo_batch.core.data.formats import films
 from pneumo_batch.core.data.formats.films import Films
 from pneumo_batch.core.data.formats.label_files import Download, LabelFile
@@ -49,7 +49,7 @@ def read(download: Download) -> Films:
         age=pd.to_numeric(rows["Patient Age"].str.extract(r"^(\d+)Y?$")[0]),  # 058Y in the first edition
         split=_splits(download, rows[_FILM]),
     )
-    return Films(table, FINDINGS, NO_FINDING, key=lambda path: PurePosixPath(path).name)
+    return Films(table, FINDINGS, NO_FINDING, key=paths.name)
 
 
 def _labels(file: LabelFile) -> pd.DataFrame:

@@ -1,10 +1,10 @@
 """PadChest: labels as a printed Python list, most of them by a network, films of all sides."""
 
 import ast
-from pathlib import PurePosixPath
 
 import pandas as pd
 
+from pneumo_batch.core.data import paths
 from pneumo_batch.core.data.formats import films
 from pneumo_batch.core.data.formats.films import Films
 from pneumo_batch.core.data.formats.label_files import Download, LabelFile
@@ -37,7 +37,7 @@ def read(download: Download) -> Films:
     by_hand = int((rows["MethodLabel"] == "Physician").sum())
     remarks = (f"{by_hand} of {len(rows)} films are labelled by a physician, the others by a network from the report",)
     findings = tuple(str(name) for name in labels if name != NO_FINDING)
-    return Films(table, findings, NO_FINDING, key=lambda path: PurePosixPath(path).name, remarks=remarks)
+    return Films(table, findings, NO_FINDING, key=paths.name, remarks=remarks)
 
 
 def _labels(file: LabelFile) -> pd.DataFrame:

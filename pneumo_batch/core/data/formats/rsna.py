@@ -1,9 +1,8 @@
 """RSNA Pneumonia Detection Challenge: a row a box; `patientId` names a film, which comes from NIH ChestX-ray14."""
 
-from pathlib import PurePosixPath
-
 import pandas as pd
 
+from pneumo_batch.core.data import paths
 from pneumo_batch.core.data.formats import films
 from pneumo_batch.core.data.formats.films import Films
 from pneumo_batch.core.data.formats.label_files import Download, LabelFile
@@ -28,7 +27,7 @@ def read(download: Download) -> Films:
     table = films.films(labels, film=labels.index.to_series(), split="train").reset_index(drop=True)
     remarks = ("no patient is named (patientId names a film): every film counts as one, or as its DICOM header says",)
     no_finding = None if classes is None else NO_FINDING
-    return Films(table, (FINDING,), no_finding, key=lambda path: PurePosixPath(path).stem, remarks=remarks)
+    return Films(table, (FINDING,), no_finding, key=paths.stem, remarks=remarks)
 
 
 def boxes(download: Download) -> pd.DataFrame:

@@ -1,11 +1,11 @@
 """SIIM-ACR Pneumothorax: masks as run lengths, several of a film, or -1; DICOM in nested folders."""
 
 from collections.abc import Iterable
-from pathlib import PurePosixPath
 
 import numpy as np
 import pandas as pd
 
+from pneumo_batch.core.data import paths
 from pneumo_batch.core.data.formats import films
 from pneumo_batch.core.data.formats.films import Films
 from pneumo_batch.core.data.formats.label_files import Download, LabelFile
@@ -23,7 +23,7 @@ def read(download: Download) -> Films:
     labels = (rows.groupby(_FILM)[_RUNS].first() != _NONE).astype("int8").to_frame(FINDING)
     table = films.films(labels, film=labels.index.to_series(), split="train").reset_index(drop=True)
     remarks = ("no patient is named: every film counts as one, or as its DICOM header says",)
-    return Films(table, (FINDING,), None, key=lambda path: PurePosixPath(path).stem, remarks=remarks)
+    return Films(table, (FINDING,), None, key=paths.stem, remarks=remarks)
 
 
 def masks(download: Download) -> pd.DataFrame:

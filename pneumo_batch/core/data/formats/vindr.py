@@ -1,9 +1,8 @@
 """VinDr-CXR as on Kaggle: a row a box and reader, three readers a film, who often disagree."""
 
-from pathlib import PurePosixPath
-
 import pandas as pd
 
+from pneumo_batch.core.data import paths
 from pneumo_batch.core.data.formats import films
 from pneumo_batch.core.data.formats.films import Films
 from pneumo_batch.core.data.formats.label_files import Download, LabelFile
@@ -30,7 +29,7 @@ def read(download: Download) -> Films:
         "no patient is named: every film counts as one, or as its DICOM header says",
     )
     no_finding = NO_FINDING if NO_FINDING in labels else None
-    return Films(table, findings, no_finding, key=lambda path: PurePosixPath(path).stem, remarks=remarks)
+    return Films(table, findings, no_finding, key=paths.stem, remarks=remarks)
 
 
 def _agreement(votes: pd.DataFrame, readers: pd.Series) -> str:

@@ -119,3 +119,11 @@ def test_a_film_of_12_bits_in_16_is_told_as_such():
     look = images.inspect(stream.getvalue()).look
     (warning,) = looks.warnings(films(("a", "A", look)))
     assert warning.endswith("gray 2 to 13 of 255; 6 % of the range, as where the upper 4 bits are never used")
+
+
+def test_the_median_film_is_that_of_films_less_their_means():
+    cells_NC = np.random.default_rng(0).integers(0, 256, (101, 64), dtype=np.uint8)
+    centred_NC = cells_NC - cells_NC.mean(axis=1, keepdims=True)
+
+    np.testing.assert_array_equal(looks._median(cells_NC), np.median(centred_NC, axis=0))
+    np.testing.assert_array_equal(looks._median(cells_NC[:100]), np.median(centred_NC[:100], axis=0))

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from pneumo_batch.core.statistics import bootstrap
 
@@ -44,3 +45,14 @@ def test_bootstrap_of_nothing_is_nan():
 def test_interval_is_the_percentile_one():
     draws = np.arange(1001.0)[:, None]
     np.testing.assert_allclose(bootstrap.interval(draws), [[25], [975]])
+
+
+@pytest.mark.parametrize(("clusters", "resamples"), [(7, 50), (3000, 20)])
+def test_what_is_drawn_is_the_same_whether_it_is_kept_or_not(monkeypatch, clusters, resamples):
+    kept = [list(bootstrap.draws(clusters, resamples, 3)) for _ in range(2)]
+    monkeypatch.setattr(bootstrap, "_KEPT", 0)
+    anew = list(bootstrap.draws(clusters, resamples, 3))
+
+    for found in kept:
+        np.testing.assert_array_equal(np.concatenate(found), np.concatenate(anew))
+    assert (np.concatenate(anew).sum(axis=1) == clusters).all()
