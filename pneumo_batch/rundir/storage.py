@@ -212,8 +212,9 @@ class Store:
     def read_batches(self, name: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """The same in parts, for what is too large to be held at once. Raises DamagedError."""
         with reading(f"{self.location}/{name}"):
-            # one file after the other, few batches ahead: else hundreds of MB are read before they are asked for
-            yield from self.dataset(name, schema).to_batches(batch_readahead=2, fragment_readahead=1)
+            # a scan of them all reads hundreds of MB before they are asked for
+            for part in [name] if name.endswith(".parquet") else self.files(name, ".parquet"):
+                yield from self.dataset(part, schema).to_batches(batch_readahead=1, fragment_readahead=1)
 
     def move(self, source: str, target: str, last: str = "") -> None:
         """Rename a folder, replacing what is there. At once on a local disk; elsewhere file by file, `last` at last."""

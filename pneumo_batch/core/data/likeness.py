@@ -103,7 +103,7 @@ def _near(first_AH: np.ndarray, second_BH: np.ndarray) -> tuple[np.ndarray, np.n
 
 def _keys(hashes_HN: np.ndarray, bits_K: np.ndarray) -> np.ndarray:
     """(N,) those bits of each hash as one number."""
-    key_N = np.zeros(hashes_HN.shape[1], np.uint32)
+    key_N: np.ndarray = np.zeros(hashes_HN.shape[1], np.uint32)
     for bits_8 in bits_K.reshape(-1, 8).tolist():  # as integers of numpy they would make 8 bytes of each byte
         byte_N = np.zeros(hashes_HN.shape[1], np.uint8)
         for k, bit in enumerate(bits_8):
