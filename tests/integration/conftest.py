@@ -1,3 +1,4 @@
+import contextlib
 import os
 from pathlib import Path
 
@@ -34,10 +35,11 @@ def ray_cluster():
     """
     from pneumo_batch.execution import cluster
 
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(cluster, "usable_cpus", lambda: 1)
-        with cluster.session(schema.Cluster()) as resources:
-            yield resources
+    with contextlib.ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patched:  # while it starts: other tests ask what this machine has
+            patched.setattr(cluster, "usable_cpus", lambda: 1)
+            resources = stack.enter_context(cluster.session(schema.Cluster()))
+        yield resources
 
 
 @pytest.fixture(scope="session")
