@@ -100,6 +100,7 @@ def execute(job: Job, run_dir: str | None = None, until: str = STAGES[-1].name, 
 
     found = survey.survey(job)
     run = RunWriter(run_dir or str(default_run_dir(job, found.fingerprint)))
+    run.refuse_other_folder()
     with run.lock():
         run.open(job, found.fingerprint, hash_paths)
         run.recover()

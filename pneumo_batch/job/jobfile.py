@@ -88,6 +88,8 @@ def _one_line(error: ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = f"no such field{_suggestion(first['loc'])}"
+    elif first["type"] == "missing":
+        message = "is missing"
     elif not isinstance(first["input"], dict):
         message = f"{message} (got {first['input']!r})"
     rest = f"; and {len(errors) - 1} more" if len(errors) > 1 else ""

@@ -22,6 +22,7 @@ from pneumo_batch.rundir.layout import (
     EVENTS,
     FORMAT,
     JOB,
+    METRICS,
     MODELS,
     OWNERS,
     PHANTOM,
@@ -34,6 +35,8 @@ from pneumo_batch.rundir.layout import (
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.record import RunRecord, StageRecord, parse_record, record_bytes
 
+_BEFORE_THE_RECORD = {SUMS, JOB, EVENTS, METRICS}  # what a run may have that ended before it had one
+
 
 class RunWriter(Run):
     """A run directory to write. Hold it (`lock`) while you do."""
@@ -44,6 +47,16 @@ class RunWriter(Run):
         self._events: list[str] = []  # of this process, where files cannot be appended to
         self._session = uuid.uuid4().hex[:8]
         self._hidden: dict[str, str] = {}  # paths that no record is to hold, and what stands for them
+
+    def refuse_other_folder(self) -> None:
+        """Raise RunError for a folder that holds something and no run; before anything is written to it."""
+        if not self.store.is_local or self.store.exists(RECORD):
+            return
+        folder = Path(self.store.root)
+        found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        others = [name for name in found if not name.startswith(".") and name not in _BEFORE_THE_RECORD]
+        if others:
+            raise RunError(f"{self.path}: no run, but not empty (it has {others[0]}): choose another --run-dir")
 
     def open(self, job: Job, fingerprint: str, hash_paths: bool = False) -> None:
         """Make the directory that of a job, new or to be resumed. Call it under `lock`.

@@ -43,7 +43,8 @@ def plan(job: Job, found: Survey, store: Store) -> Plan:
     epochs = {variant.name: trainer.recipe(job, variant).epochs for variant in job.trained}
     size = pixels.bytes_of(sum(found.images.values()), job.data.image_size)
     numbers = {"variants": survey.variant_names(job), "trained": len(epochs), "epochs": epochs, "pixel_bytes": size}
-    listed = ", ".join(f"{name} (up to {count} epochs)" for name, count in epochs.items())
+    length = {name: f"up to {count} epochs" if count else "not trained" for name, count in epochs.items()}
+    listed = ", ".join(f"{name} ({told})" for name, told in length.items())
     return Plan(f"{len(epochs)} variants: {listed}" if epochs else "nothing", numbers)
 
 

@@ -6,6 +6,7 @@ from pneumo_batch.core.similarity.per_image import Cell
 from pneumo_batch.core.statistics.results import CellTest, Estimate
 from pneumo_batch.core.statistics.words import RANDOM_WORDS, Words
 
+_WIDE = 1.0  # of an interval: half of what correlations span
 _PLURAL = {"signed": "signed maps", "magnitude": "magnitudes", "pixel": "pixels", "region": "regions"}
 
 
@@ -15,8 +16,10 @@ def on_every_film(test: CellTest, words: Words = RANDOM_WORDS) -> str | None:
     if test.everywhere.value is None or floor is None or mixed is None:
         return None
     low, high = test.everywhere.ci_low, test.everywhere.ci_high
-    measured = low is None or high is None or low > 0 or high < 0
-    change = words.changed if measured else words.unchanged
+    if low is None or high is None or low > 0 or high < 0:
+        change = words.changed
+    else:
+        change = words.unchanged if high - low < _WIDE else words.untold
     return (
         f"Everywhere: on films of different patients two true models agree by {floor:.3f}, a true and {words.one} by"
         f" {mixed:.3f}; the difference is {with_interval(test.everywhere, None)}, {change}."

@@ -16,7 +16,7 @@ from pneumo_batch.core.statistics.results import (
     MethodResult,
     Primary,
 )
-from pneumo_batch.core.statistics.words import RANDOM_WORDS, Words
+from pneumo_batch.core.statistics.words import NO_MAP, RANDOM_WORDS, Words
 from pneumo_batch.core.variants import MEMORISED, Arm, Variant
 
 ALPHA = 0.05
@@ -128,7 +128,7 @@ def _by_share(test: CellTest, threshold: float, over: str, words: Words) -> tupl
     if headroom.ci_low <= 0:
         return "invalid", [
             "Two true models agree on a film no more than on films of different patients: h ="
-            f" {reading.with_interval(headroom, over)}. There is no reproducible map to test."
+            f" {reading.with_interval(headroom, over)}. {NO_MAP}"
         ]
     measured = f"Label share L = {reading.with_interval(share, over)}"
     if share.ci_low is None or share.ci_high is None:

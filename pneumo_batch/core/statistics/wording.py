@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pneumo_batch.core.method_names import method_of, setting_of
 from pneumo_batch.core.statistics.results import MethodResult
+from pneumo_batch.core.statistics.words import NO_MAP
 
 _METHODS = {
     "grad_cam": "Grad-CAM",
@@ -93,10 +94,8 @@ def _for_these(of_these: Mapping[str, Sequence[str]], models: int | None) -> lis
 
 
 def _nothing_reproducible(found: MethodResult) -> bool:
-    """Whether an `invalid` method is so by its own headroom; else the models are to blame."""
-    headroom = found.numbers.headroom
-    low = headroom.patients.ci_low if found.for_these_models else headroom.ci_low
-    return low is not None and low <= 0
+    """Whether an `invalid` method is so by its own headroom; else the models are to blame, whatever h is."""
+    return any(reason.endswith(NO_MAP) for reason in found.reasons)
 
 
 def _without_labels(thresholds: Sequence[float]) -> str:

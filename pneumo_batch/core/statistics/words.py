@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from pneumo_batch.core.variants import RANDOM, Arm
 
+# How a reason ends where h is not above 0, and no model is to blame.
+NO_MAP = "There is no reproducible map to test."
+
 
 @dataclass(frozen=True)
 class Words:
@@ -16,6 +19,7 @@ class Words:
     left: str = "is there without the labels"
     changed: str = "what random labels change on every film"
     unchanged: str = "so random labels change nothing measurable there"
+    untold: str = "too wide an interval to tell what random labels change there"
 
 
 RANDOM_WORDS = Words()
@@ -29,7 +33,8 @@ def words_of(arm: Arm) -> Words:
     if not arm.is_trained:
         lost, left = "is owed to training", "is there without training"
     changed, unchanged = f"what changes on every film with {cause}", f"so nothing measurable changes there with {cause}"
-    return Words(arm.name, f"one of {arm.name}", cause, lost, left, changed, unchanged)
+    untold = f"too wide an interval to tell what changes there with {cause}"
+    return Words(arm.name, f"one of {arm.name}", cause, lost, left, changed, unchanged, untold)
 
 
 def described(arm: Arm) -> str:

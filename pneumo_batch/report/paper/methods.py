@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pneumo_batch.core.attribution.options import PATHS
+from pneumo_batch.core.attribution.options import PATHS, GradCam
 from pneumo_batch.core.data.options import SPLITS
 from pneumo_batch.core.method_names import method_of
 from pneumo_batch.core.statistics.wording import listed, method_name
@@ -50,11 +50,12 @@ def write(source: Source) -> Methods:
 def _data(source: Source, cite: Citations) -> str:
     patients = source.manifest["patient_id"].nunique()
     what = "generated chest-X-ray-like images" if source.job.is_phantom else "images"
-    carved = source.job.data.val_fraction
-    kept = f"; {carved * 100:g} % of the training images were set aside for validation by patient" if carved else ""
+    carved, counts = source.job.data.val_fraction, source.manifest["split"].value_counts()
+    kept, all_of_it = (int(sum(counts.get(name, 0) for name in some)) for some in (["val"], ["train", "val"]))
+    aside = f"; of {all_of_it} training images {kept} were set aside for validation by patient" if carved else ""
     return (
         f"We applied the data randomization test{cite('adebayo', 'arun_2020')} to {len(source.manifest)} {what} of"
-        f" {patients} patients ({splits(source)}{kept}), {_labels(source)}."
+        f" {patients} patients ({splits(source)}{aside}), {_labels(source)}."
     )
 
 
@@ -117,8 +118,11 @@ def _trained(source: Source, cite: Citations) -> str:
 
 def _on_true_labels(source: Source) -> str:
     train = source.job.train
-    stopped = f", stopped after {train.patience} epochs without a lower validation loss" if train.patience else ""
-    return f"the true labels ({arms.seeds(train.true_seeds)}) for at most {train.epochs} epochs{stopped}"
+    labels = f"the true labels ({arms.seeds(train.true_seeds)})"
+    if not train.patience:
+        return f"{labels} for {train.epochs} epochs"
+    stopped = f"stopped after {train.patience} epochs without a lower validation loss"
+    return f"{labels} for at most {train.epochs} epochs, {stopped}"
 
 
 def _on_random_labels(source: Source, cite: Citations) -> str:
@@ -198,6 +202,8 @@ def options(source: Source, method: str) -> str:
     values = source.job.attribution.options_by_method()[method]
     if not values:
         return ""
+    if values == vars(GradCam()):
+        return " (last convolutional layer)"
     if method_of(method) in PATHS:
         rule = f"{values['steps']} steps, {values['rule']} rule"
         if values["steps"] == "auto":

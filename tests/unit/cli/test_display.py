@@ -53,8 +53,8 @@ def outcome(tmp_path):
 def test_a_method_is_its_verdict_its_reasons_what_happens_everywhere_and_what_to_read(outcome, capsys):
     display.show(outcome)
     assert capsys.readouterr().out.splitlines()[:7] == [
-        "Maps of Grad-CAM follow the labels. Maps of mine:map[x] show nothing that true models agree on about a film:"
-        " there is nothing to test.",
+        "Maps of Grad-CAM follow the labels. Of maps of mine:map[x] this run says nothing: its models do not meet the"
+        " conditions of the test.",
         "grad_cam: sensitive",
         "  It is [sensitive].",
         "  Everywhere: so.",

@@ -67,7 +67,7 @@ REFUSED = [
     ([{"name": "a", "labels": "true", "unit": "patient", "seeds": [1]}], 'arm.0: unit is for labels = "permuted"'),
     ([{"name": "a", "seeds": [1, 1]}], "arm.0.seeds: names an entry twice"),
     ([{"name": "a", "seeds": []}], "arm.0.seeds: List should have at least 1 item"),
-    ([{"name": "a"}], "arm.0.seeds: Field required"),
+    ([{"name": "a"}], "arm.0.seeds: is missing"),
     ([{"name": "a", "seeds": [100]}], "arm.a: seed 100 is one of train already"),
     ([HALF, {"name": "a", "seeds": [5, 201]}], "arm.a: seed 201 is one of arm.half already"),
     ([HALF, {**HALF, "seeds": [5]}], "arm: two [[arm]] tables are called half"),

@@ -4,7 +4,7 @@ import pytest
 from helpers.tiny import tiny_job
 from ray.exceptions import RayTaskError
 
-from pneumo_batch.errors import DataError
+from pneumo_batch.errors import DataError, RunError
 from pneumo_batch.rundir.writer import RunWriter
 
 
@@ -23,3 +23,24 @@ def test_the_record_names_the_error_itself(error, tmp_path):
     run.fail(error)
     assert run.record["status"] == "failed"
     assert run.record["error"] == {"type": "DataError", "message": "films: no images found"}
+
+
+def test_a_folder_of_something_else_becomes_no_run(tmp_path):
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "film.png").touch()
+    with pytest.raises(RunError, match=r"films: no run, but not empty \(it has film.png\): choose another --run-dir$"):
+        RunWriter(tmp_path / "films").refuse_other_folder()
+    assert [path.name for path in (tmp_path / "films").iterdir()] == ["film.png"]
+
+
+def test_an_empty_folder_and_one_of_a_run_that_ended_before_its_record_become_one(tmp_path):
+    for name in ("new", "empty", "begun"):
+        run = RunWriter(tmp_path / name)
+        if name != "new":
+            (tmp_path / name).mkdir()
+        if name == "begun":
+            run.checksums.begin()
+            (tmp_path / name / ".lock").touch()
+        run.refuse_other_folder()
+        run.open(tiny_job(), "f" * 64)
+        run.refuse_other_folder()

@@ -6,9 +6,9 @@ from pneumo_batch.core.statistics import doses
 from pneumo_batch.core.statistics.results import ArmResult, CellTest, Estimate, MethodResult, Primary, Results
 
 
-def arm(fraction, share=None, *, low=None, labels="permuted", **more):
+def arm(fraction, share=None, *, low=None, labels="permuted", verdict="inconclusive", **more):
     high = None if low is None else 2 * share - low
-    found = MethodResult("inconclusive", [], numbers=CellTest(share=Estimate(share, low, high)))
+    found = MethodResult(verdict, [], numbers=CellTest(share=Estimate(share, low, high)))
     fields = {"unit": "image", "within": [], "network": None} | more
     return ArmResult(labels, fraction, variants=[], methods={"grad_cam": found}, **fields)
 
@@ -56,6 +56,11 @@ def test_one_dose_is_no_curve(arms):
             {"a": arm(0.5, 0.1), "b": arm(1.0, 0.2)},
             "L rises with every step: 0.10 at 50 %, 0.20 at 100 % of the labels permuted; without intervals over"
             " models, which take three of each kind.",
+        ),
+        (
+            {"a": arm(0.5, 0.1, verdict="invalid"), "b": arm(1.0, 0.2)},
+            "L rises with every step: 0.10 at 50 %, 0.20 at 100 % of the labels permuted; without intervals over"
+            " models, which take three of each kind; but what is at 50 % is invalid.",
         ),
         ({"a": arm(0.5), "b": arm(1.0, 0.2)}, None),
     ],

@@ -193,6 +193,9 @@ def test_what_happens_everywhere_is_one_sentence():
     assert on_every_film(numbers(everywhere=span(-0.03, 0.07))).endswith(
         "-0.030 to 0.070), so random labels change nothing measurable there."
     )
+    assert on_every_film(numbers(everywhere=span(-2.7, 2.4))).endswith(
+        "too wide an interval to tell what random labels change there."
+    )
     assert on_every_film(NOTHING) is None
 
 

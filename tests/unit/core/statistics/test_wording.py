@@ -5,13 +5,14 @@ import sys
 
 import pytest
 
-from pneumo_batch.core.statistics.results import CellTest, Estimate, Interval, MethodResult
+from pneumo_batch.core.statistics.results import CellTest, Estimate, MethodResult
 from pneumo_batch.core.statistics.wording import headline, listed, method_name
+from pneumo_batch.core.statistics.words import NO_MAP
 
 
-def found(verdict, for_these_models=None, headroom=(0.1, 0.3), patients=(0.1, 0.3), threshold=0.5):
-    numbers = CellTest(headroom=Estimate(0.2, *headroom, Interval(*patients)))
-    return MethodResult(verdict, [], for_these_models=for_these_models, threshold=threshold, numbers=numbers)
+def found(verdict, for_these_models=None, reasons=(), threshold=0.5, headroom=(0.1, 0.3)):
+    numbers = CellTest(headroom=Estimate(0.2, *headroom))
+    return MethodResult(verdict, list(reasons), for_these_models=for_these_models, threshold=threshold, numbers=numbers)
 
 
 def test_methods_of_one_verdict_stand_together():
@@ -28,12 +29,11 @@ def test_methods_of_one_verdict_stand_together():
 
 
 def test_what_holds_for_the_models_of_the_run_alone_is_said_so():
-    none = (None, None)
     methods = {
-        "grad_cam": found("inconclusive", "sensitive", none),
-        "saliency": found("inconclusive", "insensitive", none),
-        "integrated_gradients": found("inconclusive", "inconclusive", none),
-        "deep_lift": found("inconclusive", "invalid", none, (-0.1, 0.2)),
+        "grad_cam": found("inconclusive", "sensitive"),
+        "saliency": found("inconclusive", "insensitive"),
+        "integrated_gradients": found("inconclusive", "inconclusive"),
+        "deep_lift": found("inconclusive", "invalid", ["Two true models.", f"It would be invalid. {NO_MAP}"]),
     }
     assert headline(methods, 4) == (
         "For these four models, maps of Grad-CAM follow the labels and maps of Saliency show the film; of other models"
@@ -49,11 +49,15 @@ UNFIT = "Of maps of Saliency this run says nothing: its models do not meet the c
 
 
 @pytest.mark.parametrize(
-    ("headroom", "expected"),
-    [((-0.1, 0.2), NOTHING), ((0.0, 0.0), NOTHING), ((0.1, 0.2), UNFIT), ((None, None), UNFIT)],
+    ("reasons", "expected"),
+    [
+        ([f"h = -0.1. {NO_MAP}"], NOTHING),
+        (["random_100 did not memorise its labels."], UNFIT),
+    ],
 )
-def test_invalid_by_its_maps_or_by_the_models(headroom, expected):
-    assert headline({"saliency": found("invalid", headroom=headroom)}) == expected
+def test_invalid_by_its_maps_or_by_the_models(reasons, expected):
+    """Of models that learned nothing h may well not be above 0; that says nothing of the method."""
+    assert headline({"saliency": found("invalid", reasons=reasons, headroom=(-0.1, 0.2))}) == expected
 
 
 def test_most_is_said_only_where_the_threshold_allows_it():
