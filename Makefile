@@ -40,10 +40,10 @@ $(DOCUMENTING): pyproject.toml setup.py | $(BIN)/python
 run: $(INSTALLED)
 	$(BIN)/pneumo-batch run jobs/demo.toml
 
-# Two at a time: one alone waits half its time for processes to start. Files stay whole (tests/conftest.py), and in order,
-# which is long ones first. Threads that wait leave the processor to others.
+# Two at a time: one alone waits half its time for processes to start. Files stay whole, because their tests share runs, and
+# in order, which is long ones first. Threads that wait leave the processor to others.
 test: $(DEVELOPING)
-	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(DEVELOPING)
 	$(BIN)/python -m pytest -m slow

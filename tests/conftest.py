@@ -3,16 +3,6 @@ from pathlib import Path
 import pytest
 from helpers.paths import REAL
 
-_REPORT = Path(__file__).parent / "unit/report"
-
-
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks when this is done
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a file stay with one of pytest's workers, because they share runs; those of the report all together."""
-    for item in items:
-        together = _REPORT if _REPORT in item.path.parents else item.path
-        item.add_marker(pytest.mark.xdist_group(str(together.relative_to(_REPORT.parents[1])).replace("@", "")))
-
 
 @pytest.fixture(scope="session")
 def kermany() -> Path:
