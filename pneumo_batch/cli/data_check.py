@@ -16,7 +16,7 @@ from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.errors import DataError
 from pneumo_batch.job.schema import Data
 from pneumo_batch.rundir.locations import open_roots
-from pneumo_batch.stages import index, listing, regions
+from pneumo_batch.stages import listing, regions
 
 _ROWS_AT_ONCE = 4096
 
@@ -31,10 +31,8 @@ def audit(data: Data) -> Audit:
     audited = auditing.audit(rows, rejected, found.listing, passed_over=found.passed_over, account=found.account)
     outlined = regions.of_images(data, images, found, rows)
     unfit = [outlined.unfit] if outlined.unfit else []
-    try:
-        index.check_rejected(rejected, found.listing.num_rows, data.max_bad)
-    except DataError as error:
-        unfit.append(f"a run with these images stops: {error}")
+    if too_many := auditing.too_many_rejected(rejected, found.listing.num_rows, data.max_bad):
+        unfit.append(f"a run with these images stops: {too_many}")
     return dataclasses.replace(audited, regions=list(outlined.lines), warnings=[*audited.warnings, *unfit])
 
 

@@ -77,7 +77,7 @@ def _index(job: Job, run: RunWriter) -> tuple[pa.Table, pa.Table]:
     found = discover(job, run.images)
     with progress.shown({"images": found.listing.num_rows}) as board, watchdog.watch(board, job.cluster.stall_seconds):
         rows, rejected = inspect(found.listing, run.images, board)
-    check_rejected(rejected, found.listing.num_rows, job.data.max_bad)
+    _check_rejected(rejected, found.listing.num_rows, job.data.max_bad)
     own_words = [*(found.account.lines() if found.account else ()), *_listing_warnings(job, found.listing, rows)]
     rows = splits.carve_validation(rows, job.data.val_fraction, job.data.split_seed)
     own_words += _write_regions(job, run, found, rows)
@@ -95,7 +95,7 @@ def _index_new(job: Job, run: RunWriter) -> tuple[pa.Table, pa.Table]:
         rows, rejected = inspect(fresh, run.images, board)
     before = before.filter(pc.invert(pc.is_in(before["image_id"], fresh["image_id"].combine_chunks())))
     rejected = pa.concat_tables([before, rejected]).sort_by("image_id")
-    check_rejected(rejected, known.num_rows + fresh.num_rows, job.data.max_bad)
+    _check_rejected(rejected, known.num_rows + fresh.num_rows, job.data.max_bad)
     every = pa.concat_tables([known, rows])
     _audit(
         job, run, audit.audit(every, rejected, passed_over=found.passed_over), _write_regions(job, run, found, every)
@@ -234,15 +234,9 @@ def gathered(parts: Iterable[pa.Table], listing: pa.Table) -> tuple[pa.Table, pa
     return good, bad
 
 
-def check_rejected(rejected: pa.Table, total: int, max_bad: float) -> None:
-    """Raise DataError when more images are unreadable than the job allows."""
-    if rejected.num_rows <= max_bad * total:
-        return
-    first = rejected.slice(0, 1).to_pylist()[0]
-    raise DataError(
-        f"{rejected.num_rows} of {total} images are unreadable, more than data.max_bad = {max_bad:g} allows; "
-        f"the first is {first['image_id']}: {first['reason']}"
-    )
+def _check_rejected(rejected: pa.Table, total: int, max_bad: float) -> None:
+    if too_many := audit.too_many_rejected(rejected, total, max_bad):
+        raise DataError(too_many)
 
 
 INSPECTED = pa.schema(

@@ -282,6 +282,17 @@ def named(rejected: Sequence[tuple[str, str]]) -> str:
     return f"{films}; and {len(rejected) - _NAMED} more" if len(rejected) > _NAMED else films
 
 
+def too_many_rejected(rejected: pa.Table, total: int, max_bad: float) -> str | None:
+    """Why a run stops when more of so many images are unreadable than it allows (a share); None where it does not."""
+    if rejected.num_rows <= max_bad * total:
+        return None
+    first = rejected.slice(0, 1).to_pylist()[0]
+    return (
+        f"{rejected.num_rows} of {total} images are unreadable, more than data.max_bad = {max_bad:g} allows; "
+        f"the first is {first['image_id']}: {first['reason']}"
+    )
+
+
 def _passed_over_warning(passed_over: Mapping[str, int]) -> list[str]:
     if not passed_over:
         return []

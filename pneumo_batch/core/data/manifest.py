@@ -85,9 +85,8 @@ def listing(files: Iterable[ImageFile], names: Sequence[str], findings: Sequence
     index = {name: label for label, name in enumerate(names)}
     schema = tables.with_labels(LISTING, findings)
     chosen, parts = (file for file in files if file.folder in index), [schema.empty_table()]
-    while some := list(
-        itertools.islice(chosen, _ROWS_AT_ONCE)
-    ):  # as objects of Python all of them would take a kB each
+    # as objects of Python all of them at once would take a kB each
+    while some := list(itertools.islice(chosen, _ROWS_AT_ONCE)):
         parts.append(_listing_of(some, index, schema))
     return pa.concat_tables(parts).combine_chunks()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from pneumo_batch.core.statistics.results import OnTest
+from pneumo_batch.core.statistics.results import MethodResult, OnTest
 from pneumo_batch.core.statistics.wording import listed, method_name
 from pneumo_batch.report import estimates
 from pneumo_batch.report.paper import additions, decomposition, methods
@@ -46,11 +46,15 @@ def _explanation(source: Source) -> Answer:
 
 
 def _verdicts(source: Source) -> str:
-    lines = []
-    for target, found in source.results.by_target.items():
+    return f"Verdicts: {', '.join(f'{name} {found.verdict}' for name, found in _of_each_target(source))}."
+
+
+def _of_each_target(source: Source) -> Iterator[tuple[str, MethodResult]]:
+    """Each method's result, by its name and, of several targets, that of the target."""
+    for target, results in source.results.by_target.items():
         of = f" of {target}" if source.results.targets else ""
-        lines += [f"{method_name(method)}{of} {found.methods[method].verdict}" for method in source.methods]
-    return f"Verdicts: {', '.join(lines)}."
+        for method in source.methods:
+            yield f"{method_name(method)}{of}", results.methods[method]
 
 
 def _internal(source: Source) -> Answer:
@@ -65,12 +69,10 @@ def _internal(source: Source) -> Answer:
 
 
 def _performance(source: Source) -> Answer:
-    lines = []
-    for target, found in source.results.by_target.items():
-        of = f" of {target}" if source.results.targets else ""
-        for method in source.methods:
-            one = found.methods[method]
-            lines.append(f"{method_name(method)}{of}: L = {estimates.written(one.numbers.share)}, {one.verdict}.")
+    lines = [
+        f"{name}: L = {estimates.written(found.numbers.share)}, {found.verdict}."
+        for name, found in _of_each_target(source)
+    ]
     return Answer(f"{' '.join(lines)} Every measure: results.csv.")
 
 

@@ -43,4 +43,5 @@ def test_an_empty_folder_and_one_of_a_run_that_ended_before_its_record_become_on
             (tmp_path / name / ".lock").touch()
         run.refuse_other_folder()
         run.open(tiny_job(), "f" * 64)
-        run.refuse_other_folder()
+        assert run.record["status"] == "running"
+        run.refuse_other_folder()  # nor is a run that is resumed
