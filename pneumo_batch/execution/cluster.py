@@ -103,15 +103,24 @@ def session(cluster: schema.Cluster) -> Iterator[Resources]:
 
     with contextlib.nullcontext() if ray.is_initialized() else _connection(cluster.address):
         _quiet()
-        try:
+        with told_memory():
             yield resources(local)
-        except ray.exceptions.OutOfMemoryError as error:
-            raise OSError(errno.ENOMEM, f"{_TOO_LITTLE_MEMORY}: {str(error).splitlines()[0]}") from error
-        except ray.exceptions.RayError as error:
-            cause = root_cause(error)
-            if type(cause).__qualname__ != "OutOfMemoryError":  # torch's, which only what uses a GPU imports
-                raise
-            raise OSError(errno.ENOMEM, f"{_TOO_LITTLE_GPU_MEMORY}: {str(cause).splitlines()[0]}") from error
+
+
+@contextlib.contextmanager
+def told_memory() -> Iterator[None]:
+    """Raise OSError, in a line that says what to lower, where memory of a machine or of a GPU did not do for a task."""
+    import ray
+
+    try:
+        yield
+    except ray.exceptions.OutOfMemoryError as error:
+        raise OSError(errno.ENOMEM, f"{_TOO_LITTLE_MEMORY}: {str(error).splitlines()[0]}") from error
+    except ray.exceptions.RayError as error:
+        cause = root_cause(error)
+        if type(cause).__qualname__ != "OutOfMemoryError":  # torch's, which only what uses a GPU imports
+            raise
+        raise OSError(errno.ENOMEM, f"{_TOO_LITTLE_GPU_MEMORY}: {str(cause).splitlines()[0]}") from error
 
 
 @contextlib.contextmanager
