@@ -1,8 +1,8 @@
 """Ray's worker processes as forks of one that has imported torch and more: importing is half of what a small run costs.
 
 Ray starts this file instead of its own `default_worker.py`, and it hands arguments, environment and output over to a
-server, which forks a process that goes on with Ray's file. Ray itself is imported after the fork: its connections, and
-the random numbers that its ids are made of, would not survive one.
+server, which forks a process that goes on with Ray's file; without a server it goes on itself. Ray is imported after
+the fork: its connections, and the random numbers that its ids are made of, would not survive one.
 """
 
 import contextlib
@@ -39,7 +39,12 @@ _ARROWS_ALLOCATOR = "jemalloc_bg_thd\n"  # the thread of another process, which 
 
 
 def install(patched: "pytest.MonkeyPatch", ends: contextlib.ExitStack) -> None:
-    """A Ray cluster that this process starts while `patched` holds forks its workers; the server ends with `ends`."""
+    """A Ray cluster that this process starts while `patched` holds forks its workers; the server ends with `ends`.
+
+    Only on Linux: elsewhere libraries start threads that a fork would not have.
+    """
+    if sys.platform != "linux":
+        return
     from ray._private.parameter import RayParams
 
     folder, complete = ends.enter_context(tempfile.TemporaryDirectory(prefix="pb")), RayParams.update_if_absent
@@ -111,7 +116,10 @@ def _go_on_as_worker(outputs, words, environment, folder) -> None:
 def _ask() -> None:
     asked = {"words": sys.argv[1:], "environment": dict(os.environ), "folder": str(Path.cwd())}
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(os.environ[_ADDRESS])
+        try:
+            connection.connect(os.environ[_ADDRESS])
+        except OSError:  # of a server that found that it cannot be forked, and has said why
+            os.execv(sys.executable, [sys.executable, os.environ[_RAYS_FILE], *sys.argv[1:]])
         said = json.dumps(asked).encode()
         connection.sendall(said[socket.send_fds(connection, [said], [1, 2]) :])
 
