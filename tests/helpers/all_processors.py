@@ -3,10 +3,14 @@
 The cluster that tests share is as on a machine of one processor.
 """
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+import pytest
+from helpers import forked_workers
 
 from pneumo_batch import pipeline
 from pneumo_batch.execution import cluster
@@ -22,7 +26,10 @@ def execute(jobs: Mapping[Path, Path], until: str) -> None:
 
 
 def _main(until: str, *paths: str) -> None:
-    with cluster.session(schema.Cluster()):
+    with contextlib.ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patched:
+            forked_workers.install(patched, stack)
+            stack.enter_context(cluster.session(schema.Cluster()))
         for folder, job_file in zip(paths[::2], paths[1::2], strict=True):
             pipeline.execute(jobfile.load(Path(job_file), []), folder, until=until)
 
