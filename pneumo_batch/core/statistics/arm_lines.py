@@ -31,9 +31,10 @@ def arm_lines(results: Results) -> list[str]:
 
 
 def _listed(methods: Mapping[str, MethodResult]) -> str:
-    return "; ".join(f"{method} {one.verdict}, L = {_share(one)}" for method, one in methods.items())
+    return "; ".join(f"{method} {one.verdict}, L = {share(one)}" for method, one in methods.items())
 
 
-def _share(found: MethodResult) -> str:
-    share = found.numbers.share
-    return reading.with_interval(share if share.ci_low is not None else share.for_these_models, None)
+def share(found: MethodResult) -> str:
+    """The label share with its interval, of these models where there is no other."""
+    value = found.numbers.share
+    return reading.with_interval(value if value.ci_low is not None else value.for_these_models, None)

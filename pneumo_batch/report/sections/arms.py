@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pneumo_batch.core.statistics import arm_lines, doses
 from pneumo_batch.core.statistics.results import ArmResult
-from pneumo_batch.core.statistics.wording import method_name
+from pneumo_batch.core.statistics.wording import common, method_name
 from pneumo_batch.core.statistics.words import described
 from pneumo_batch.report import estimates
 from pneumo_batch.report.figures import doses as dose_figure
@@ -73,11 +73,15 @@ def _verdicts_table(source: Source) -> Table:
 
 def _reasons(source: Source) -> Iterator[Block]:
     for name, arm in source.results.arms.items():
-        yield Items(list(_lines(arm)), title=f"{name}: {described(arm_lines.arm_of(name, arm))}")
+        yield Items(_lines(arm), title=f"{name}: {described(arm_lines.arm_of(name, arm))}")
 
 
-def _lines(arm: ArmResult) -> Iterator[str]:
+def _lines(arm: ArmResult) -> list[str]:
+    """What holds for every method, in a line of its own, and then each."""
+    alike = common(found.reasons for found in arm.methods.values())
+    lines = [f"Every method: {' '.join(alike)}"] if alike else []
     for method, found in arm.methods.items():
         share = estimates.written(found.numbers.share, 2)
-        said = [*found.reasons, *filter(None, [found.on_every_film])]
-        yield f"{method_name(method)}, {found.verdict}, L {share}: {' '.join(said)}"
+        own = " ".join([*found.reasons[len(alike) :], *filter(None, [found.on_every_film])])
+        lines.append(f"{method_name(method)}, {found.verdict}, L {share}{f': {own}' if own else ''}")
+    return lines

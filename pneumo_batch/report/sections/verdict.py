@@ -1,9 +1,9 @@
 """The verdict section: an answer that fits one screen, and below it everything that it rests on, folded."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from pneumo_batch.core.statistics.results import MethodResult
-from pneumo_batch.core.statistics.wording import headline, method_name
+from pneumo_batch.core.statistics.wording import common, headline, method_name
 from pneumo_batch.report import reading
 from pneumo_batch.report.figures import decomposition, verdict
 from pneumo_batch.report.parts import (
@@ -66,7 +66,7 @@ def answer(source: Source, pictures: Sequence[Picture]) -> list[Block]:
     """Headline, what is first to be seen, both arms, and a row for each method."""
     found = {method: source.results.methods[method] for method in source.methods}
     caveats = method_details.shared_caveats(source)
-    reasons = method_details.shared([one.reasons for one in found.values()]) if len(found) > 1 else []
+    reasons = common(one.reasons for one in found.values())
     blocks: list[Block] = [Text(headline(found, len(source.variants)), "lead")]
     if reasons:
         blocks.append(Text(" ".join(reasons)))
@@ -75,18 +75,19 @@ def answer(source: Source, pictures: Sequence[Picture]) -> list[Block]:
         blocks.append(Side([*pictures, beside], uneven=True))
     else:
         blocks.append(Side([_arms(source), *pictures], columns=3))
-    blocks += [_finding(method, one, reasons) for method, one in found.items()]
+    blocks += [_finding(method, one, len(reasons)) for method, one in found.items()]
     if caveats:
         blocks.append(Items(caveats, "small", "Caveats for every method" if len(found) > 1 else "Caveats"))
     return blocks
 
 
-def _finding(method: str, found: MethodResult, shared: Iterable[str]) -> Finding:
+def _finding(method: str, found: MethodResult, said: int) -> Finding:
+    """Without the first reasons, which are `said` of every method."""
     return Finding(
         method_name(method),
         found.verdict,
         found.for_these_models,
-        [line for line in found.reasons if line not in shared],
+        found.reasons[said:],
         found.read,
         found.on_every_film,
     )
