@@ -72,7 +72,7 @@ def _show_headlines(
 
 
 def _show_target(console: Console, of: str, methods: Mapping[str, MethodResult], said: int) -> None:
-    """The verdicts on one target, without the first reasons, which are `said` of all; what methods share comes first."""
+    """The verdicts on one target, without the first reasons, which are `said` of all; what methods share is first."""
     alike = wording.common(one.reasons for one in methods.values())
     if alike[said:]:
         _show_lines(console, f"every method{of}", alike[said:])

@@ -7,6 +7,7 @@ from typing import NotRequired, TypedDict
 from pneumo_batch import terminal
 from pneumo_batch.cli import answer
 from pneumo_batch.core.attribution.options import POSITIVE
+from pneumo_batch.core.statistics.digits import fixed
 from pneumo_batch.core.statistics.outcomes import Outcome, Requirement
 from pneumo_batch.core.statistics.results import MethodResult
 from pneumo_batch.core.variants import RANDOM
@@ -79,7 +80,7 @@ def show_status(run: Run) -> None:
 
 
 def as_dict(run: Run) -> dict[str, object]:
-    """The record for `--json`, with verdicts and label shares of a run that has concluded, as a list of runs has them."""
+    """The record for `--json`, with verdicts and label shares of a run that has concluded, as in a list of runs."""
     row = _row(run)
     answers = {name: row[name] for name in ("verdicts", "shares", "by_target") if row.get(name)}
     return {"run_dir": run.path, **run.record, **answers}
@@ -169,7 +170,5 @@ def _verdicts(row: RunRow) -> str:
         by_target = row["by_target"].items()
         each = (f"{target}: {', '.join(f'{name} {one}' for name, one in some.items())}" for target, some in by_target)
         return "; ".join(each)
-    return ", ".join(
-        f"{method}: {verdict}" + ("" if row["shares"][method] is None else f" (L {row['shares'][method]:.2f})")
-        for method, verdict in row["verdicts"].items()
-    )
+    shares = {method: "" if share is None else f" (L {fixed(share, 2)})" for method, share in row["shares"].items()}
+    return ", ".join(f"{method}: {verdict}{shares[method]}" for method, verdict in row["verdicts"].items())

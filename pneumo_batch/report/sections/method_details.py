@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from pneumo_batch.core.statistics.digits import P_DIGITS, p_is, small
 from pneumo_batch.core.statistics.results import CellTest, Deviations, Permutations
 from pneumo_batch.core.statistics.wording import method_name
 from pneumo_batch.report import estimates
 from pneumo_batch.report.figures import curves, forest, verdict
-from pneumo_batch.report.parts import Block, Fold, Heading, Items, Picture, Side, Table, Text, number, slug
+from pneumo_batch.report.parts import Block, Fold, Heading, Items, Picture, Side, Small, Table, Text, number, slug
 from pneumo_batch.report.source import Source
 
 HEADER = ["L", "interval", "h", "k", "everywhere", "on the film", "TT − TN", "p over models"]
@@ -17,7 +18,7 @@ def columns(test: CellTest) -> list[object]:
     quantities = (test.headroom, test.remainder, test.everywhere, test.image_specific, test.difference)
     models = test.permutation.image_specific
     values = [estimate.value for estimate in quantities]
-    return [test.share.value, estimates.interval(test.share), *values, models.p if models else None]
+    return [test.share.value, estimates.interval(test.share), *values, Small(models.p) if models else None]
 
 
 def shared(lines: Sequence[Sequence[str]]) -> list[str]:
@@ -91,11 +92,11 @@ def _spread(sd: Deviations) -> str:
 
 def _permutations(tests: Permutations) -> str:
     named = ((tests.image_specific, "beyond the floor (M)"), (tests.same_film, "on the film as it is (S)"))
-    parts = [f"p {number(test.p, 4)} {words}" for test, words in named if test]
+    parts = [f"{p_is(test.p)} {words}" for test, words in named if test]
     some = tests.image_specific or tests.same_film
     if not some:
         return ""
     return (
         f" Exact permutation over {some.relabelings} labelings of the models, of their agreement:"
-        f" {' and '.join(parts)}; at best {number(some.smallest_p, 4)}."
+        f" {' and '.join(parts)}; at best {small(some.smallest_p, P_DIGITS)}."
     )

@@ -6,6 +6,7 @@ from pneumo_batch.core.statistics.results import MethodResult
 from pneumo_batch.core.statistics.wording import common, headline, method_name
 from pneumo_batch.report import reading
 from pneumo_batch.report.figures import decomposition, verdict
+from pneumo_batch.report.paper.files import Kit
 from pneumo_batch.report.parts import (
     Block,
     Finding,
@@ -32,7 +33,7 @@ from pneumo_batch.report.sections import (
 from pneumo_batch.report.source import Source
 
 
-def build(source: Source) -> Section:
+def build(source: Source, kit: Kit) -> Section:
     others = source.others
     blocks = [
         *targets.overview([source, *others]),
@@ -42,7 +43,7 @@ def build(source: Source) -> Section:
         *randomization.blocks(source),
         Fold("How to read the numbers", [Items(reading.GUIDE)]),
         Fold("Limits: what a verdict does not say", [Items(reading.LIMITS)]),
-        Fold("For a paper: methods, results, checklist", paper.blocks(source)),
+        Fold("For a paper: methods, results, checklist", paper.blocks(kit)),
     ]
     return Section("verdict", "Verdict", blocks)
 

@@ -79,6 +79,6 @@ def test_precision_is_a_line_for_arms_of_as_many_models():
     assert lines == [
         "random, half: 3 + 3 models, at most 64 patients: 95 % interval of L about"
         f" {widths['little']:.2f} where models differ little, {widths['much']:.2f} where models differ much; smallest p"
-        " 0.05",
+        " = 0.0500",
         "fresh: 3 + 2 models: no interval of L over models, which takes 3 + 3: inconclusive",
     ]
