@@ -1,6 +1,6 @@
 """A method's numbers in sentences: what happens everywhere, what to read where views disagree."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from pneumo_batch.core.similarity.per_image import Cell
 from pneumo_batch.core.statistics.digits import fixed
@@ -68,6 +68,26 @@ def disagreements(primary: Cell, outcomes: Mapping[Cell, str]) -> list[str]:
             parts = [f"{outcome} by {joined(m for m, o in here.items() if o == outcome)}" for outcome in other]
             sentences.append(f"In the {view} view at {scale} scale the method would be {', '.join(parts)}.")
     return sentences
+
+
+def without_p(test: CellTest, models: tuple[int, int], constant: Sequence[str]) -> str | None:
+    """Why there is no p over models; None where there is one.
+
+    `models` are how many true ones and others there are, `constant` those whose maps are constant on every film.
+    """
+    true, others = models
+    if test.permutation.image_specific:
+        return None
+    if true < 2 or not others:
+        return "No p over models, which takes two true models and one to contrast with."
+    if constant:
+        return (
+            f"No p over models, which takes a similarity of every two: maps of {joined(constant)} are constant on every"
+            " film."
+        )
+    if not test.images:
+        return "No p over models: no film has a similarity of every kind."
+    return "No p over models, which takes a similarity of every two: on no film there is one of each."
 
 
 def with_interval(estimate: Estimate, over: str | None) -> str:

@@ -67,21 +67,25 @@ def _verdicts_table(source: Source) -> Table:
         for name, arm in source.results.arms.items()
         for method, found in arm.methods.items()
     ]
-    caption = "The test of every arm and method in the primary view, scale and metric."
+    caption = (
+        "The test of every arm and method in the primary view, scale and metric. Where there is no p, the reasons below"
+        " say why."
+    )
     return Table("arm_verdicts", caption, ["arm", "method", "verdict", *method_details.HEADER], rows, ("arm", "method"))
 
 
 def _reasons(source: Source) -> Iterator[Block]:
     for name, arm in source.results.arms.items():
-        yield Items(_lines(arm), title=f"{name}: {described(arm_lines.arm_of(name, arm))}")
+        yield Items(_lines(source, arm), title=f"{name}: {described(arm_lines.arm_of(name, arm))}")
 
 
-def _lines(arm: ArmResult) -> list[str]:
+def _lines(source: Source, arm: ArmResult) -> list[str]:
     """What holds for every method, in a line of its own, and then each."""
     alike = common(found.reasons for found in arm.methods.values())
     lines = [f"Every method: {' '.join(alike)}"] if alike else []
     for method, found in arm.methods.items():
         share = estimates.written(found.numbers.share, 2)
-        own = " ".join([*found.reasons[len(alike) :], *filter(None, [found.on_every_film])])
+        beside = [method_details.without_p(source, method, found, arm.variants), found.on_every_film]
+        own = " ".join([*found.reasons[len(alike) :], *filter(None, beside)])
         lines.append(f"{method_name(method)}, {found.verdict}, L {share}{f': {own}' if own else ''}")
     return lines

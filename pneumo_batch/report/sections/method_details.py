@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from pneumo_batch.core.statistics import reading
 from pneumo_batch.core.statistics.digits import P_DIGITS, p_is, small
-from pneumo_batch.core.statistics.results import CellTest, Deviations, Permutations
+from pneumo_batch.core.statistics.results import CellTest, Deviations, MethodResult, Permutations
 from pneumo_batch.core.statistics.wording import method_name
 from pneumo_batch.report import estimates
 from pneumo_batch.report.figures import curves, forest, verdict
@@ -19,6 +20,14 @@ def columns(test: CellTest) -> list[object]:
     models = test.permutation.image_specific
     values = [estimate.value for estimate in quantities]
     return [test.share.value, estimates.interval(test.share), *values, Small(models.p) if models else None]
+
+
+def without_p(source: Source, method: str, found: MethodResult, others: Sequence[str]) -> str | None:
+    """Why a method has no p against the models `others`; None where it has one."""
+    counts = source.results.degenerate.get(f"{method}/{source.results.primary.view}", {})
+    films = source.attributed.num_rows
+    constant = [name for name in (*source.true, *others) if counts.get(name) == films]
+    return reading.without_p(found.numbers, (len(source.true), len(others)), constant)
 
 
 def shared(lines: Sequence[Sequence[str]]) -> list[str]:
@@ -71,7 +80,8 @@ def _scales(source: Source, method: str) -> list[Picture]:
 
 def in_numbers(source: Source, method: str) -> str:
     """The test of the primary cell."""
-    cell, test = source.primary(method), source.results.methods[method].numbers
+    cell, found = source.primary(method), source.results.methods[method]
+    test = found.numbers
     where = f"Primary cell: {cell.view} view, {cell.scale} scale, {cell.metric}."
     if test.headroom.value is None:
         return f"{where} Without two true models and a random one there is no h, and nothing to divide."
@@ -81,6 +91,7 @@ def in_numbers(source: Source, method: str) -> str:
         f" {said(test.everywhere)} of it everywhere, {said(test.image_specific)} on the film. h is"
         f" {said(test.headroom)}, k {said(test.remainder)}, and the label share L {said(test.share)}."
         f"{_spread(test.share.sd)}{_permutations(test.permutation)}"
+        f"{f' {why}' if (why := without_p(source, method, found, source.random)) else ''}"
     )
 
 
