@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pneumo_batch.core.statistics import doses, reading
 from pneumo_batch.core.statistics.results import ArmResult, MethodResult, Results
-from pneumo_batch.core.statistics.wording import method_name
+from pneumo_batch.core.statistics.wording import method_name, of_the_first
 from pneumo_batch.core.statistics.words import described
 from pneumo_batch.core.variants import Arm
 
@@ -18,13 +18,15 @@ def dose_lines(results: Results) -> list[str]:
     """A sentence a method on how its label share goes with the share of labels permuted; none without such arms."""
     curve = doses.doses(results)
     found = {method: doses.read(curve, method) for method in results.methods}
-    return [f"{method_name(method)}: {sentence}" for method, sentence in found.items() if sentence]
+    of = of_the_first(results.first_target)
+    return [f"{method_name(method)}{of}: {sentence}" for method, sentence in found.items() if sentence]
 
 
 def arm_lines(results: Results) -> list[str]:
     """A line for each arm beside the one that the verdicts are of."""
+    of = of_the_first(results.first_target)
     return [
-        f"{name} ({described(arm_of(name, arm))}): {_listed(arm.methods)}"
+        f"{name} ({described(arm_of(name, arm))}){of}: {_listed(arm.methods)}"
         for name, arm in results.arms.items()
         if name != results.contrast
     ]

@@ -42,6 +42,11 @@ def common(reasons: Iterable[Sequence[str]]) -> list[str]:
     return [lines[0] for lines in itertools.takewhile(lambda lines: len(set(lines)) == 1, zip(*every, strict=False))]
 
 
+def of_the_first(target: str | None) -> str:
+    """`, of the first target, X`, for what is of that one alone; "" where there are not several."""
+    return "" if target is None else f", of the first target, {target}"
+
+
 def headline(methods: Mapping[str, MethodResult], models: int | None = None) -> str:
     """The answer of a run in a few sentences, methods of the same answer together.
 

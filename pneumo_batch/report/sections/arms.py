@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pneumo_batch.core.statistics import arm_lines, doses
 from pneumo_batch.core.statistics.results import ArmResult
-from pneumo_batch.core.statistics.wording import common, method_name
+from pneumo_batch.core.statistics.wording import common, method_name, of_the_first
 from pneumo_batch.core.statistics.words import described
 from pneumo_batch.report import estimates
 from pneumo_batch.report.figures import doses as dose_figure
@@ -18,7 +18,7 @@ def blocks(source: Source) -> list[Block]:
     if not source.results.arms:
         return []
     return [
-        Heading("Arms"),
+        Heading(f"Arms{of_the_first(source.results.first_target)}"),
         Text(
             "Every arm is contrasted with the true one as the random one is: L is the part of what two true models"
             " agree on about a film that a true model and one of the arm do not agree on."
