@@ -100,7 +100,7 @@ def test_calls_are_found_and_wrong_ones_are_told():
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_options_targets_of_make_and_job_files_that_a_page_names_are_there(path):
+def test_options_and_targets_of_make_that_a_page_names_are_there(path):
     options = {name for command in commands() for option in command.params for name in option.opts} | {"--help"}
     for line in code(path):
         if line.startswith("--"):
@@ -108,8 +108,14 @@ def test_options_targets_of_make_and_job_files_that_a_page_names_are_there(path)
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for arguments in calls("make", code(path)):
         assert {word for word in arguments if "=" not in word} <= targets, arguments
-    for name in re.findall(r"(?<![\w./-])jobs/[\w/-]+\.toml", path.read_text(encoding="utf-8")):
-        assert (ROOT / name).is_file(), name
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_of_the_repository_that_a_page_names_are_there(path):
+    named = re.findall(
+        r"(?<=[`(\s])(?:tests|tools|cluster|docs|jobs|bench)/[\w/.-]+\.(?:py|md|toml|sh)\b", path.read_text()
+    )
+    assert [name for name in named if not (ROOT / name).is_file()] == []
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
