@@ -83,7 +83,10 @@ def in_numbers(source: Source, method: str) -> str:
     cell, found = source.primary(method), source.results.methods[method]
     test = found.numbers
     where = f"Primary cell: {cell.view} view, {cell.scale} scale, {cell.metric}."
+    why = without_p(source, method, found, source.random)
     if test.headroom.value is None:
+        if len(source.true) > 1 and source.random:  # their maps are constant, then
+            return f"{where} There is no h, and nothing to divide. {why}"
         return f"{where} Without two true models and a random one there is no h, and nothing to divide."
     said = estimates.written
     return (
@@ -91,7 +94,7 @@ def in_numbers(source: Source, method: str) -> str:
         f" {said(test.everywhere)} of it everywhere, {said(test.image_specific)} on the film. h is"
         f" {said(test.headroom)}, k {said(test.remainder)}, and the label share L {said(test.share)}."
         f"{_spread(test.share.sd)}{_permutations(test.permutation)}"
-        f"{f' {why}' if (why := without_p(source, method, found, source.random)) else ''}"
+        f"{f' {why}' if why else ''}"
     )
 
 
