@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pneumo_batch.errors import RunError
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import layout, prometheus, verification
-from pneumo_batch.rundir.layout import RECORD, VERDICT
+from pneumo_batch.rundir.layout import VERDICT
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages.stage import DAMAGE, Plan, Stage, Survey, UnbalancedError, Work
@@ -101,7 +101,7 @@ def execute(job: Job, run_dir: str | None = None, until: str = STAGES[-1].name, 
     found = survey.survey(job)
     run = RunWriter(run_dir or str(default_run_dir(job, found.fingerprint)))
     run.refuse_other_folder()
-    if is_new := not run.store.exists(RECORD):
+    if is_new := run.is_new:
         plan(job, found, run)  # before there is a directory: what cannot end well leaves none behind
     with run.lock():
         run.open(job, found.fingerprint, hash_paths)
