@@ -63,6 +63,9 @@ def _cluster_totals(values_NQ: np.ndarray, codes_N: np.ndarray, clusters: int) -
     """(C, 2Q): each patient's sums, then counts, of the values that are there."""
     order_N = np.argsort(codes_N, kind="stable")
     starts_C = np.searchsorted(codes_N[order_N], np.arange(clusters))
-    there_NQ = ~np.isnan(values_NQ[order_N])
-    sums_CQ = np.add.reduceat(np.where(there_NQ, values_NQ[order_N], 0.0), starts_C, axis=0)
-    return np.concatenate([sums_CQ, np.add.reduceat(there_NQ.astype(np.float64), starts_C, axis=0)], axis=1)
+    values_NQ = values_NQ[order_N]
+    missing_NQ = np.isnan(values_NQ)
+    values_NQ[missing_NQ] = 0.0
+    sums_CQ = np.add.reduceat(values_NQ, starts_C, axis=0)
+    counts_CQ = np.add.reduceat(~missing_NQ, starts_C, axis=0, dtype=np.float64)
+    return np.concatenate([sums_CQ, counts_CQ], axis=1)
