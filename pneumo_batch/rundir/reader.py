@@ -182,7 +182,7 @@ class Run:
         """Columns of the maps table and `image_id`, of some images, at most so many at once, in file order."""
         wanted = pa.dataset.field("image_id").isin(list(image_ids))
         for name in self.store.files(self._need(MAPS, "attribute"), ".parquet"):
-            here = self.store.read_table(name, columns=["image_id"])["image_id"].to_pylist()
+            here = pc.unique(self.store.read_texts(name, "image_id")).to_pylist()
             if not image_ids.isdisjoint(here):
                 with reading(f"{self.path}/{name}"):
                     part = self.store.dataset(name)
