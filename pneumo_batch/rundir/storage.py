@@ -16,7 +16,7 @@ import pyarrow.fs
 import pyarrow.parquet as pq
 
 from pneumo_batch.errors import DamagedError
-from pneumo_batch.rundir.integrity import PARQUET, parquet_bytes, reading, sealed_name, sha256
+from pneumo_batch.rundir.integrity import PARQUET, parquet_bytes, parquet_format, reading, sealed_name, sha256
 from pneumo_batch.rundir.layout import BACKUP
 from pneumo_batch.rundir.locations import open_filesystem
 
@@ -220,11 +220,16 @@ class Store:
             return parquet.read([column], use_threads=False)[column]
 
     def read_batches(self, name: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """The same in parts, for what is too large to be held at once. Raises DamagedError."""
+        """The same in parts, for what is too large to be held at once. Raises DamagedError.
+
+        Columns of texts that the schema has as dictionaries stay encoded as they are in the files.
+        """
+        encoded = parquet_format([field.name for field in schema if pa.types.is_dictionary(field.type)])
         with reading(f"{self.location}/{name}"):
             # a scan of them all reads hundreds of MB before they are asked for
             for part in [name] if name.endswith(".parquet") else self.files(name, ".parquet"):
-                yield from self.dataset(part, schema).to_batches(batch_readahead=1, fragment_readahead=1)
+                one = pa.dataset.dataset([self.path(part)], filesystem=self.fs, format=encoded, schema=schema)
+                yield from one.to_batches(batch_readahead=1, fragment_readahead=1)
 
     def move(self, source: str, target: str, last: str = "") -> None:
         """Rename a folder, replacing what is there. At once on a local disk; elsewhere file by file, `last` at last."""

@@ -121,8 +121,9 @@ class PerImage:
 
 
 def needed(schema: pa.Schema) -> pa.Schema:
-    """What `gather` and `gather_targets` look at of the scores: no more needs to be read."""
-    return pa.schema([field for field in schema if field.name in _READ])
+    """What `gather` and `gather_targets` look at of the scores: no more needs to be read, and no id for every row."""
+    encoded = schema.field("image_id").with_type(pa.dictionary(pa.int32(), pa.string()))
+    return pa.schema([encoded if field.name == encoded.name else field for field in schema if field.name in _READ])
 
 
 def gather(scores: pa.Table | Iterable[pa.RecordBatch], images: pa.Table) -> PerImage:
