@@ -14,7 +14,7 @@ from typing import TypeVar
 import psutil
 
 from pneumo_batch import terminal
-from pneumo_batch.errors import JobError
+from pneumo_batch.errors import JobError, root_cause
 from pneumo_batch.execution import places, quiet
 from pneumo_batch.job import schema
 from pneumo_batch.rundir.layout import RECORD
@@ -38,6 +38,10 @@ _OBJECT_STORE_SHARE = 0.25
 _START_SECONDS = 300.0
 _TOO_LATE = "Ray did not start here in time: is the machine busy? Run it again"
 _TOO_LITTLE_MEMORY = "too little memory: lower data.image_size, cluster.trainings or cluster.actors, or end other work"
+_TOO_LITTLE_GPU_MEMORY = (
+    "too little memory of a GPU: share it among fewer with cluster.gpus_per_training and cluster.gpus_per_actor, or "
+    "lower train.batch_size"
+)
 T = TypeVar("T")
 _CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # cgroup v2: microseconds of CPU time in a period, or "max"
 
@@ -99,10 +103,24 @@ def session(cluster: schema.Cluster) -> Iterator[Resources]:
 
     with contextlib.nullcontext() if ray.is_initialized() else _connection(cluster.address):
         _quiet()
-        try:
+        with told_memory():
             yield resources(local)
-        except ray.exceptions.OutOfMemoryError as error:
-            raise OSError(errno.ENOMEM, f"{_TOO_LITTLE_MEMORY}: {str(error).splitlines()[0]}") from error
+
+
+@contextlib.contextmanager
+def told_memory() -> Iterator[None]:
+    """Raise OSError, in a line that says what to lower, where memory of a machine or of a GPU did not do for a task."""
+    import ray
+
+    try:
+        yield
+    except ray.exceptions.OutOfMemoryError as error:
+        raise OSError(errno.ENOMEM, f"{_TOO_LITTLE_MEMORY}: {str(error).splitlines()[0]}") from error
+    except ray.exceptions.RayError as error:
+        cause = root_cause(error)
+        if type(cause).__qualname__ != "OutOfMemoryError":  # torch's, which only what uses a GPU imports
+            raise
+        raise OSError(errno.ENOMEM, f"{_TOO_LITTLE_GPU_MEMORY}: {str(cause).splitlines()[0]}") from error
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """How a cluster is shared out, by training slots and by attribution actors: known before hours are spent."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 from pneumo_batch.errors import JobError
@@ -13,6 +14,11 @@ _PROCESS_BYTES = 700e6
 _COPIES = 3
 _PASS_BYTES = 500e6
 _RESULT_BYTES = 4 * 64 * 2**20
+
+# Films of up to so many pixels a side leave a GPU waiting for Python to launch its kernels: work is shared out there in
+# quarters, as long as there are CPUs for it (docs/performance.md has the speed of one to eight side by side).
+_SHARED_SIZE = 128
+_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,9 @@ def training(job: Job, variants: int, resources: Resources) -> TrainingShare:
     Of slots that wait for a cluster to grow, each has the CPUs that it would have among those it begins with.
     """
     workers, wanted = job.train.workers, job.cluster.trainings
-    gpus = 1.0 if resources.gpus else 0.0
+    gpus = _gpu_share(job.cluster.gpus_per_training, job, resources, "gpus_per_training")
+    if workers > 1:  # they exchange gradients over NCCL, which wants a GPU for each
+        gpus = float(math.ceil(gpus))
     room = resources.room(cpus=1, gpus=gpus) // workers
     if not room:
         unit = "GPUs" if gpus else "CPUs"
@@ -61,10 +69,8 @@ class AttributionShare:
 
 def attribution(job: Job, models_bytes: float, resources: Resources) -> AttributionShare:
     """As many actors as fit, or as the job wants. Raises JobError, with the numbers, when so many do not fit."""
-    wanted, share = job.cluster.actors, job.cluster.gpus_per_actor
-    gpus = (1.0 if resources.gpus else 0.0) if share == "auto" else float(share)
-    if gpus > resources.gpus:
-        raise JobError(f"cluster.gpus_per_actor = {gpus:g} but the cluster has {resources.gpus:g} GPUs")
+    wanted = job.cluster.actors
+    gpus = _gpu_share(job.cluster.gpus_per_actor, job, resources, "gpus_per_actor")
     memory = int(_PROCESS_BYTES + _COPIES * models_bytes + _PASS_BYTES + _RESULT_BYTES)
     room = resources.room(cpus=1, gpus=gpus, memory=memory)
     if not room:
@@ -81,3 +87,13 @@ def attribution(job: Job, models_bytes: float, resources: Resources) -> Attribut
         raise JobError(f"cluster.actors = {least} but there are enough {limit} for {room} only; lower it or use auto")
     cpus = 1 if gpus or most > least else resources.cpus_each(least, memory=memory)
     return AttributionShare(least, most, cpus, gpus, memory)
+
+
+def _gpu_share(given: float | str, job: Job, resources: Resources, field: str) -> float:
+    """As that field of [cluster] says, or by the size of a film; 0 where there is no GPU."""
+    if isinstance(given, str):
+        small = job.data.image_size <= _SHARED_SIZE
+        return (_SHARE if small else 1.0) if resources.gpus else 0.0
+    if given > resources.gpus:
+        raise JobError(f"cluster.{field} = {given:g} but the cluster has {resources.gpus:g} GPUs")
+    return float(given)

@@ -13,7 +13,7 @@ Array legend: B images, C channels, H height, W width of the input; h, w those o
 import difflib
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -39,6 +39,7 @@ from pneumo_batch.core.attribution.options import (
     IntegratedGradients,
     of_setting,
 )
+from pneumo_batch.core.attribution.recorded import Recorder, Row
 from pneumo_batch.core.attribution.walks import Walk, by_options
 from pneumo_batch.core.method_names import method_of
 from pneumo_batch.core.models import programs
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 __all__ = ["METHODS", "Explainer", "Explanation", "GradCam", "IntegratedGradients", "baseline_input"]
 
 OWN = (INTEGRATED_GRADIENTS, GRAD_CAM)
+_RECORDED_BYTES = 32 << 20  # of the features of all points of a path; the figures are in docs/performance.md
 _Options = TypeVar("_Options", IntegratedGradients, GradCam)
 
 
@@ -103,6 +105,7 @@ class Explainer:
             self._prepare_grad_cam(methods)
             self._prepare_path(methods, pass_size)
             self._prepare_others(methods)
+            self._own = Recorder(self._computed) if self._is_recordable() else self._computed
 
     @functools.cached_property
     def map_shapes(self) -> dict[str, tuple[int, int]]:
@@ -156,6 +159,15 @@ class Explainer:
                     start = self._start(baseline(self._example_1CHW))
             self._walks.append(Walk(integral, baseline, start, tuple(scaled), tuple(unscaled)))
 
+    def _is_recordable(self) -> bool:
+        """On a GPU, where the points of every path are few and small: their launches take longer than they do."""
+        if not self._example_1CHW.is_cuda or programs.kind(self._model) is not None:
+            return False
+        with torch.no_grad():
+            features = self._stem.features(self._example_1CHW)
+        most = _RECORDED_BYTES // (features.numel() * features.element_size())
+        return all(walk.integral.points is not None and walk.integral.points <= most for walk in self._walks)
+
     def _prepare_others(self, methods: Mapping[str, Mapping[str, Any]]) -> None:
         self._others: dict[str, Callable[[torch.Tensor, int], torch.Tensor]] = {}
         for name, options in methods.items():
@@ -175,17 +187,22 @@ class Explainer:
             rows = [self._explain(inputs_BCHW[i : i + 1], targets) for i, targets in enumerate(targets_BT.tolist())]
         return [_stacked(list(of_target)) for of_target in zip(*rows, strict=True)]
 
-    def _explain(self, inputs_1CHW: torch.Tensor, targets: Sequence[int]) -> list["_Row"]:
+    def _explain(self, inputs_1CHW: torch.Tensor, targets: Sequence[int]) -> list[Row]:
+        rows = self._own(inputs_1CHW, targets)
+        for name, method in self._others.items():
+            for row, target in zip(rows, targets, strict=True):
+                row.maps[name] = method(inputs_1CHW, target)
+        return rows
+
+    def _computed(self, inputs_1CHW: torch.Tensor, targets: Sequence[int]) -> list[Row]:
+        """Logits, Grad-CAM and the walks along a path."""
         end, maps = self._forward(inputs_1CHW, targets)
-        rows = [_Row(end.logits_1N[0, target], of_target) for target, of_target in zip(targets, maps, strict=True)]
+        rows = [Row(end.logits_1N[0, target], of_target) for target, of_target in zip(targets, maps, strict=True)]
         for walk in self._walks:
             for row, found in zip(rows, walk.to(end, targets, self._start), strict=True):
                 row.maps |= walk.maps(found)
                 row.deltas |= dict.fromkeys(walk.scaled, found.delta)
                 row.steps |= dict.fromkeys(walk.scaled, found.steps)
-        for name, method in self._others.items():
-            for row, target in zip(rows, targets, strict=True):
-                row.maps[name] = method(inputs_1CHW, target)
         return rows
 
     def _start(self, inputs_1CHW: torch.Tensor) -> Start:
@@ -206,27 +223,14 @@ class Explainer:
         return End(inputs_1CHW, self._model(inputs_1CHW) if first_1N is None else first_1N), maps
 
 
-@dataclass
-class _Row:
-    """What one image contributes to an Explanation."""
-
-    logit: torch.Tensor
-    maps: dict[str, torch.Tensor] = field(default_factory=dict)
-    deltas: dict[str, float] = field(default_factory=dict)
-    steps: dict[str, int] = field(default_factory=dict)
-
-
-def _stacked(rows: list[_Row]) -> Explanation:
+def _stacked(rows: list[Row]) -> Explanation:
     assert rows
     first = rows[0]
     device = first.logit.device
     return Explanation(
         logits_B=torch.stack([row.logit for row in rows]),
         maps={name: torch.stack([row.maps[name] for row in rows]) for name in first.maps},
-        deltas={
-            name: torch.tensor([row.deltas[name] for row in rows], dtype=torch.float64, device=device)
-            for name in first.deltas
-        },
+        deltas={name: torch.stack([row.deltas[name] for row in rows]) for name in first.deltas},
         steps={name: torch.tensor([row.steps[name] for row in rows], device=device) for name in first.steps},
     )
 

@@ -55,12 +55,12 @@ def refinements() -> Iterator[tuple[np.ndarray, np.ndarray]]:
 class PathResult(NamedTuple):
     """One image's map (H, W), the mean gradient on the path (H, W), channels summed in both, and the points it took.
 
-    `delta` is the map's completeness error: sum(map) - (f(x) - f(x')).
+    `delta` is the map's completeness error, a float64: sum(map) - (f(x) - f(x')).
     """
 
     map_HW: torch.Tensor
     gradient_HW: torch.Tensor
-    delta: float
+    delta: torch.Tensor
     steps: int
 
 
@@ -89,7 +89,7 @@ class Path(NamedTuple):
 class _Total:
     """What is summed of one target: the gradients (1, E) of its logit, and the result of the last level."""
 
-    def __init__(self, target: int, rise: float, path: Path) -> None:
+    def __init__(self, target: int, rise: torch.Tensor, path: Path) -> None:
         self.target, self.rise = target, rise
         self.gradients_1E = path.step.new_zeros(1, path.step.numel())
         self.result: PathResult | None = None
@@ -103,6 +103,12 @@ class PathIntegral:
         self._options = options
         self._pass_size = pass_size
         self._points: torch.Tensor | None = None
+        self._chunks: dict[int, list[tuple[torch.Tensor, torch.Tensor]]] = {}
+
+    @property
+    def points(self) -> int | None:
+        """How many every path takes; None where that depends on the image."""
+        return None if self._options.steps == "auto" else int(self._options.steps)
 
     def __call__(self, start: Start, end: End, target: int) -> PathResult:
         """The map of output `target` for the image at `end`, from the baseline at `start`."""
@@ -116,15 +122,14 @@ class PathIntegral:
         """
         difference_1CHW = end.inputs_1CHW - start.inputs_1CHW
         path = Path(start.features, self._stem.step(difference_1CHW))
-        rises = [float(end.logits_1N[0, target]) - float(start.logits_1N[0, target]) for target in targets]
-        totals = [_Total(target, rise, path) for target, rise in zip(targets, rises, strict=True)]
-        auto = self._options.steps == "auto"
-        levels = refinements() if auto else [nodes(self._options.rule, int(self._options.steps))]
+        rises_N = (end.logits_1N.double() - start.logits_1N.double())[0]
+        totals = [_Total(target, rises_N[target], path) for target in targets]
+        levels = refinements() if self.points is None else [nodes(self._options.rule, self.points)]
         unfinished = totals
-        for alphas, weights in levels:
+        for level, (alphas, weights) in enumerate(levels):
             for total in unfinished:
                 total.gradients_1E /= REFINEMENT
-            self._add(unfinished, path, alphas, weights)
+            self._add(unfinished, path, self._passes(level, alphas, weights, path.step))
             unfinished = [
                 total for total in unfinished if not self._conclude(total, path, difference_1CHW, len(alphas))
             ]
@@ -137,7 +142,7 @@ class PathIntegral:
         before = total.result
         gradient_1CHW = self._gradient(total.gradients_1E, path.step.shape, difference_1CHW)
         map_HW = (difference_1CHW * gradient_1CHW).sum(1)[0]
-        delta, steps = float(map_HW.double().sum()) - total.rise, added + (before.steps if before else 0)
+        delta, steps = map_HW.double().sum() - total.rise, added + (before.steps if before else 0)
         total.result = PathResult(map_HW, gradient_1CHW.sum(1)[0], delta, steps)
         return before is not None and self._converged(before, total.result)
 
@@ -150,12 +155,22 @@ class PathIntegral:
         error = _ERROR_OF_CHANGE * float((now.map_HW - before.map_HW).norm())
         tolerance = self._options.tolerance
         attributed = float(now.map_HW.abs().sum())
-        return error <= tolerance * float(now.map_HW.norm()) and abs(now.delta) <= tolerance * attributed
+        return error <= tolerance * float(now.map_HW.norm()) and abs(float(now.delta)) <= tolerance * attributed
 
-    def _add(self, totals: Sequence[_Total], path: Path, alphas: np.ndarray, weights: np.ndarray) -> None:
+    def _passes(
+        self, level: int, alphas: np.ndarray, weights: np.ndarray, like: torch.Tensor
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Points and weights of every pass of a level, brought to the device once and not for every image."""
+        if level not in self._chunks:
+            self._chunks[level] = [
+                (torch.from_numpy(alphas[chunk]).to(like), torch.from_numpy(weights[chunk]).to(like))
+                for chunk in passes(len(alphas), self._pass_size)
+            ]
+        return self._chunks[level]
+
+    def _add(self, totals: Sequence[_Total], path: Path, chunks: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
         """Add the weighted gradients at these points to every total, in the order of memory: height, width, channel."""
-        for chunk in passes(len(alphas), self._pass_size):
-            alphas_S, weights_S = (torch.from_numpy(array[chunk]).to(path.step) for array in (alphas, weights))
+        for alphas_S, weights_S in chunks:
             points = self._buffer(path.start, len(alphas_S))
             torch.addcmul(path.start, alphas_S.view(-1, 1, 1, 1), path.step, out=points)
             with torch.enable_grad():
@@ -169,10 +184,8 @@ class PathIntegral:
 
     def _buffer(self, start: torch.Tensor, size: int) -> torch.Tensor:
         """Memory for `size` points, kept between passes: fresh memory costs a page fault every 4 KiB."""
-        if self._points is None:
-            self._points = torch.empty_like(
-                start.expand(self._pass_size, -1, -1, -1), memory_format=torch.channels_last
-            )
+        if self._points is None or len(self._points) < size:
+            self._points = torch.empty_like(start.expand(size, -1, -1, -1), memory_format=torch.channels_last)
         return self._points[:size]
 
 

@@ -15,7 +15,9 @@ class Cluster(Section):
     actors: int | tuple[int, int] | Literal["auto"] = neutral("auto")
     """Attribution actors; "auto" takes one for each CPU or GPU share there is; [least, most] grow with the cluster."""
     gpus_per_actor: float | Literal["auto"] = neutral("auto")
-    """GPU share of an attribution actor; "auto" takes a whole GPU where there is one."""
+    """GPU share of an attribution actor; "auto" takes a quarter, of films above 128 px a whole one."""
+    gpus_per_training: float | Literal["auto"] = neutral("auto")
+    """GPU share of a training; "auto" as for actors. With train.workers above 1 each of them takes a whole GPU."""
     trainings: int | tuple[int, int] | Literal["auto"] = neutral("auto")
     """Variants trained at once; "auto" takes as many as fit; [least, most] grow with the cluster."""
     stall_seconds: float = neutral(3600.0, gt=0)
@@ -28,6 +30,13 @@ class Cluster(Section):
             raise ValueError("must be 1 or more, or auto")
         if isinstance(value, tuple) and value[0] > value[1]:
             raise ValueError("must not begin with more than it ends with")
+        return value
+
+    @field_validator("gpus_per_training")
+    @classmethod
+    def _at_most_a_whole(cls, value: float | str) -> float | str:
+        if not isinstance(value, str) and not 0 <= value <= 1:
+            raise ValueError("must be between 0 and 1, or auto")
         return value
 
     @field_validator("gpus_per_actor")

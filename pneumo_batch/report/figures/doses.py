@@ -38,13 +38,15 @@ def draw(source: Source, curve: Sequence[Dose]) -> Picture:
         ax.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
         ax.set_xticks(sorted({one.fraction for one in curve}))
         ax.set_xlabel("labels permuted")
+    measured = curve[1].fraction == 0
+    at_none = "the true labels once more, trained as the others" if measured else "0 by definition"
     said = [f"{method_name(method)}: {doses.read(curve, method) or 'no L'}" for method in source.methods]
     return picture(
         figure,
         "doses",
         f"Label share, AUROC and memorisation by share of labels permuted. {' '.join(said)} {_auroc(source, curve)}",
-        "Left: L by the share of the training labels that is permuted, with 95 % intervals; at 0 % it is 0 by"
-        " definition, and the dashed line is the threshold. Middle and right: each model, and the mean of the models of"
+        "Left: L by the share of the training labels that is permuted, with 95 % intervals; at 0 % it is"
+        f" {at_none}, and the dashed line is the threshold. Middle and right: each model, and the mean of the models of"
         " a dose; blue where labels are true. The dashed line right is the memorisation required.",
         wide=True,
     )
@@ -53,10 +55,11 @@ def draw(source: Source, curve: Sequence[Dose]) -> Picture:
 def _draw_share(ax: Axes, found: Mapping[float, Estimate], method: str, place: tuple[int, int]) -> None:
     """`place` of a method among so many."""
     colour, mark = CLASSES[place[0] % len(CLASSES)], MARKERS[place[0] % len(MARKERS)]
-    at = np.array([0.0, *found]) + (place[0] - (place[1] - 1) / 2) * _BESIDE
-    values = np.clip([0.0, *(share.value or 0.0 for share in found.values())], *_REACH)
-    ax.plot(at, values, color=colour, marker=mark, ms=5, label=method_name(method))
-    for where, share in zip(at[1:], found.values(), strict=True):
+    curve = {0.0: 0.0} | {fraction: share.value or 0.0 for fraction, share in found.items()}  # 0 unless measured
+    at = dict(zip(curve, np.array([*curve]) + (place[0] - (place[1] - 1) / 2) * _BESIDE, strict=True))
+    values = np.clip([*curve.values()], *_REACH)
+    ax.plot([*at.values()], values, color=colour, marker=mark, ms=5, label=method_name(method))
+    for where, share in ((at[fraction], share) for fraction, share in found.items()):
         if ends := estimates.ends(share):
             ax.vlines(where, *np.clip([ends.low, ends.high], *_REACH), color=colour, lw=1.2, alpha=0.7)
 

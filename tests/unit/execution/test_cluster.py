@@ -5,6 +5,8 @@ import subprocess
 import sys
 
 import pytest
+import ray.exceptions
+import torch
 
 from pneumo_batch.execution import cluster
 
@@ -33,6 +35,23 @@ def test_a_start_that_hangs_ends_the_process_with_one_line():
 def test_a_start_in_time_is_left_alone():
     code = "from pneumo_batch.execution import cluster\nimport time\nwith cluster._deadline(1): pass\ntime.sleep(1.5)"
     assert subprocess.run([sys.executable, "-c", code], timeout=50, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "told", "line"),
+    [
+        (
+            ray.exceptions.RayTaskError("f", "trace", torch.OutOfMemoryError("CUDA out of memory. Tried 2 MiB.\nSee")),
+            OSError,
+            r"too little memory of a GPU: share it among fewer with cluster\.gpus_per_training and .*Tried 2 MiB\.$",
+        ),
+        (ray.exceptions.OutOfMemoryError("killed"), OSError, "too little memory: lower data.image_size, .*: .*killed"),
+        (ray.exceptions.RayTaskError("f", "trace", ValueError("a value")), ray.exceptions.RayTaskError, "trace"),
+    ],
+)
+def test_memory_that_does_not_do_is_told_in_a_line_that_says_what_to_lower(error, told, line):
+    with pytest.raises(told, match=line), cluster.told_memory():
+        raise error
 
 
 @pytest.mark.parametrize("busy_times", [0, 1, 2])

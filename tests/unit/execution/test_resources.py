@@ -18,8 +18,9 @@ def one_node(cpus, gpus, memory):
     return Resources((Node(cpus, gpus, memory),))
 
 
-def job(train=None, **cluster):
-    return jobfile.parse({"name": "j", "cluster": cluster, "train": train or {}}, source="test")
+def job(train=None, size=224, **cluster):
+    sections = {"cluster": cluster, "train": train or {}, "data": {"image_size": size}}
+    return jobfile.parse({"name": "j", **sections}, source="test")
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,13 @@ def job(train=None, **cluster):
         ({}, 1, one_node(8, 0, 8 * GB), TrainingShare(1, 8, 0.0)),
         ({"trainings": 2}, 8, one_node(16, 4, 8 * GB), TrainingShare(2, 8, 1.0)),
         ({}, 8, one_node(16, 4, 8 * GB), TrainingShare(4, 4, 1.0)),
+        ({"size": 128}, 9, one_node(16, 2, 8 * GB), TrainingShare(8, 2, 0.25)),  # small films leave a GPU waiting
+        ({"size": 64}, 9, one_node(2, 1, 8 * GB), TrainingShare(2, 1, 0.25)),
+        ({"size": 64}, 9, one_node(16, 0, 8 * GB), TrainingShare(9, 1, 0.0)),
+        ({"size": 64, "gpus_per_training": 1}, 9, one_node(16, 2, 8 * GB), TrainingShare(2, 8, 1.0)),
+        ({"gpus_per_training": 0.5}, 9, one_node(16, 2, 8 * GB), TrainingShare(4, 4, 0.5)),
+        ({"gpus_per_training": 0}, 9, one_node(4, 2, 8 * GB), TrainingShare(4, 1, 0.0)),
+        ({"size": 64, "train": {"workers": 2}}, 9, one_node(16, 4, 8 * GB), TrainingShare(2, 4, 1.0)),
         ({"trainings": 9}, 8, one_node(4, 0, 8 * GB), TrainingShare(4, 1, 0.0)),
         ({"trainings": [2, 6]}, 8, one_node(16, 0, 8 * GB), TrainingShare(6, 8, 0.0)),  # two fit now, eight CPUs each
         ({"trainings": [2, 6]}, 4, one_node(16, 0, 8 * GB), TrainingShare(4, 8, 0.0)),
@@ -45,6 +53,8 @@ def test_training_with_more_workers_than_cpus_is_refused():
         shares.training(job(train={"workers": 4}), 1, one_node(2, 0, 8 * GB))
     with pytest.raises(JobError, match=r"train\.workers = 4 but the cluster has 2 GPUs"):
         shares.training(job(train={"workers": 4}), 1, one_node(16, 2, 8 * GB))
+    with pytest.raises(JobError, match=r"cluster\.gpus_per_training = 0\.5 but the cluster has 0 GPUs"):
+        shares.training(job(gpus_per_training=0.5), 1, one_node(16, 0, 8 * GB))
 
 
 @pytest.mark.parametrize(
@@ -54,6 +64,8 @@ def test_training_with_more_workers_than_cpus_is_refused():
         ({"actors": 2}, one_node(4, 0, 100 * GB), AttributionShare(2, 2, 2, 0.0, ONE_ACTOR)),
         ({}, one_node(16, 2, 100 * GB), AttributionShare(2, 2, 1, 1.0, ONE_ACTOR)),
         ({"gpus_per_actor": 0.25}, one_node(16, 2, 100 * GB), AttributionShare(8, 8, 1, 0.25, ONE_ACTOR)),
+        ({"size": 64}, one_node(16, 2, 100 * GB), AttributionShare(8, 8, 1, 0.25, ONE_ACTOR)),
+        ({"size": 64, "gpus_per_actor": 1}, one_node(16, 2, 100 * GB), AttributionShare(2, 2, 1, 1.0, ONE_ACTOR)),
         ({"gpus_per_actor": 0}, one_node(16, 2, 100 * GB), AttributionShare(16, 16, 1, 0.0, ONE_ACTOR)),
         ({"actors": [2, 9]}, one_node(4, 0, 100 * GB), AttributionShare(2, 9, 1, 0.0, ONE_ACTOR)),
         ({}, one_node(16, 0, 3 * GB), AttributionShare(2, 2, 8, 0.0, ONE_ACTOR)),  # memory for two

@@ -66,6 +66,7 @@ def test_dose_and_response_is_drawn_and_read(armed):
     assert said in picture["alt"]
     assert any(line.startswith(said) for line in page.text)
     assert run.store.exists("report/figures/doses.svg")
+    assert "at 0 % it is 0 by definition" in page_text(run)
 
 
 def test_a_run_without_further_arms_says_nothing_of_them(full):
@@ -104,6 +105,7 @@ def test_without_random_models_the_first_arm_stands_in_their_place(tmp_path):
     assert "3 with 25 % of the labels permuted [3] (quarter, seeds 41, 42 and 43)" in text
     assert "that of a true and one of quarter (TN)" in text
     assert "what is left of it with 25 % of the labels permuted, and L" in text
+    assert "at 0 % it is the true labels once more, trained as the others" in text
 
 
 def page_text(run):

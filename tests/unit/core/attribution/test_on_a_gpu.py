@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 import torch
 from helpers.random_networks import network
+from torch import nn
 
+from pneumo_batch.core.attribution import explainer as explainer_module
+from pneumo_batch.core.attribution import recorded
 from pneumo_batch.core.attribution.explainer import Explainer
 from pneumo_batch.core.attribution.methods import CAPTUM
+from pneumo_batch.core.attribution.recorded import Recorder
 from pneumo_batch.core.data.images import Preprocess, Split
 from pneumo_batch.core.models import networks, training
 
@@ -60,6 +64,64 @@ def test_maps_repeat_bit_for_bit_whatever_the_process_allows_elsewhere():
         torch.set_float32_matmul_precision("highest")
     for method in BOTH:
         assert torch.equal(before[method], after[method])
+
+
+class Chooses(nn.Module):
+    """A network that looks at its own numbers, which work that was recorded once cannot do."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = network("cnn5", torch.float32, size=32)
+
+    def forward(self, inputs_BCHW):
+        logits = self.inner(inputs_BCHW)
+        return logits if bool(torch.isfinite(logits).all()) else torch.zeros_like(logits)
+
+
+def explained(model, inputs_BCHW, targets_BT, methods=BOTH):
+    """Explanations of each target of these images, and how many recordings they took."""
+    explainer = Explainer(model.to("cuda"), methods, Preprocess(32))
+    found = explainer.each(inputs_BCHW.to("cuda"), torch.tensor(targets_BT))
+    return found, explainer._own.recordings if isinstance(explainer._own, Recorder) else 0
+
+
+def assert_same(found, wanted):
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.equal(one.logits_B, other.logits_B)
+        for name, maps_BHW in other.maps.items():
+            assert torch.equal(one.maps[name], maps_BHW), name
+        for name, delta_B in other.deltas.items():
+            assert torch.equal(one.deltas[name], delta_B), name
+            assert torch.equal(one.steps[name], other.steps[name]), name
+
+
+@pytest.mark.parametrize("methods", [BOTH, {"grad_cam": {}}, {"integrated_gradients@blur": {"steps": 8}, **BOTH}])
+def test_work_that_is_replayed_gives_the_maps_of_work_that_is_not(monkeypatch, methods):
+    inputs_BCHW = torch.randn(7, 1, 32, 32, generator=torch.Generator().manual_seed(SEED))
+    model = networks.build("cnn5", image_size=32, channels=1, outputs=3).eval()
+    targets_BT = [(0, 2), (1, 0), (0, 2), (0, 2), (1, 0), (1, 0), (0, 2)]
+    replayed, recordings = explained(model, inputs_BCHW, targets_BT, methods)
+    assert recordings == 2
+    backwards, _ = explained(model, inputs_BCHW.flip(0), targets_BT[::-1], methods)
+    monkeypatch.setattr(explainer_module, "_RECORDED_BYTES", -1)
+    monkeypatch.setattr(recorded, "_MOST", 0)
+    computed, none = explained(model, inputs_BCHW, targets_BT, methods)
+    assert none == 0
+    assert_same(replayed, computed)
+    for name, maps_BHW in backwards[0].maps.items():
+        assert torch.equal(maps_BHW.flip(0), computed[0].maps[name])
+
+
+@pytest.mark.parametrize("steps", [32, "auto"])
+def test_work_that_python_has_to_wait_in_is_not_recorded(steps):
+    inputs_BCHW = torch.randn(3, 1, 32, 32, generator=torch.Generator().manual_seed(SEED))
+    methods = {"integrated_gradients": {"steps": steps}}
+    found, recordings = explained(Chooses(), inputs_BCHW, [(0,)] * 3, methods)
+    assert recordings == 0
+    wanted, recordings = explained(network("cnn5", torch.float32, size=32), inputs_BCHW, [(0,)] * 3, methods)
+    assert recordings == (steps != "auto")
+    assert_same(found, wanted)
+    assert torch.rand(1, device="cuda") < 1  # an attempt to record leaves the generator as it was
 
 
 @pytest.mark.skipif(
