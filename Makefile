@@ -41,9 +41,10 @@ run: $(INSTALLED)
 	$(BIN)/pneumo-batch run jobs/demo.toml
 
 # Two at a time: one alone waits half its time for processes to start. Files stay whole, because their tests share runs, and
-# in order, which is long ones first. Threads that wait leave the processor to others.
+# in order, which is long ones first. Threads that wait leave the processor to others. Containers often forbid Python to
+# keep what it has compiled: every one of some hundred processes would compile the package, and both pytests all tests.
 test: $(DEVELOPING)
-	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	OMP_WAIT_POLICY=passive PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(DEVELOPING)
 	$(BIN)/python -m pytest -m slow

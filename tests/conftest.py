@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,10 @@ def kermany_original() -> Path:
     if not folder.is_dir():
         pytest.skip("the real chest X-rays are not on this machine (../shared/data/kermany-original)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def common_folder(tmp_path_factory) -> Path:
+    """One folder for all of pytest's workers: what one of them has made there, the others find."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own

@@ -13,9 +13,7 @@ from pneumo_batch import cli
 
 # What most commands import, which takes longer than what they do: a process that has it is forked for each.
 _FORKED = multiprocessing.get_context("forkserver")
-_FORKED.set_forkserver_preload(
-    ["torch", "torchvision", "captum.attr", "ray.data", "pandas", "scipy.stats", "pneumo_batch.cli"]
-)
+_FORKED.set_forkserver_preload(["torch", "ray.data", "pandas", "scipy.stats", "pneumo_batch.cli"])
 
 
 def command(*arguments):

@@ -3,8 +3,11 @@
 import dataclasses
 import html.parser
 import itertools
+import json
+from collections.abc import Callable
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pyarrow as pa
 from PIL import Image
@@ -282,6 +285,18 @@ def build(run: RunWriter) -> tuple[RunWriter, Page, str, dict]:
     return run, Page(text), text, counts
 
 
+def build_once(root: Path, make: Callable[[Path], RunWriter]) -> tuple[RunWriter, Page, str, dict]:
+    """What `build` returns of the run that `make` writes below a folder, which is made by whoever comes first."""
+    counts = root / "counts.json"
+    with filelock.FileLock(f"{root}.lock"):
+        if not counts.exists():
+            root.mkdir()
+            counts.write_text(json.dumps(build(make(root))[3]))
+    run = RunWriter(root / "run")
+    text = run.store.read_bytes("report/index.html").decode()
+    return run, Page(text), text, json.loads(counts.read_text())
+
+
 def shown(value: float) -> str:
     """A number as the page writes it."""
-    return f"{value:.3f}".replace("-", "−") if abs(value) >= 0.0005 or value == 0 else f"{value:.1g}".replace("-", "−")
+    return "0.000" if abs(value) < 0.0005 else f"{value:.3f}".replace("-", "−")

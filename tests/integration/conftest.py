@@ -1,9 +1,9 @@
 import contextlib
 import os
-from pathlib import Path
 
 import filelock
 import pytest
+from helpers import forked_workers
 from helpers.paths import HELPERS
 from helpers.tiny import tiny_job
 
@@ -30,23 +30,17 @@ def environment():
 def ray_cluster():
     """One small Ray cluster for all tests of a session; runs join it instead of starting their own.
 
-    It is as on a machine of one processor: a run has a process less for each of training and attribution, of which
-    every one takes seconds to import what it needs, and beside it works another session of tests.
+    It is as on a machine of one processor: a run has a process less for each of training and attribution, and beside
+    it works another session of tests. Processes are forked, for each would import the same for seconds.
     """
     from pneumo_batch.execution import cluster
 
     with contextlib.ExitStack() as stack:
         with pytest.MonkeyPatch.context() as patched:  # while it starts: other tests ask what this machine has
             patched.setattr(cluster, "usable_cpus", lambda: 1)
+            forked_workers.install(patched, stack)
             resources = stack.enter_context(cluster.session(schema.Cluster()))
         yield resources
-
-
-@pytest.fixture(scope="session")
-def common_folder(tmp_path_factory) -> Path:
-    """One folder for all of pytest's workers: what one of them has made there, the others find."""
-    own = tmp_path_factory.getbasetemp()
-    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @pytest.fixture(scope="session")

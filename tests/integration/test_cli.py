@@ -67,23 +67,32 @@ def test_the_whole_run_then_nothing_to_do_then_status_and_list(tmp_path, job_fil
     assert [(row["name"], row["status"]) for row in rows] == [("tiny", "complete")]
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"])
-def test_an_interrupted_run_says_so_and_continues(tmp_path, sent, code):
+def test_an_interrupted_run_says_so_and_continues(tmp_path):
+    """Interrupted while it trains, by a scheduler, and where it goes on with training, by Ctrl-C."""
     job_file, run_dir = tmp_path / "long.toml", tmp_path / "run"
     job_file.write_text(TINY_TOML.format(epochs=3000))
-    with subprocess.Popen(
-        command("run", str(job_file), "--run-dir", str(run_dir)), stderr=subprocess.PIPE, text=True
-    ) as running:
-        wait_for(lambda: "train" in read_record(run_dir).get("stages", {}), running)
-        time.sleep(3)
-        running.send_signal(sent)
-        message = running.communicate(timeout=60)[1]
-    assert running.returncode == code, message
-    assert "the same command continues the run" in message.splitlines()[-1]
-    record = read_record(run_dir)
-    assert record["status"] == "failed"
-    assert record["stages"]["index"]["status"] == "complete"
-    assert record["error"]["type"] in ("KeyboardInterrupt", "Terminated")
+    words = command("run", str(job_file), "--run-dir", str(run_dir))
+    for times, (sent, code) in enumerate([(signal.SIGTERM, 143), (signal.SIGINT, 130)], start=1):
+        with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as running:
+            wait_for(lambda times=times: begun(run_dir).count("train") == times, running)
+            time.sleep(3)
+            running.send_signal(sent)
+            message = running.communicate(timeout=60)[1]
+        assert running.returncode == code, message
+        assert "the same command continues the run" in message.splitlines()[-1]
+        record = read_record(run_dir)
+        assert record["status"] == "failed"
+        assert record["stages"]["index"]["status"] == "complete"
+        assert record["error"]["type"] in ("KeyboardInterrupt", "Terminated")
+    assert begun(run_dir).count("index") == 1
+
+
+def begun(run_dir):
+    """The stages in the order in which they began."""
+    path = run_dir / "events.jsonl"
+    whole_lines = path.read_text().rpartition("\n")[0].splitlines() if path.exists() else []
+    events = map(json.loads, whole_lines)
+    return [event["stage"] for event in events if event["event"] == "stage" and event["status"] == "running"]
 
 
 def read_record(run_dir):

@@ -25,7 +25,8 @@ def again(tiny_run, tmp_path_factory):
         run = RunWriter(path)
         stages = {name: stage for name, stage in run.record["stages"].items() if name in ("index", "train")}
         run.update_record(status="running", stages=stages)
-        values = {**TINY, "attribution": {"rows_per_file": 1}, "cluster": {"actors": actors}}
+        attribution = {**TINY["attribution"], "rows_per_file": 1}
+        values = {**TINY, "attribution": attribution, "cluster": {"actors": actors}}
         jobs[path] = path.with_suffix(".toml")
         jobs[path].write_text(tomli_w.dumps(values))
     all_processors.execute(jobs, until="attribute")

@@ -16,7 +16,7 @@ import scipy.stats
 import skimage.filters
 import skimage.metrics
 import torch
-from helpers.tiny import tiny_job
+from helpers.tiny import TINY, tiny_job
 
 from pneumo_batch import pipeline
 from pneumo_batch.core import tables
@@ -91,7 +91,7 @@ def captum_maps(model, inputs_NCHW, baseline_1CHW):
         inputs_NCHW,
         baselines=baseline_1CHW,
         target=0,
-        n_steps=50,
+        n_steps=TINY["attribution"]["integrated_gradients"]["steps"],
         method="riemann_middle",
         return_convergence_delta=True,
     )
@@ -251,7 +251,7 @@ def test_other_readers_see_flat_lists(tiny_run):
     frame = pd.read_parquet(folder).set_index("image_id")
     np.testing.assert_array_equal(frame.loc[ids[3], "integrated_gradients__true_0"], maps_NHW[3].ravel())
     query = f"select integrated_gradients__true_0 as map from '{folder}/*.parquet' where image_id = ?"
-    np.testing.assert_array_equal(duckdb.execute(query, [ids[3]]).fetchone()[0], maps_NHW[3].ravel())
+    np.testing.assert_array_equal(duckdb.execute(query, [ids[3]]).fetchall()[0][0], maps_NHW[3].ravel())
     row = polars.read_parquet(f"{folder}/*.parquet").filter(polars.col("image_id") == ids[3])
     np.testing.assert_array_equal(np.array(row["integrated_gradients__true_0"][0]).ravel(), maps_NHW[3].ravel())
 

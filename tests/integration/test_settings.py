@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pneumo_batch import pipeline
 from pneumo_batch.core.statistics import results
 from pneumo_batch.integrations import export, mlflow
+from pneumo_batch.rundir import prometheus
 
 IG = "integrated_gradients"
 METHODS = [IG, f"{IG}@blur", f"{IG}@auto", f"{IG}_unscaled", "grad_cam@early", "helpers.own_methods:gradient@twice"]
@@ -29,9 +30,9 @@ def run(ray_cluster, tmp_path_factory):
         compare={"metrics": ["spearman"]},
         cascade={"seeds": [0], "images": 2, "independent": False, "noisy": 2},
     )
-    outcome = pipeline.execute(job, str(tmp_path_factory.mktemp("settings") / "run"))
-    assert outcome.complete
-    return outcome.run
+    run = pipeline.execute(job, str(tmp_path_factory.mktemp("settings") / "run"), until="conclude").run
+    prometheus.write(run)
+    return run
 
 
 def test_every_setting_has_maps_of_its_own(run):

@@ -1,34 +1,38 @@
 import pytest
-from helpers.report_runs import build, make_run
+from helpers.report_runs import build_once, make_run
 
 
 @pytest.fixture(scope="session")
-def full(tmp_path_factory):
-    return build(make_run(tmp_path_factory.mktemp("full"), curves=True, regions=True))
+def full(common_folder):
+    return build_once(common_folder / "full", lambda root: make_run(root, curves=True, regions=True))
 
 
 @pytest.fixture(scope="session")
-def armed(tmp_path_factory):
+def armed(common_folder):
     """Two doses beside the random arm, and models with fresh weights."""
     further = [{"name": f"some_{n}", "fraction": n / 100, "seeds": [n, n + 1, n + 2]} for n in (25, 50)]
     further.append({"name": "fresh", "labels": "untrained", "seeds": [7, 8, 9]})
-    return build(make_run(tmp_path_factory.mktemp("armed"), further=further))
+    return build_once(common_folder / "armed", lambda root: make_run(root, further=further))
 
 
 @pytest.fixture(scope="session")
-def pair(tmp_path_factory):
-    return build(make_run(tmp_path_factory.mktemp("pair"), kinds=(1, 1), methods=("integrated_gradients",)))
+def pair(common_folder):
+    one = {"kinds": (1, 1), "methods": ("integrated_gradients",)}
+    return build_once(common_folder / "pair", lambda root: make_run(root, **one))
 
 
 @pytest.fixture(scope="session")
-def few(tmp_path_factory):
-    return build(make_run(tmp_path_factory.mktemp("few"), kinds=(2, 2)))
+def few(common_folder):
+    return build_once(common_folder / "few", lambda root: make_run(root, kinds=(2, 2)))
 
 
 @pytest.fixture(scope="session")
-def many(tmp_path_factory):
+def many(common_folder):
     """Three classes, and the image folder gone."""
-    root = tmp_path_factory.mktemp("many")
-    run = make_run(root, kinds=(2, 2), classes=("A", "B", "C"), methods=("integrated_gradients",))
-    (root / "images").rename(root / "moved")
-    return build(run)
+
+    def make(root):
+        run = make_run(root, kinds=(2, 2), classes=("A", "B", "C"), methods=("integrated_gradients",))
+        (root / "images").rename(root / "moved")
+        return run
+
+    return build_once(common_folder / "many", make)
