@@ -1,5 +1,8 @@
 """What users are told in one line, and the exit code it ends with."""
 
+import difflib
+from collections.abc import Iterable
+
 EXIT_DONE = 0  # or nothing to do
 EXIT_ERROR = 1  # unexpected
 EXIT_USAGE = 2
@@ -42,6 +45,13 @@ class DamagedError(ValueError):
 
 class RejectedImage(ValueError):  # noqa: N818 - the word users read in the quarantine table
     """An image that cannot be used; the message is the reason, without the path."""
+
+
+def did_you_mean(name: str, known: Iterable[str], most: int = 1) -> str:
+    """` (did you mean X?)` with the known names closest to one that is not among them; "" where none is close."""
+    folded = {one.casefold(): one for one in known}
+    close = [folded[one] for one in difflib.get_close_matches(name.casefold(), folded, n=most)]
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
 def root_cause(error: BaseException) -> BaseException:

@@ -101,11 +101,13 @@ def execute(job: Job, run_dir: str | None = None, until: str = STAGES[-1].name, 
     found = survey.survey(job)
     run = RunWriter(run_dir or str(default_run_dir(job, found.fingerprint)))
     run.refuse_other_folder()
+    if is_new := run.is_new:
+        plan(job, found, run)  # before there is a directory: what cannot end well leaves none behind
     with run.lock():
         run.open(job, found.fingerprint, hash_paths)
         run.recover()
         _reopen_damaged(job, run)
-        worked = _advance(job, run, found, until)
+        worked = _advance(job, run, found, until, planned=is_new)
         if job.data.grows and run.record["status"] == "complete":
             from pneumo_batch.stages import incremental
 
@@ -115,13 +117,13 @@ def execute(job: Job, run_dir: str | None = None, until: str = STAGES[-1].name, 
         return Outcome(run, worked=worked, complete=run.record["status"] == "complete")
 
 
-def _advance(job: Job, run: RunWriter, found: Survey, until: str) -> bool:
-    """Do the stages that are not done; whether there were any."""
+def _advance(job: Job, run: RunWriter, found: Survey, until: str, *, planned: bool = False) -> bool:
+    """Do the stages that are not done, after a plan if there was none; whether there were any."""
     wanted = STAGES[: layout.STAGES.index(until) + 1]
     todo = [stage for stage in wanted if not _is_done(run, stage)]
     if todo:
         with _recorded(run):
-            if todo[0].needs_ray:
+            if todo[0].needs_ray and not planned:
                 plan(job, found, run)
             with _cluster(job, run, todo, found) as resources:
                 for stage in todo:

@@ -66,8 +66,12 @@ class MethodVerdict:
         return dataclasses.asdict(self.result)
 
     def __str__(self) -> str:
+        return self._text()
+
+    def _text(self, said: int = 0) -> str:
+        """Without the first reasons, which are `said` of every method."""
         share = estimates.written(self.result.numbers.share, 2)
-        lines = [f"{wording.method_name(self.method)}: {self.verdict}, label share {share}", *self.reasons]
+        lines = [f"{wording.method_name(self.method)}: {self.verdict}, label share {share}", *self.reasons[said:]]
         return "\n  ".join([*lines, self.read] if self.read else lines)
 
 
@@ -111,14 +115,26 @@ class Verdict:
             raise ValueError("nothing to draw: the label share takes two true models and a random one")
         return figure
 
+    @property
+    def _common(self) -> list[str]:
+        """The reasons of every method."""
+        return wording.common(one.reasons for one in self.methods.values())
+
     def __repr__(self) -> str:
-        return "\n".join([self.headline, *map(str, self.methods.values())])
+        said = self._common
+        return "\n".join(
+            ["\n  ".join([self.headline, *said]), *(one._text(len(said)) for one in self.methods.values())]
+        )
 
     def _repr_html_(self) -> str:
         """The headline, the figure, and a row a method."""
         head = "".join(f"<th {_CELL}>{name}</th>" for name in ("method", "verdict", "label share", "why"))
-        rows = "".join(f"<tr>{_row(one)}</tr>" for one in self.methods.values())
-        return f"<p><b>{html.escape(self.headline)}</b></p>{self._image()}<table><tr>{head}</tr>{rows}</table>"
+        said = self._common
+        rows = "".join(f"<tr>{_row(one, len(said))}</tr>" for one in self.methods.values())
+        above = f"<p><b>{html.escape(self.headline)}</b></p>" + (
+            f"<p>{html.escape(' '.join(said))}</p>" if said else ""
+        )
+        return f"{above}{self._image()}<table><tr>{head}</tr>{rows}</table>"
 
     def _image(self) -> str:
         with matplotlib.rc_context(base.STYLE):
@@ -129,8 +145,8 @@ class Verdict:
         return f'<img style="max-width: 100%" alt="{html.escape(picture.alt)}" src="data:image/svg+xml;base64,{data}">'
 
 
-def _row(one: MethodVerdict) -> str:
+def _row(one: MethodVerdict, said: int) -> str:
     share = estimates.written(one.result.numbers.share, 2)
-    why = [*one.reasons, one.read] if one.read else one.reasons
+    why = [*one.reasons[said:], *([one.read] if one.read else [])]
     texts = (wording.method_name(one.method), one.verdict, share, " ".join(why))
     return "".join(f"<td {_CELL}>{html.escape(text)}</td>" for text in texts)

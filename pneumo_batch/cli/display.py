@@ -1,20 +1,19 @@
 """What a person sees of a run in the terminal: the closing summary, the state of one run, a table of many."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
-from rich.console import Console
-
 from pneumo_batch import terminal
+from pneumo_batch.cli import answer
 from pneumo_batch.core.attribution.options import POSITIVE
-from pneumo_batch.core.statistics import arm_lines, pointing_words, results, wording
+from pneumo_batch.core.statistics.digits import fixed
 from pneumo_batch.core.statistics.outcomes import Outcome, Requirement
-from pneumo_batch.core.statistics.results import MethodResult, Specificity
-from pneumo_batch.core.variants import RANDOM, TRUE
+from pneumo_batch.core.statistics.results import MethodResult
+from pneumo_batch.core.variants import RANDOM
 from pneumo_batch.errors import EXIT_DONE, EXIT_NOT_MET, DamagedError, JobError, RunError
 from pneumo_batch.pipeline import Outcome as Ended
-from pneumo_batch.rundir.layout import FORMAT, RECORD, REPORT, STAGES, SUMMARY, VERDICT
+from pneumo_batch.rundir.layout import RECORD, REPORT, STAGES, SUMMARY, VERDICT
 from pneumo_batch.rundir.reader import Run
 
 
@@ -31,9 +30,9 @@ def exit_code(outcome: Ended, required: list[Requirement]) -> int:
 
 def _of_arm(run: Run, arm: str | None) -> Mapping[str | None, Mapping[str, MethodResult]]:
     """The verdicts of an arm by what is explained, of further arms the first target; none of an arm it has not."""
-    found = results.read(run.verdict) if run.record["format"] == FORMAT else None
+    found = answer.results_of(run)
     if arm is None or arm == (found.contrast if found else RANDOM):
-        return _by_target(run)
+        return answer.by_target(run)
     return {found.target: found.arms[arm].methods} if found and arm in found.arms else {}
 
 
@@ -53,7 +52,7 @@ def show(outcome: Ended) -> None:
     if not outcome.worked:
         console.print("nothing to do: this run is complete" if outcome.complete else "nothing to do up to this stage")
     if run.store.exists(VERDICT):
-        _show_verdict(console, run)
+        answer.show(console, run)
     counts = record["counts"]
     if counts:
         console.print("  ".join(f"{name} {value}" for name, value in counts.items()))
@@ -62,54 +61,8 @@ def show(outcome: Ended) -> None:
             console.print(f"{name:<8}{run.path}/{place}".rstrip("/"))
 
 
-def _by_target(run: Run) -> Mapping[str | None, Mapping[str, MethodResult]]:
-    """The verdicts of a run by what is explained, which is None where it needs no name.
-
-    Of one that was concluded by an earlier rule without numbers, which meant other things.
-    """
-    values = run.verdict
-    if run.record["format"] == FORMAT:
-        return {target: one.methods for target, one in results.read(values).by_target.items()}
-    return {None: {name: MethodResult(one["verdict"], one["reasons"]) for name, one in values["methods"].items()}}
-
-
-def _show_verdict(console: Console, run: Run) -> None:
-    by_target = _by_target(run)
-    found = results.read(run.verdict) if run.record["format"] == FORMAT else None
-    target, methods = next(iter(by_target.items()))
-    if found:
-        models = sum(one.kind in (TRUE, found.contrast) for one in found.variants.values())
-        single = [wording.headline(methods, models)]
-        for line in wording.headlines(by_target, models) if len(by_target) > 1 else single:
-            console.print(line, style="bold")
-    if target and len(by_target) == 1:
-        console.print(f"of several findings, {target} is explained")
-    for target, methods in by_target.items():
-        of = f", {target}" if len(by_target) > 1 else ""
-        for method, one in methods.items():
-            _show_lines(console, f"{method}{of}: {one.verdict}", [*one.reasons, one.on_every_film, one.read])
-    if found:
-        _show_specificity(console, found.specificity)
-        located = pointing_words.lines(found.localisation) if found.localisation else []
-        for line in [*arm_lines.arm_lines(found), *arm_lines.dose_lines(found), *located]:
-            console.print(line, markup=False)
-
-
-def _show_specificity(console: Console, found: Mapping[str, list[Specificity]]) -> None:
-    for method, between in found.items():
-        for one in between:
-            _show_lines(console, f"{method}, {' or '.join(one.targets)}: {one.verdict}", one.reasons)
-
-
-def _show_lines(console: Console, heading: str, lines: Iterable[str | None]) -> None:
-    console.print(heading, style="bold")
-    for line in lines:
-        if line:
-            console.print(f"  {line}")
-
-
 def show_status(run: Run) -> None:
-    """Stages, counts and error of one run, and what it explains where that has a name."""
+    """Stages, counts and error of one run, what it explains where that has a name, and what it found."""
     record = run.record
     console = terminal.console()
     console.print(f"{record['name']}  {state(run)}  fingerprint {record['fingerprint'][:12]}  {record['updated']}")
@@ -122,6 +75,15 @@ def show_status(run: Run) -> None:
         console.print(f"  {name:<10} {stage['status']:<12}{seconds}  {counts}".rstrip())
     if record["error"]:
         console.print(f"error: {record['error']['type']}: {record['error']['message']}")
+    if run.store.exists(VERDICT):
+        answer.show_briefly(console, run)
+
+
+def as_dict(run: Run) -> dict[str, object]:
+    """The record for `--json`, with verdicts and label shares of a run that has concluded, as in a list of runs."""
+    row = _row(run)
+    answers = {name: row[name] for name in ("verdicts", "shares", "by_target") if row.get(name)}
+    return {"run_dir": run.path, **run.record, **answers}
 
 
 def state(run: Run) -> str:
@@ -169,7 +131,7 @@ def rows(folder: str) -> list[RunRow]:
 
 def _row(run: Run) -> RunRow:
     record = run.record
-    by_target = _by_target(run) if run.store.exists(VERDICT) else {None: {}}
+    by_target = answer.by_target(run) if run.store.exists(VERDICT) else {None: {}}
     methods = next(iter(by_target.values()))
     row: RunRow = {
         "run_dir": run.path,
@@ -208,7 +170,5 @@ def _verdicts(row: RunRow) -> str:
         by_target = row["by_target"].items()
         each = (f"{target}: {', '.join(f'{name} {one}' for name, one in some.items())}" for target, some in by_target)
         return "; ".join(each)
-    return ", ".join(
-        f"{method}: {verdict}" + ("" if row["shares"][method] is None else f" (L {row['shares'][method]:.2f})")
-        for method, verdict in row["verdicts"].items()
-    )
+    shares = {method: "" if share is None else f" (L {fixed(share, 2)})" for method, share in row["shares"].items()}
+    return ", ".join(f"{method}: {verdict}{shares[method]}" for method, verdict in row["verdicts"].items())

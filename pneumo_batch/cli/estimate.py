@@ -11,6 +11,7 @@ from pneumo_batch.core.attribution.options import PATHS
 from pneumo_batch.core.method_names import method_of
 from pneumo_batch.core.models import costs
 from pneumo_batch.core.statistics import wording
+from pneumo_batch.core.statistics.digits import p_is
 from pneumo_batch.core.statistics.label_share import FEWEST_MODELS
 from pneumo_batch.core.statistics.power import Power, power
 from pneumo_batch.core.statistics.words import described
@@ -142,11 +143,11 @@ def _power_lines(found: Mapping[str, Power]) -> list[str]:
 
 def _power(one: Power) -> str:
     models = f"{one.true} + {one.others} models"
-    if not one.widths:
+    if not one.widths or one.smallest_p is None:
         return f"{models}: no interval of L over models, which takes {FEWEST_MODELS} + {FEWEST_MODELS}: inconclusive"
     listed = ", ".join(f"{width:.2f} where models differ {much}" for much, width in one.widths.items())
     return (
-        f"{models}, at most {one.patients} patients: 95 % interval of L about {listed}; smallest p {one.smallest_p:.2g}"
+        f"{models}, at most {one.patients} patients: 95 % interval of L about {listed}; smallest {p_is(one.smallest_p)}"
     )
 
 

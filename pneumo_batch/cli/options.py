@@ -9,6 +9,7 @@ import click
 
 from pneumo_batch.core.statistics.outcomes import OUTCOMES, Requirement
 from pneumo_batch.core.variants import NAME_PATTERN, TRUE
+from pneumo_batch.errors import JobError, did_you_mean
 
 if TYPE_CHECKING:
     from pneumo_batch.job.schema import Job
@@ -64,7 +65,8 @@ def _requirements(_context: click.Context, _option: click.Parameter, texts: tupl
         arm, rest = _arm_of(text)
         of, _, verdict = rest.rpartition("=")
         if verdict not in OUTCOMES:
-            raise click.BadParameter(f"{text!r}: the verdict is one of {', '.join(OUTCOMES)}")
+            known = ", ".join(OUTCOMES)
+            raise JobError(f"--require {text}: no verdict {verdict!r}{did_you_mean(verdict, OUTCOMES)}: one of {known}")
         method, _, target = of.partition("@")
         found.append(Requirement(method or None, verdict, target or None, arm))
     return found
@@ -76,20 +78,30 @@ def _arm_of(text: str) -> tuple[str | None, str]:
     return (head, rest) if slash and re.fullmatch(NAME_PATTERN, head) else (None, text)
 
 
-def check_requirements(required: list[Requirement], job: "Job") -> None:
-    """Raises UsageError for a method that the job does not attribute by, a target it does not explain, another arm."""
-    methods, targets = job.attribution.methods, job.attribution.targets
+def requirements_of(job: "Job", required: list[Requirement]) -> list[Requirement]:
+    """What is required, by the names of the job.
+
+    Raises JobError for a method that the job does not attribute by, a target it does not explain, another arm.
+    """
     arms = [name for name in job.arms if name != TRUE]
-    for one in required:
-        if one.arm is not None and one.arm not in arms:
-            raise click.UsageError(
-                f"--require {one.text}: the job has no arm {one.arm!r}; there are: {', '.join(arms)}"
-            )
-        if one.target is not None and one.target not in targets:
-            raise click.UsageError(
-                f"--require {one.text}: the job has no target {one.target!r}; there are: {', '.join(targets)}"
-            )
-        if one.method is not None and one.method not in methods:
-            raise click.UsageError(
-                f"--require {one.text}: the job has no method {one.method!r}; there are: {', '.join(methods)}"
-            )
+    of_job = [_of_setting(one, job) for one in required]
+    for one in of_job:
+        for kind, name, known in (
+            ("arm", one.arm, arms),
+            ("target", one.target, job.attribution.targets),
+            ("method", one.method, job.attribution.methods),
+        ):
+            if name is not None and name not in known:
+                hint, listed = did_you_mean(name, known), ", ".join(known)
+                raise JobError(f"--require {one.text}: the job has no {kind} {name!r}{hint}; there are: {listed}")
+    return of_job
+
+
+def _of_setting(required: Requirement, job: "Job") -> Requirement:
+    """The same, where what stands behind the first @ is a setting of the method, and a target only behind the next."""
+    if required.method is None or required.target is None:
+        return required
+    setting, _, target = required.target.partition("@")
+    method, methods = f"{required.method}@{setting}", job.attribution.methods
+    meant = required.target not in job.attribution.targets and any("@" in name for name in methods)
+    return required._replace(method=method, target=target or None) if method in methods or meant else required

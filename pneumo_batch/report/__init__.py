@@ -21,8 +21,9 @@ def build(run: Run) -> dict[str, int]:
     Raises RunError for a run that has not concluded.
     """
     source = Source(run)
+    kit = paper.Kit.of(source)
     with matplotlib.rc_context(base.STYLE):
-        sections = [module.build(source) for module in (verdict, training, exploration, record)]
+        sections = [verdict.build(source, kit), *(one.build(source) for one in (training, exploration, record))]
     shown = gallery.build(source)
     blocks = [block for section in sections for block in parts.walk(section.blocks)]
     pictures = [block for block in blocks if isinstance(block, parts.Picture)]
@@ -32,7 +33,7 @@ def build(run: Run) -> dict[str, int]:
         run.store.write_bytes(f"{_FOLDER}/figures/{table.name}.csv", table.csv)
     for variant in source.variants:
         run.store.write_bytes(f"{_FOLDER}/model_card_{variant}.md", record.markdown(source, variant))
-    for name, content in paper.files(source).items():
+    for name, content in paper.files(kit).items():
         run.store.write_bytes(f"{_FOLDER}/{paper.FOLDER}/{name}", content)
     html = page.render(source, sections, shown)
     run.store.write_bytes(REPORT, html)  # last: a page that is there is a whole one

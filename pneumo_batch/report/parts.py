@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from pneumo_batch.core.statistics.digits import fixed, small
+
 MISSING = "–"
 _TYPES = {"svg": "image/svg+xml", "png": "image/png", "jpg": "image/jpeg"}
 
@@ -169,15 +171,18 @@ def _renamed(block: Block, suffix: str) -> Block:
     return block
 
 
+class Small(float):
+    """Above 0 and perhaps very small, as a p value: where it would read 0, `number` writes "< 0.001" instead."""
+
+
 def number(value: object, digits: int = 3) -> str:
     """A number for people: "–" where there is none, whole numbers as they are, others with `digits` decimals."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return MISSING
     if not isinstance(value, float):
         return str(value)
-    if value and abs(value) < 0.5 * 10**-digits:  # it would read 0: one digit that counts, instead
-        return f"{value:.1g}".replace("-", "−")
-    return f"{value:.{digits}f}".replace("-", "−")
+    text = small(value, digits) if isinstance(value, Small) else fixed(value, digits)
+    return text.replace("-", "−")
 
 
 def numbers(values: float | Sequence[float]) -> str:

@@ -156,7 +156,7 @@ class Source:
 
     @property
     def _every_arm(self) -> per_image.PerImage:
-        batches = self.run.store.read_batches(SCORES, self.run.scores_schema)
+        batches = self.run.scores_batches()
         if not self.results.targets:
             return per_image.gather(batches, self.attributed)
         return per_image.gather_targets(batches, dict.fromkeys(self.run.targets, self.attributed)).one[self._target]

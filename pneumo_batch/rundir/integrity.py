@@ -17,10 +17,20 @@ from pneumo_batch.errors import DamagedError
 
 _SEALED = re.compile(r"(?P<stem>.*)-(?P<digest>[0-9a-f]{64})\.[a-z]+")
 DIGEST_BYTES = 32  # in front of a file that is written with `with_digest`
-# For every read of a table: one flipped bit of a page becomes an error, as good as always.
-PARQUET = pa.dataset.ParquetFileFormat(
-    default_fragment_scan_options=pa.dataset.ParquetFragmentScanOptions(page_checksum_verification=True)
-)
+
+
+def parquet_format(dictionary: Sequence[str] = ()) -> pa.dataset.ParquetFileFormat:
+    """For every read of a table: one flipped bit of a page becomes an error, as good as always.
+
+    `dictionary` names columns of texts that are not spelled out row by row.
+    """
+    return pa.dataset.ParquetFileFormat(
+        read_options=pa.dataset.ParquetReadOptions(dictionary_columns=list(dictionary)),
+        default_fragment_scan_options=pa.dataset.ParquetFragmentScanOptions(page_checksum_verification=True),
+    )
+
+
+PARQUET = parquet_format()
 
 
 @contextlib.contextmanager

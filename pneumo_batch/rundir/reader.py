@@ -17,6 +17,7 @@ from pneumo_batch.core import tables
 from pneumo_batch.core.attribution.options import column_suffix
 from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.core.models import answers
+from pneumo_batch.core.similarity import per_image
 from pneumo_batch.errors import DamagedError, RunError
 from pneumo_batch.job import jobfile, schema
 from pneumo_batch.rundir import lock
@@ -181,7 +182,7 @@ class Run:
         """Columns of the maps table and `image_id`, of some images, at most so many at once, in file order."""
         wanted = pa.dataset.field("image_id").isin(list(image_ids))
         for name in self.store.files(self._need(MAPS, "attribute"), ".parquet"):
-            here = self.store.read_table(name, columns=["image_id"])["image_id"].to_pylist()
+            here = pc.unique(self.store.read_texts(name, "image_id")).to_pylist()
             if not image_ids.isdisjoint(here):
                 with reading(f"{self.path}/{name}"):
                     part = self.store.dataset(name)
@@ -206,6 +207,10 @@ class Run:
         name = self._need(SCORES, "compare")
         wanted = self._only(target, tables.TARGET, tables.TARGET_B)
         return self.store.read_table(name, schema=self.scores_schema, filter=wanted).to_pandas()
+
+    def scores_batches(self) -> Iterator[pa.RecordBatch]:
+        """What `per_image.gather` takes of the scores, in parts."""
+        return self.store.read_batches(SCORES, per_image.needed(self.scores_schema))
 
     def _only(self, target: str | None, *columns: str) -> pc.Expression | None:
         """What keeps the rows of one target, where there are several."""

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.fs
+import pyarrow.parquet as pq
 
 from pneumo_batch.errors import DamagedError
-from pneumo_batch.rundir.integrity import PARQUET, parquet_bytes, reading, sealed_name, sha256
+from pneumo_batch.rundir.integrity import PARQUET, parquet_bytes, parquet_format, reading, sealed_name, sha256
 from pneumo_batch.rundir.layout import BACKUP
 from pneumo_batch.rundir.locations import open_filesystem
 
@@ -206,15 +207,29 @@ class Store:
         return pa.concat_tables(parts) if parts else self.read_table(folder, columns, schema, pa.compute.scalar(False))
 
     def _names_one_of(self, name: str, image_ids: pa.Array) -> bool:
-        ids = self.read_table(name, columns=["image_id"])["image_id"]
-        return bool(pa.compute.any(pa.compute.is_in(ids, image_ids)).as_py())
+        different = pa.compute.unique(self.read_texts(name, "image_id"))
+        return bool(pa.compute.any(pa.compute.is_in(different, image_ids)).as_py())
+
+    def read_texts(self, name: str, column: str) -> pa.ChunkedArray:
+        """A column of texts of one Parquet file, encoded as in the file: each text once. Raises DamagedError.
+
+        A scan of the file, which makes a text of every row, takes several times as long.
+        """
+        with reading(f"{self.location}/{name}"), self.fs.open_input_file(self.path(name)) as file:
+            parquet = pq.ParquetFile(file, read_dictionary=[column], page_checksum_verification=True)
+            return parquet.read([column], use_threads=False)[column]
 
     def read_batches(self, name: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-        """The same in parts, for what is too large to be held at once. Raises DamagedError."""
+        """The same in parts, for what is too large to be held at once. Raises DamagedError.
+
+        Columns of texts that the schema has as dictionaries stay encoded as they are in the files.
+        """
+        encoded = parquet_format([field.name for field in schema if pa.types.is_dictionary(field.type)])
         with reading(f"{self.location}/{name}"):
             # a scan of them all reads hundreds of MB before they are asked for
             for part in [name] if name.endswith(".parquet") else self.files(name, ".parquet"):
-                yield from self.dataset(part, schema).to_batches(batch_readahead=1, fragment_readahead=1)
+                one = pa.dataset.dataset([self.path(part)], filesystem=self.fs, format=encoded, schema=schema)
+                yield from one.to_batches(batch_readahead=1, fragment_readahead=1)
 
     def move(self, source: str, target: str, last: str = "") -> None:
         """Rename a folder, replacing what is there. At once on a local disk; elsewhere file by file, `last` at last."""

@@ -32,6 +32,7 @@ from pneumo_batch.rundir.layout import (
     SUMS,
     owner,
 )
+from pneumo_batch.rundir.locations import reason
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.record import RunRecord, StageRecord, parse_record, record_bytes
 
@@ -57,6 +58,14 @@ class RunWriter(Run):
         others = [name for name in found if not name.startswith(".") and name not in _BEFORE_THE_RECORD]
         if others:
             raise RunError(f"{self.path}: no run, but not empty (it has {others[0]}): choose another --run-dir")
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it has no record yet. Raises RunError for an object store that does not answer, or not us."""
+        try:
+            return not self.store.exists(RECORD)
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be read: {reason(error)}") from error
 
     def open(self, job: Job, fingerprint: str, hash_paths: bool = False) -> None:
         """Make the directory that of a job, new or to be resumed. Call it under `lock`.

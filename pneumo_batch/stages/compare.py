@@ -28,7 +28,10 @@ from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages.stage import Plan, Survey
 from pneumo_batch.stages.workers.scorer import Scorer, comparison_of, targets_plan_of
 
-_MOST_ROWS = 64
+# Images of a block: what an interruption can cost. What a block costs the driver is the same however small it is, so
+# that of images with few scores more are taken, up to those of a file of maps.
+_FEW_IMAGES, _MANY_IMAGES = 64, 256
+_BLOCK_SCORES = 1 << 18
 _TASK_CPUS = 1
 _SCORE_BYTES = 3  # measured: a row of the scores table after compression
 
@@ -86,9 +89,14 @@ def rows_per_image(job: Job, run: Run, kinds: tuple[str, ...] | None = None) -> 
     return targets_plan_of(job, run, kinds).rows
 
 
+def images_per_block(rows: int) -> int:
+    """The most images that a task scores, of so many rows of the scores table each."""
+    return min(max(_FEW_IMAGES, _BLOCK_SCORES // rows), _MANY_IMAGES)
+
+
 def _crossed_anew(images: pa.Table, earlier: set[str], job: Job) -> pa.Table:
     """The images of earlier passes that are crossed with another one now that there are more."""
-    before = images.filter(pa.array([image_id in earlier for image_id in images["image_id"].to_pylist()], pa.bool_()))
+    before = images.filter(pc.is_in(images["image_id"], pa.array(list(earlier), pa.string())))
     if before.num_rows in (0, images.num_rows):
         return before.slice(0, 0)
     now = dict(_partners(images, job))
@@ -120,11 +128,13 @@ def locate(run: Run) -> pa.Table:
     parts = []
     for name in run.store.files(MAPS, ".parquet"):
         part = run.store.read_table(name, columns=names)
-        part = part.append_column("file", pa.array([name] * part.num_rows))
+        # a number each: the names of files would be most of the table
+        numbers = pa.array(np.zeros(part.num_rows, np.int32))
+        part = part.append_column("file", pa.DictionaryArray.from_arrays(numbers, pa.array([name])))
         parts.append(part.append_column("row", pa.array(np.arange(part.num_rows))))
-    images, known = pa.concat_tables(parts), run.manifest_table()
-    digests = dict(zip(known["image_id"].to_pylist(), known["sha256"].to_pylist(), strict=True))
-    return images.append_column("sha256", pa.array([digests[image_id] for image_id in images["image_id"].to_pylist()]))
+    images, known = pa.concat_tables(parts).unify_dictionaries(), run.manifest_table()
+    place = pc.index_in(images["image_id"], known["image_id"].combine_chunks())
+    return images.append_column("sha256", known["sha256"].take(place))
 
 
 def _partner_positions(images: pa.Table, job: Job) -> np.ndarray:
@@ -138,7 +148,7 @@ def _with_partners(images: pa.Table, job: Job) -> tuple[pa.Table, list[str]]:
 
     In the table a file is its number: sixteen names of files an image would be most of what is sent to the tasks.
     """
-    named = images["file"].combine_chunks().dictionary_encode()
+    named = images["file"].combine_chunks()
     images = images.set_column(images.column_names.index("file"), "file", named.indices)
     position_NC = _partner_positions(images, job)
     there_NC = position_NC >= 0
@@ -150,10 +160,10 @@ def _with_partners(images: pa.Table, job: Job) -> tuple[pa.Table, list[str]]:
 
 
 def _compare(images: pa.Table, todo: pa.Table, scorer: Scorer, resources: Resources) -> None:
-    wanted = set(todo["image_id"].to_pylist())
-    chosen = images.filter(pa.array([image_id in wanted for image_id in images["image_id"].to_pylist()]))
+    chosen = images.filter(pc.is_in(images["image_id"], todo["image_id"].combine_chunks()))
     fair = math.ceil(chosen.num_rows / (4 * resources.cpus))
-    dataset = ray.data.from_arrow(_blocks(chosen, max(1, min(_MOST_ROWS, fair)))).map_batches(
+    most = images_per_block(rows_per_image(scorer.job, scorer.run, scorer.kinds))
+    dataset = ray.data.from_arrow(_blocks(chosen, max(1, min(most, fair)))).map_batches(
         scorer, batch_format="pyarrow", batch_size=None, num_cpus=_TASK_CPUS
     )
     schema = tables.scores_schema(scorer.job.attribution.targets)

@@ -33,7 +33,7 @@ from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import accounts, provenance
 from pneumo_batch.rundir.accounts import ImbalanceError
-from pneumo_batch.rundir.layout import CASCADE_SUMMARY, LOCALISATION, MAPS, PASSES, SCALES, SCORES, SUMMARY, VERDICT
+from pneumo_batch.rundir.layout import CASCADE_SUMMARY, LOCALISATION, MAPS, PASSES, SCALES, SUMMARY, VERDICT
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
@@ -101,7 +101,7 @@ class _Explained:
 
 
 def _gather(run: Run, explained: list[_Explained]) -> per_image.ByTarget:
-    batches, first = run.store.read_batches(SCORES, run.scores_schema), explained[0]
+    batches, first = run.scores_batches(), explained[0]
     if len(explained) == 1:
         return per_image.ByTarget({first.target: per_image.gather(batches, first.images)}, {})
     return per_image.gather_targets(batches, {one.target: one.images for one in explained})

@@ -299,4 +299,4 @@ def build_once(root: Path, make: Callable[[Path], RunWriter]) -> tuple[RunWriter
 
 def shown(value: float) -> str:
     """A number as the page writes it."""
-    return f"{value:.3f}".replace("-", "−") if abs(value) >= 0.0005 or value == 0 else f"{value:.1g}".replace("-", "−")
+    return "0.000" if abs(value) < 0.0005 else f"{value:.3f}".replace("-", "−")

@@ -16,7 +16,7 @@ import pytest
 from helpers.paths import ROOT
 
 SHIPPED = ["chexpert", "demo", "dose", "kaggle", "nightly", "nih", "rigorous", "rsna"]
-SHIPPED += ["study-dose", "study-methods", "study-networks", "study-patients", "study-task"]
+SHIPPED += ["study-dose", "study-methods", "study-networks", "study-notebooks", "study-patients", "study-task"]
 
 
 def tracked(*folders):

@@ -18,7 +18,7 @@ from helpers.tiny import tiny_job
 
 from pneumo_batch import pipeline
 from pneumo_batch.core.data import phantom
-from pneumo_batch.errors import JobError
+from pneumo_batch.errors import JobError, RunError
 from pneumo_batch.execution import cluster
 from pneumo_batch.job import jobfile
 from pneumo_batch.rundir import lease, verification
@@ -184,6 +184,8 @@ def test_a_store_that_nodes_cannot_reach_is_one_line_before_anything_is_computed
     gone = RunWriter(f"s3://bucket/run?endpoint_override=127.0.0.1%3A{free_port()}&scheme=http&region=us-east-1")
     with pytest.raises(JobError, match="a node of the cluster: it has to have the credentials"):
         cluster.check_shared(gone)
+    with pytest.raises(RunError, match=r"^s3://bucket/run\?.*: cannot be read: "):
+        assert gone.is_new
 
 
 def test_a_table_that_is_being_extended_is_not_there_until_it_is_whole(bucket):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 
 from pneumo_batch import terminal
-from pneumo_batch.cli.options import check_requirements, json_option, load, print_json, require_option, set_option
+from pneumo_batch.cli.options import json_option, load, print_json, require_option, requirements_of, set_option
 from pneumo_batch.core.statistics.outcomes import Requirement
 from pneumo_batch.errors import EXIT_DATA
 from pneumo_batch.rundir.layout import JOB, REPORT, STAGES
@@ -52,7 +52,7 @@ def run(job_file: str, overrides: tuple[str, ...], **options: Unpack[RunOptions]
     if options["log_format"] == "json":
         terminal.use_json()
     job = load(job_file, overrides, options["limit"], options["address"])
-    check_requirements(options["required"], job)
+    required = requirements_of(job, options["required"])
     if options["dry_run"]:
         return _dry_run(job, options["run_dir"], options["as_json"])
     from pneumo_batch import pipeline
@@ -63,7 +63,7 @@ def run(job_file: str, overrides: tuple[str, ...], **options: Unpack[RunOptions]
         print_json(outcome.as_dict())
     else:
         display.show(outcome)
-    return display.exit_code(outcome, options["required"])
+    return display.exit_code(outcome, required)
 
 
 def _dry_run(job: "Job", run_dir: str | None, as_json: bool) -> int:
@@ -81,7 +81,7 @@ def _dry_run(job: "Job", run_dir: str | None, as_json: bool) -> int:
 @click.argument("run_dir", metavar="RUN")
 @json_option
 def status(run_dir: str, as_json: bool) -> None:
-    """Show the state of one run.
+    """Show the state of one run, and what it found: the answer, a line for each method, and where its report is.
 
     \b
     Example:
@@ -92,7 +92,7 @@ def status(run_dir: str, as_json: bool) -> None:
 
     opened = Run(run_dir)
     if as_json:
-        print_json({"run_dir": run_dir, **opened.record})
+        print_json(display.as_dict(opened))
     else:
         display.show_status(opened)
 

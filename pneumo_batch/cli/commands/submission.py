@@ -6,12 +6,12 @@ import click
 
 from pneumo_batch.cli.options import (
     Command,
-    check_requirements,
     complain,
     json_option,
     load,
     print_json,
     require_option,
+    requirements_of,
     set_option,
 )
 from pneumo_batch.core.statistics.outcomes import Requirement
@@ -62,11 +62,11 @@ def submit(job_file: str, address: str, overrides: tuple[str, ...], **options: U
       pneumo-batch submit jobs/kaggle.toml --address http://head:8265 --run-dir s3://bucket/runs/kaggle
     """
     job = load(job_file, overrides, options["limit"])
-    check_requirements(options["required"], job)
+    required = requirements_of(job, options["required"])
     from pneumo_batch.integrations import ray_jobs
 
     client = ray_jobs.connect(address)
-    words = [word for one in options["required"] for word in ("--require", one.text)]
+    words = [word for one in required for word in ("--require", one.text)]
     words += ["--hash-paths"] if options["hash_paths"] else []
     found = ray_jobs.submit(client, address, job, options["run_dir"], words)
     click.echo(f"{'attached to' if found.attached else 'submitted'} {found.id}, run {found.run_dir}", err=True)

@@ -10,7 +10,6 @@ Grad-CAM at its layer's resolution. Images go through one by one, so nothing dep
 Array legend: B images, C channels, H height, W width of the input; h, w those of a map; S points on a path.
 """
 
-import difflib
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -45,6 +44,7 @@ from pneumo_batch.core.method_names import method_of
 from pneumo_batch.core.models import programs
 from pneumo_batch.core.models.networks import grad_cam_layer, without_inplace
 from pneumo_batch.core.models.runtime import exact_arithmetic
+from pneumo_batch.errors import did_you_mean
 
 if TYPE_CHECKING:
     from pneumo_batch.core.data.images import Preprocess
@@ -244,8 +244,7 @@ def check_methods(methods: Iterable[str]) -> None:
     """Raise ValueError, listing the known methods, for a name that is none of them and no "module:function"."""
     for name in map(method_of, methods):
         if name not in METHODS and ":" not in name:
-            close = difflib.get_close_matches(name, METHODS, n=1)
-            hint = f" (did you mean {close[0]}?)" if close else ""
+            hint = did_you_mean(name, METHODS)
             raise ValueError(f"unknown method {name!r}{hint}: choose module:function or one of {', '.join(METHODS)}")
 
 

@@ -5,7 +5,6 @@ class) for two classes, else one per class, or per finding where there are sever
 height, W width.
 """
 
-import difflib
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from torch import nn
 from pneumo_batch.core.models import programs
 from pneumo_batch.core.models.checkpoints import load_state, state_bytes
 from pneumo_batch.core.user_code import user_callable
+from pneumo_batch.errors import did_you_mean
 
 __all__ = [
     "CNN5",
@@ -173,8 +173,7 @@ def _refuse_channels_last(model: nn.Module, name: str, layer: nn.Module) -> None
 
 
 def _suggest(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=5)
-    return f": did you mean {', '.join(close)}?" if close else f"; it has {', '.join(known)}"
+    return did_you_mean(name, known, most=5) or f"; it has {', '.join(known)}"
 
 
 def torchvision_network(name: str, *, image_size: int, channels: int, outputs: int) -> nn.Module:
@@ -182,7 +181,8 @@ def torchvision_network(name: str, *, image_size: int, channels: int, outputs: i
 
     known = known_networks()
     if name not in known:
-        raise ValueError(f"unknown network {name!r}: choose module:callable or one of {', '.join(known)}")
+        hint = did_you_mean(name, known)
+        raise ValueError(f"unknown network {name!r}{hint}: choose module:callable or one of {', '.join(known)}")
     extra: dict[str, object] = {}
     if name in ("googlenet", "inception_v3"):
         extra = {"aux_logits": False, "init_weights": True}  # an auxiliary head would make forward return a tuple

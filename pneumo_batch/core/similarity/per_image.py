@@ -3,6 +3,7 @@
 Shapes: R rows of a batch, N images, P pairs, V variants.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ _ROWS = 1 << 18  # rows taken at a time
 _CELL = ("method", "view", "scale", "metric")
 _PAIR = ("kind", "variant_a", "variant_b")
 COLUMNS = (*_CELL, *_PAIR)  # of the scores table
+_READ = ("image_id", *COLUMNS, "score", tables.TARGET, tables.TARGET_B)
 
 
 class Cell(NamedTuple):
@@ -118,6 +120,12 @@ class PerImage:
         return {variant: int((~alive_N).sum()) for variant, alive_N in sorted(alive.items())}
 
 
+def needed(schema: pa.Schema) -> pa.Schema:
+    """What `gather` and `gather_targets` look at of the scores: no more needs to be read, and no id for every row."""
+    encoded = schema.field("image_id").with_type(pa.dictionary(pa.int32(), pa.string()))
+    return pa.schema([encoded if field.name == encoded.name else field for field in schema if field.name in _READ])
+
+
 def gather(scores: pa.Table | Iterable[pa.RecordBatch], images: pa.Table) -> PerImage:
     """One pass over scores (`tables.SCORES`), in any order and cut anywhere, in memory that grows with images only.
 
@@ -210,9 +218,11 @@ def _columns(
     scores_R = batch.column("score").to_numpy(zero_copy_only=False)
     sizes = tuple(max(1, len(values)) for values, _ in encoded.values())
     group_R = np.ravel_multi_index([codes for _, codes in encoded.values()], sizes)
+    group_R = group_R.astype(np.min_scalar_type(math.prod(sizes)))  # numpy sorts two bytes in a pass over the rows
     order_R = np.argsort(group_R, kind="stable")
-    groups, starts = np.unique(group_R[order_R], return_index=True)
-    for group, rows in zip(groups, np.split(order_R, starts[1:]), strict=True):
+    grouped_R = group_R[order_R]
+    starts = np.flatnonzero(np.concatenate([[True], grouped_R[1:] != grouped_R[:-1]]))
+    for group, rows in zip(grouped_R[starts], np.split(order_R, starts[1:]), strict=True):
         position = np.unravel_index(group, sizes)
         values = [values[int(at)] for (values, _), at in zip(encoded.values(), position, strict=True)]
         yield Cell(*values[:4]), ScoredPair(*values[4:7]), tuple(values[7:]), images_R[rows], scores_R[rows]

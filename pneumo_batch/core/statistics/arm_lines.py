@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pneumo_batch.core.statistics import doses, reading
 from pneumo_batch.core.statistics.results import ArmResult, MethodResult, Results
-from pneumo_batch.core.statistics.wording import method_name
+from pneumo_batch.core.statistics.wording import method_name, of_the_first
 from pneumo_batch.core.statistics.words import described
 from pneumo_batch.core.variants import Arm
 
@@ -18,22 +18,25 @@ def dose_lines(results: Results) -> list[str]:
     """A sentence a method on how its label share goes with the share of labels permuted; none without such arms."""
     curve = doses.doses(results)
     found = {method: doses.read(curve, method) for method in results.methods}
-    return [f"{method_name(method)}: {sentence}" for method, sentence in found.items() if sentence]
+    of = of_the_first(results.first_target)
+    return [f"{method_name(method)}{of}: {sentence}" for method, sentence in found.items() if sentence]
 
 
 def arm_lines(results: Results) -> list[str]:
     """A line for each arm beside the one that the verdicts are of."""
+    of = of_the_first(results.first_target)
     return [
-        f"{name} ({described(arm_of(name, arm))}): {_listed(arm.methods)}"
+        f"{name} ({described(arm_of(name, arm))}){of}: {_listed(arm.methods)}"
         for name, arm in results.arms.items()
         if name != results.contrast
     ]
 
 
 def _listed(methods: Mapping[str, MethodResult]) -> str:
-    return "; ".join(f"{method} {one.verdict}, L = {_share(one)}" for method, one in methods.items())
+    return "; ".join(f"{method} {one.verdict}, L = {share(one)}" for method, one in methods.items())
 
 
-def _share(found: MethodResult) -> str:
-    share = found.numbers.share
-    return reading.with_interval(share if share.ci_low is not None else share.for_these_models, None)
+def share(found: MethodResult) -> str:
+    """The label share with its interval, of these models where there is no other."""
+    value = found.numbers.share
+    return reading.with_interval(value if value.ci_low is not None else value.for_these_models, None)

@@ -10,6 +10,7 @@ import numpy as np
 
 LEVEL = 0.95
 _CHUNK = 4_000_000  # weights held at once
+_COLUMNS = 16  # quantities whose values are sorted at once
 _KEPT = 256_000_000  # weights that are kept, a byte each
 
 
@@ -63,6 +64,14 @@ def _cluster_totals(values_NQ: np.ndarray, codes_N: np.ndarray, clusters: int) -
     """(C, 2Q): each patient's sums, then counts, of the values that are there."""
     order_N = np.argsort(codes_N, kind="stable")
     starts_C = np.searchsorted(codes_N[order_N], np.arange(clusters))
-    there_NQ = ~np.isnan(values_NQ[order_N])
-    sums_CQ = np.add.reduceat(np.where(there_NQ, values_NQ[order_N], 0.0), starts_C, axis=0)
-    return np.concatenate([sums_CQ, np.add.reduceat(there_NQ.astype(np.float64), starts_C, axis=0)], axis=1)
+    quantities = values_NQ.shape[1]
+    totals_C2Q = np.empty((clusters, 2 * quantities))
+    for start in range(0, quantities, _COLUMNS):  # the values of all, sorted, would be a second copy of them
+        columns = slice(start, min(start + _COLUMNS, quantities))
+        sorted_Nq = values_NQ[order_N, columns]
+        missing_Nq = np.isnan(sorted_Nq)
+        sorted_Nq[missing_Nq] = 0.0
+        totals_C2Q[:, columns] = np.add.reduceat(sorted_Nq, starts_C, axis=0)
+        counts = slice(quantities + columns.start, quantities + columns.stop)
+        totals_C2Q[:, counts] = np.add.reduceat((~missing_Nq).astype(np.float64), starts_C, axis=0)
+    return totals_C2Q

@@ -7,6 +7,7 @@ import numpy as np
 import scipy.special
 
 from pneumo_batch.core.statistics import bootstrap
+from pneumo_batch.core.statistics.areas import ResampledArea
 from pneumo_batch.core.statistics.numbers import number
 from pneumo_batch.core.statistics.options import RESAMPLES
 from pneumo_batch.core.statistics.results import Classification, OnTest
@@ -73,7 +74,7 @@ def auroc(scores_N: np.ndarray, positive_N: np.ndarray) -> float:
     """The chance that a positive scores above a negative, ties counting half (Mann-Whitney); NaN without either."""
     if not len(scores_N):
         return float("nan")
-    return float(_RankedProblem(scores_N, positive_N).auroc(np.ones((1, len(scores_N))), np.arange(len(scores_N)))[0])
+    return float(ResampledArea(scores_N, positive_N, np.arange(len(scores_N))).of(np.ones((1, len(scores_N))))[0])
 
 
 def average_precision(scores_N: np.ndarray, positive_N: np.ndarray) -> float:
@@ -96,11 +97,11 @@ def auroc_interval(
     if len(labels_N) == 0:
         return None, None
     codes_N = np.unique(patients_N, return_inverse=True)[1]
-    problems = [_RankedProblem(scores, positive) for scores, positive in _one_against_rest(logits_NK, labels_N)]
-    drawn = []
-    for weights_bC in bootstrap.draws(codes_N.max() + 1, resamples, seed):
-        per_problem = [problem.auroc(weights_bC, codes_N) for problem in problems]
-        drawn.append(np.mean(per_problem, axis=0))
+    areas = [ResampledArea(scores, positive, codes_N) for scores, positive in _one_against_rest(logits_NK, labels_N)]
+    drawn = [
+        np.mean([area.of(weights_bC) for area in areas], axis=0)
+        for weights_bC in bootstrap.draws(codes_N.max() + 1, resamples, seed)
+    ]
     low, high = bootstrap.interval(np.concatenate(drawn)[:, None])[:, 0]
     return number(low), number(high)
 
@@ -110,29 +111,6 @@ def confusion_matrix(labels_N: np.ndarray, predicted_N: np.ndarray, classes: int
     return np.bincount(labels_N.astype(np.int64) * classes + predicted_N, minlength=classes**2).reshape(
         classes, classes
     )
-
-
-class _RankedProblem:
-    """A positive class and the rest, sorted once; the AUROC of any weights of the patients is then a running sum."""
-
-    def __init__(self, scores_N: np.ndarray, positive_N: np.ndarray):
-        self.order_N = np.argsort(scores_N, kind="stable")
-        self.positive_N = positive_N[self.order_N]
-        ranked_N = scores_N[self.order_N]
-        self.starts_G = np.flatnonzero(np.concatenate([[True], ranked_N[1:] != ranked_N[:-1]]))  # of equal scores
-        self.negative_N = ~self.positive_N
-
-    def auroc(self, weights_bC: np.ndarray, codes_N: np.ndarray) -> np.ndarray:
-        """(b,): NaN where a resample lost all positives or all negatives."""
-        area_b, ranked_N = np.empty(len(weights_bC)), codes_N[self.order_N]
-        for b, weights_C in enumerate(weights_bC):
-            weights_N = weights_C[ranked_N]
-            positive_G = np.add.reduceat(weights_N * self.positive_N, self.starts_G)
-            negative_G = np.add.reduceat(weights_N * self.negative_N, self.starts_G)
-            pairs = positive_G.sum() * negative_G.sum()
-            wins = (positive_G * (negative_G.cumsum() - negative_G / 2)).sum()
-            area_b[b] = wins / pairs if pairs else np.nan
-        return area_b
 
 
 def _one_against_rest(logits_NK: np.ndarray, labels_N: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:

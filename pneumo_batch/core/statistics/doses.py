@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from pneumo_batch.core.statistics.digits import fixed
 from pneumo_batch.core.statistics.results import ArmResult, Estimate, Results
 from pneumo_batch.core.statistics.wording import listed
 from pneumo_batch.core.variants import PERMUTED, TRUE
@@ -56,7 +57,7 @@ def read(curve: Sequence[Dose], method: str) -> str | None:
         return None
     rises = all(before <= after for before, after in itertools.pairwise(values))
     way = "rises with every step" if rises else "does not rise with every step"
-    shown = ", ".join(f"{value:.2f} at {_percent(at)}" for at, value in zip(found, values, strict=True))
+    shown = ", ".join(f"{fixed(value, 2)} at {_percent(at)}" for at, value in zip(found, values, strict=True))
     unfit = [_percent(one.fraction) for one in curve if one.arm and one.arm.methods[method].verdict == "invalid"]
     but = f"; but what is at {listed(unfit)} is invalid" if unfit else ""
     return f"L {way}: {shown} of the labels permuted; {_from_where(found)}{but}."

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from pneumo_batch.core.statistics.digits import fixed, small
 from pneumo_batch.core.statistics.pointing import MEAN_MASK, Localisation, Means, OfFinding
 from pneumo_batch.core.statistics.wording import method_name
 
@@ -14,7 +15,7 @@ def lines(found: Localisation) -> Iterator[str]:
         parts = [_method(method, one) for method in one.kinds]
         if mean_mask := _value(one.baselines, MEAN_MASK):
             parts.append(f"mean mask {mean_mask}")
-        yield f"pointing at {finding} (AUPRC, {one.films} films): {', '.join(parts)}, chance {one.chance:.2f}"
+        yield f"pointing at {finding} (AUPRC, {one.films} films): {', '.join(parts)}, chance {small(one.chance, 2)}"
 
 
 def _method(method: str, one: OfFinding) -> str:
@@ -24,4 +25,4 @@ def _method(method: str, one: OfFinding) -> str:
 
 def _value(means: Mapping[str, Means], name: str) -> str | None:
     mean = means[name][_MEASURE].mean if name in means else None
-    return None if mean is None else f"{mean:.2f}"
+    return None if mean is None else fixed(mean, 2)

@@ -1,8 +1,9 @@
 """A method's numbers in sentences: what happens everywhere, what to read where views disagree."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from pneumo_batch.core.similarity.per_image import Cell
+from pneumo_batch.core.statistics.digits import fixed
 from pneumo_batch.core.statistics.results import CellTest, Estimate
 from pneumo_batch.core.statistics.words import RANDOM_WORDS, Words
 
@@ -21,8 +22,8 @@ def on_every_film(test: CellTest, words: Words = RANDOM_WORDS) -> str | None:
     else:
         change = words.unchanged if high - low < _WIDE else words.untold
     return (
-        f"Everywhere: on films of different patients two true models agree by {floor:.3f}, a true and {words.one} by"
-        f" {mixed:.3f}; the difference is {with_interval(test.everywhere, None)}, {change}."
+        f"Everywhere: on films of different patients two true models agree by {fixed(floor)}, a true and {words.one} by"
+        f" {fixed(mixed)}; the difference is {with_interval(test.everywhere, None)}, {change}."
     )
 
 
@@ -54,7 +55,7 @@ _READ_SCALE = {"region": "Read regions", "pixel": "Read pixels"}
 
 def _rated(cell: Cell, outcome: str, tests: Mapping[Cell, CellTest]) -> str:
     share = tests[cell].share.value
-    return outcome if share is None or outcome == "invalid" else f"{outcome} (L = {share:.2f})"
+    return outcome if share is None or outcome == "invalid" else f"{outcome} (L = {fixed(share, 2)})"
 
 
 def disagreements(primary: Cell, outcomes: Mapping[Cell, str]) -> list[str]:
@@ -69,14 +70,35 @@ def disagreements(primary: Cell, outcomes: Mapping[Cell, str]) -> list[str]:
     return sentences
 
 
+def without_p(test: CellTest, models: tuple[int, int], constant: Sequence[str]) -> str | None:
+    """Why there is no p over models; None where there is one.
+
+    `models` are how many true ones and others there are, `constant` those whose maps are constant on every film.
+    """
+    true, others = models
+    if test.permutation.image_specific:
+        return None
+    if true < 2 or not others:
+        return "No p over models, which takes two true models and one to contrast with."
+    if constant:
+        return (
+            f"No p over models, which takes a similarity of every two: maps of {joined(constant)} are constant on every"
+            " film."
+        )
+    if not test.images:
+        return "No p over models: no film has a similarity of every kind."
+    return "No p over models, which takes a similarity of every two: on no film there is one of each."
+
+
 def with_interval(estimate: Estimate, over: str | None) -> str:
     """A number with its 95 % interval, where it has one."""
     if estimate.value is None:
         return "undefined"
     if estimate.ci_low is None:
-        return f"{estimate.value:.3f}"
-    suffix = f" over {over}" if over else ""
-    return f"{estimate.value:.3f} (95 % interval{suffix} {estimate.ci_low:.3f} to {estimate.ci_high:.3f})"
+        return fixed(estimate.value)
+    suffix, high = f" over {over}" if over else "", estimate.ci_high
+    assert high is not None
+    return f"{fixed(estimate.value)} (95 % interval{suffix} {fixed(estimate.ci_low)} to {fixed(high)})"
 
 
 def joined(names: Iterable[str]) -> str:

@@ -339,6 +339,11 @@ class Results:
         """The results of each target, of the first one these; under None where nobody named several."""
         return {name: self.of_target(name) for name in self.targets} if self.targets else {self.target: self}
 
+    @property
+    def first_target(self) -> str | None:
+        """The one of several targets that arms, parameter randomization and the gallery are by; None of one."""
+        return next(iter(self.targets), None)
+
     def of_target(self, target: str) -> "Results":
         """These results with another of several targets as the one they are about."""
         found = self.targets[target]

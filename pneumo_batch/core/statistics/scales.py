@@ -17,6 +17,7 @@ from pneumo_batch.core.similarity import metrics, options, pairs
 from pneumo_batch.core.similarity.features import Features
 from pneumo_batch.core.similarity.per_image import row_means
 from pneumo_batch.core.statistics import bootstrap
+from pneumo_batch.core.statistics.digits import fixed
 from pneumo_batch.core.statistics.numbers import number
 from pneumo_batch.core.statistics.options import RESAMPLES
 from pneumo_batch.core.statistics.results import MethodResult
@@ -169,7 +170,7 @@ def in_words(scales: pa.Table, method: str, view: str) -> list[str]:
 
 
 def _grids(rows: Sequence[dict[str, Any]]) -> str:
-    return ", ".join(f"{row['grid']} x {row['grid']} cells ({row['mean_tt']:.2f})" for row in rows)
+    return ", ".join(f"{row['grid']} x {row['grid']} cells ({fixed(row['mean_tt'], 2)})" for row in rows)
 
 
 def _mean(values_N: np.ndarray) -> float | None:

@@ -19,6 +19,7 @@ import numpy as np
 from pneumo_batch.core.similarity import pairs
 from pneumo_batch.core.similarity.per_image import ByTarget, Cell, PerImage
 from pneumo_batch.core.statistics import bootstrap, reading, wording
+from pneumo_batch.core.statistics.digits import fixed
 from pneumo_batch.core.statistics.label_share import FEWEST_MODELS, FEWEST_PATIENTS, combine, projected, without_each
 from pneumo_batch.core.statistics.numbers import number
 from pneumo_batch.core.statistics.options import RESAMPLES
@@ -113,7 +114,7 @@ def _by_share(numbers: SpecificityTest, share: Estimate, most: float, over: str)
         "Of what two true models agree on about a film, they still agree on"
         f" {reading.with_interval(share, over)} when each is asked for another"
     )
-    beside = "" if numbers.random_share is None else f" (random labels leave {numbers.random_share:.3f})"
+    beside = "" if numbers.random_share is None else f" (random labels leave {fixed(numbers.random_share)})"
     if share.ci_low is None or share.ci_high is None:
         return "inconclusive", [f"{measured}{beside}."]
     if share.ci_high < most:

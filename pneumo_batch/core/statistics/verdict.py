@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pneumo_batch.core.similarity.pairs import same_model_floor
 from pneumo_batch.core.similarity.per_image import Cell
 from pneumo_batch.core.statistics import reading
+from pneumo_batch.core.statistics.digits import P_DIGITS, p_is, small
 from pneumo_batch.core.statistics.label_share import FEWEST_MODELS, FEWEST_PATIENTS
 from pneumo_batch.core.statistics.outcomes import Outcome
 from pneumo_batch.core.statistics.results import (
@@ -152,9 +153,9 @@ def _by_models(outcome: Outcome, reasons: list[str], test: CellTest) -> tuple[Ou
         return outcome, reasons
     if found is None:
         return "inconclusive", [*reasons, "The permutation over models cannot be made: a pair of models has no value."]
-    p = f"Exact permutation over models, on what they agree on about a film: p = {found.p:.4f}"
+    p = f"Exact permutation over models, on what they agree on about a film: {p_is(found.p)}"
     if found.p <= ALPHA + _ROUNDING:
-        return outcome, [*reasons, f"{p} (smallest possible {found.smallest_p:.4f})."]
+        return outcome, [*reasons, f"{p} (smallest possible {small(found.smallest_p, P_DIGITS)})."]
     why = f"{p}, above {ALPHA:g}: the models differ too much among themselves."
     return "inconclusive", [why, *reasons]
 

@@ -1,6 +1,7 @@
 """What a run found, in a few words: the same in the terminal, in lists of runs and in the report."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 
 from pneumo_batch.core.method_names import method_of, setting_of
 from pneumo_batch.core.statistics.results import MethodResult
@@ -27,6 +28,23 @@ def method_name(method: str) -> str:
 def listed(names: Sequence[str], last: str = "and") -> str:
     """`a, b and c`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}" if names else "none"
+
+
+def common(reasons: Iterable[Sequence[str]]) -> list[str]:
+    """Of the reasons of several verdicts those they have in common, to be said once for all; none of a single verdict.
+
+    They are those that all begin with: conditions of the models stand before what is a method's own, and of that a
+    sentence may be the same by chance, and makes no sense without the one before it.
+    """
+    every = list(reasons)
+    if len(every) < 2:
+        return []
+    return [lines[0] for lines in itertools.takewhile(lambda lines: len(set(lines)) == 1, zip(*every, strict=False))]
+
+
+def of_the_first(target: str | None) -> str:
+    """`, of the first target, X`, for what is of that one alone; "" where there are not several."""
+    return "" if target is None else f", of the first target, {target}"
 
 
 def headline(methods: Mapping[str, MethodResult], models: int | None = None) -> str:

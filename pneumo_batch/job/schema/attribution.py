@@ -58,8 +58,8 @@ class Attribution(Section):
     """Options of methods named with an @, by that name: settings."grad_cam@early".layer = "conv3.1"."""
     allow_tf32: bool = result(False)
     """Faster and less exact products on GPUs; the report says so."""
-    rows_per_file: int = neutral(64, ge=1)
-    """Images a file of the maps table: what an interruption can cost."""
+    rows_per_file: int = neutral(256, ge=1)
+    """At most so many images a file of maps, fewer where maps are large: what an interruption can cost."""
     store_derived: bool = neutral(False)
     """Keep the maps of networks derived without training (cascade) too, in derived/; they are many."""
 

@@ -1,12 +1,12 @@
 """How maps are compared: `[compare]`, and `[cascade]` with models that were not trained."""
 
-import difflib
 from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
 from pneumo_batch.core.similarity.options import METRICS, REGION_GRID, REGION_METRICS, Scale, View
 from pneumo_batch.core.statistics.options import RESAMPLES, THRESHOLD
+from pneumo_batch.errors import did_you_mean
 from pneumo_batch.job.schema.fields import Section, no_repeats, result
 
 
@@ -50,9 +50,7 @@ class Compare(Section):
     def _known(cls, value: list[str]) -> list[str]:
         for name in value:
             if name not in METRICS and ":" not in name:
-                close = difflib.get_close_matches(name, METRICS, n=1)
-                hint = f" (did you mean {close[0]}?)" if close else ""
-                known = ", ".join(METRICS)
+                hint, known = did_you_mean(name, METRICS), ", ".join(METRICS)
                 raise ValueError(f"unknown metric {name!r}{hint}: choose module:function or one of {known}")
         return no_repeats(value)
 

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from pneumo_batch.report.parts import Picture
+from pneumo_batch.report.parts import Picture, number
 
 # Okabe and Ito's colours: told apart with any colour vision.
 TRUE, RANDOM, GREY, INK = "#0072B2", "#D55E00", "#5f6670", "#1c1f23"
@@ -110,8 +110,8 @@ def class_colour(position: int) -> str:
     return CLASSES[position % len(CLASSES)]
 
 
-def annotated(ax: Axes, table: np.ndarray, form: str, cmap: str, limits: tuple[float, float]) -> AxesImage:
-    """A matrix as colours with its values written in; returns the image for a colour bar."""
+def annotated(ax: Axes, table: np.ndarray, digits: int, cmap: str, limits: tuple[float, float]) -> AxesImage:
+    """A matrix as colours with its values written in, with so many decimals; returns the image for a colour bar."""
     image = ax.imshow(table, cmap=cmap, vmin=limits[0], vmax=limits[1])
     ax.grid(False)
     ax.spines[:].set_visible(False)
@@ -121,7 +121,7 @@ def annotated(ax: Axes, table: np.ndarray, form: str, cmap: str, limits: tuple[f
             continue
         shade = (value - limits[0]) / ((limits[1] - limits[0]) or 1)
         ink = "white" if np.dot(colours(float(np.clip(shade, 0, 1)))[:3], (0.299, 0.587, 0.114)) < 0.5 else "#1c1f23"
-        ax.text(column, row, form.format(value), ha="center", va="center", color=ink, fontsize=8)
+        ax.text(column, row, number(float(value), digits), ha="center", va="center", color=ink, fontsize=8)
     return image
 
 

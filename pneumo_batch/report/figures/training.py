@@ -219,7 +219,7 @@ def confusion(source: Source) -> Picture:
     for ax, name in zip(axes.flat, names, strict=False):
         test = source.results.variants[name].test
         table = np.array(test.confusion)
-        annotated(ax, table.astype(float), "{:.0f}", "Blues", (0, float(max(table.max(), 1))))
+        annotated(ax, table.astype(float), 0, "Blues", (0, float(max(table.max(), 1))))
         at = f", threshold {number(test.threshold, 2)}" if test.threshold is not None else ""
         ax.set_title(f"{name}{at}", fontsize=8.5)
         ax.set_xticks(range(len(source.classes)), source.classes, fontsize=7.5)

@@ -77,8 +77,15 @@ def _draw_ladder(ax: Axes, source: Source, cell: Cell) -> Mapping[str, Mean]:
     _draw_means(ax, [found], [places.get(kind, 0) for kind in KINDS])
     for kind, place in places.items():
         at = (found[kind].mean, place)
-        text = f"{found[kind].mean:.2f}".replace("-", "−")
-        ax.annotate(text, at, (0, 5), textcoords="offset points", ha="center", fontsize=7.5, color="#4a5058")
+        ax.annotate(
+            number(found[kind].mean, 2),
+            at,
+            (0, 5),
+            textcoords="offset points",
+            ha="center",
+            fontsize=7.5,
+            color="#4a5058",
+        )
     ax.set_yticks(range(len(found)), [f"{KINDS[kind][1]} ({KINDS[kind][0]})" for kind in found])
     ax.set_ylim(len(found) - 0.4, -0.7)
     ax.margins(x=0.09)
@@ -151,7 +158,7 @@ def models(source: Source, method: str) -> Picture:
     figure, axes = canvas(max(side, 3.6) + 0.8, max(side, 3.6) - 0.4)
     ax = axes[0, 0]
     low = float(np.nanmin(table_VV, initial=0)) if not np.isnan(table_VV).all() else 0.0
-    image = annotated(ax, table_VV, "{:.2f}", "cividis", (min(0.0, low), 1.0))
+    image = annotated(ax, table_VV, 2, "cividis", (min(0.0, low), 1.0))
     ax.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(names)), names)
     split = len(source.true) - 0.5

@@ -102,9 +102,8 @@ def answers(source: Source) -> dict[int, Answer | None]:
     return {number: _ANSWERS[number](source) if number in _ANSWERS else None for number in ITEMS}
 
 
-def blocks(source: Source) -> list[Block]:
-    """Behind a line that counts them, the items that are answered, by section, and then the names of the others."""
-    found = answers(source)
+def blocks(found: Mapping[int, Answer | None]) -> list[Block]:
+    """Of `answers`, behind a line that counts them: those there are, by section, and then the names of other items."""
     lists = [
         Items([_line(number, answer) for number in items if (answer := found[number])], "small", section)
         for section, items in _SECTIONS.items()
@@ -125,9 +124,8 @@ def _line(number: int, answer: Answer) -> str:
     return f"{number}. {ITEMS[number].name}{'' if answer.is_whole else ' (in part)'}: {answer.text}"
 
 
-def markdown(source: Source) -> bytes:
+def markdown(found: Mapping[int, Answer | None]) -> bytes:
     """The same as a file of its own; names from outside cannot become markup."""
-    found = answers(source)
     about = "What a run of pneumo-batch answers, item by item; the rest is the authors' to say. The checklist:"
     lines = ["# CLAIM 2024", "", f"{about} {PAPERS['claim'].text}"]
     for section, items in _SECTIONS.items():

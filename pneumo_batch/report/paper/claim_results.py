@@ -36,7 +36,7 @@ def _robustness(source: Source) -> Answer:
 
 
 def _explanation(source: Source) -> Answer:
-    names = [f"{method_name(method)}{methods.options(source, method)}" for method in source.methods]
+    names = [f"{method_name(method)}{methods.options(source, method, Uncited())}" for method in source.methods]
     tests = ["data randomization", *(["parameter randomization"] if additions.cascade(source, Uncited()) else [])]
     tests += ["comparison with outlined regions"] if additions.localisation(source, Uncited()) else []
     return Answer(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from pneumo_batch.core.similarity.pairs import PARTNERS
+from pneumo_batch.core.statistics.digits import p_is
 from pneumo_batch.core.statistics.label_share import FEWEST_MODELS, FEWEST_PATIENTS
 from pneumo_batch.core.statistics.results import CellTest
 from pneumo_batch.core.statistics.verdict import ALPHA
@@ -92,7 +93,7 @@ def permutation(source: Source) -> list[str]:
     return [
         f"An exact permutation test over all {found[0].relabelings} labelings of the networks as true and"
         f" {words.models} compared the agreement of two true networks beyond its floor with that of a true and"
-        f" {words.one} (smallest possible p {found[0].smallest_p:.4f})."
+        f" {words.one} (smallest possible {p_is(found[0].smallest_p)})."
     ]
 
 

@@ -14,6 +14,11 @@ from pneumo_batch.report.parts import numbers
 from pneumo_batch.report.source import Source
 
 _SPLITS = {"train": "training", "val": "validation", "test": "testing"}
+_BASELINES = {
+    "blur": ("fong", "sturmfels"),
+    "mean": ("sturmfels",),
+    "white": ("sturmfels",),
+}  # not of the methods' papers
 _SOURCES = {"guided_grad_cam": ("guided_backprop", "grad_cam")}  # of methods that are not a paper's own
 _LIBRARIES = {
     "torch": "PyTorch",
@@ -175,7 +180,7 @@ def _models(count: int) -> str:
 
 
 def _maps(source: Source, cite: Citations) -> str:
-    names = [f"{method_name(method)}{_cited(method, cite)}{options(source, method)}" for method in source.methods]
+    names = [f"{method_name(method)}{_cited(method, cite)}{options(source, method, cite)}" for method in source.methods]
     return (
         f"For all {source.attributed.num_rows} attributed images ({listed(source.job.attribution.splits)}) and every"
         f" network we explained {explained(source)} by {listed(names)}; maps of inner layers were upsampled bilinearly."
@@ -197,9 +202,11 @@ def _cited(method: str, cite: Citations) -> str:
     return cite(*papers) if papers else ""
 
 
-def options(source: Source, method: str) -> str:
+def options(source: Source, method: str, cite: Citations) -> str:
     """Of a method, in brackets; nothing where it has none."""
     values = source.job.attribution.options_by_method()[method]
+    papers = _BASELINES.get(str(values.get("baseline")), ())
+    cited = cite(*papers) if papers else ""
     if not values:
         return ""
     if values == vars(GradCam()):
@@ -208,8 +215,9 @@ def options(source: Source, method: str) -> str:
         rule = f"{values['steps']} steps, {values['rule']} rule"
         if values["steps"] == "auto":
             rule = f"midpoint rule, refined for each image to a relative error of {values['tolerance']:g}"
-        return f" ({rule}, {values['baseline']} baseline)"
-    return " (" + ", ".join(f"{key} {value}" for key, value in values.items()) + ")"
+        return f" ({rule}, {values['baseline']} baseline{cited})"
+    listing = (f"{key} {value}{cited if key == 'baseline' else ''}" for key, value in values.items())
+    return f" ({', '.join(listing)})"
 
 
 def software(source: Source) -> str:

@@ -56,6 +56,20 @@ PAPERS = {
         2018,
         arxiv="1711.06104",
     ),
+    "fong": Paper(
+        "Fong RC, Vedaldi A",
+        "Interpretable explanations of black boxes by meaningful perturbation",
+        "IEEE International Conference on Computer Vision",
+        2017,
+        arxiv="1704.03296",
+    ),
+    "sturmfels": Paper(
+        "Sturmfels P, Lundberg S, Lee S-I",
+        "Visualizing the impact of feature attribution baselines",
+        "Distill",
+        2020,
+        doi="10.23915/distill.00022",
+    ),
     "grad_cam": Paper(
         "Selvaraju RR, Cogswell M, Das A, Vedantam R, Parikh D, Batra D",
         "Grad-CAM: visual explanations from deep networks via gradient-based localization",

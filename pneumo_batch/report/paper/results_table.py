@@ -3,7 +3,6 @@ r"""The results of a run as one table, CSV and LaTeX: a row each target, arm, me
 Numbers are those of verdict.json, rounded as the page rounds them. The LaTeX needs \usepackage{booktabs,longtable}.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
@@ -12,7 +11,7 @@ from pneumo_batch.core.statistics.results import CellResult, Estimate, MethodRes
 from pneumo_batch.core.statistics.wording import method_name
 from pneumo_batch.core.variants import TRUE
 from pneumo_batch.report import estimates
-from pneumo_batch.report.parts import MISSING, number
+from pneumo_batch.report.parts import MISSING, Small, number
 
 BOTH, PATIENTS = "patients and models", "patients, for these models"  # what intervals are over
 
@@ -67,7 +66,10 @@ def _estimate(name: str, estimate: Estimate) -> dict[str, object]:
 
 
 def csv(table: pd.DataFrame) -> bytes:
-    """For programs: a point for the decimals, a plain minus, and nothing where there is no number."""
+    """For programs: a point for the decimals, a plain minus, nothing where there is no number.
+
+    What would read 0 and is none has one digit that counts.
+    """
     floats = table.select_dtypes("float").columns
     written = table.astype(dict.fromkeys(floats, object))
     for name in floats:
@@ -77,7 +79,9 @@ def csv(table: pd.DataFrame) -> bytes:
 
 def _plain(value: float) -> str:
     text = number(value)
-    return "" if text == MISSING else text.replace("−", "-")
+    if text == MISSING:
+        return ""
+    return text.replace("−", "-") if float(text.replace("−", "-")) or not value else f"{value:.1g}"
 
 
 # ---------------------------------------------------------------------------------------------------------------- LaTeX
@@ -130,8 +134,9 @@ def _shown(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """The cells of the table as text: names as they are, numbers as LaTeX."""
     columns = {_NAMES[name]: table[name].fillna("") for name in names}
     columns["Method"] = table["method"].map(method_name)
-    for name in ("h", "k", "p", "everywhere"):
+    for name in ("h", "k", "everywhere"):
         columns[_NUMBERS[name]] = table[name].map(_tex)
+    columns[_NUMBERS["p"]] = table["p"].map(lambda p: _tex(p if pd.isna(p) else Small(p)))
     columns[_NUMBERS["L"]] = table.apply(_share, axis=1)
     columns[_NUMBERS["models"]] = table["true_models"].astype(str) + " + " + table["arm_models"].astype(str)
     for name in ("verdict", "films", "patients"):
@@ -151,10 +156,7 @@ def _tex(value: float) -> str:
     text = number(value)
     if text == MISSING:
         return "--"
-    power = re.fullmatch(r"(−?\d)e−0*(\d+)", text)
-    if power:
-        return rf"${power[1].replace('−', '-')} \times 10^{{-{power[2]}}}$"
-    return text.replace("−", "$-$")
+    return text.replace("−", "$-$").replace("<", "$<$")
 
 
 def _beyond_pandas(text: object) -> str:

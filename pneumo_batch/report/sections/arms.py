@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pneumo_batch.core.statistics import arm_lines, doses
 from pneumo_batch.core.statistics.results import ArmResult
-from pneumo_batch.core.statistics.wording import method_name
+from pneumo_batch.core.statistics.wording import common, method_name, of_the_first
 from pneumo_batch.core.statistics.words import described
 from pneumo_batch.report import estimates
 from pneumo_batch.report.figures import doses as dose_figure
@@ -18,7 +18,7 @@ def blocks(source: Source) -> list[Block]:
     if not source.results.arms:
         return []
     return [
-        Heading("Arms"),
+        Heading(f"Arms{of_the_first(source.results.first_target)}"),
         Text(
             "Every arm is contrasted with the true one as the random one is: L is the part of what two true models"
             " agree on about a film that a true model and one of the arm do not agree on."
@@ -67,17 +67,25 @@ def _verdicts_table(source: Source) -> Table:
         for name, arm in source.results.arms.items()
         for method, found in arm.methods.items()
     ]
-    caption = "The test of every arm and method in the primary view, scale and metric."
+    caption = (
+        "The test of every arm and method in the primary view, scale and metric. Where there is no p, the reasons below"
+        " say why."
+    )
     return Table("arm_verdicts", caption, ["arm", "method", "verdict", *method_details.HEADER], rows, ("arm", "method"))
 
 
 def _reasons(source: Source) -> Iterator[Block]:
     for name, arm in source.results.arms.items():
-        yield Items(list(_lines(arm)), title=f"{name}: {described(arm_lines.arm_of(name, arm))}")
+        yield Items(_lines(source, arm), title=f"{name}: {described(arm_lines.arm_of(name, arm))}")
 
 
-def _lines(arm: ArmResult) -> Iterator[str]:
+def _lines(source: Source, arm: ArmResult) -> list[str]:
+    """What holds for every method, in a line of its own, and then each."""
+    alike = common(found.reasons for found in arm.methods.values())
+    lines = [f"Every method: {' '.join(alike)}"] if alike else []
     for method, found in arm.methods.items():
         share = estimates.written(found.numbers.share, 2)
-        said = [*found.reasons, *filter(None, [found.on_every_film])]
-        yield f"{method_name(method)}, {found.verdict}, L {share}: {' '.join(said)}"
+        beside = [method_details.without_p(source, method, found, arm.variants), found.on_every_film]
+        own = " ".join([*found.reasons[len(alike) :], *filter(None, beside)])
+        lines.append(f"{method_name(method)}, {found.verdict}, L {share}{f': {own}' if own else ''}")
+    return lines

@@ -102,6 +102,12 @@ def _notes(source: Source, maps: "_Maps", problem: str | None) -> list[str]:
         "Signed maps: red speaks for the explained class, blue against it, white is 0.",
         "Magnitude: the brighter the more.",
     ]
+    if source.results.first_target:
+        notes.insert(
+            0,
+            "Films were chosen, and the models' answers beside them are, by the first target,"
+            f" {source.results.first_target}; maps are of every one.",
+        )
     if maps.side < source.run.preprocess().size:
         notes.append(f"Maps are shown at {maps.side} × {maps.side} pixels, averaged; the run holds them in full.")
     hidden = [name for name in source.variants if name not in (*maps.true, *maps.random)]

@@ -13,7 +13,7 @@ from pneumo_batch.core.statistics.wording import method_name
 from pneumo_batch.report.figures import localisation as figures
 from pneumo_batch.report.figures import verdict
 from pneumo_batch.report.figures.localisation import NAMES, TITLES, Shown
-from pneumo_batch.report.parts import MISSING, Block, Fold, Picture, Side, Table, Text, interval, number, slug
+from pneumo_batch.report.parts import MISSING, Block, Fold, Picture, Side, Small, Table, Text, interval, number, slug
 from pneumo_batch.report.source import Source, seeded
 
 _FILMS = 4
@@ -48,7 +48,7 @@ def _about(finding: str, found: OfFinding) -> str:
     }[found.mean_mask_of]
     return (
         f"{found.films} films of {found.patients} patients that have {finding} by label and in boxes or masks{chosen}."
-        f" On average {number(found.chance)} of a film is inside.{mask_of}"
+        f" On average {number(Small(found.chance))} of a film is inside.{mask_of}"
         " A map that points no better than the mean mask says where the finding tends to be, not where a film has it;"
         " one that random models draw as well has not learnt it from the labels."
     )
@@ -133,7 +133,7 @@ def _of_an_older_run(source: Source, found: Localisation) -> Fold:
         f"Share of the positive attribution inside the opacity; how often the highest value lies in it (pointing"
         f" game); average precision of the values for its pixels (AUPRC); and its overlap with what Otsu's threshold"
         f" leaves (IoU), over {found.images} generated images with an opacity. In share and AUPRC a map that knows"
-        f" nothing reaches {number(found.chance)}, the opacity's share of the image."
+        f" nothing reaches {number(found.chance and Small(found.chance))}, the opacity's share of the image."
     )
     table = Table("localisation", caption, ["method", "variant", "share inside", "pointing game", "AUPRC", "IoU"], rows)
     return Fold("Localisation: do maps point at the opacity?", [Side([verdict.localisation(source, found), table])])

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
-from pneumo_batch.core.statistics.results import CellTest, Deviations, Permutations
+from pneumo_batch.core.statistics import reading
+from pneumo_batch.core.statistics.digits import P_DIGITS, p_is, small
+from pneumo_batch.core.statistics.results import CellTest, Deviations, MethodResult, Permutations
 from pneumo_batch.core.statistics.wording import method_name
 from pneumo_batch.report import estimates
 from pneumo_batch.report.figures import curves, forest, verdict
-from pneumo_batch.report.parts import Block, Fold, Heading, Items, Picture, Side, Table, Text, number, slug
+from pneumo_batch.report.parts import Block, Fold, Heading, Items, Picture, Side, Small, Table, Text, number, slug
 from pneumo_batch.report.source import Source
 
 HEADER = ["L", "interval", "h", "k", "everywhere", "on the film", "TT − TN", "p over models"]
@@ -17,7 +19,15 @@ def columns(test: CellTest) -> list[object]:
     quantities = (test.headroom, test.remainder, test.everywhere, test.image_specific, test.difference)
     models = test.permutation.image_specific
     values = [estimate.value for estimate in quantities]
-    return [test.share.value, estimates.interval(test.share), *values, models.p if models else None]
+    return [test.share.value, estimates.interval(test.share), *values, Small(models.p) if models else None]
+
+
+def without_p(source: Source, method: str, found: MethodResult, others: Sequence[str]) -> str | None:
+    """Why a method has no p against the models `others`; None where it has one."""
+    counts = source.results.degenerate.get(f"{method}/{source.results.primary.view}", {})
+    films = source.attributed.num_rows
+    constant = [name for name in (*source.true, *others) if counts.get(name) == films]
+    return reading.without_p(found.numbers, (len(source.true), len(others)), constant)
 
 
 def shared(lines: Sequence[Sequence[str]]) -> list[str]:
@@ -70,9 +80,13 @@ def _scales(source: Source, method: str) -> list[Picture]:
 
 def in_numbers(source: Source, method: str) -> str:
     """The test of the primary cell."""
-    cell, test = source.primary(method), source.results.methods[method].numbers
+    cell, found = source.primary(method), source.results.methods[method]
+    test = found.numbers
     where = f"Primary cell: {cell.view} view, {cell.scale} scale, {cell.metric}."
+    why = without_p(source, method, found, source.random)
     if test.headroom.value is None:
+        if len(source.true) > 1 and source.random:  # their maps are constant, then
+            return f"{where} There is no h, and nothing to divide. {why}"
         return f"{where} Without two true models and a random one there is no h, and nothing to divide."
     said = estimates.written
     return (
@@ -80,6 +94,7 @@ def in_numbers(source: Source, method: str) -> str:
         f" {said(test.everywhere)} of it everywhere, {said(test.image_specific)} on the film. h is"
         f" {said(test.headroom)}, k {said(test.remainder)}, and the label share L {said(test.share)}."
         f"{_spread(test.share.sd)}{_permutations(test.permutation)}"
+        f"{f' {why}' if why else ''}"
     )
 
 
@@ -91,11 +106,11 @@ def _spread(sd: Deviations) -> str:
 
 def _permutations(tests: Permutations) -> str:
     named = ((tests.image_specific, "beyond the floor (M)"), (tests.same_film, "on the film as it is (S)"))
-    parts = [f"p {number(test.p, 4)} {words}" for test, words in named if test]
+    parts = [f"{p_is(test.p)} {words}" for test, words in named if test]
     some = tests.image_specific or tests.same_film
     if not some:
         return ""
     return (
         f" Exact permutation over {some.relabelings} labelings of the models, of their agreement:"
-        f" {' and '.join(parts)}; at best {number(some.smallest_p, 4)}."
+        f" {' and '.join(parts)}; at best {small(some.smallest_p, P_DIGITS)}."
     )

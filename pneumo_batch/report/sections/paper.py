@@ -1,21 +1,19 @@
 """What a paper about the run needs, in a fold of the page; the files beside the page hold the same."""
 
-from pneumo_batch.report.paper import claim, methods
-from pneumo_batch.report.paper.files import FOLDER
+from pneumo_batch.report.paper import claim
+from pneumo_batch.report.paper.files import FOLDER, Kit
 from pneumo_batch.report.parts import Block, Code, Heading, Items, Text
-from pneumo_batch.report.source import Source
 
 
-def blocks(source: Source) -> list[Block]:
-    written = methods.write(source)
+def blocks(kit: Kit) -> list[Block]:
     return [
         Heading("Methods"),
         Text(
             "Ready to paste; every number is a parameter or a count of this run. Cite your image data beside it.",
             "note",
         ),
-        Code(written.text, "Methods"),
-        Items(written.references, "references"),
+        Code(kit.methods.text, "Methods"),
+        Items(kit.methods.references, "references"),
         Heading("Results"),
         Text(
             f"{FOLDER}/results.csv, results.tex (a longtable) and results_primary.tex (a table of what the verdicts"
@@ -24,5 +22,5 @@ def blocks(source: Source) -> list[Block]:
             "note",
         ),
         Heading("Checklist for Artificial Intelligence in Medical Imaging (CLAIM), 2024 update"),
-        *claim.blocks(source),
+        *claim.blocks(kit.claim),
     ]

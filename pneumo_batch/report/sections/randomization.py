@@ -3,7 +3,7 @@
 import pandas as pd
 
 from pneumo_batch.core.statistics.randomised import Randomised
-from pneumo_batch.core.statistics.wording import method_name
+from pneumo_batch.core.statistics.wording import method_name, of_the_first
 from pneumo_batch.report.figures import curves
 from pneumo_batch.report.parts import Block, Fold, Table, Text, interval, number
 from pneumo_batch.report.source import Source
@@ -20,7 +20,8 @@ def blocks(source: Source) -> list[Block]:
         mine = rows[(rows["method"] == method) & (rows["metric"] == metric)]
         found += [Text(_in_words(source, method, mine)), curves.randomization(source, method, metric, mine)]
     found += _ends(source)
-    return [Fold("Parameter randomization: the network forgets layer by layer", [*found, _table(source, rows)])]
+    of = of_the_first(source.results.first_target)
+    return [Fold(f"Parameter randomization{of}: the network forgets layer by layer", [*found, _table(source, rows)])]
 
 
 def _about(source: Source, rows: pd.DataFrame) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pneumo_batch.core.statistics.results import MethodResult, Specificity, SpecificityTest
-from pneumo_batch.core.statistics.wording import headlines, listed, method_name
+from pneumo_batch.core.statistics.wording import common, headlines, listed, method_name
 from pneumo_batch.report import estimates
 from pneumo_batch.report.figures import specificity
 from pneumo_batch.report.parts import Block, Fold, Heading, Items, Side, Table, Text, renamed, slug
@@ -60,12 +60,19 @@ def details(source: Source) -> list[Block]:
         " share about a film; k / h: what random labels leave."
     )
     table = Table("specificity", caption, header, rows, ("method", "targets", "view", "scale", "metric"), chosen)
-    reasons = [
-        f"{method_name(method)}, {' and '.join(one.targets)}: {' '.join(one.reasons)}"
-        for method in source.methods
-        for one in found[method]
+    return [Fold("Do maps say which target is explained? Every two targets", [Items(_reasons(source)), table])]
+
+
+def _reasons(source: Source) -> list[str]:
+    """What holds for every method and every two targets, in a line of its own, and then each that has more to say."""
+    every = [(method, one) for method in source.methods for one in source.results.specificity[method]]
+    alike = common(one.reasons for _, one in every)
+    own = [
+        f"{method_name(method)}, {' and '.join(one.targets)}: {' '.join(reasons)}"
+        for method, one in every
+        if (reasons := one.reasons[len(alike) :])
     ]
-    return [Fold("Do maps say which target is explained? Every two targets", [Items(reasons), table])]
+    return [*alike, *own]
 
 
 def said(between: Sequence[Specificity]) -> str:

@@ -1,11 +1,12 @@
 """The verdict section: an answer that fits one screen, and below it everything that it rests on, folded."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from pneumo_batch.core.statistics.results import MethodResult
-from pneumo_batch.core.statistics.wording import headline, method_name
+from pneumo_batch.core.statistics.wording import common, headline, method_name
 from pneumo_batch.report import reading
 from pneumo_batch.report.figures import decomposition, verdict
+from pneumo_batch.report.paper.files import Kit
 from pneumo_batch.report.parts import (
     Block,
     Finding,
@@ -32,7 +33,7 @@ from pneumo_batch.report.sections import (
 from pneumo_batch.report.source import Source
 
 
-def build(source: Source) -> Section:
+def build(source: Source, kit: Kit) -> Section:
     others = source.others
     blocks = [
         *targets.overview([source, *others]),
@@ -42,7 +43,7 @@ def build(source: Source) -> Section:
         *randomization.blocks(source),
         Fold("How to read the numbers", [Items(reading.GUIDE)]),
         Fold("Limits: what a verdict does not say", [Items(reading.LIMITS)]),
-        Fold("For a paper: methods, results, checklist", paper.blocks(source)),
+        Fold("For a paper: methods, results, checklist", paper.blocks(kit)),
     ]
     return Section("verdict", "Verdict", blocks)
 
@@ -66,7 +67,7 @@ def answer(source: Source, pictures: Sequence[Picture]) -> list[Block]:
     """Headline, what is first to be seen, both arms, and a row for each method."""
     found = {method: source.results.methods[method] for method in source.methods}
     caveats = method_details.shared_caveats(source)
-    reasons = method_details.shared([one.reasons for one in found.values()]) if len(found) > 1 else []
+    reasons = common(one.reasons for one in found.values())
     blocks: list[Block] = [Text(headline(found, len(source.variants)), "lead")]
     if reasons:
         blocks.append(Text(" ".join(reasons)))
@@ -75,18 +76,19 @@ def answer(source: Source, pictures: Sequence[Picture]) -> list[Block]:
         blocks.append(Side([*pictures, beside], uneven=True))
     else:
         blocks.append(Side([_arms(source), *pictures], columns=3))
-    blocks += [_finding(method, one, reasons) for method, one in found.items()]
+    blocks += [_finding(method, one, len(reasons)) for method, one in found.items()]
     if caveats:
         blocks.append(Items(caveats, "small", "Caveats for every method" if len(found) > 1 else "Caveats"))
     return blocks
 
 
-def _finding(method: str, found: MethodResult, shared: Iterable[str]) -> Finding:
+def _finding(method: str, found: MethodResult, said: int) -> Finding:
+    """Without the first reasons, which are `said` of every method."""
     return Finding(
         method_name(method),
         found.verdict,
         found.for_these_models,
-        [line for line in found.reasons if line not in shared],
+        found.reasons[said:],
         found.read,
         found.on_every_film,
     )

@@ -55,17 +55,15 @@ class Scorer:
         plan = targets_plan_of(self.job, self.run, self.kinds)
         suffixes = self.job.attribution.suffixes
         sources = [_Source(plan.each, _reader(self.run, plan.each, batch, self.files, suffix)) for suffix in suffixes]
+        preprocess = self.run.preprocess() if pairs.EDGE in plan.each.pairs else None  # several files to read
         found = []
         for position, row in enumerate(self.board.counted("comparisons", batch.to_pylist())):
             compared = [source.compared(row) for source in sources]
             if position == 0:
                 plan.each.check_self_pairs(compared[0].own)
-            pixels_HW = self._pixels(row) if pairs.EDGE in plan.each.pairs else None
+            pixels_HW = decode.attributed_pixels(self.run.images, row, preprocess) if preprocess else None
             found.append(plan.score(row["image_id"], pixels_HW, compared))
         return plan.table(batch, np.stack(found))
-
-    def _pixels(self, row: Mapping[str, str]) -> np.ndarray:
-        return decode.attributed_pixels(self.run.images, row, self.run.preprocess())
 
 
 class _Source:

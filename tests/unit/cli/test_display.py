@@ -4,10 +4,9 @@ import dataclasses
 import json
 
 import pytest
-from click.testing import CliRunner
 
 from pneumo_batch import cli
-from pneumo_batch.cli import display
+from pneumo_batch.cli import display, options
 from pneumo_batch.core.statistics.outcomes import Requirement
 from pneumo_batch.core.statistics.pointing import Localisation, Mean, OfFinding
 from pneumo_batch.core.statistics.results import (
@@ -19,6 +18,8 @@ from pneumo_batch.core.statistics.results import (
     Specificity,
     TargetResult,
 )
+from pneumo_batch.errors import JobError
+from pneumo_batch.job import jobfile
 from pneumo_batch.pipeline import Outcome
 from pneumo_batch.rundir.layout import FORMAT
 from pneumo_batch.rundir.reader import Run
@@ -64,6 +65,23 @@ def test_a_method_is_its_verdict_its_reasons_what_happens_everywhere_and_what_to
     ]
 
 
+def test_what_holds_for_every_method_is_said_once(outcome, capsys):
+    unfit = "random_0 did not memorise its labels."
+    few = "One true variant: no reproducibility ceiling to compare with."
+    methods = {name: dataclasses.replace(one, reasons=[unfit]) for name, one in RESULTS.methods.items()}
+    methods["mine:map[x]"] = dataclasses.replace(methods["mine:map[x]"], reasons=[unfit, few])
+    outcome.run.store.write_json("verdict.json", dataclasses.replace(RESULTS, methods=methods).as_dict())
+    display.show(outcome)
+    assert capsys.readouterr().out.splitlines()[1:7] == [
+        f"  {unfit}",
+        "grad_cam: sensitive",
+        "  Everywhere: so.",
+        "mine:map[x]: invalid",
+        f"  {few}",
+        "  Read the sign.",
+    ]
+
+
 def test_how_well_maps_point_at_a_finding_is_a_line(outcome, capsys):
     def auprc(value):
         return {"auprc": Mean(value, None, None, 5)}
@@ -96,6 +114,25 @@ def test_the_state_of_a_run_is_a_line_a_stage(outcome, capsys):
         "  train      running",
         "  attribute  not started",
     ]
+
+
+def test_the_state_of_a_concluded_run_ends_with_its_answer_and_a_line_a_method(outcome, capsys):
+    outcome.run.store.write_bytes("report/index.html", b"</html>")
+    display.show_status(outcome.run)
+    assert capsys.readouterr().out.splitlines()[8:] == [
+        "Maps of Grad-CAM follow the labels. Of maps of mine:map[x] this run says nothing: its models do not meet the"
+        " conditions of the test.",
+        "grad_cam: sensitive, L = 0.951",
+        "mine:map[x]: invalid, L = undefined",
+        f"report  {outcome.run.path}/report/index.html",
+    ]
+    told = display.as_dict(outcome.run)
+    assert told["verdicts"] == {"grad_cam": "sensitive", "mine:map[x]": "invalid"}
+    assert told["shares"] == {"grad_cam": 0.951, "mine:map[x]": None}
+    outcome.run.store.remove("verdict.json")
+    assert "verdicts" not in display.as_dict(outcome.run)
+    display.show_status(outcome.run)
+    assert len(capsys.readouterr().out.splitlines()) == 8
 
 
 def test_a_list_of_runs_has_shares_beside_verdicts(outcome, capsys):
@@ -152,13 +189,35 @@ def test_several_targets_are_told_one_after_the_other_and_whether_maps_tell_them
         "images 7",
     ]
     display.show_status(two_targets.run)
-    assert "  explains   Effusion, Mass" in capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
+    assert "  explains   Effusion, Mass" in lines
+    assert lines[-2:] == ["grad_cam, Effusion: sensitive, L = 0.900", "grad_cam, Mass: insensitive, L = 0.100"]
     folder = str(two_targets.run.path).rpartition("/")[0]
     (row,) = display.rows(folder)
     assert row["verdicts"] == {"grad_cam": "sensitive"}
     assert row["by_target"] == {"Effusion": {"grad_cam": "sensitive"}, "Mass": {"grad_cam": "insensitive"}}
     display.show_rows([row], folder)
     assert "Effusion: grad_cam sensitive; Mass: grad_cam insensitive" in " ".join(capsys.readouterr().out.split())
+
+
+def test_what_holds_for_every_method_on_a_target_is_said_once_for_it(two_targets, capsys):
+    found = RESULTS.as_dict()
+    both = {
+        name: {**one, "reasons": ["true_0 did not learn.", "random_1 neither."]}
+        for name, one in found["methods"].items()
+    }
+    other = {name: {**one, "reasons": ["true_0 did not learn."]} for name, one in both.items()}
+    targets = {"Effusion": {"methods": both}, "Mass": {"methods": other}}
+    values = json.loads(two_targets.run.store.read_bytes("verdict.json"))
+    targets = {name: {**values["targets"][name], **one} for name, one in targets.items()}
+    two_targets.run.store.write_json("verdict.json", {**values, "methods": both, "targets": targets, "specificity": {}})
+    display.show(two_targets)
+    shown = capsys.readouterr().out.splitlines()
+    assert [line for line in shown if "true_0" in line or "random_1" in line] == [
+        "  true_0 did not learn.",
+        "  random_1 neither.",
+    ]
+    assert shown[shown.index("  random_1 neither.") - 1] == "every method, Effusion"
 
 
 @pytest.mark.parametrize(
@@ -183,21 +242,61 @@ def test_a_run_that_has_not_concluded_meets_no_requirement(outcome):
 @pytest.mark.parametrize(
     ("required", "message"),
     [
-        ("good", "'good': the verdict is one of sensitive, insensitive, inconclusive, invalid"),
-        ("grad_cam=good", "'grad_cam=good': the verdict is one of"),
+        (
+            "good",
+            "--require good: no verdict 'good': one of sensitive, insensitive, inconclusive, invalid",
+        ),
+        (
+            "grad_cam=sensitiv",
+            "--require grad_cam=sensitiv: no verdict 'sensitiv' (did you mean sensitive?): one of sensitive,"
+            " insensitive, inconclusive, invalid",
+        ),
         (
             "grad_cam@Flu=sensitive",
             "--require grad_cam@Flu=sensitive: the job has no target 'Flu'; there are: positive",
         ),
-        ("gradcam=sensitive", "--require gradcam=sensitive: the job has no method 'gradcam'; there are: grad_cam"),
+        (
+            "gradcam=sensitive",
+            "--require gradcam=sensitive: the job has no method 'gradcam' (did you mean grad_cam?); there are:"
+            " grad_cam",
+        ),
     ],
 )
-def test_a_requirement_that_no_run_can_meet_is_refused_before_anything_is_done(tmp_path, required, message):
+def test_a_requirement_that_no_run_can_meet_is_one_line_before_anything_is_done(
+    tmp_path, monkeypatch, capsys, required, message
+):
     job = tmp_path / "job.toml"
     job.write_text("name = 'j'\n[attribution]\nmethods = ['grad_cam']\n")
-    done = CliRunner().invoke(cli.cli, ["run", str(job), "--require", required])
-    assert done.exit_code == 2
-    assert message in " ".join(done.output.split())
+    monkeypatch.setattr("sys.argv", ["pneumo-batch", "run", str(job), "--require", required])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.splitlines() == [f"pneumo-batch: {message}"]
+
+
+SETTINGS = ["integrated_gradients@blur", "integrated_gradients@mean", "grad_cam"]
+
+
+@pytest.mark.parametrize(
+    ("text", "method", "target"),
+    [
+        ("integrated_gradients@blur=sensitive", "integrated_gradients@blur", None),
+        ("integrated_gradients@mean@positive=sensitive", "integrated_gradients@mean", "positive"),
+        ("grad_cam@positive=sensitive", "grad_cam", "positive"),
+        ("@positive=sensitive", None, "positive"),
+    ],
+)
+def test_a_setting_of_a_method_is_required_by_its_name(text, method, target):
+    asked = options._requirements(None, None, (text,))
+    job = jobfile.parse({"name": "j", "attribution": {"methods": SETTINGS}}, "test")
+    assert options.requirements_of(job, asked) == [Requirement(method, "sensitive", target)]
+
+
+def test_a_setting_that_the_job_has_not_is_told_with_those_it_has():
+    job = jobfile.parse({"name": "j", "attribution": {"methods": SETTINGS}}, "test")
+    line = "the job has no method 'integrated_gradients@blurr' .did you mean integrated_gradients@blur.*grad_cam$"
+    with pytest.raises(JobError, match=line):
+        options.requirements_of(job, options._requirements(None, None, ("integrated_gradients@blurr=sensitive",)))
 
 
 def test_a_run_of_the_first_rule_opens_and_says_what_its_report_lacks(outcome, capsys):

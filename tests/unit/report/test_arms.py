@@ -1,9 +1,13 @@
 """The arms of a run in its report."""
 
+import dataclasses
+
 import pytest
 from helpers.report_runs import build, make_run, shown
 
 from pneumo_batch.core.statistics import arm_lines, results
+from pneumo_batch.report.sections import arms, method_details
+from pneumo_batch.report.source import Source
 
 ARMS = ["random", "some_25", "some_50", "fresh"]
 
@@ -19,6 +23,34 @@ def test_every_arm_and_method_has_its_numbers_and_reasons(armed):
         assert (verdict, share) == (one["verdict"], shown(one["numbers"]["share"]["value"]))
         assert any(" ".join(one["reasons"]) in line for line in page.text)
     assert header[3] == "L"
+
+
+def test_an_arm_without_a_p_says_why(armed):
+    """Maps of one of its models are constant: with no other model has it a similarity."""
+    source = Source(armed[0])
+    arm, films = source.results.arms["fresh"], source.attributed.num_rows
+    method = arm.methods["grad_cam"]
+    numbers = dataclasses.replace(method.numbers, permutation=results.Permutations())
+    methods = {**arm.methods, "grad_cam": dataclasses.replace(method, numbers=numbers)}
+    constant = {"grad_cam/magnitude": {"fresh_7": films, "fresh_8": films - 1, "some_25_25": films}}
+    source.results = dataclasses.replace(source.results, degenerate=constant)
+    lines = arms._lines(source, dataclasses.replace(arm, methods=methods))
+    why = "No p over models, which takes a similarity of every two: maps of fresh_7 are constant on every film."
+    assert [why in line for line in lines] == ["Grad-CAM" in line for line in lines]
+    assert not any("No p" in line for line in arms._lines(source, arm))
+
+
+def test_a_method_whose_maps_are_constant_has_no_h_and_says_so(armed):
+    source = Source(armed[0])
+    method, films = source.results.methods["grad_cam"], source.attributed.num_rows
+    nothing = dataclasses.replace(method, numbers=results.CellTest())
+    constant = {"grad_cam/magnitude": dict.fromkeys(source.random, films)}
+    methods = {**source.results.methods, "grad_cam": nothing}
+    source.results = dataclasses.replace(source.results, methods=methods, degenerate=constant)
+    assert method_details.in_numbers(source, "grad_cam").endswith(
+        "There is no h, and nothing to divide. No p over models, which takes a similarity of every two: maps of"
+        f" {', '.join(source.random)} are constant on every film."
+    )
 
 
 def test_kinds_are_named_by_their_arm(armed):

@@ -17,6 +17,8 @@ def test_every_file_stands_beside_the_page(full):
     run, _, _, _ = full
     names = {"claim.md", "methods.txt", "results.csv", "results.tex", "results_primary.tex"}
     assert {name.rpartition("/")[2] for name in run.store.files("report/paper")} == names
-    assert {name: run.store.read_bytes(f"report/paper/{name}") for name in names} == files.files(Source(run))
+    assert {name: run.store.read_bytes(f"report/paper/{name}") for name in names} == files.files(
+        files.Kit.of(Source(run))
+    )
     text = run.store.read_bytes("report/paper/methods.txt").decode()
     assert text.rstrip().splitlines()[-1].startswith(f"{len(files.methods.write(Source(run)).references)}. ")

@@ -28,7 +28,7 @@ def test_settings_of_a_method_stand_side_by_side_with_their_noise_ceiling(run):
 def test_names_and_references_tell_the_setting(run):
     found = methods.write(Source(run))
     for name in ("Integrated Gradients", "Integrated Gradients (blur)"):  # one paper, two baselines
-        baseline = "blur" if "blur" in name else "black"
-        assert f"{name} [3] (50 steps, midpoint rule, {baseline} baseline)" in found.text
-    assert "Unscaled Integrated Gradients [4]" in found.text
-    assert [text.partition(" ")[0] for text in found.references[2:4]] == ["Sundararajan", "Ancona"]
+        baseline = "blur baseline [4, 5]" if "blur" in name else "black baseline"
+        assert f"{name} [3] (50 steps, midpoint rule, {baseline})" in found.text
+    assert "Unscaled Integrated Gradients [6]" in found.text
+    assert [text.partition(" ")[0] for text in found.references[2:6]] == ["Sundararajan", "Fong", "Sturmfels", "Ancona"]

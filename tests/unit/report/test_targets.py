@@ -7,13 +7,16 @@ import pytest
 from helpers.report_runs import build, make_run
 
 from pneumo_batch.core import tables
+from pneumo_batch.core.statistics import arm_lines
 from pneumo_batch.core.statistics.results import Specificity, SpecificityTest, TargetResult, read
+
+HALF = {"name": "half", "fraction": 0.5, "seeds": [50, 51]}
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     root = tmp_path_factory.mktemp("two")
-    run = make_run(root, kinds=(2, 2), classes=("A", "B", "C"), methods=("grad_cam",))
+    run = make_run(root, kinds=(2, 2), classes=("A", "B", "C"), methods=("grad_cam",), curves=True, further=[HALF])
     job = run.store.read_bytes("job.toml").decode().replace('target = "positive"', 'target = ["C", "A"]')
     run.store.write_bytes("job.toml", job.encode())
     run = type(run)(run.path)
@@ -59,10 +62,21 @@ def test_each_target_has_its_own_fold_tables_and_rows_of_the_gallery(two):
     assert {"verdict.csv", "verdict_a.csv", "targets.csv"} <= set(figures)
 
 
+def test_what_is_of_the_first_target_alone_says_so(two):
+    run, page, text, _ = two
+    assert "Arms, of the first target, C" in page.text
+    assert "Parameter randomization, of the first target, C: the network forgets layer by layer" in page.text
+    assert "Films were chosen, and the models&#39; answers beside them are, by the first target, C;" in text
+    (line,) = arm_lines.arm_lines(read(run.verdict))
+    assert line.startswith("half (50 % of the labels permuted), of the first target, C: grad_cam ")
+
+
 def test_what_a_paper_says_of_several_targets(two):
     run, _, text, _ = two
     assert "Of every two targets, whether maps say which one is explained was read from c / h" in text
     assert "over patients, for these networks only, maps are called specific when it lies below 0.5" in text
     rows = run.store.read_bytes("report/paper/results.csv").decode().splitlines()[1:]
-    assert [row.partition(",")[0] for row in rows] == ["C"] * (len(rows) // 2) + ["A"] * (len(rows) // 2)
-    assert "Target & Method &" in run.store.read_bytes("report/paper/results_primary.tex").decode()
+    cells = len(rows) // 3
+    of = [("C", "random")] * cells + [("C", "half")] * cells + [("A", "random")] * cells
+    assert [tuple(row.split(",")[:2]) for row in rows] == of
+    assert "Target & Arm & Method &" in run.store.read_bytes("report/paper/results_primary.tex").decode()

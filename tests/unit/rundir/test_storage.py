@@ -149,3 +149,14 @@ def test_files_without_the_images_are_not_read_but_for_their_ids(tmp_path):
     assert store.read_images("t", ["a"])["x"].to_pylist() == [0]
     with pytest.raises(DamagedError):
         store.read_images("t", ["b"])
+
+
+def test_texts_stay_encoded_in_batches_where_the_schema_has_them_so(tmp_path):
+    store = Store(tmp_path)
+    for number, ids in enumerate((["a", "b", "a"], [], ["c", "c"])):
+        store.write_table(f"t/part-{number}.parquet", pa.table({"image_id": pa.array(ids, pa.string()), "x": ids}))
+    schema = pa.schema([pa.field("image_id", pa.dictionary(pa.int32(), pa.string())), pa.field("x", pa.string())])
+    batches = list(store.read_batches("t", schema))
+    assert {batch.schema for batch in batches} == {schema}
+    found = [value for batch in batches for value in batch.column("image_id").to_pylist()]
+    assert found == [value for batch in batches for value in batch.column("x").to_pylist()] == ["a", "b", "a", "c", "c"]

@@ -28,7 +28,9 @@ def images(count):
     columns = [ids, ["NORMAL"] * count, [0] * count, [f"p{number // 2}" for number in range(count)]]
     arrays = [pa.array(values, field.type) for values, field in zip(columns, tables.IDENTITY, strict=True)]
     table = pa.table(arrays, schema=pa.schema(tables.IDENTITY))
-    return table.append_column("file", pa.array(["f"] * count)).append_column("row", pa.array(np.arange(count)))
+    return table.append_column("file", pa.array(["f"] * count).dictionary_encode()).append_column(
+        "row", pa.array(np.arange(count))
+    )
 
 
 def partners_of(rows):
@@ -63,7 +65,7 @@ def test_nobody_is_crossed_anew_in_a_first_pass_or_without_newcomers():
 
 def test_a_task_is_told_the_places_of_partners_by_the_numbers_of_files():
     every = images(40)
-    names = pa.array([f"maps/{number // 16}.parquet" for number in range(40)])
+    names = pa.array([f"maps/{number // 16}.parquet" for number in range(40)]).dictionary_encode()
     every = every.set_column(every.column_names.index("file"), "file", names)
     places = dict(zip(every["image_id"].to_pylist(), zip(names.to_pylist(), range(40), strict=True), strict=True))
     table, files = compare._with_partners(every, JOB)
@@ -210,3 +212,18 @@ def test_a_run_that_is_resumed_looks_for_its_images_where_they_are_now(finished,
     again.open(schema.Job(name="x", data={"root": str(moved), "grows": True}), "f" * 64)
     assert [root.path for root in again.images.by_name.values()] == [str(moved)]
     assert not incremental.begin(again.job, again)
+
+
+@pytest.mark.parametrize(("rows", "images"), [(1, 256), (20, 256), (1024, 256), (2048, 128), (4096, 64), (50_000, 64)])
+def test_blocks_are_larger_where_an_image_has_few_scores(rows, images):
+    assert compare.images_per_block(rows) == images
+
+
+def test_a_block_has_so_many_images_of_one_file():
+    every = images(10).drop_columns(["file", "row"])
+    every = every.append_column("file", pa.array([0] * 7 + [1] * 3)).append_column(
+        "row", pa.array([*range(7), *range(3)])
+    )
+    blocks = compare._blocks(every.take(np.random.default_rng(0).permutation(10)), 4)
+    found = [(block["file"].to_pylist(), block["row"].to_pylist()) for block in blocks]
+    assert found == [([0] * 4, [0, 1, 2, 3]), ([0] * 3, [4, 5, 6]), ([1] * 3, [0, 1, 2])]

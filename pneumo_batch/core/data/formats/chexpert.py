@@ -40,14 +40,13 @@ _PATH = r"(?:.*/)?(?:train|valid|val|test)/patient\d+/study\d+/view\d+_(frontal|
 
 def read(download: Download) -> Films:
     """`train.csv`, `valid.csv` and a test file, those that are there. Raises DataError."""
-    parts = [
-        _split(download, path, split) for split, names in _FILES.items() if (path := download.find(*names)) is not None
-    ]
-    if not parts:
+    files = {path: split for split, names in _FILES.items() if (path := download.find(*names)) is not None}
+    if not files:
         raise DataError(
             f"no train.csv, valid.csv or test.csv below {download.root.path}: set data.root to the download"
         )
-    return Films(pd.concat(parts, ignore_index=True), FINDINGS, NO_FINDING, key=_key)
+    table = pd.concat([_split(download, path, split) for path, split in files.items()], ignore_index=True)
+    return Films(table, FINDINGS, NO_FINDING, key=_key, files=tuple(files))
 
 
 def labels(file: LabelFile) -> pd.DataFrame:

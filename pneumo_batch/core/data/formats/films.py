@@ -18,12 +18,13 @@ from pneumo_batch.core.data.options import (
     Uncertain,
     Unmentioned,
 )
-from pneumo_batch.errors import DataError
+from pneumo_batch.errors import DataError, JobError, did_you_mean
 
 FRONTAL = ("PA", "AP", "FRONTAL")
 VIEWS = (*FRONTAL, "LATERAL")
 _FIELDS = ("film", "patient_id", "view", "sex", "age", "site", "split")
 _LABELLED = "labelled"
+_NAMED = 20  # findings in an error: PadChest has 193
 
 
 class Films(NamedTuple):
@@ -33,13 +34,15 @@ class Films(NamedTuple):
     more), `sex` (M, F), `age` (years), `site`, `split` (train, val, test; null: in none), each null where it is not
     known, `labelled` (False: the set has no labels of the film), and a column of labels each: 1, 0, -1 (uncertain),
     null (not mentioned). `key` tells from the path of an image which
-    film it is. `remarks` are what else a reader of the results has to know.
+    film it is. `files` are those that name the findings, for errors. `remarks` are what else a reader of the results
+    has to know.
     """
 
     table: pd.DataFrame
     findings: tuple[str, ...]
     no_finding: str | None
     key: Callable[[str], str]
+    files: tuple[str, ...]
     remarks: tuple[str, ...] = ()
 
 
@@ -91,8 +94,8 @@ def select(found: Films, images: Mapping[str, int], choice: Choice) -> Selected:
     """The films that a job uses. Of one finding, `NORMAL` and that finding are the classes.
 
     Of several, a film has a label each, and is left out where none of them is known; the classes are `NORMAL` (without
-    any of them) and `FINDING`. `images` are sizes in bytes by path. Raises DataError for a finding or field that the
-    set does not know, and where nothing is left.
+    any of them) and `FINDING`. `images` are sizes in bytes by path. Raises JobError for a finding or field that the set
+    does not know, and DataError where nothing is left.
     """
     for finding in choice.findings:
         _check(found, finding, choice)
@@ -113,17 +116,26 @@ def select(found: Films, images: Mapping[str, int], choice: Choice) -> Selected:
 
 
 def _check(found: Films, finding: str, choice: Choice) -> None:
-    """Raise DataError for what the set cannot give."""
+    """Raise JobError for what the set cannot give."""
+    places = " and ".join(found.files)
     if finding == found.no_finding:
-        raise DataError(f"data.findings: {finding!r} says that nothing was found: name a finding")
+        raise JobError(f"data.findings: {finding!r} says in {places} that nothing was found: name a finding")
     if finding not in found.findings:
-        parts = [part.strip() for part in finding.split(",")]
-        apart = "; name each by itself: repeat --finding, or a list" if set(parts) <= set(found.findings) else ""
-        raise DataError(f"data.findings: no finding {finding!r}{apart}; there are: {', '.join(found.findings)}")
+        raise unknown_finding(finding, places, found.findings)
     if choice.negatives == "no_finding" and found.no_finding is None:
-        raise DataError('data.negatives = "no_finding": the label files do not say of which films nothing was found')
+        raise JobError('data.negatives = "no_finding": the label files do not say of which films nothing was found')
     if choice.views is not None and found.table["view"].isna().all():
-        raise DataError("data.views: the label files say no film's view; leave it out")
+        raise JobError("data.views: the label files say no film's view; leave it out")
+
+
+def unknown_finding(finding: str, places: str, known: Sequence[str]) -> JobError:
+    """What a job is told that names a finding which the label files, `places`, do not have."""
+    parts = [part.strip() for part in finding.split(",")]
+    apart = "; name each by itself: repeat --finding, or a list" if set(parts) <= set(known) else ""
+    hint = apart or did_you_mean(finding, known, most=3)
+    listed = ", ".join(known[:_NAMED]) or "none"
+    more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
+    return JobError(f"data.findings: no finding {finding!r} in {places}{hint}; there are: {listed}{more}")
 
 
 def _joined(found: Films, images: Mapping[str, int]) -> tuple[pd.DataFrame, int]:

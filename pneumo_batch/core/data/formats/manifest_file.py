@@ -38,10 +38,11 @@ _ABOUT = ("sex", "age", "site")
 
 
 class _Columns(NamedTuple):
-    """Those of a list that are read: which must be there, `path` first, and which may."""
+    """Those of a list that are read: which must be there, `path` first, which may, and which a job has as findings."""
 
     needed: tuple[str, ...]
     others: tuple[str, ...]
+    findings: tuple[str, ...] = ()
 
 
 _BY_CLASS = _Columns(("path", "label", "split"), ("patient_id", "subtype", _VIEW, *_ABOUT))
@@ -96,10 +97,13 @@ def read(data: bytes, name: str, roots: Roots, classes: Sequence[str] | None) ->
 
 
 def select(data: bytes, name: str, roots: Roots, choice: Choice) -> Selected:
-    """The images that a manifest labels by finding. Raises DataError as `read` does, and as `films.select`."""
-    columns = _Columns((*_PLACE, *choice.findings), ("patient_id", _VIEW, _NO_FINDING, *_ABOUT))
+    """The images that a manifest labels by finding.
+
+    Raises DataError as `read` does, and as `films.select`; JobError for a finding without a column.
+    """
+    columns = _Columns(_PLACE, ("patient_id", _VIEW, *_ABOUT, _NO_FINDING), tuple(choice.findings))
     rows = _by_image(data, name, columns)
-    listed = _films(rows, choice.findings)
+    listed = _films(rows, name, choice.findings)
     sizes = _sizes(rows, roots)
     try:
         return films.select(listed, sizes, choice)
@@ -107,7 +111,7 @@ def select(data: bytes, name: str, roots: Roots, choice: Choice) -> Selected:
         raise DataError(f"{name}: {error}") from error
 
 
-def _films(rows: _Rows, findings: Sequence[str]) -> Films:
+def _films(rows: _Rows, file: str, findings: Sequence[str]) -> Films:
     no_finding = _NO_FINDING if _NO_FINDING in rows.columns else None
     labels = {name: _labels(rows, name) for name in [*findings, *filter(None, [no_finding])]}
     table = films.films(
@@ -120,7 +124,7 @@ def _films(rows: _Rows, findings: Sequence[str]) -> Films:
         age=[_age(text) for text in rows.texts("age")],
         site=rows.known("site"),
     )
-    return Films(table, tuple(findings), no_finding, key=str)
+    return Films(table, tuple(findings), no_finding, key=str, files=(file,))
 
 
 def _labels(rows: _Rows, name: str) -> list[int | None]:
@@ -207,11 +211,15 @@ def _parquet_rows(data: bytes, name: str, known: _Columns) -> tuple[list[str], _
 
 
 def _columns(found: Sequence[str], name: str, known: _Columns) -> list[str]:
-    """Those that are read. Raises DataError where one is missing."""
+    """Those that are read. Raises DataError where one is missing, JobError where it is a finding of the job's."""
     for needed in known.needed:
         if needed not in found:
             raise DataError(f"{name}: no column {needed!r}; it has: {', '.join(found) or 'none'}")
-    return [column for column in (*known.needed, *known.others) if column in found]
+    for finding in known.findings:
+        if finding not in found:
+            others = [column for column in found if column not in (*known.needed, *known.others)]
+            raise films.unknown_finding(finding, name, others)
+    return [column for column in dict.fromkeys((*known.needed, *known.findings, *known.others)) if column in found]
 
 
 def _image_files(rows: _Rows) -> Iterator[ImageFile]:

@@ -32,7 +32,7 @@ def read(download: Download) -> Films:
         split=rows[_FILM].map(_splits(download)),
     )
     remarks = ("labels are of a study: all its films have them",)
-    return Films(table, chexpert.FINDINGS, chexpert.NO_FINDING, key=_key, remarks=remarks)
+    return Films(table, chexpert.FINDINGS, chexpert.NO_FINDING, key=_key, files=(studies.name,), remarks=remarks)
 
 
 def _splits(download: Download) -> pd.Series:

@@ -49,7 +49,7 @@ def read(download: Download) -> Films:
         age=pd.to_numeric(rows["Patient Age"].str.extract(r"^(\d+)Y?$")[0]),  # 058Y in the first edition
         split=_splits(download, rows[_FILM]),
     )
-    return Films(table, FINDINGS, NO_FINDING, key=paths.name)
+    return Films(table, FINDINGS, NO_FINDING, key=paths.name, files=(file.name,))
 
 
 def _labels(file: LabelFile) -> pd.DataFrame:

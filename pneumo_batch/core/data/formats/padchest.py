@@ -37,7 +37,7 @@ def read(download: Download) -> Films:
     by_hand = int((rows["MethodLabel"] == "Physician").sum())
     remarks = (f"{by_hand} of {len(rows)} films are labelled by a physician, the others by a network from the report",)
     findings = tuple(str(name) for name in labels if name != NO_FINDING)
-    return Films(table, findings, NO_FINDING, key=paths.name, remarks=remarks)
+    return Films(table, findings, NO_FINDING, key=paths.name, files=(file.name,), remarks=remarks)
 
 
 def _labels(file: LabelFile) -> pd.DataFrame:

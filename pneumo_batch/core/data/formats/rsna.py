@@ -27,7 +27,7 @@ def read(download: Download) -> Films:
     table = films.films(labels, film=labels.index.to_series(), split="train").reset_index(drop=True)
     remarks = ("no patient is named (patientId names a film): every film counts as one, or as its DICOM header says",)
     no_finding = None if classes is None else NO_FINDING
-    return Films(table, (FINDING,), no_finding, key=paths.stem, remarks=remarks)
+    return Films(table, (FINDING,), no_finding, key=paths.stem, files=(file.name,), remarks=remarks)
 
 
 def boxes(download: Download) -> pd.DataFrame:

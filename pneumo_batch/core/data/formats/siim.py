@@ -19,11 +19,12 @@ _NONE = "-1"
 
 def read(download: Download) -> Films:
     """`train-rle.csv`. Raises DataError."""
-    rows = _file(download).rows
+    file = _file(download)
+    rows = file.rows
     labels = (rows.groupby(_FILM)[_RUNS].first() != _NONE).astype("int8").to_frame(FINDING)
     table = films.films(labels, film=labels.index.to_series(), split="train").reset_index(drop=True)
     remarks = ("no patient is named: every film counts as one, or as its DICOM header says",)
-    return Films(table, (FINDING,), None, key=paths.stem, remarks=remarks)
+    return Films(table, (FINDING,), None, key=paths.stem, files=(file.name,), remarks=remarks)
 
 
 def masks(download: Download) -> pd.DataFrame:

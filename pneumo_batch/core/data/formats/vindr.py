@@ -29,7 +29,7 @@ def read(download: Download) -> Films:
         "no patient is named: every film counts as one, or as its DICOM header says",
     )
     no_finding = NO_FINDING if NO_FINDING in labels else None
-    return Films(table, findings, no_finding, key=paths.stem, remarks=remarks)
+    return Films(table, findings, no_finding, key=paths.stem, files=(file.name,), remarks=remarks)
 
 
 def _agreement(votes: pd.DataFrame, readers: pd.Series) -> str:

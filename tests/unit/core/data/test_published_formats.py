@@ -14,7 +14,7 @@ from pneumo_batch.core.data.formats import films, manifest_file, nih, published,
 from pneumo_batch.core.data.formats.films import Choice
 from pneumo_batch.core.data.formats.label_files import Download
 from pneumo_batch.core.data.roots import Root, Roots
-from pneumo_batch.errors import DataError
+from pneumo_batch.errors import DataError, JobError
 
 LOCAL = pafs.LocalFileSystem()
 FINDINGS = {
@@ -211,7 +211,7 @@ def test_rsna(tmp_path):
     assert len(used("rsna", tmp_path, negatives="no_finding")) == 5
     (tmp_path / "stage_2_detailed_class_info.csv").unlink()
     assert len(used("rsna", tmp_path)) == 6
-    with pytest.raises(DataError, match=r'^data.negatives = "no_finding": the label files do not say'):
+    with pytest.raises(JobError, match=r'^data.negatives = "no_finding": the label files do not say'):
         used("rsna", tmp_path, negatives="no_finding")
 
 
@@ -306,23 +306,6 @@ def test_a_set_on_another_file_system(tmp_path):
 
 CHEXPERT_ROW = "train/patient00002/study1/view1_frontal.jpg"
 REFUSED = [
-    (
-        "nih",
-        {"finding": "Mass,Effusion"},
-        "",
-        "",
-        "data.findings: no finding 'Mass,Effusion'; name each by itself: repeat --finding, or a list; there are:",
-    ),
-    ("nih", {"finding": "Flu"}, "", "", "data.findings: no finding 'Flu'; there are: Atelectasis, Cardiomegaly,"),
-    (
-        "nih",
-        {"finding": "No Finding"},
-        "",
-        "",
-        "data.findings: 'No Finding' says that nothing was found: name a finding",
-    ),
-    ("siim", {"views": ["PA"]}, "", "", "data.views: the label files say no film's view; leave it out"),
-    ("siim", {"negatives": "no_finding"}, "", "", 'data.negatives = "no_finding": the label files do not say'),
     ("nih", {}, "Finding Labels", "Findings", "Data_Entry_2017_v2020.csv: no column 'Finding Labels'"),
     (
         "nih",
@@ -449,7 +432,6 @@ REFUSED = [
         "p4,side,-1",
         "films.csv line 6: view 'side': must be one of PA, AP, FRONTAL, LATERAL, or empty",
     ),
-    ("list", {"finding": "Hernia"}, "", "", "films.csv: no column 'Hernia'; it has: path, split"),
 ]
 
 
@@ -468,6 +450,58 @@ def test_what_cannot_be_is_one_line_that_names_file_row_and_column(form, fields,
     with pytest.raises(DataError, match=f"^{re.escape(line)}") as error:
         inventory(form, root, **fields)
     assert "\n" not in str(error.value)
+
+
+UNKNOWN = [
+    (
+        "nih",
+        {"finding": "Mass,Effusion"},
+        "data.findings: no finding 'Mass,Effusion' in Data_Entry_2017_v2020.csv; name each by itself: repeat --finding,"
+        " or a list; there are: Atelectasis, Cardiomegaly, Consolidation,",
+    ),
+    (
+        "nih",
+        {"finding": "PNEUMONAI"},
+        "data.findings: no finding 'PNEUMONAI' in Data_Entry_2017_v2020.csv (did you mean Pneumonia or Pneumothorax?);"
+        " there are: Atelectasis, Cardiomegaly,",
+    ),
+    (
+        "chexpert",
+        {"finding": "Flu"},
+        "data.findings: no finding 'Flu' in CheXpert-v1.0-small/train.csv and CheXpert-v1.0-small/valid.csv and ",
+    ),
+    ("padchest", {"finding": "scoliosiss"}, "data.findings: no finding 'scoliosiss' in PADCHEST_chest_x_ray_images_"),
+    (
+        "list",
+        {"finding": "Efusion"},
+        "data.findings: no finding 'Efusion' in films.csv (did you mean Effusion?); there are: Effusion",
+    ),
+    (
+        "nih",
+        {"finding": "No Finding"},
+        "data.findings: 'No Finding' says in Data_Entry_2017_v2020.csv that nothing was found: name a finding",
+    ),
+    ("siim", {"views": ["PA"]}, "data.views: the label files say no film's view; leave it out"),
+    (
+        "siim",
+        {"negatives": "no_finding"},
+        'data.negatives = "no_finding": the label files do not say of which films nothing was found',
+    ),
+]
+
+
+@pytest.mark.parametrize(("form", "fields", "line"), UNKNOWN)
+def test_a_field_that_names_what_the_label_files_lack_is_a_mistake_of_the_job(form, fields, line, tmp_path):
+    with pytest.raises(JobError, match=f"^{re.escape(line)}") as error:
+        inventory(form, sets.WRITERS[form](tmp_path), **fields)
+    assert "\n" not in str(error.value)
+
+
+def test_of_very_many_findings_the_first_are_listed_and_the_closest_named():
+    known = [f"finding {k:03}" for k in range(193)]
+    line = str(films.unknown_finding("finding 1922", "labels.csv", known))
+    assert line.startswith("data.findings: no finding 'finding 1922' in labels.csv (did you mean finding 192 or ")
+    assert line.endswith("finding 018, finding 019 and 173 more")
 
 
 def test_a_row_that_does_not_fit_is_not_repeated(tmp_path):

@@ -125,7 +125,7 @@ def test_the_automatic_grad_cam_layer(name, layer):
 def test_grad_cam_layers_by_name():
     model = build()
     assert networks.grad_cam_layer(model, "conv3.0") == "conv3.0"
-    with pytest.raises(ValueError, match=r"no layer 'conv5.11': did you mean .*conv5.1"):
+    with pytest.raises(ValueError, match=r"no layer 'conv5.11' \(did you mean .*conv5.1"):
         networks.grad_cam_layer(model, "conv5.11")
     with pytest.raises(ValueError, match="no Conv2d"):
         networks.grad_cam_layer(nn.Sequential(nn.Linear(2, 2)))

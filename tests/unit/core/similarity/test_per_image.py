@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 
 from pneumo_batch.core import tables
-from pneumo_batch.core.similarity.per_image import Cell, ScoredPair, gather
+from pneumo_batch.core.similarity.per_image import Cell, ScoredPair, gather, needed
 
 CELL = Cell("grad_cam", "signed", "pixel", "ssim")
 NAN = float("nan")
@@ -104,3 +104,12 @@ def test_an_empty_file_adds_nothing():
     batches = [table(ROWS).slice(0, 0).to_batches(), table(ROWS[:1]).to_batches()]
     found = gather([batch for part in batches for batch in part], IMAGES)
     assert list(found.scores[CELL]) == [ScoredPair("true_true", "t0", "t1")]
+
+
+def test_what_is_needed_of_the_scores_is_enough():
+    wanted = needed(tables.scores_schema(["a", "b"])).names
+    assert not {"label", "patient_id", "degenerate"} & set(wanted)
+    whole, some = (gather(rows, IMAGES) for rows in (table(ROWS), table(ROWS).select(needed(tables.SCORES).names)))
+    assert some.scores.keys() == whole.scores.keys()
+    for pair, scores_N in whole.scores[CELL].items():
+        np.testing.assert_array_equal(some.scores[CELL][pair], scores_N)

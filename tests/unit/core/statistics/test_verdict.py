@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from pneumo_batch.core.similarity.per_image import Cell
-from pneumo_batch.core.statistics.reading import disagreements, on_every_film, read
+from pneumo_batch.core.statistics.reading import disagreements, on_every_film, read, without_p
 from pneumo_batch.core.statistics.results import (
     CellTest,
     Deviations,
@@ -290,3 +290,24 @@ def test_disagreements_name_each_view_and_scale_once():
         "In the signed view at pixel scale the method would be invalid by ssim.",
         "In the signed view at region scale the method would be inconclusive by pearson.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("models", "constant", "images", "expected"),
+    [
+        ((1, 3), [], 20, "No p over models, which takes two true models and one to contrast with."),
+        ((3, 0), [], 20, "No p over models, which takes two true models and one to contrast with."),
+        (
+            (3, 3),
+            ["true_0", "fresh_7"],
+            20,
+            "No p over models, which takes a similarity of every two: maps of true_0, fresh_7 are constant on every"
+            " film.",
+        ),
+        ((3, 3), [], 0, "No p over models: no film has a similarity of every kind."),
+        ((3, 3), [], 20, "No p over models, which takes a similarity of every two: on no film there is one of each."),
+    ],
+)
+def test_where_there_is_no_p_a_line_says_why(models, constant, images, expected):
+    assert without_p(CellTest(images=images, permutation=Permutations()), models, constant) == expected
+    assert without_p(CellTest(permutation=models_of(0.05)), (3, 3), constant) is None

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from pneumo_batch.core.statistics.results import CellTest, Estimate, MethodResult
-from pneumo_batch.core.statistics.wording import headline, listed, method_name
+from pneumo_batch.core.statistics.wording import common, headline, listed, method_name
 from pneumo_batch.core.statistics.words import NO_MAP
 
 
@@ -81,3 +81,12 @@ def test_the_terminal_can_say_it_without_drawing_or_learning():
         "import sys, pneumo_batch.core.statistics.wording; print({'matplotlib', 'torch', 'numpy'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_reasons_in_common_are_those_that_all_begin_with():
+    own, width = "L = 0.6.", "Most of its width comes from the patients."
+    assert common([["unfit", "few", own], ["unfit", "few", width]]) == ["unfit", "few"]
+    assert common([["unfit"], ["unfit", "few"]]) == ["unfit"]
+    assert common([[own, width], ["L = 0.7.", width]]) == []  # which would say nothing without its L
+    assert common([[own, width]]) == []
+    assert common([]) == []

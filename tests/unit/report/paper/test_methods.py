@@ -55,7 +55,7 @@ def test_three_of_a_kind_speak_of_other_models(full):
     assert "delete-one jackknife variances over the true and over the random networks [" in text
     assert "100 bootstrap resamples of patients, floors by their projection" in text
     assert "all 20 labelings of the networks as true and random" in text
-    assert "smallest possible p 0.0500" in text
+    assert "smallest possible p = 0.0500" in text
     assert "sensitive when the interval of L lies above 0.5 and the permutation p is at most 0.05" in text
     assert "3 networks (cnn5) were trained on the true labels (seeds 0, 1 and 2) for 15 epochs and 3 on" in text
     assert "of 12 training images 4 were set aside for validation by patient" in text

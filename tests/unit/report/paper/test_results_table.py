@@ -142,7 +142,7 @@ def test_names_from_outside_are_escaped():
     )
     assert line.startswith(f"{ESCAPED} & Grad-CAM & region & spearman & ")
     text = results_table.latex(table(targets=(EVIL, "B")), primary=True).decode()
-    assert r"B & my\_mod:f\_x & 0.338 & $-$0.034 & 1.101 (0.662 to 1.136) & $8 \times 10^{-5}$ &" in text
+    assert r"B & my\_mod:f\_x & 0.338 & $-$0.034 & 1.101 (0.662 to 1.136) & $<$ 0.001 &" in text
 
 
 def test_the_metric_of_a_caption_is_escaped():
