@@ -61,8 +61,12 @@ def test_no_file_of_the_run_holds_an_absolute_path(ray_cluster, job, tmp_path):
 def test_what_ended_a_run_is_noted_without_the_path(job, tmp_path):
     broken = tmp_path / "mine.pth"
     broken.write_bytes(b"not weights")
-    with pytest.raises(JobError, match=re.escape(str(broken))):  # told to who runs it, not to the record
+    with pytest.raises(JobError, match=re.escape(str(broken))) as refused:  # told to who runs it, and leaves nothing
         pipeline.execute(job, str(tmp_path / "run"), hash_paths=True)
+    assert not (tmp_path / "run").exists()
+    run = RunWriter(tmp_path / "run")
+    run.open(job, "0" * 64, hash_paths=True)
+    run.fail(refused.value)  # as where the weights go while it runs
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert str(tmp_path) not in json.dumps(record)
     assert "path-" in record["error"]["message"]
