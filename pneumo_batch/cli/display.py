@@ -18,14 +18,23 @@ from pneumo_batch.rundir.reader import Run
 
 
 def exit_code(outcome: Ended, required: list[Requirement]) -> int:
-    """0, or 4 when a verdict was required and a method has another."""
-    if not required:
-        return EXIT_DONE
-    if not outcome.run.store.exists(VERDICT):
-        return EXIT_NOT_MET
-    asked = [(one, _of_arm(outcome.run, one.arm)) for one in required]
-    met = all(found and all(_is_met(one, *about) for about in found.items()) for one, found in asked)
-    return EXIT_DONE if met else EXIT_NOT_MET
+    """0, or 4 when a verdict was required and a method has another: a line on stderr says which."""
+    found = [(one, _unmet(outcome.run, one)) for one in required]
+    for one, others in found:
+        if others:
+            line = f"pneumo-batch: --require {one.text}: {', '.join(others)}"
+            terminal.say(line, level="error", exit_code=EXIT_NOT_MET)
+    return EXIT_NOT_MET if any(others for _, others in found) else EXIT_DONE
+
+
+def _unmet(run: Run, required: Requirement) -> list[str]:
+    """What is otherwise than required."""
+    if not run.store.exists(VERDICT):
+        return ["the run has not concluded"]
+    found = _of_arm(run, required.arm)
+    if not found:
+        return [f"the run has no arm {required.arm}"]
+    return [line for about in found.items() for line in _others(required, *about)]
 
 
 def _of_arm(run: Run, arm: str | None) -> Mapping[str | None, Mapping[str, MethodResult]]:
@@ -36,12 +45,14 @@ def _of_arm(run: Run, arm: str | None) -> Mapping[str | None, Mapping[str, Metho
     return {found.target: found.arms[arm].methods} if found and arm in found.arms else {}
 
 
-def _is_met(required: Requirement, target: str | None, methods: Mapping[str, MethodResult]) -> bool:
-    """Whether the verdicts of one target are as required, if it is asked for."""
+def _others(required: Requirement, target: str | None, methods: Mapping[str, MethodResult]) -> list[str]:
+    """The methods with another verdict for this target than required, if it is asked for."""
     if required.target not in (None, target):
-        return True
+        return []
     chosen = [required.method] if required.method else list(methods)
-    return all(methods[method].verdict == required.verdict for method in chosen)
+    name = f" for {target}" if target and required.target is None else ""
+    verdicts = {method: methods[method].verdict for method in chosen}
+    return [f"{method} is {verdict}{name}" for method, verdict in verdicts.items() if verdict != required.verdict]
 
 
 def show(outcome: Ended) -> None:

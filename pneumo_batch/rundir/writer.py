@@ -177,7 +177,8 @@ class RunWriter(Run):
     def fail(self, error: BaseException) -> None:
         """Note what ended the run early. The message is kept, not the traceback: records hold no paths of ours."""
         cause = root_cause(error)
-        kind, message = type(cause).__name__, next(iter(str(cause).strip().splitlines()), "")
+        said = "interrupted" if isinstance(cause, KeyboardInterrupt) else str(cause).strip()
+        kind, message = type(cause).__name__, next(iter(said.splitlines()), "")
         self.update_record(status="failed", error={"type": kind, "message": message})
         self.event("failed", error=kind, message=message)
 

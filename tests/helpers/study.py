@@ -4,11 +4,13 @@ import csv
 import functools
 import gzip
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
 from helpers.paths import DOCS
 
+from pneumo_batch.core.statistics.outcomes import OUTCOMES
 from pneumo_batch.core.statistics.wording import method_name
 
 TABLES = DOCS / "study"
@@ -85,10 +87,20 @@ def ten_methods() -> list[list[str]]:
 
 def views_and_scales() -> list[list[str]]:
     def short(found: dict) -> str:
-        return f"{rounded(found['share']['value'], 2)} {found['verdict']}"
+        share, headroom = rounded(found["share"]["value"], 2), rounded(found["headroom"]["value"], 3)
+        return f"{share} of {headroom}, {found['verdict']}"
 
     keys = (PRIMARY, PIXELS, SIGNED, SIGNED_PIXELS)
     return [[method_name(name), *(short(cell("methods", name, key)) for key in keys)] for name in by_share()]
+
+
+def every_reading() -> list[list[str]]:
+    """How many of the readings of a method, by view, scale and metric, have each verdict."""
+    found = {
+        name: Counter(one["verdict"] for one in verdict("methods")["methods"][name]["cells"].values())
+        for name in by_share()
+    }
+    return [[method_name(name), *(str(counts[outcome]) for outcome in OUTCOMES)] for name, counts in found.items()]
 
 
 def trained() -> list[list[str]]:
@@ -111,7 +123,8 @@ def _trained(part: str, arm: str, rows: pd.DataFrame) -> list[str]:
     kept = "-" if of_a_column else span(rows["label_agreement"], 2)
     on_test = rows["own_test_auroc" if of_a_column else "test_auroc"]
     aurocs = [span(values, 3) for values in (rows["accuracy_on_given_labels"], rows["val_auroc"], on_test)]
-    return [part, arm, network, str(len(rows)), kept, span(rows["epochs"], 0), *aurocs]
+    epochs = [span(rows[name], 0) for name in ("epochs", "chosen_epoch")]
+    return [part, arm, network, str(len(rows)), kept, *epochs, *aurocs]
 
 
 def _answers(part: str, arm: str) -> list[str]:
@@ -225,7 +238,7 @@ def seconds() -> list[list[str]]:
 # The tables of each section of the page, in their order.
 SECTIONS = {
     "The models": [trained],
-    "(a) Ten methods": [ten_methods, views_and_scales],
+    "(a) Ten methods": [ten_methods, views_and_scales, every_reading],
     "(b) Dose and response": [doses, signed_grad_cam],
     "(c) Permuted by image and by patient": [by_patient],
     "(d) Two networks": [networks],

@@ -20,6 +20,7 @@ from pneumo_batch.core.data.options import (
 from pneumo_batch.job.schema.fields import Section, neutral, result
 
 PHANTOM = "phantom"
+SIDES = 32  # what sides of a network's input are multiples of
 AUTO_REGIONS, NO_REGIONS = "auto", "none"
 FINDINGS_ONLY = ("uncertain", "unmentioned", "negatives", "views", "test_fraction")  # of [data]: read with findings
 
@@ -49,7 +50,7 @@ class Data(Section):
     """Class folders in label order (default: discovered, sorted), or "subtype": pneumonia by bacteria and virus."""
     regions: str = result(AUTO_REGIONS, min_length=1)  # what it says is in the fingerprint, not its place
     """Boxes or masks that maps are compared with: "auto" (the set's own), "none", or a CSV or JSON file or a folder."""
-    image_size: int = result(224, ge=32, le=2048, multiple_of=32)
+    image_size: int = result(224, ge=SIDES, le=2048, multiple_of=SIDES)
     """Side of the square network input, pixels."""
     channels: Channels = result(1)
     """Input channels; 3 repeats the grey channel, since the colour mode of the published files leaks the label."""

@@ -9,7 +9,7 @@ from pneumo_batch.job.schema.arms import ArmSpec
 from pneumo_batch.job.schema.attribution import Attribution
 from pneumo_batch.job.schema.cluster import Cluster
 from pneumo_batch.job.schema.comparison import Cascade, Compare
-from pneumo_batch.job.schema.data import PHANTOM, Data, Phantom
+from pneumo_batch.job.schema.data import PHANTOM, SIDES, Data, Phantom
 from pneumo_batch.job.schema.fields import Section, neutral
 from pneumo_batch.job.schema.models import Network, Train, VariantSpec
 
@@ -36,7 +36,8 @@ class Job(Section):
         if len(set(names)) < len(names):
             raise ValueError("variant: two [[variant]] tables share a name")
         for metric in self.compare.metrics:
-            if self.data.image_size < (least := SMALLEST_SIDE.get(metric, 1)):
+            least = -(-SMALLEST_SIDE.get(metric, 1) // SIDES) * SIDES
+            if self.data.image_size < least:
                 raise ValueError(
                     f"compare.metrics: {metric} needs data.image_size of {least} or more; leave {metric} out"
                 )

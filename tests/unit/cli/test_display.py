@@ -147,18 +147,23 @@ def test_a_list_of_runs_has_shares_beside_verdicts(outcome, capsys):
 
 
 @pytest.mark.parametrize(
-    ("required", "code"),
+    ("required", "lines"),
     [
-        ([], 0),
-        ([Requirement(None, "sensitive")], 4),
-        ([Requirement("grad_cam", "sensitive")], 0),
-        ([Requirement("grad_cam", "insensitive")], 4),
-        ([Requirement("grad_cam", "sensitive"), Requirement("mine:map[x]", "invalid")], 0),
-        ([Requirement("grad_cam", "sensitive"), Requirement("mine:map[x]", "sensitive")], 4),
+        ([], []),
+        ([Requirement(None, "sensitive")], ["--require sensitive: mine:map[x] is invalid"]),
+        ([Requirement(None, "insensitive")], ["--require insensitive: grad_cam is sensitive, mine:map[x] is invalid"]),
+        ([Requirement("grad_cam", "sensitive")], []),
+        ([Requirement("grad_cam", "insensitive")], ["--require grad_cam=insensitive: grad_cam is sensitive"]),
+        ([Requirement("grad_cam", "sensitive"), Requirement("mine:map[x]", "invalid")], []),
+        (
+            [Requirement("grad_cam", "sensitive"), Requirement("mine:map[x]", "sensitive")],
+            ["--require mine:map[x]=sensitive: mine:map[x] is invalid"],
+        ),
     ],
 )
-def test_a_required_verdict(outcome, required, code):
-    assert display.exit_code(outcome, required) == code
+def test_a_required_verdict_that_a_method_has_not_is_said(outcome, capsys, required, lines):
+    assert display.exit_code(outcome, required) == (4 if lines else 0)
+    assert capsys.readouterr().err.splitlines() == [f"pneumo-batch: {line}" for line in lines]
 
 
 @pytest.fixture
@@ -221,22 +226,24 @@ def test_what_holds_for_every_method_on_a_target_is_said_once_for_it(two_targets
 
 
 @pytest.mark.parametrize(
-    ("required", "code"),
+    ("required", "line"),
     [
-        (Requirement("grad_cam", "sensitive"), 4),
-        (Requirement(None, "sensitive"), 4),
-        (Requirement("grad_cam", "sensitive", "Effusion"), 0),
-        (Requirement(None, "insensitive", "Mass"), 0),
-        (Requirement("grad_cam", "sensitive", "Mass"), 4),
+        (Requirement("grad_cam", "sensitive"), "--require grad_cam=sensitive: grad_cam is insensitive for Mass"),
+        (Requirement(None, "sensitive"), "--require sensitive: "),
+        (Requirement("grad_cam", "sensitive", "Effusion"), ""),
+        (Requirement(None, "insensitive", "Mass"), ""),
+        (Requirement("grad_cam", "sensitive", "Mass"), "--require grad_cam@Mass=sensitive: grad_cam is insensitive"),
     ],
 )
-def test_a_required_verdict_is_of_every_target_or_of_the_one_named(two_targets, required, code):
-    assert display.exit_code(two_targets, [required]) == code
+def test_a_required_verdict_is_of_every_target_or_of_the_one_named(two_targets, capsys, required, line):
+    assert display.exit_code(two_targets, [required]) == (4 if line else 0)
+    assert line in capsys.readouterr().err
 
 
-def test_a_run_that_has_not_concluded_meets_no_requirement(outcome):
+def test_a_run_that_has_not_concluded_meets_no_requirement(outcome, capsys):
     outcome.run.store.remove("verdict.json")
     assert display.exit_code(outcome, [Requirement("grad_cam", "sensitive")]) == 4
+    assert capsys.readouterr().err == "pneumo-batch: --require grad_cam=sensitive: the run has not concluded\n"
 
 
 @pytest.mark.parametrize(

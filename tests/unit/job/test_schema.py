@@ -316,7 +316,7 @@ BAD = [
     ("[attribution]\nlimit = 0", "attribution.limit: Input should be greater than or equal to 1"),
     ('[compare]\nmetrics = ["ssim"]', "compare: primary.metric 'spearman' is not one of compare.metrics"),
     ('[compare]\nprimary = { metric = "hog" }', "compare: primary.metric 'hog' is not defined at the region scale"),
-    ("[data]\nimage_size = 32", "compare.metrics: hog needs data.image_size of 48 or more"),
+    ("[data]\nimage_size = 32", "compare.metrics: hog needs data.image_size of 64 or more"),
     ("[cascade]\nseeds = [1, 1]", "cascade.seeds: names an entry twice"),
     ("[cascade]\nseeds = [-1]", "cascade.seeds.0: Input should be greater than or equal to 0"),
     ('[cascade]\nvariant = "true_9"', "cascade.variant: no variant 'true_9'; there are: true_0, random_100"),
