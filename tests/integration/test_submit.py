@@ -296,6 +296,8 @@ def test_what_travels_is_the_package_its_version_and_the_job_with_absolute_paths
     place = tmp_path / "package"
     place.mkdir()
     ray_jobs.pack(place, job)
+    assert sum(path.stat().st_size for path in place.rglob("*") if path.is_file()) < 2_000_000
+    assert not list(place.rglob("__pycache__"))
     code = "from pneumo_batch import __file__, __version__; from pneumo_batch.job import jobfile; "
     code += "job = jobfile.load('job.toml'); "
     code += "print(__file__, __version__, job.data.root, job.variant[0].checkpoint)"
@@ -305,8 +307,6 @@ def test_what_travels_is_the_package_its_version_and_the_job_with_absolute_paths
     )
     expected = [place / "pneumo_batch" / "__init__.py", "0.1.0", tmp_path / "films", tmp_path / "mine.safetensors"]
     assert shown.stdout.split() == [str(part) for part in expected]
-    assert sum(path.stat().st_size for path in place.rglob("*") if path.is_file()) < 2_000_000
-    assert not list(place.rglob("__pycache__"))
 
 
 def test_a_job_whose_data_are_on_the_cluster_only_is_named_by_what_it_asks_for(tmp_path):
