@@ -12,7 +12,8 @@ from pneumo_batch.rundir.reader import Run
 
 
 def show(console: Console, run: Run) -> None:
-    of_targets, found = by_target(run), results_of(run)
+    found = results_of(run)
+    of_targets = by_target(run, found)
     _show_headlines(console, of_targets, found)
     target = next(iter(of_targets))
     if target and len(of_targets) == 1:
@@ -30,7 +31,8 @@ def show(console: Console, run: Run) -> None:
 
 def show_briefly(console: Console, run: Run) -> None:
     """The answer, a line for each method and arm, and where the report is: what `run` ends with, without reasons."""
-    of_targets, found = by_target(run), results_of(run)
+    found = results_of(run)
+    of_targets = by_target(run, found)
     _show_headlines(console, of_targets, found)
     for target, methods in of_targets.items():
         of = f", {target}" if len(of_targets) > 1 else ""
@@ -43,12 +45,12 @@ def show_briefly(console: Console, run: Run) -> None:
         console.print(f"{'report':<8}{run.path}/{REPORT}")
 
 
-def by_target(run: Run) -> Mapping[str | None, Mapping[str, MethodResult]]:
-    """The verdicts of a run by what is explained, which is None where it needs no name.
+def by_target(run: Run, found: Results | None) -> Mapping[str | None, Mapping[str, MethodResult]]:
+    """The verdicts of a run with these results by what is explained, which is None where it needs no name.
 
-    Of one that was concluded by an earlier rule without numbers, which meant other things.
+    Of one that was concluded by an earlier rule (`found` is None) without numbers, which meant other things.
     """
-    if found := results_of(run):
+    if found:
         return {target: one.methods for target, one in found.by_target.items()}
     values = run.verdict
     return {None: {name: MethodResult(one["verdict"], one["reasons"]) for name, one in values["methods"].items()}}

@@ -6,6 +6,7 @@ from typing import NotRequired, TypedDict
 
 from pneumo_batch import terminal
 from pneumo_batch.cli import answer
+from pneumo_batch.cli.options import complain
 from pneumo_batch.core.attribution.options import POSITIVE
 from pneumo_batch.core.statistics.digits import fixed
 from pneumo_batch.core.statistics.outcomes import Outcome, Requirement
@@ -22,8 +23,7 @@ def exit_code(outcome: Ended, required: list[Requirement]) -> int:
     found = [(one, _unmet(outcome.run, one)) for one in required]
     for one, others in found:
         if others:
-            line = f"pneumo-batch: --require {one.text}: {', '.join(others)}"
-            terminal.say(line, level="error", exit_code=EXIT_NOT_MET)
+            complain(f"--require {one.text}: {', '.join(others)}", EXIT_NOT_MET)
     return EXIT_NOT_MET if any(others for _, others in found) else EXIT_DONE
 
 
@@ -41,7 +41,7 @@ def _of_arm(run: Run, arm: str | None) -> Mapping[str | None, Mapping[str, Metho
     """The verdicts of an arm by what is explained, of further arms the first target; none of an arm it has not."""
     found = answer.results_of(run)
     if arm is None or arm == (found.contrast if found else RANDOM):
-        return answer.by_target(run)
+        return answer.by_target(run, found)
     return {found.target: found.arms[arm].methods} if found and arm in found.arms else {}
 
 
@@ -142,7 +142,7 @@ def rows(folder: str) -> list[RunRow]:
 
 def _row(run: Run) -> RunRow:
     record = run.record
-    by_target = answer.by_target(run) if run.store.exists(VERDICT) else {None: {}}
+    by_target = answer.by_target(run, answer.results_of(run)) if run.store.exists(VERDICT) else {None: {}}
     methods = next(iter(by_target.values()))
     row: RunRow = {
         "run_dir": run.path,

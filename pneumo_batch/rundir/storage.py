@@ -169,12 +169,14 @@ class Store:
         data = parquet_bytes(table, True if dictionary is None else dictionary)
         self.write_bytes(sealed_name(stem, data), data)
 
-    def dataset(self, name: str, schema: pa.Schema | None = None) -> pa.dataset.Dataset:
+    def dataset(
+        self, name: str, schema: pa.Schema | None = None, form: pa.dataset.ParquetFileFormat = PARQUET
+    ) -> pa.dataset.Dataset:
         """A Parquet file, or every file of a folder, whose checksums are verified where it is read."""
         parts = [name] if name.endswith(".parquet") else self.files(name, ".parquet")
         with reading(f"{self.location}/{name}"):
             paths = [self.path(part) for part in parts]
-            return pa.dataset.dataset(paths, filesystem=self.fs, format=PARQUET, schema=schema)
+            return pa.dataset.dataset(paths, filesystem=self.fs, format=form, schema=schema)
 
     def read_table(
         self,
@@ -228,8 +230,7 @@ class Store:
         with reading(f"{self.location}/{name}"):
             # a scan of them all reads hundreds of MB before they are asked for
             for part in [name] if name.endswith(".parquet") else self.files(name, ".parquet"):
-                one = pa.dataset.dataset([self.path(part)], filesystem=self.fs, format=encoded, schema=schema)
-                yield from one.to_batches(batch_readahead=1, fragment_readahead=1)
+                yield from self.dataset(part, schema, encoded).to_batches(batch_readahead=1, fragment_readahead=1)
 
     def move(self, source: str, target: str, last: str = "") -> None:
         """Rename a folder, replacing what is there. At once on a local disk; elsewhere file by file, `last` at last."""

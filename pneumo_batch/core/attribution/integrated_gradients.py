@@ -102,6 +102,7 @@ class PathIntegral:
         self._stem = stem
         self._options = options
         self._pass_size = pass_size
+        self._levels = list(refinements()) if self.points is None else [nodes(options.rule, self.points)]
         self._points: torch.Tensor | None = None
         self._chunks: dict[int, list[tuple[torch.Tensor, torch.Tensor]]] = {}
 
@@ -124,12 +125,11 @@ class PathIntegral:
         path = Path(start.features, self._stem.step(difference_1CHW))
         rises_N = (end.logits_1N.double() - start.logits_1N.double())[0]
         totals = [_Total(target, rises_N[target], path) for target in targets]
-        levels = refinements() if self.points is None else [nodes(self._options.rule, self.points)]
         unfinished = totals
-        for level, (alphas, weights) in enumerate(levels):
+        for level, (alphas, _) in enumerate(self._levels):
             for total in unfinished:
                 total.gradients_1E /= REFINEMENT
-            self._add(unfinished, path, self._passes(level, alphas, weights, path.step))
+            self._add(unfinished, path, self._passes(level, path.step))
             unfinished = [
                 total for total in unfinished if not self._conclude(total, path, difference_1CHW, len(alphas))
             ]
@@ -157,11 +157,10 @@ class PathIntegral:
         attributed = float(now.map_HW.abs().sum())
         return error <= tolerance * float(now.map_HW.norm()) and abs(float(now.delta)) <= tolerance * attributed
 
-    def _passes(
-        self, level: int, alphas: np.ndarray, weights: np.ndarray, like: torch.Tensor
-    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def _passes(self, level: int, like: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Points and weights of every pass of a level, brought to the device once and not for every image."""
         if level not in self._chunks:
+            alphas, weights = self._levels[level]
             self._chunks[level] = [
                 (torch.from_numpy(alphas[chunk]).to(like), torch.from_numpy(weights[chunk]).to(like))
                 for chunk in passes(len(alphas), self._pass_size)

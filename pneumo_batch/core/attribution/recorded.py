@@ -41,10 +41,10 @@ Explain = Callable[[torch.Tensor, Sequence[int]], list[Row]]
 
 
 class Recorder:
-    """`explain`, of an input (1, C, H, W) and its targets, replayed from its third call with the same targets on.
+    """`explain`, of an input (1, C, H, W) and its targets, replayed from its second call with the same targets on.
 
-    The first call computes what later ones keep. The second is recorded, where that can be: not where Python waits for
-    a number of the GPU's, as for a network that looks at its own.
+    The first call computes what later ones keep. Before the second the work is recorded, where that can be: not where
+    Python waits for a number of the GPU's, as for a network that looks at its own.
     """
 
     def __init__(self, explain: Explain) -> None:
