@@ -30,14 +30,10 @@ def without_p(source: Source, method: str, found: MethodResult, others: Sequence
     return reading.without_p(found.numbers, (len(source.true), len(others)), constant)
 
 
-def shared(lines: Sequence[Sequence[str]]) -> list[str]:
-    """Of sentences on each method those that all have in common, to be said once for all."""
-    first, *others = lines
-    return [line for line in first if all(line in lines for lines in others)]
-
-
 def shared_caveats(source: Source) -> list[str]:
-    return shared([source.results.methods[method].caveats for method in source.methods])
+    """What all methods have in common, to be said once for all."""
+    first, *others = (source.results.methods[method].caveats for method in source.methods)
+    return [line for line in first if all(line in lines for lines in others)]
 
 
 def fold(source: Source, method: str, ladder: Picture | None) -> Fold:
