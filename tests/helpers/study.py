@@ -194,6 +194,23 @@ def cascade() -> list[list[str]]:
     return rows
 
 
+def smoothed() -> list[list[str]]:
+    """All layers new: the similarity of maps, and that of maps averaged over noisy inputs, in the run that has it."""
+    table = pd.read_parquet(TABLES / "noisy" / "cascade_summary.parquet")
+    kept = table.query("scale == 'region' and metric == 'spearman' and mode == 'cascade'")
+    last = kept[kept["depth"] == kept["depth"].max()].set_index(["view", "method"])
+    return [
+        [method_name(name)]
+        + [
+            _bounds(last.loc[(view, name)], *columns)
+            for view in ("magnitude", "signed")
+            for columns in (("mean", "ci_low", "ci_high"), ("smooth_mean", "smooth_low", "smooth_high"))
+        ]
+        for name in by_share()
+        if ("magnitude", name) in last.index
+    ]
+
+
 def headline() -> list[list[str]]:
     table = models("notebooks").set_index("model")
     columns = [f"test_{name}" for name in NOTEBOOKS]
@@ -242,7 +259,7 @@ SECTIONS = {
     "(b) Dose and response": [doses, signed_grad_cam],
     "(c) Permuted by image and by patient": [by_patient],
     "(d) Two networks": [networks],
-    "(e) The cascade": [cascade],
+    "(e) The cascade": [cascade, smoothed],
     "(f) Another task": [another_task],
     "(g) The notebooks' headline": [headline, same_false_alarms],
     "What it took": [seconds],
