@@ -171,9 +171,9 @@ def networks() -> list[list[str]]:
 
 
 @functools.cache
-def depths(view: str) -> pd.DataFrame:
+def depths(view: str, part: str = "methods") -> pd.DataFrame:
     """Rows by method and depth, of regions and Spearman, of the cascade."""
-    table = pd.read_parquet(TABLES / "methods" / "cascade_summary.parquet")
+    table = pd.read_parquet(TABLES / part / "cascade_summary.parquet")
     kept = table.query("scale == 'region' and metric == 'spearman' and mode == 'cascade' and view == @view")
     return kept.set_index(["method", "depth"])
 
@@ -196,19 +196,13 @@ def cascade() -> list[list[str]]:
 
 def smoothed() -> list[list[str]]:
     """All layers new: the similarity of maps, and that of maps averaged over noisy inputs, in the run that has it."""
-    table = pd.read_parquet(TABLES / "noisy" / "cascade_summary.parquet")
-    kept = table.query("scale == 'region' and metric == 'spearman' and mode == 'cascade'")
-    last = kept[kept["depth"] == kept["depth"].max()].set_index(["view", "method"])
-    return [
-        [method_name(name)]
-        + [
-            _bounds(last.loc[(view, name)], *columns)
-            for view in ("magnitude", "signed")
-            for columns in (("mean", "ci_low", "ci_high"), ("smooth_mean", "smooth_low", "smooth_high"))
-        ]
-        for name in by_share()
-        if ("magnitude", name) in last.index
-    ]
+    rows = []
+    for name in by_share():
+        if name in depths("magnitude", "noisy").index:
+            both = [depths(view, "noisy").loc[(name, 7)] for view in ("magnitude", "signed")]
+            columns = (("mean", "ci_low", "ci_high"), ("smooth_mean", "smooth_low", "smooth_high"))
+            rows.append([method_name(name), *(_bounds(last, *of) for last in both for of in columns)])
+    return rows
 
 
 def headline() -> list[list[str]]:
