@@ -111,7 +111,7 @@ def test_a_program_is_not_run_for_its_weights_alone(kind):
             "takes batches of one size only: export it",
         ),
         (
-            lambda: exported(flat(64), images(2)[:, :, :8, :8]),
+            lambda: exported(flat(64), images(2)[:, :, :8, :8].contiguous()),
             r"cannot take an image of shape \(1, 16, 16\)",
         ),
         (lambda: scripted(flat(256, 2)), r"must return logits of shape \(B, 1\)"),

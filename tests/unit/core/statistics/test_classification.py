@@ -54,16 +54,17 @@ def test_threshold_without_a_positive_is_a_half(labels):
 
 
 def test_several_classes_by_hand():
-    logits = np.log(np.array([[0.7, 0.2, 0.1], [0.5, 0.3, 0.2], [0.2, 0.6, 0.2], [0.6, 0.3, 0.1], [0.1, 0.1, 0.8]]))
+    logits = np.log(np.array([[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.2, 0.6, 0.2], [0.6, 0.3, 0.1], [0.1, 0.1, 0.8]]))
     found = classification.metrics(logits, np.array([0, 0, 1, 1, 2]))
     assert found.confusion == [[2, 0, 0], [1, 1, 0], [0, 0, 1]]
     assert found.accuracy == pytest.approx(4 / 5)
     assert found.balanced_accuracy == pytest.approx((1 + 1 / 2 + 1) / 3)
     assert found.precision == pytest.approx((2 / 3 + 1 + 1) / 3)
     assert found.f1 == pytest.approx((4 / 5 + 2 / 3 + 1) / 3)
-    # class 0: 0.7 and 0.5 against 0.2, 0.6, 0.1; class 1: 0.6 and 0.3 against 0.2, 0.3, 0.1; class 2 is apart
-    assert found.auroc == pytest.approx((5 / 6 + 5.5 / 6 + 1) / 3)
-    # class 1: 0.6 alone, then 0.3 with one of each
+    # class 0: 0.7 and 0.6 against 0.2, 0.6, 0.1; class 1: 0.6 and 0.3 against 0.2, 0.3, 0.1; class 2 is apart. The ties
+    # are of equal rows: those of others hold with some versions of numpy only
+    assert found.auroc == pytest.approx((5.5 / 6 + 5.5 / 6 + 1) / 3)
+    # of both: the highest alone, then one of each
     assert found.auprc == pytest.approx(((1 + 2 / 3) / 2 + (1 + 2 / 3) / 2 + 1) / 3)
     assert found.threshold is None
     assert classification.best_threshold(logits, np.array([0, 0, 1, 1, 2])) == 0.5
