@@ -22,7 +22,7 @@ from pneumo_batch.core.similarity.per_image import Cell
 from pneumo_batch.core.statistics import bootstrap
 from pneumo_batch.core.statistics import label_share as _core
 from pneumo_batch.core.statistics import permutation as _permutation
-from pneumo_batch.core.statistics.results import CellTest, Estimate, Interval, Permutation
+from pneumo_batch.core.statistics.estimates import CellTest, Estimate, Interval, Permutation
 
 __all__ = [
     "Cell",

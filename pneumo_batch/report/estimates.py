@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from pneumo_batch.core.statistics.results import Estimate
+from pneumo_batch.core.statistics.estimates import Estimate
 from pneumo_batch.report.parts import MISSING, number
 
 

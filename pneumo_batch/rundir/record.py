@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict, cast
 
-from pneumo_batch.core.statistics.results import MeasuredRecord
+from pneumo_batch.core.statistics.model_results import MeasuredRecord
 from pneumo_batch.core.variants import VariantRecord
 from pneumo_batch.errors import DamagedError
 from pneumo_batch.rundir import integrity

@@ -20,14 +20,10 @@ from pneumo_batch.core.statistics import (
     summaries,
     verdict,
 )
+from pneumo_batch.core.statistics.model_results import VariantResult
 from pneumo_batch.core.statistics.pointing import Localisation
 from pneumo_batch.core.statistics.randomised import Randomised
-from pneumo_batch.core.statistics.results import (
-    Primary,
-    Results,
-    TargetResult,
-    VariantResult,
-)
+from pneumo_batch.core.statistics.results import Primary, Results, TargetResult
 from pneumo_batch.core.variants import KINDS, RANDOM, Arm, Variant, arms_of, contrast, names_of, of_records
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job

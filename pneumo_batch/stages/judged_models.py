@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 from pneumo_batch.core import tables
 from pneumo_batch.core.models import evaluation, labels
 from pneumo_batch.core.statistics import classification, findings
-from pneumo_batch.core.statistics.results import FindingResult, Memory, OnTest, VariantResult
+from pneumo_batch.core.statistics.model_results import FindingResult, Memory, OnTest, VariantResult
 from pneumo_batch.core.variants import Arm
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.record import ModelRecord, of_finding

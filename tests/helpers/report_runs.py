@@ -17,7 +17,7 @@ from pneumo_batch.core import tables
 from pneumo_batch.core.models import evaluation
 from pneumo_batch.core.randomization import curves as randomized_curves
 from pneumo_batch.core.similarity import options, pairs, per_image
-from pneumo_batch.core.statistics import arms, localisation, results, summaries, verdict
+from pneumo_batch.core.statistics import arms, localisation, model_results, results, summaries, verdict
 from pneumo_batch.core.variants import KINDS, RANDOM, Variant, arms_of, names_of, of_records
 from pneumo_batch.job import jobfile
 from pneumo_batch.rundir.writer import RunWriter
@@ -230,13 +230,13 @@ def _write_curves(run: RunWriter, methods) -> None:
     run.store.write_table("scales.parquet", pa.Table.from_pylist(scales, schema=tables.SCALES))
 
 
-def _judged(run: RunWriter, name: str) -> results.VariantResult:
+def _judged(run: RunWriter, name: str) -> model_results.VariantResult:
     record = run.model_record(name)
     keys = ("kind", "seed", "network", "epochs", "chosen_epoch", "memorised", "label_agreement", "threshold")
-    test = results.OnTest(**record["metrics"]["test"], auroc_interval=(0.4, 0.9))
+    test = model_results.OnTest(**record["metrics"]["test"], auroc_interval=(0.4, 0.9))
     accuracy = record["metrics"]["train"]["accuracy"]
     known = {key: record[key] for key in keys}
-    return results.VariantResult(**known, majority=None, training_accuracy=accuracy, test=test)
+    return model_results.VariantResult(**known, majority=None, training_accuracy=accuracy, test=test)
 
 
 class Page(html.parser.HTMLParser):

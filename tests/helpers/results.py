@@ -1,6 +1,6 @@
 """Parts of the content of verdict.json, for tests that need one number of it."""
 
-from pneumo_batch.core.statistics.results import OnTest, VariantResult
+from pneumo_batch.core.statistics.model_results import OnTest, VariantResult
 
 
 def classified(kind: str, accuracy: float, **fields) -> VariantResult:

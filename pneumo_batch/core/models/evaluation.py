@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from pneumo_batch.core import tables
 from pneumo_batch.core.statistics import classification, findings
-from pneumo_batch.core.statistics.results import MeasuredRecord, Memory
+from pneumo_batch.core.statistics.model_results import MeasuredRecord, Memory
 
 
 def measure(

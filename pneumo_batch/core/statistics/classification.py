@@ -8,9 +8,9 @@ import scipy.special
 
 from pneumo_batch.core.statistics import bootstrap
 from pneumo_batch.core.statistics.areas import ResampledArea
+from pneumo_batch.core.statistics.model_results import Classification, OnTest
 from pneumo_batch.core.statistics.numbers import number
 from pneumo_batch.core.statistics.options import RESAMPLES
-from pneumo_batch.core.statistics.results import Classification, OnTest
 
 NEUTRAL_THRESHOLD = 0.5
 

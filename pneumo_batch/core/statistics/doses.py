@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pneumo_batch.core.statistics.digits import fixed
-from pneumo_batch.core.statistics.results import ArmResult, Estimate, Results
+from pneumo_batch.core.statistics.estimates import Estimate
+from pneumo_batch.core.statistics.results import ArmResult, Results
 from pneumo_batch.core.statistics.wording import listed
 from pneumo_batch.core.variants import PERMUTED, TRUE
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from pneumo_batch.core.statistics import classification
-from pneumo_batch.core.statistics.results import Classification, OnTest
+from pneumo_batch.core.statistics.model_results import Classification, OnTest
 from pneumo_batch.core.tables import UNKNOWN
 
 

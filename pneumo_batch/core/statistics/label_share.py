@@ -19,9 +19,9 @@ import scipy.special
 from pneumo_batch.core.similarity.pairs import CROSS_KINDS, WITHIN_KINDS, is_cross
 from pneumo_batch.core.similarity.per_image import Cell, PerImage, row_means
 from pneumo_batch.core.statistics import bootstrap, permutation
+from pneumo_batch.core.statistics.estimates import CellTest, Deviations, Estimate, Interval, Permutations
 from pneumo_batch.core.statistics.numbers import number
 from pneumo_batch.core.statistics.options import RESAMPLES
-from pneumo_batch.core.statistics.results import CellTest, Deviations, Estimate, Interval, Permutations
 
 KINDS = ("true_true", "true_random", "true_true_cross", "true_random_cross")  # what the quantities are made of
 QUANTITIES = ("difference", "everywhere", "image_specific", "headroom", "remainder", "share")

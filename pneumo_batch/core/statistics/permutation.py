@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pneumo_batch.core.statistics.results import Permutation
+from pneumo_batch.core.statistics.estimates import Permutation
 
 _CHUNK = 65_536  # relabelings evaluated at once
 _TIE = 1e-12  # two relabelings of equal statistic must not differ by rounding

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pneumo_batch.core.similarity.per_image import Cell
 from pneumo_batch.core.statistics.digits import fixed
-from pneumo_batch.core.statistics.results import CellTest, Estimate
+from pneumo_batch.core.statistics.estimates import CellTest, Estimate
 from pneumo_batch.core.statistics.words import RANDOM_WORDS, Words
 
 _WIDE = 1.0  # of an interval: half of what correlations span

@@ -7,8 +7,10 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any
 
+from pneumo_batch.core.statistics.estimates import CellTest, Estimate
+from pneumo_batch.core.statistics.model_results import VariantResult
 from pneumo_batch.core.statistics.outcomes import Outcome, Specific
 from pneumo_batch.core.statistics.pointing import Localisation
 from pneumo_batch.core.statistics.randomised import Randomised
@@ -18,84 +20,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 
-# --------------------------------------------------------------------------------------------------- one test's numbers
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Both ends of a 95 % interval; None where none can be drawn."""
-
-    ci_low: float | None = None
-    ci_high: float | None = None
-
-
-@dataclass(frozen=True)
-class Deviations:
-    """Standard errors owed to which true models, which random models and which patients there happened to be."""
-
-    true: float | None = None
-    random: float | None = None
-    patients: float | None = None
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A quantity with its interval over patients and models, and beside it the one that resamples patients alone.
-
-    `df` are Satterthwaite's degrees of freedom. The interval is None with fewer than three models of a kind.
-    """
-
-    value: float | None = None
-    ci_low: float | None = None
-    ci_high: float | None = None
-    patients: Interval = Interval()
-    df: float | None = None
-    sd: Deviations = Deviations()
-
-    @property
-    def for_these_models(self) -> "Estimate":
-        """The same quantity with the interval that resamples patients alone."""
-        return Estimate(self.value, self.patients.ci_low, self.patients.ci_high, self.patients, None, self.sd)
-
-
-@dataclass(frozen=True)
-class Permutation:
-    """`p` is the share of relabelings that reach the statistic; `smallest_p` what complete separation would give."""
-
-    statistic: float
-    p: float
-    smallest_p: float
-    relabelings: int
-
-
-@dataclass(frozen=True)
-class Permutations:
-    """Exact tests over relabelings of the models, on M = S - C (same film less its floor) and on S alone."""
-
-    image_specific: Permutation | None = None
-    same_film: Permutation | None = None
-
-
-@dataclass(frozen=True)
-class CellTest:
-    """Every number of the test for one method, view, scale and metric.
-
-    `images` are those with a similarity of all four kinds; `means` are over them, by kind.
-    """
-
-    images: int = 0
-    patients: int = 0
-    means: Mapping[str, float | None] = field(default_factory=dict)
-    difference: Estimate = Estimate()
-    everywhere: Estimate = Estimate()
-    image_specific: Estimate = Estimate()
-    headroom: Estimate = Estimate()
-    remainder: Estimate = Estimate()
-    share: Estimate = Estimate()
-    permutation: Permutations = Permutations()
-
-
-# ---------------------------------------------------------------------------------------------- what they are taken for
+# ----------------------------------------------------------------------------- what the numbers of a test are taken for
 
 
 @dataclass(frozen=True)
@@ -155,7 +80,7 @@ class MethodResult:
     reproducible: Mapping[str, list[int]] = field(default_factory=dict)
 
 
-# -------------------------------------------------------------------------------------------------------- two targets
+# ---------------------------------------------------------------------------------------------------------- two targets
 
 
 @dataclass(frozen=True)
@@ -192,97 +117,6 @@ class Specificity:
     for_these_models: Specific | None = None
     numbers: SpecificityTest = SpecificityTest()
     cells: Mapping[str, SpecificityTest] = field(default_factory=dict)
-
-
-# --------------------------------------------------------------------------------------------------------------- models
-
-
-@dataclass(frozen=True)
-class Classification:
-    """How well a model classifies a split; None where a number is undefined. `confusion[i][j]` counts the images of
-    label i predicted as j.
-    """
-
-    images: int
-    accuracy: float | None
-    balanced_accuracy: float | None
-    auroc: float | None
-    auprc: float | None
-    precision: float | None
-    recall: float | None
-    f1: float | None
-    confusion: list[list[int]]
-    threshold: float | None
-
-
-@dataclass(frozen=True)
-class OnTest(Classification):
-    """That of the test split, and the 95 % interval of its AUROC."""
-
-    auroc_interval: tuple[float | None, float | None]
-
-
-class MeasuredRecord(TypedDict):
-    """How well a model classifies, as model.json holds it: `metrics` by split, in the fields of `Classification`.
-
-    Of several findings they are by split and finding, each at its threshold.
-    """
-
-    threshold: NotRequired[float]
-    metrics: NotRequired[dict[str, dict[str, Any]]]
-    thresholds: NotRequired[dict[str, float]]
-    metrics_by_finding: NotRequired[dict[str, dict[str, dict[str, Any]]]]
-
-
-@dataclass(frozen=True)
-class Memory:
-    """How well the training labels that were given are known, in eval mode, beside the accuracy of a majority guess."""
-
-    accuracy: float | None
-    balanced_accuracy: float | None
-    majority: float
-
-
-@dataclass(frozen=True)
-class FindingResult:
-    """How well a variant tells one of several findings. `training` is of labels it was given here."""
-
-    threshold: float
-    training: Memory | None
-    test: OnTest
-
-
-@dataclass(frozen=True)
-class VariantResult:
-    """How a variant was trained and how well it classifies; None where nobody trained or measured it here.
-
-    Of several findings the numbers are those of the one explained, accuracies on training labels are balanced ones, and
-    `findings` has the numbers of each. `own_test` is of a model of another column how well it tells that one.
-    """
-
-    kind: Kind
-    seed: int | None
-    network: str
-    epochs: int | None
-    chosen_epoch: int | None
-    memorised: float | None
-    majority: float | None
-    label_agreement: float | None
-    threshold: float
-    training_accuracy: float | None
-    test: OnTest
-    findings: Mapping[str, FindingResult] = field(default_factory=dict)
-    own_test: OnTest | None = None
-
-    @property
-    def measure(self) -> str:
-        """What the accuracies on training labels are, in words."""
-        return "balanced accuracy" if self.findings else "accuracy"
-
-    @property
-    def on_its_labels(self) -> float | None:
-        """Accuracy on the training labels it was given, in eval mode; of several findings a balanced one."""
-        return self.training_accuracy if self.memorised is None else self.memorised
 
 
 # ------------------------------------------------------------------------------------------------------------ the whole

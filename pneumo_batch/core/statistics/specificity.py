@@ -20,11 +20,12 @@ from pneumo_batch.core.similarity import pairs
 from pneumo_batch.core.similarity.per_image import ByTarget, Cell, PerImage
 from pneumo_batch.core.statistics import bootstrap, reading, wording
 from pneumo_batch.core.statistics.digits import fixed
+from pneumo_batch.core.statistics.estimates import Estimate
 from pneumo_batch.core.statistics.label_share import FEWEST_MODELS, FEWEST_PATIENTS, combine, projected, without_each
 from pneumo_batch.core.statistics.numbers import number
 from pneumo_batch.core.statistics.options import RESAMPLES
 from pneumo_batch.core.statistics.outcomes import Specific
-from pneumo_batch.core.statistics.results import Estimate, MethodResult, Primary, Specificity, SpecificityTest
+from pneumo_batch.core.statistics.results import MethodResult, Primary, Specificity, SpecificityTest
 
 _OF_ONE = ("true_true", "true_true_cross")
 _OF_TWO = (pairs.TWO_TARGETS, pairs.TWO_TARGETS_CROSS, pairs.ONE_MODEL, pairs.ONE_MODEL_CROSS)

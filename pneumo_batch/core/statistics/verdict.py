@@ -7,16 +7,10 @@ from pneumo_batch.core.similarity.pairs import same_model_floor
 from pneumo_batch.core.similarity.per_image import Cell
 from pneumo_batch.core.statistics import reading
 from pneumo_batch.core.statistics.digits import P_DIGITS, p_is, small
+from pneumo_batch.core.statistics.estimates import CellTest, Deviations
 from pneumo_batch.core.statistics.label_share import FEWEST_MODELS, FEWEST_PATIENTS
 from pneumo_batch.core.statistics.outcomes import Outcome
-from pneumo_batch.core.statistics.results import (
-    CellResult,
-    CellTest,
-    Decision,
-    Deviations,
-    MethodResult,
-    Primary,
-)
+from pneumo_batch.core.statistics.results import CellResult, Decision, MethodResult, Primary
 from pneumo_batch.core.statistics.words import NO_MAP, RANDOM_WORDS, Words
 from pneumo_batch.core.variants import MEMORISED, Arm, Variant
 

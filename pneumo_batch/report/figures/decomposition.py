@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from pneumo_batch.core.statistics.results import Estimate, MethodResult
+from pneumo_batch.core.statistics.estimates import Estimate
+from pneumo_batch.core.statistics.results import MethodResult
 from pneumo_batch.core.statistics.wording import method_name
 from pneumo_batch.report import estimates
 from pneumo_batch.report.figures.base import EVERYWHERE, FILM, GREY, INK, TRUE, VERDICTS, canvas, picture, svg

@@ -9,7 +9,8 @@ from matplotlib.ticker import PercentFormatter
 
 from pneumo_batch.core.statistics import doses
 from pneumo_batch.core.statistics.doses import Dose
-from pneumo_batch.core.statistics.results import Estimate, VariantResult
+from pneumo_batch.core.statistics.estimates import Estimate
+from pneumo_batch.core.statistics.model_results import VariantResult
 from pneumo_batch.core.statistics.wording import method_name
 from pneumo_batch.report import estimates
 from pneumo_batch.report.figures.base import CLASSES, GREY, INK, MARKERS, RANDOM, TRUE, canvas, picture

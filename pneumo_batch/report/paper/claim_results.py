@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from pneumo_batch.core.statistics.results import MethodResult, OnTest
+from pneumo_batch.core.statistics.model_results import OnTest
+from pneumo_batch.core.statistics.results import MethodResult
 from pneumo_batch.core.statistics.wording import listed, method_name
 from pneumo_batch.report import estimates
 from pneumo_batch.report.paper import additions, decomposition, methods

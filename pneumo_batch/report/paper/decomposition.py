@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from pneumo_batch.core.similarity.pairs import PARTNERS
 from pneumo_batch.core.statistics.digits import p_is
+from pneumo_batch.core.statistics.estimates import CellTest
 from pneumo_batch.core.statistics.label_share import FEWEST_MODELS, FEWEST_PATIENTS
-from pneumo_batch.core.statistics.results import CellTest
 from pneumo_batch.core.statistics.verdict import ALPHA
 from pneumo_batch.core.statistics.wording import listed
 from pneumo_batch.report.paper import arms

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from pneumo_batch.core.statistics.results import CellResult, Estimate, MethodResult, Primary, Results
+from pneumo_batch.core.statistics.estimates import Estimate
+from pneumo_batch.core.statistics.results import CellResult, MethodResult, Primary, Results
 from pneumo_batch.core.statistics.wording import method_name
 from pneumo_batch.core.variants import TRUE
 from pneumo_batch.report import estimates

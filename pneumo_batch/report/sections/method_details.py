@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from pneumo_batch.core.statistics import reading
 from pneumo_batch.core.statistics.digits import P_DIGITS, p_is, small
-from pneumo_batch.core.statistics.results import CellTest, Deviations, MethodResult, Permutations
+from pneumo_batch.core.statistics.estimates import CellTest, Deviations, Permutations
+from pneumo_batch.core.statistics.results import MethodResult
 from pneumo_batch.core.statistics.wording import method_name
 from pneumo_batch.report import estimates
 from pneumo_batch.report.figures import curves, forest, verdict

@@ -4,9 +4,10 @@ import pytest
 
 from pneumo_batch import cli
 from pneumo_batch.cli import display, estimate
+from pneumo_batch.core.statistics.estimates import CellTest, Estimate
 from pneumo_batch.core.statistics.outcomes import Requirement
 from pneumo_batch.core.statistics.power import power
-from pneumo_batch.core.statistics.results import ArmResult, CellTest, Estimate, MethodResult, Primary, Results
+from pneumo_batch.core.statistics.results import ArmResult, MethodResult, Primary, Results
 from pneumo_batch.errors import JobError
 from pneumo_batch.pipeline import Outcome
 from pneumo_batch.rundir.layout import FORMAT

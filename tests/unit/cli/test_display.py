@@ -7,17 +7,10 @@ import pytest
 
 from pneumo_batch import cli
 from pneumo_batch.cli import display, options
+from pneumo_batch.core.statistics.estimates import CellTest, Estimate
 from pneumo_batch.core.statistics.outcomes import Requirement
 from pneumo_batch.core.statistics.pointing import Localisation, Mean, OfFinding
-from pneumo_batch.core.statistics.results import (
-    CellTest,
-    Estimate,
-    MethodResult,
-    Primary,
-    Results,
-    Specificity,
-    TargetResult,
-)
+from pneumo_batch.core.statistics.results import MethodResult, Primary, Results, Specificity, TargetResult
 from pneumo_batch.errors import JobError
 from pneumo_batch.job import jobfile
 from pneumo_batch.pipeline import Outcome

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers.results import classified
 
-from pneumo_batch.core.statistics import results
+from pneumo_batch.core.statistics import estimates, results
 from pneumo_batch.errors import DataError, RunError
 from pneumo_batch.integrations import export, kaggle, mlflow
 from pneumo_batch.report.figures import overlays
@@ -47,11 +47,11 @@ def test_an_overlay_is_the_film_where_the_map_is_0_and_coloured_elsewhere():
     assert pixels_HW3[0, 2].tolist() == [34, 64, 98]
 
 
-SHARE = results.Estimate(0.25, None, float("nan"), sd=results.Deviations(true=0.5))
+SHARE = estimates.Estimate(0.25, None, float("nan"), sd=estimates.Deviations(true=0.5))
 RESULTS = results.Results(
     primary=results.Primary("magnitude", "region", "spearman"),
     threshold=0.5,
-    methods={"users:map": results.MethodResult("sensitive", [], numbers=results.CellTest(images=7, share=SHARE))},
+    methods={"users:map": results.MethodResult("sensitive", [], numbers=estimates.CellTest(images=7, share=SHARE))},
     variants={"true_0": classified("true", accuracy=0.5, auroc=0.75)},
     degenerate={"users:map/signed": {"true_0": 3}},
 )
@@ -73,12 +73,12 @@ def test_what_mlflow_is_told_of_a_verdict():
 
 
 def test_what_mlflow_is_told_of_several_targets():
-    second = {"users:map": results.MethodResult("insensitive", [], numbers=results.CellTest(images=5))}
+    second = {"users:map": results.MethodResult("insensitive", [], numbers=estimates.CellTest(images=5))}
     targets = {
         "A": results.TargetResult(RESULTS.methods, RESULTS.variants, {}),
         "B c": results.TargetResult(second, RESULTS.variants, {}),
     }
-    numbers = results.SpecificityTest(images=4, share=results.Estimate(0.5))
+    numbers = results.SpecificityTest(images=4, share=estimates.Estimate(0.5))
     between = {"users:map": [results.Specificity(("A", "B c"), "inconclusive", [], numbers=numbers)]}
     found = dataclasses.replace(RESULTS, target="A", targets=targets, specificity=between)
     said = mlflow.metrics(found)

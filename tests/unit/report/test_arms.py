@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from helpers.report_runs import build, make_run, shown
 
-from pneumo_batch.core.statistics import arm_lines, results
+from pneumo_batch.core.statistics import arm_lines, estimates, results
 from pneumo_batch.report.sections import arms, method_details
 from pneumo_batch.report.source import Source
 
@@ -30,7 +30,7 @@ def test_an_arm_without_a_p_says_why(armed):
     source = Source(armed[0])
     arm, films = source.results.arms["fresh"], source.attributed.num_rows
     method = arm.methods["grad_cam"]
-    numbers = dataclasses.replace(method.numbers, permutation=results.Permutations())
+    numbers = dataclasses.replace(method.numbers, permutation=estimates.Permutations())
     methods = {**arm.methods, "grad_cam": dataclasses.replace(method, numbers=numbers)}
     constant = {"grad_cam/magnitude": {"fresh_7": films, "fresh_8": films - 1, "some_25_25": films}}
     source.results = dataclasses.replace(source.results, degenerate=constant)
@@ -43,7 +43,7 @@ def test_an_arm_without_a_p_says_why(armed):
 def test_a_method_whose_maps_are_constant_has_no_h_and_says_so(armed):
     source = Source(armed[0])
     method, films = source.results.methods["grad_cam"], source.attributed.num_rows
-    nothing = dataclasses.replace(method, numbers=results.CellTest())
+    nothing = dataclasses.replace(method, numbers=estimates.CellTest())
     constant = {"grad_cam/magnitude": dict.fromkeys(source.random, films)}
     methods = {**source.results.methods, "grad_cam": nothing}
     source.results = dataclasses.replace(source.results, methods=methods, degenerate=constant)

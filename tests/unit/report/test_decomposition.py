@@ -5,7 +5,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from pneumo_batch.core.statistics.results import Estimate, Interval
+from pneumo_batch.core.statistics.estimates import Estimate, Interval
 from pneumo_batch.report.figures import decomposition
 from pneumo_batch.report.figures.base import EVERYWHERE, FILM, TRUE
 from pneumo_batch.report.figures.decomposition import Band

@@ -3,7 +3,8 @@
 import pytest
 
 from pneumo_batch.core.statistics import doses
-from pneumo_batch.core.statistics.results import ArmResult, CellTest, Estimate, MethodResult, Primary, Results
+from pneumo_batch.core.statistics.estimates import CellTest, Estimate
+from pneumo_batch.core.statistics.results import ArmResult, MethodResult, Primary, Results
 
 
 def arm(fraction, share=None, *, low=None, labels="permuted", verdict="inconclusive", **more):

@@ -6,15 +6,15 @@ import pytest
 from helpers.results import classified
 
 from pneumo_batch.core import tables
-from pneumo_batch.core.statistics import passes, results
+from pneumo_batch.core.statistics import estimates, passes, results
 from pneumo_batch.report.parts import Picture, Table, Text
 from pneumo_batch.report.sections import passes as section
 from pneumo_batch.rundir.reader import Run
 
-NUMBERS = results.CellTest(
+NUMBERS = estimates.CellTest(
     means={"true_true": 0.8, "true_random": 0.3, "true_true_cross": None},  # and a kind that no pair has
-    headroom=results.Estimate(0.4, 0.3, 0.5),
-    share=results.Estimate(0.9, 0.7, 1.1),
+    headroom=estimates.Estimate(0.4, 0.3, 0.5),
+    share=estimates.Estimate(0.9, 0.7, 1.1),
 )
 RESULTS = results.Results(
     primary=results.Primary("magnitude", "region", "spearman"),

@@ -5,15 +5,16 @@ import json
 import pytest
 from helpers.results import classified
 
-from pneumo_batch.core.statistics import localisation, results
-from pneumo_batch.core.statistics.results import CellResult, CellTest, Decision, Estimate, Interval, Permutation
+from pneumo_batch.core.statistics import estimates, localisation, results
+from pneumo_batch.core.statistics.estimates import CellTest, Estimate, Interval, Permutation
+from pneumo_batch.core.statistics.results import CellResult, Decision
 
 TEST = CellTest(
     images=6,
     patients=5,
     means={"true_true": 0.8, "edge": None},
-    share=Estimate(0.9, 0.7, 1.1, Interval(0.8, 1.0), 3.5, results.Deviations(true=0.1)),
-    permutation=results.Permutations(Permutation(0.4, 0.05, 0.05, 20)),
+    share=Estimate(0.9, 0.7, 1.1, Interval(0.8, 1.0), 3.5, estimates.Deviations(true=0.1)),
+    permutation=estimates.Permutations(Permutation(0.4, 0.05, 0.05, 20)),
 )
 DECISION = Decision("inconclusive", ["Few models."], "sensitive")
 METHOD = results.MethodResult(

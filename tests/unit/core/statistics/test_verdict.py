@@ -3,16 +3,9 @@ import dataclasses
 import pytest
 
 from pneumo_batch.core.similarity.per_image import Cell
+from pneumo_batch.core.statistics.estimates import CellTest, Deviations, Estimate, Interval, Permutation, Permutations
 from pneumo_batch.core.statistics.reading import disagreements, on_every_film, read, without_p
-from pneumo_batch.core.statistics.results import (
-    CellTest,
-    Deviations,
-    Estimate,
-    Interval,
-    Permutation,
-    Permutations,
-    Primary,
-)
+from pneumo_batch.core.statistics.results import Primary
 from pneumo_batch.core.statistics.verdict import VariantFacts, conclude, decide
 
 MODELS = [

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from pneumo_batch.core.statistics.results import CellTest, Estimate, MethodResult
+from pneumo_batch.core.statistics.estimates import CellTest, Estimate
+from pneumo_batch.core.statistics.results import MethodResult
 from pneumo_batch.core.statistics.wording import common, headline, listed, method_name
 from pneumo_batch.core.statistics.words import NO_MAP
 

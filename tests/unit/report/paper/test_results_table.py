@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from helpers.report_runs import shown
 
-from pneumo_batch.core.statistics import results
-from pneumo_batch.core.statistics.results import Estimate, Interval, Permutation, Permutations
+from pneumo_batch.core.statistics import model_results, results
+from pneumo_batch.core.statistics.estimates import Estimate, Interval, Permutation, Permutations
 from pneumo_batch.report.paper import results_table
 from pneumo_batch.report.source import Source
 
@@ -52,9 +52,9 @@ def found(*, targets=(), few=False, arms=False):
     method = results.MethodResult(
         "sensitive", [], cells={"magnitude/pixel/hog": cell("insensitive", few=few), PRIMARY.key: cell(few=few)}
     )
-    test = results.OnTest(10, *[None] * 7, [[1, 0], [0, 1]], 0.5, auroc_interval=(None, None))
+    test = model_results.OnTest(10, *[None] * 7, [[1, 0], [0, 1]], 0.5, auroc_interval=(None, None))
     variants = {
-        name: results.VariantResult(kind, 0, "cnn5", 1, 1, None, None, None, 0.5, None, test)
+        name: model_results.VariantResult(kind, 0, "cnn5", 1, 1, None, None, None, 0.5, None, test)
         for name, kind in VARIANTS.items()
     }
     methods = {"grad_cam": method, "my_mod:f_x": method}
