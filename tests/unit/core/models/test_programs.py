@@ -111,10 +111,10 @@ def test_a_program_is_not_run_for_its_weights_alone(kind):
             "takes batches of one size only: export it",
         ),
         (
-            lambda: exported(flat(64), images(2)[:, :, :8, :8].contiguous()),
+            lambda: exported(Flat(64), images(2)[:, :, :8, :8].contiguous()),
             r"cannot take an image of shape \(1, 16, 16\)",
         ),
-        (lambda: scripted(flat(256, 2)), r"must return logits of shape \(B, 1\)"),
+        (lambda: scripted(Flat(256, 2)), r"must return logits of shape \(B, 1\)"),
         (lambda: traced_in_training_mode(), "was saved in training mode: call model.eval()"),
         (lambda: exported(network())[:500], "neither a TorchScript nor a torch.export file"),
         (lambda: damaged(scripted(network())), "cannot open this TorchScript file"),
@@ -136,8 +136,13 @@ class OneImage(nn.Module):
         return self.fc(inputs_1CHW.reshape(1, 256))
 
 
-def flat(pixels, outputs=1):
-    return nn.Sequential(nn.Flatten(), nn.Linear(pixels, outputs))
+class Flat(nn.Module):  # torch 2.6 cannot open again what it exports of nn.Sequential(nn.Flatten(), ...)
+    def __init__(self, pixels, outputs=1):
+        super().__init__()
+        self.fc = nn.Linear(pixels, outputs)
+
+    def forward(self, inputs_BCHW):
+        return self.fc(inputs_BCHW.flatten(1))
 
 
 def traced_in_training_mode():
