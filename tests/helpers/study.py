@@ -56,8 +56,7 @@ def record(part: str) -> dict:
 @functools.cache
 def models(part: str) -> pd.DataFrame:
     # else the arm of a run that has the true one alone is read as a truth value
-    # by the slow reader: the other one of older versions errs in the last digit
-    return pd.read_csv(TABLES / part / "models.csv", dtype={"arm": str, "labels": str}, engine="python")
+    return pd.read_csv(TABLES / part / "models.csv", dtype={"arm": str, "labels": str})
 
 
 def cell(part: str, method: str, key: str, arm: str = "random") -> dict:

@@ -136,8 +136,9 @@ def test_each_part_is_a_shipped_job_that_the_page_names(part):
 def test_models_and_results_agree_with_the_verdict(part):
     found = study.verdict(part)
     for name, row in study.models(part).set_index("model").iterrows():
-        assert row["test_auroc"] == found["variants"][name]["test"]["auroc"]
-        assert row["accuracy_on_given_labels"] == found["variants"][name]["training_accuracy"]
+        # older pandas err in the last digit of what they read
+        wanted = found["variants"][name]["test"]["auroc"], found["variants"][name]["training_accuracy"]
+        assert (row["test_auroc"], row["accuracy_on_given_labels"]) == pytest.approx(wanted, rel=1e-15)
     results = pd.read_csv(study.TABLES / part / "results.csv")
     for row in results.itertuples():
         methods = found["arms"][row.arm]["methods"] if "arms" in found else found["methods"]
