@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pneumo_batch.errors import RunError
+from pneumo_batch.execution import memory
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import layout, prometheus, verification
 from pneumo_batch.rundir.layout import VERDICT
@@ -179,6 +180,7 @@ def _do(stage: Stage, job: Job, run: RunWriter, resources: "Resources | None") -
     counts = stage.work().execute(job, run, resources)
     verify(stage, job, run)
     run.checksums.seal(stage.name)
+    memory.give_back()
     run.stage(stage.name, status="complete", seconds=round(time.monotonic() - started, 1), counts=counts)
 
 

@@ -12,7 +12,7 @@ from pneumo_batch.core import tables
 from pneumo_batch.core.data import audit, leaks, manifest, splits
 from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.errors import DataError
-from pneumo_batch.execution import progress, watchdog
+from pneumo_batch.execution import memory, progress, watchdog
 from pneumo_batch.execution.board import Board
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
@@ -77,11 +77,13 @@ def _index(job: Job, run: RunWriter) -> tuple[pa.Table, pa.Table]:
     found = discover(job, run.images)
     with progress.shown({"images": found.listing.num_rows}) as board, watchdog.watch(board, job.cluster.stall_seconds):
         rows, rejected = inspect(found.listing, run.images, board)
+    memory.give_back()
     _check_rejected(rejected, found.listing.num_rows, job.data.max_bad)
     own_words = [*(found.account.lines() if found.account else ()), *_listing_warnings(job, found.listing, rows)]
     rows = splits.carve_validation(rows, job.data.val_fraction, job.data.split_seed)
     own_words += _write_regions(job, run, found, rows)
     _audit(job, run, audit.audit(rows, rejected, passed_over=found.passed_over), own_words)
+    memory.give_back()
     return rows, rejected
 
 
