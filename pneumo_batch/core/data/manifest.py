@@ -11,14 +11,8 @@ import pyarrow as pa
 from pneumo_batch.core import tables
 from pneumo_batch.core.data import images, paths, patients
 from pneumo_batch.core.data.formats.account import Account
-from pneumo_batch.core.data.formats.folders import (
-    UNNAMED,
-    About,
-    ImageFile,
-    check_roots,
-    list_datasets,
-    resolve_classes,
-)
+from pneumo_batch.core.data.formats.folders import About, ImageFile, check_roots, list_datasets, resolve_classes
+from pneumo_batch.core.data.formats.walking import UNNAMED
 from pneumo_batch.core.data.options import BY_SUBTYPE, OF_SEVERAL, SPLITS
 from pneumo_batch.core.data.patients import parse_name
 from pneumo_batch.core.data.roots import Roots

@@ -1,34 +1,21 @@
 """Finds the data set below a root folder: <split>/<class>/<image>, on any file system that pyarrow opens."""
 
-import errno
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from pyarrow import fs as pafs
-
-from pneumo_batch.core.data import paths
+from pneumo_batch.core.data.formats import walking
+from pneumo_batch.core.data.formats.walking import Parts
 from pneumo_batch.core.data.options import SPLITS
-from pneumo_batch.core.data.roots import Root, Roots, leaves
+from pneumo_batch.core.data.roots import Root, Roots
 from pneumo_batch.errors import DataError
 
-_SPLIT_OF = {name: name for name in SPLITS}
-# Other names of a split, where the folder lies beside one that is called as above or nothing is.
-_ALIASES = {"validation": "val", "valid": "val", "dev": "val"}
-_EVERY_SPLIT = _SPLIT_OF | _ALIASES
 MASKS = "masks"  # beside the splits of generated films: no films
-EXTENSIONS = frozenset({".bmp", ".dcm", ".dicom", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".tif", ".tiff", ".webp"})
-
-UNNAMED = -2  # as a size: what has a name that no table can hold
-_LINK = -1  # as a size: a folder that lies elsewhere
 _HEAD = 132  # bytes that tell what a file is
 _BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*", b"GIF8", b"BM", b"\0\0\0\x0cjP  ")
 _READERS = 16  # a question to an object store takes long and costs nothing meanwhile
-
-Parts = tuple[str, ...]  # of a path below the root
 
 
 class About(NamedTuple):
@@ -86,8 +73,8 @@ def list_dataset(root: Root, splits: Sequence[str]) -> Listed:
 
     A file is an image by its ending, a DICOM film by its content too. Hidden files and `__MACOSX` are nothing.
     """
-    sizes, folders, others = walk(root)
-    kinds = _kinds(root, [parts for parts in others if _prefix(parts, _EVERY_SPLIT) is not None])
+    sizes, folders, others = walking.walk(root)
+    kinds = _kinds(root, [parts for parts in others if _prefix(parts, walking.EVERY_SPLIT) is not None])
     sizes |= {parts: others[parts] for parts, kind in kinds.items() if kind == _DICOM}
     prefix = _nearest(root, sizes, len(others))
     depth, files, elsewhere = len(prefix) + 2, [], []
@@ -117,7 +104,7 @@ class _Place(NamedTuple):
 def _below(prefix: Parts, parts: Parts) -> _Place | None:
     """None where it is neither a class folder nor below one."""
     depth = len(prefix)
-    if parts[:depth] != prefix or len(parts) < depth + 2 or (split := _split_of(parts[depth])) is None:
+    if parts[:depth] != prefix or len(parts) < depth + 2 or (split := walking.split_of(parts[depth])) is None:
         return None
     return _Place(split, parts[depth + 1], len(parts) > depth + 2)
 
@@ -126,14 +113,14 @@ def _elsewhere(prefix: Parts, images: Iterable[Parts]) -> Iterator[str]:
     """Why images are not of the data set. The masks of generated films are none."""
     for parts in images:
         if parts[: len(prefix) + 1] != (*prefix, MASKS):
-            copied = _prefix(parts, _SPLIT_OF) not in (None, prefix)
+            copied = _prefix(parts, walking.SPLIT_OF) not in (None, prefix)
             yield "image in another data set" if copied else "image outside of <split>/<class>/"
 
 
 def _nearest(root: Root, images: Iterable[Parts], others: int) -> Parts:
     """What comes before <split>/ in the data set nearest to the root. Raises DataError unless there is one."""
     images = list(images)
-    for names in (_SPLIT_OF, _ALIASES):
+    for names in (walking.SPLIT_OF, walking.ALIASES):
         prefixes = {prefix for parts in images if (prefix := _prefix(parts, names)) is not None}
         if prefixes:
             break
@@ -170,106 +157,12 @@ def _kind(name: str, head: bytes) -> str:
     return f"{ending} (an image by its content: rename it)" if head.startswith(_BEGINNINGS) else ending
 
 
-def walk(root: Root) -> tuple[dict[Parts, int], list[Parts], dict[Parts, int]]:
-    """Path parts below `root`: images with their sizes, folders, and other files with theirs."""
-    if root.fs.get_file_info(root.path).type != pafs.FileType.Directory:
-        raise DataError(f"{root.path}: no such folder; set data.root to the folder that holds train/ and test/")
-    local = root.local()
-    images: dict[Parts, int] = {}
-    others: dict[Parts, int] = {}
-    folders = []
-    for parts, size in _local_entries(local) if local else _entries(root):
-        if size is None:
-            folders.append(parts)
-        elif paths.suffix(parts[-1]).lower() in EXTENSIONS or size < 0:
-            images[parts] = size
-        else:
-            others[parts] = size
-    return images, folders, others
-
-
-def _entries(root: Root) -> Iterator[tuple[Parts, int | None]]:
-    """Visible files with their sizes, and folders with None."""
-    depth = len(_parts(root.path))
-    for info in root.fs.get_file_info(pafs.FileSelector(root.path, recursive=True)):
-        parts = _parts(info.path)[depth:]
-        if not any(map(_is_clutter, parts)):
-            yield parts, None if info.type == pafs.FileType.Directory else info.size
-
-
-def _local_entries(
-    root: Path, parts: Parts = (), above: frozenset[str] = frozenset()
-) -> Iterator[tuple[Parts, int | None]]:
-    """As `_entries`. Links are followed but for those to a folder above, which would never end, and out of the root.
-
-    A link to a folder outside is listed as one image, whose reading is refused, and so is a name that is not UTF-8.
-    Raises DataError where either should have been a whole split or class.
-    """
-    folder = root.joinpath(*parts)
-    above = above | {os.path.realpath(folder)}
-    with os.scandir(folder) as entries:
-        visible = (entry for entry in entries if not _is_clutter(entry.name) and not _leads_nowhere(entry))
-        found = sorted(visible, key=lambda entry: entry.name)
-    for entry in found:
-        inner = (*parts, _utf8(entry.name))
-        if inner[-1] != entry.name:
-            if entry.is_dir():
-                _refuse_split_or_class(root, inner, "has a name that is not UTF-8: rename it")
-            yield inner, UNNAMED
-        elif entry.is_file():
-            yield inner, entry.stat().st_size
-        elif entry.is_dir() and not (entry.is_symlink() and os.path.realpath(entry.path) in above):
-            if entry.is_symlink() and leaves(root, "/".join(inner)):
-                _refuse_split_or_class(
-                    root, inner, "is a link that leaves the data root: put the images below the root"
-                )
-                yield inner, _LINK
-            else:
-                yield inner, None
-                yield from _local_entries(root, inner, above)
-
-
-def _refuse_split_or_class(root: Path, parts: Parts, why: str) -> None:
-    if _split_of(parts[-1]) or (parts[-2:-1] and _split_of(parts[-2])):
-        raise DataError(f"{root}: {'/'.join(parts)} {why}")
-
-
-def _utf8(name: str) -> str:
-    """The name, with bytes that are no UTF-8 written out: as ids in tables have to be."""
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-
-
-def _leads_nowhere(entry: "os.DirEntry[str]") -> bool:
-    """A link to itself, or to others that end there."""
-    if not entry.is_symlink():  # told without a question to the disk
-        return False
-    try:
-        entry.stat()
-    except OSError as error:
-        return error.errno == errno.ELOOP
-    return False
-
-
-def _is_clutter(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
-
-
-def _parts(path: str) -> Parts:
-    """Without a leading slash, which some file systems add to what they list."""
-    return PurePosixPath(path.lstrip("/")).parts
-
-
 def _prefix(parts: Parts, names: Iterable[str]) -> Parts | None:
     """What comes before <split>/<class>/.../<file>; None if an image lies elsewhere."""
     for k, part in enumerate(parts[:-2]):
         if part.lower() in names:
             return parts[:k]
     return None
-
-
-def _split_of(folder: str) -> str | None:
-    """The split that a folder's name means, in any case."""
-    return _EVERY_SPLIT.get(folder.lower())
 
 
 def resolve_classes(

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
-from pneumo_batch.core.data.formats import folders
+from pneumo_batch.core.data.formats import walking
 from pneumo_batch.core.data.roots import Root
 from pneumo_batch.errors import DataError
 
@@ -64,7 +64,7 @@ class Download(NamedTuple):
 
     @classmethod
     def of(cls, root: Root) -> "Download":
-        images, _, others = folders.walk(root)
+        images, _, others = walking.walk(root)
         sizes = {"/".join(parts): size for parts, size in images.items()}
         return cls(root, sizes, tuple("/".join(parts) for parts in others))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Protocol
 
-from pneumo_batch.core.data.formats import folders
+from pneumo_batch.core.data.formats import folders, walking
 from pneumo_batch.core.data.formats.label_files import Download
 from pneumo_batch.core.data.regions import box_list, chexlocalize, coco, mask_folder, published
 from pneumo_batch.core.data.regions.outlines import Found, Outline, by_key, by_path
@@ -84,7 +84,7 @@ class OfFolder:
 
     @classmethod
     def of(cls, place: str, folder: Root) -> "OfFolder":
-        images, _, _ = folders.walk(folder)
+        images, _, _ = walking.walk(folder)
         return cls(place, folder, {"/".join(parts): size for parts, size in images.items()})
 
     def digest(self) -> str:
