@@ -12,7 +12,7 @@ DOCUMENTING := $(VENV)/.documenting
 .PHONY: help run test test-slow test-faults test-statistics test-oldest lint format bench docs dist clean
 
 help:
-	@echo "make run    set up, then run the demonstration job on generated images (about three minutes)"
+	@echo "make run    set up, then run the demonstration job on generated images (two to three minutes)"
 	@echo "make test   set up, then run the tests"
 	@echo "make lint   ruff, mypy, import-linter; cluster/ against the schemas of what reads it"
 	@echo "make bench  measure against the peers; prints ratios"
