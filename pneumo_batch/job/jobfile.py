@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata, resources
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args, get_origin
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
@@ -82,7 +82,8 @@ def _literal(text: str) -> object:
 
 def _one_line(error: ValidationError) -> str:
     errors = error.errors(include_url=False)
-    first = errors[0]
+    # a field that is missing is often one that is misspelt, which says more
+    first = min(errors, key=lambda one: one["type"] != "extra_forbidden")
     # pydantic appends the union branch to the location: it is no field of the job file
     place = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("literal[", "list[", "tuple[")))
     message = first["msg"].removeprefix("Value error, ")
@@ -99,10 +100,15 @@ def _one_line(error: ValidationError) -> str:
 def _suggestion(location: tuple[int | str, ...]) -> str:
     model: type[BaseModel] = Job
     for part in location[:-1]:
-        field = model.model_fields.get(part) if isinstance(part, str) else None
-        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+        if isinstance(part, int):  # of a list, whose field was the part before
+            continue
+        field = model.model_fields.get(part)
+        kind = field.annotation if field else None
+        if get_origin(kind) is list:
+            (kind,) = get_args(kind)
+        if not isinstance(kind, type) or not issubclass(kind, BaseModel):
             return ""
-        model = field.annotation
+        model = kind
     close = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1)
     return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(model.model_fields)}"
 

@@ -251,6 +251,8 @@ def test_fingerprint_covers_contents_and_phantom_only_where_it_is_used():
 
 BAD = [
     ("[data]\nimage_sise = 3", "data.image_sise: no such field; did you mean image_size?"),
+    ("[[arm]]\nname = 'a'\nlables = 'true'\nseeds = [1]", "arm.0.lables: no such field; did you mean labels?"),
+    ("[[variant]]\nnmae = 'a'", "variant.0.nmae: no such field; did you mean name?"),  # not that name is missing
     ("[data]\nimage_size = 65", "data.image_size: Input should be a multiple of 32 (got 65)"),
     ('[data]\nimage_size = "big"', "data.image_size: Input should be a valid integer"),
     ("[data]\nnormalise = [1, -1]", "data.normalise: the standard deviation must be above 0"),
