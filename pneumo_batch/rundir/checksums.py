@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from pneumo_batch.errors import DamagedError
-from pneumo_batch.rundir import integrity
+from pneumo_batch.rundir import exchange, integrity
 from pneumo_batch.rundir.integrity import sha256
 from pneumo_batch.rundir.layout import BACKUP, METRICS, MODELS, OWNERS, RECORD, STAGING, SUMS
 from pneumo_batch.rundir.storage import Store
@@ -53,7 +53,7 @@ def write_model(store: Store, variant: str, files: Mapping[str, bytes]) -> None:
     listed = listing({"train": {name: (sha256(data),) for name, data in files.items()}})
     for name, data in {**files, SUMS: listed}.items():
         store.write_bytes(f"{folder}/{name}", data)
-    store.move(folder, f"{MODELS}/{variant}", last="model.json")
+    exchange.move(store, folder, f"{MODELS}/{variant}", last="model.json")
 
 
 class Checksums:

@@ -109,6 +109,10 @@ class Store:
         taken, self._digests = self._digests, {}
         return taken
 
+    def renamed(self, names: Mapping[str, str]) -> None:
+        """Files that this process has written are about to have other names: new by old."""
+        self._digests |= {new: self._digests[old] for old, new in names.items() if old in self._digests}
+
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write a whole file or nothing: readers see the old content or the new."""
         self._write(name, data)
@@ -232,69 +236,11 @@ class Store:
             for part in [name] if name.endswith(".parquet") else self.files(name, ".parquet"):
                 yield from self.dataset(part, schema, encoded).to_batches(batch_readahead=1, fragment_readahead=1)
 
-    def move(self, source: str, target: str, last: str = "") -> None:
-        """Rename a folder, replacing what is there. At once on a local disk; elsewhere file by file, `last` at last."""
-        if self.is_local:
-            self.remove(target)
-            Path(self.path(target)).parent.mkdir(parents=True, exist_ok=True)
-            Path(self.path(source)).rename(self.path(target))
-            return
-        selector = pa.fs.FileSelector(self.path(source), recursive=True, allow_not_found=True)
-        paths = sorted(info.path for info in self.fs.get_file_info(selector) if info.is_file)
-        for path in sorted(paths, key=lambda path: path.endswith(f"/{last}")):
-            self.fs.move(path, self.path(target) + path.removeprefix(self.path(source)))
-        self.remove(source)
-
-    # -------------------------------------------------------------------------------------------------------- tables
-
     def has(self, name: str) -> bool:
         """Whether a file is there, or a table, whole."""
         if self.is_local or "." in name.rpartition("/")[2]:
             return self.exists(name)
         return self.exists(f"{name}/{WHOLE}")
-
-    def extend(self, table: str, source: str, prefix: str, replaced: Mapping[str, bytes]) -> None:
-        """Make the files below `source` part of a table, and put others in place of some that it has.
-
-        Their names get `prefix`. On a local disk the new table takes the place of the old one as a folder, and
-        `recover` ends what a crash left undone. Elsewhere `has` says no while files move; call it again after a crash.
-        """
-        arriving = {name: f"{table}/{prefix}{name.rpartition('/')[2]}" for name in self.files(source)}
-        self._digests |= {target: self._digests[name] for name, target in arriving.items() if name in self._digests}
-        if not self.is_local:
-            self.remove(f"{table}/{WHOLE}")
-            for name, content in replaced.items():
-                self.write_bytes(name, content)
-            for name, target in arriving.items():
-                self.fs.move(self.path(name), self.path(target))
-            self.write_bytes(f"{table}/{WHOLE}", b"")
-            self.remove(source)
-            return
-        begun, ready = (Path(self.path(f"{source}.{word}")) for word in ("begun", "ready"))
-        shutil.rmtree(begun, ignore_errors=True)
-        begun.mkdir(parents=True)
-        for name in set(self.files(table)) - set(replaced) - set(arriving.values()):
-            _link(Path(self.path(name)), begun / Path(name).name)
-        for name, target in arriving.items():
-            _link(Path(self.path(name)), begun / Path(target).name)
-        for name, content in replaced.items():
-            (begun / Path(name).name).write_bytes(content)
-        begun.rename(ready)
-        self.recover(table, source)
-
-    def recover(self, table: str, source: str) -> None:
-        """Put the table that `extend` has made ready in the place of the old one. Does nothing without one."""
-        ready, old = Path(self.path(f"{source}.ready")), Path(self.path(f"{source}.old"))
-        if not self.is_local or not ready.exists():
-            return
-        place = Path(self.path(table))
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if place.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            place.rename(old)
-        ready.rename(place)
-        shutil.rmtree(old, ignore_errors=True)
-        self.remove(source)
 
     def remove(self, name: str) -> None:
         """Delete a file or a folder; nothing there is fine."""
@@ -306,11 +252,3 @@ class Store:
                 self.fs.delete_dir(self.path(name))
         elif kind == pa.fs.FileType.File:
             self.fs.delete_file(self.path(name))
-
-
-def _link(source: Path, target: Path) -> None:
-    """The same file under another name, a copy where the disk has no such thing."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

@@ -15,7 +15,7 @@ from pneumo_batch import terminal
 from pneumo_batch.errors import DamagedError, RunError, root_cause
 from pneumo_batch.job import jobfile
 from pneumo_batch.job.schema import Job
-from pneumo_batch.rundir import checksums, integrity, lock, provenance
+from pneumo_batch.rundir import checksums, exchange, integrity, lock, provenance
 from pneumo_batch.rundir.checksums import Checksums
 from pneumo_batch.rundir.layout import (
     DERIVED,
@@ -162,7 +162,7 @@ class RunWriter(Run):
                     self.store.remove(table)
                     self.store.remove(f"{STAGING}/{table}")
                 elif self.store.exists(table):
-                    self.store.move(table, f"{STAGING}/{table}")
+                    exchange.move(self.store, table, f"{STAGING}/{table}")
         record = self.record
         stages_left = {name: stage for name, stage in record["stages"].items() if name not in stages}
         number = 1 if stages[0] == STAGES[0] else self.number
@@ -226,12 +226,12 @@ class RunWriter(Run):
         self.staged(name)
         contents = {one: integrity.parquet_bytes(table) for one, table in (replaced or {}).items()}
         with self.checksums.replacing({one: integrity.sha256(content) for one, content in contents.items()}):
-            self.store.extend(name, f"{STAGING}/{name}", prefix, contents)
+            exchange.extend(self.store, name, f"{STAGING}/{name}", prefix, contents)
 
     def recover(self) -> None:
         """End what a crash left undone."""
         for name in (table for one in OWNERS for table in one.tables):
-            self.store.recover(name, f"{STAGING}/{name}")
+            exchange.recover(self.store, name, f"{STAGING}/{name}")
 
 
 def _whole_of(name: str) -> str:

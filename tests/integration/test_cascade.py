@@ -12,6 +12,7 @@ from pneumo_batch.core import tables
 from pneumo_batch.core.attribution import explainer
 from pneumo_batch.core.randomization import cascade, smoothing
 from pneumo_batch.core.similarity import metrics
+from pneumo_batch.rundir import exchange
 from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages import cascade as stage
 
@@ -220,7 +221,7 @@ def test_an_interrupted_stage_keeps_what_it_finished(cascaded, ray_cluster, tmp_
     whole = run.store.read_table("cascades", schema=tables.CASCADES)
     run.store.remove("cascades")
     run.store.remove("cascade_summary.parquet")
-    run.store.move("derived", "staging/derived")
+    exchange.move(run.store, "derived", "staging/derived")
     first = whole["image_id"][0].as_py()
     kept = whole.filter(pc.equal(whole["image_id"], first))
     run.store.write_table("staging/cascades/kept.parquet", kept)

@@ -21,7 +21,7 @@ from pneumo_batch.core.data import phantom
 from pneumo_batch.errors import JobError, RunError
 from pneumo_batch.execution import cluster
 from pneumo_batch.job import jobfile
-from pneumo_batch.rundir import lease, verification
+from pneumo_batch.rundir import exchange, lease, verification
 from pneumo_batch.rundir.integrity import parquet_bytes
 from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
@@ -209,10 +209,10 @@ def test_a_table_that_is_being_extended_is_not_there_until_it_is_whole(bucket):
 
     real, store.fs = store.fs, Dying()
     with pytest.raises(OSError, match="went away"):
-        store.extend("t", "staging/t", "p0002-", {"t/old.parquet": replaced})
+        exchange.extend(store, "t", "staging/t", "p0002-", {"t/old.parquet": replaced})
     store.fs = real
     assert not store.has("t")
-    store.extend("t", "staging/t", "p0002-", {"t/old.parquet": replaced})
+    exchange.extend(store, "t", "staging/t", "p0002-", {"t/old.parquet": replaced})
     assert store.has("t")
     assert store.files("t") == ["t/old.parquet", *(f"t/p0002-{name}.parquet" for name in "abc")]
     assert sorted(store.read_table("t")["x"].to_pylist()) == [0, 2, 3, 4]

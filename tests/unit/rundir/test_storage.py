@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pneumo_batch.errors import DamagedError
+from pneumo_batch.rundir import exchange
 from pneumo_batch.rundir.integrity import parquet_bytes
 from pneumo_batch.rundir.storage import Store
 
@@ -33,7 +34,7 @@ def test_moving_replaces_what_is_there(tmp_path):
     store = Store(tmp_path)
     store.write_bytes("staging/t/new", b"new")
     store.write_bytes("t/old", b"old")
-    store.move("staging/t", "t")
+    exchange.move(store, "staging/t", "t")
     assert store.files("t") == ["t/new"]
     assert not store.exists("staging/t")
     store.remove("t")
@@ -59,11 +60,11 @@ def test_a_table_is_extended_and_files_of_it_replaced(tmp_path):
     store = Store(tmp_path)
     store.write_table("staging/t/a.parquet", part(1, 2))
     store.write_table("staging/t/b.parquet", part(3))
-    store.extend("t", "staging/t", "", {})
+    exchange.extend(store, "t", "staging/t", "", {})
     assert values(store, "t") == [1, 2, 3]
     before = (tmp_path / "t" / "b.parquet").stat().st_ino
     store.write_table("staging/t/a.parquet", part(5))
-    store.extend("t", "staging/t", "p0002-", {"t/a.parquet": parquet_bytes(part(2))})
+    exchange.extend(store, "t", "staging/t", "p0002-", {"t/a.parquet": parquet_bytes(part(2))})
     assert store.files("t") == ["t/a.parquet", "t/b.parquet", "t/p0002-a.parquet"]
     assert values(store, "t") == [2, 3, 5]
     assert (tmp_path / "t" / "b.parquet").stat().st_ino == before  # not a byte of it was written again
@@ -73,10 +74,10 @@ def test_a_table_is_extended_and_files_of_it_replaced(tmp_path):
 def test_a_part_that_comes_again_replaces_itself_and_no_other_name_of_its_file(tmp_path):
     store = Store(tmp_path)
     store.write_table("staging/t/a.parquet", part(1))
-    store.extend("t", "staging/t", "p0002-", {})
+    exchange.extend(store, "t", "staging/t", "p0002-", {})
     os.link(tmp_path / "t" / "p0002-a.parquet", tmp_path / "kept.parquet")
     store.write_table("staging/t/a.parquet", part(7))
-    store.extend("t", "staging/t", "p0002-", {})
+    exchange.extend(store, "t", "staging/t", "p0002-", {})
     assert values(store, "t") == [7]
     assert store.read_table("kept.parquet")["x"].to_pylist() == [1]
 
@@ -98,18 +99,18 @@ def test_a_crash_between_any_two_renames_is_made_good(tmp_path, monkeypatch, ren
     monkeypatch.setattr(Path, "rename", dying)
     if renames < 3:
         with pytest.raises(KeyboardInterrupt):
-            store.extend("t", "staging/t", "", {})
+            exchange.extend(store, "t", "staging/t", "", {})
     else:
-        store.extend("t", "staging/t", "", {})
+        exchange.extend(store, "t", "staging/t", "", {})
     monkeypatch.undo()
     if store.exists("t"):
         assert values(store, "t") in ([1], [1, 2])
-    store.recover("t", "staging/t")
+    exchange.recover(store, "t", "staging/t")
     if renames == 0:  # nothing was ready: what is staged is committed again
         assert values(store, "t") == [1]
-        store.extend("t", "staging/t", "", {})
+        exchange.extend(store, "t", "staging/t", "", {})
     assert values(store, "t") == [1, 2]
-    store.recover("t", "staging/t")
+    exchange.recover(store, "t", "staging/t")
     assert values(store, "t") == [1, 2]
 
 
