@@ -2,68 +2,25 @@
 
 Stored values pass the modality LUT or rescale, then the first VOI LUT or else the first window, and black and white
 change places in MONOCHROME1. Every step maps one value to another, so all of them are applied to the values that the
-stored bits can hold, and the film is looked up. Of the header nothing is parsed but the elements in `_READ`, and no
-message quotes a text of it: a damaged file may have anything there.
+stored bits can hold, and the film is looked up.
 """
 
 import hashlib
-import io
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import pydicom
-from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_dataset, read_preamble
-from pydicom.multival import MultiValue
 from pydicom.pixels import apply_modality_lut, apply_voi_lut, apply_windowing, get_decoder
-from pydicom.tag import Tag
 from pydicom.uid import JPEGLossless, JPEGLosslessSV1
 
+from pneumo_batch.core.data.dicom_header import OVERLAY_BITS, finite, guarded, high_bit, parse, reject_unusable
 from pneumo_batch.errors import RejectedImage
 
 INSTALL = "pip install 'pneumo-batch[dicom]'"
-
-# No names, no dates, no places: what is not listed is not even parsed, so it can reach no table, message or log.
-_READ = (
-    "PatientID",
-    "Rows",
-    "Columns",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "PlanarConfiguration",
-    "NumberOfFrames",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "ModalityLUTSequence",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "VOILUTSequence",
-    "VOILUTFunction",
-    "WindowCenter",
-    "WindowWidth",
-    "ExtendedOffsetTable",
-    "ExtendedOffsetTableLengths",
-    "PixelData",
-)
-# Where old films have graphics in bits of their pixels (PS3.3 C.9.2), one group for each of up to 16 overlays.
-_OVERLAY_BITS = tuple(Tag(group, 0x0102) for group in range(0x6000, 0x6020, 2))
-_NUMBERS = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation")
-_MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
-_COLOURS = ("RGB", "PALETTE COLOR", "HSV", "ARGB", "CMYK")
-_MOST_BITS = 16
-_ALLOCATED = (8, 16, 32)
 _LUT_BITS = 16
 # Of these gdcm drops the bits above those that it is told are stored.
 _CUT_OFF = (JPEGLossless, JPEGLosslessSV1)
 _BEYOND = np.array([-1e300, 1e300])  # below and above any window
-_QUIET = threading.RLock()  # the filters of warnings belong to all threads
 
 
 class Film:
@@ -74,9 +31,9 @@ class Film:
     """
 
     def __init__(self, data: bytes):
-        with _guarded("damaged DICOM header"):
-            self._dataset = _parse(data)
-            _reject_unusable(self._dataset)
+        with guarded("damaged DICOM header"):
+            self._dataset = parse(data)
+            reject_unusable(self._dataset)
             self.width, self.height = int(self._dataset.Columns), int(self._dataset.Rows)
             self._inverted = self._dataset.PhotometricInterpretation == "MONOCHROME1"
             self.mode = f"DICOM MONOCHROME{1 if self._inverted else 2} {int(self._dataset.BitsStored)}-bit"
@@ -86,9 +43,9 @@ class Film:
 
     def gray_HW(self) -> np.ndarray:  # noqa: N802 - the shape
         """(H, W) uint8, black is 0; nothing is clipped but by the film's own window. Raises RejectedImage."""
-        with _guarded("damaged DICOM PixelData"):
+        with guarded("damaged DICOM PixelData"):
             stored_HW = _stored(self._dataset)
-        with _guarded("damaged DICOM header"):
+        with guarded("damaged DICOM header"):
             first, last = _stored_range(self._dataset)
             table = self._table(np.arange(first, last + 1))
         return table[stored_HW.astype(np.int32) - first]
@@ -105,94 +62,9 @@ class Film:
         return np.rint(255 * (1 - share if self._inverted else share)).astype(np.uint8)
 
 
-@contextmanager
-def _guarded(problem: str) -> Iterator[None]:
-    """Whatever pydicom raises becomes a rejection; its own messages and warnings quote the header and stay unsaid."""
-    with _QUIET, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        except RejectedImage:
-            raise
-        except Exception as error:
-            raise RejectedImage(f"{problem} ({type(error).__name__})") from error
-
-
-def _parse(data: bytes) -> Dataset:
-    stream = io.BytesIO(data)
-    read_preamble(stream, False)
-    meta = read_dataset(stream, False, True, stop_when=lambda tag, *_: tag.group != 2)
-    if not meta.get("TransferSyntaxUID"):
-        raise RejectedImage("DICOM without TransferSyntaxUID, which says how its pixels are stored")
-    if meta.TransferSyntaxUID == pydicom.uid.DeflatedExplicitVRLittleEndian:  # of unknown size once inflated
-        raise RejectedImage("deflated DICOM file: save it without deflating")
-    stream.seek(0)
-    dataset = pydicom.dcmread(stream, specific_tags=[*map(Tag, _READ), *_OVERLAY_BITS])
-    for tag in dataset.keys():  # noqa: SIM118 - elements are converted when they are asked for, by number here
-        with _guarded(f"damaged DICOM {keyword_for_tag(tag)}"):
-            dataset[tag]
-    return dataset
-
-
-def _reject_unusable(dataset: Dataset) -> None:
-    """Judges by the header alone, before the pixels are decoded."""
-    if "PixelData" not in dataset:
-        raise RejectedImage("DICOM without pixel data")
-    if (frames := _whole(dataset, "NumberOfFrames", default=1)) != 1:
-        raise RejectedImage(f"DICOM of several frames (NumberOfFrames {frames}): export one file a film")
-    _reject_photometric(dataset.get("PhotometricInterpretation"))
-    for name in _NUMBERS:
-        _whole(dataset, name)
-    if dataset.SamplesPerPixel != 1:
-        raise RejectedImage(f"colour DICOM (SamplesPerPixel {dataset.SamplesPerPixel}): 1 is read")
-    bits, allocated, high_bit = dataset.BitsStored, dataset.BitsAllocated, _high_bit(dataset)
-    if not (dataset.Rows and dataset.Columns):
-        raise RejectedImage(f"DICOM of {dataset.Rows} Rows and {dataset.Columns} Columns")
-    if allocated not in _ALLOCATED:
-        raise RejectedImage(f"DICOM BitsAllocated {allocated}: {', '.join(map(str, _ALLOCATED))} are read")
-    if not 1 <= bits <= _MOST_BITS:
-        raise RejectedImage(f"DICOM of {bits} bits (BitsStored): 1 to {_MOST_BITS} are read")
-    if not bits - 1 <= high_bit < allocated:
-        raise RejectedImage(
-            f"DICOM HighBit {high_bit}: with BitsStored {bits} and BitsAllocated {allocated} there is none"
-        )
-    if dataset.PixelRepresentation not in (0, 1):
-        raise RejectedImage(f"DICOM PixelRepresentation {dataset.PixelRepresentation}: 0 or 1 is read")
-
-
-def _reject_photometric(found: object) -> None:
-    if found in _MONOCHROME:
-        return
-    name = "PhotometricInterpretation"
-    if not found:
-        raise RejectedImage(f"DICOM without {name}: {' or '.join(_MONOCHROME)} is needed")
-    if found in _COLOURS or str(found).startswith("YBR_"):
-        raise RejectedImage(f"colour DICOM ({name}): only MONOCHROME1 and MONOCHROME2 are read")
-    if str(found).upper() in _MONOCHROME:
-        raise RejectedImage(f"DICOM {name} is not in capitals: {str(found).upper()} is read")
-    raise RejectedImage(f"DICOM {name} is unknown: only MONOCHROME1 and MONOCHROME2 are read")
-
-
-def _whole(dataset: Dataset, name: str, default: int | None = None) -> int:
-    """An element that is one whole number. Raises RejectedImage, which names it."""
-    value = dataset[name].value if name in dataset else None
-    if value is None or value == "":
-        if default is None:
-            raise RejectedImage(f"DICOM without {name}")
-        return default
-    try:
-        return int(value)
-    except (TypeError, ValueError) as error:
-        raise RejectedImage(f"DICOM {name} is not one whole number") from error
-
-
-def _high_bit(dataset: Dataset) -> int:
-    return _whole(dataset, "HighBit", default=int(dataset.BitsStored) - 1)
-
-
 def _stored(dataset: Dataset) -> np.ndarray:
     """(H, W) the stored values, all within `_stored_range`. Raises RejectedImage."""
-    syntax, shift = dataset.file_meta.TransferSyntaxUID, _high_bit(dataset) + 1 - int(dataset.BitsStored)
+    syntax, shift = dataset.file_meta.TransferSyntaxUID, high_bit(dataset) + 1 - int(dataset.BitsStored)
     if shift and syntax.is_compressed:
         raise RejectedImage(f"compressed DICOM with HighBit {dataset.HighBit} and BitsStored {dataset.BitsStored}")
     stored_HW = _decoded(dataset)
@@ -214,7 +86,7 @@ def _decoded(dataset: Dataset) -> np.ndarray:
     if syntax.is_compressed and not decoder.is_available:
         raise RejectedImage(f"DICOM compressed as {syntax.name}, which nothing installed here reads: {INSTALL}")
     # pydicom would drop the bits above those stored, with what they hold; where overlays are declared there, it should
-    overlays = any(dataset[tag].value >= dataset.BitsStored for tag in _OVERLAY_BITS if tag in dataset)
+    overlays = any(dataset[tag].value >= dataset.BitsStored for tag in OVERLAY_BITS if tag in dataset)
     options: dict[str, Any] = {"correct_unused_bits": overlays}
     if syntax in _CUT_OFF:
         options["bits_stored"] = dataset.BitsAllocated
@@ -243,20 +115,20 @@ def _stored_range(dataset: Dataset) -> tuple[int, int]:
 def _rescaled(values: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, int | None]:
     """Values after the modality step, and the bits that its table declares, if it is one."""
     if dataset.get("ModalityLUTSequence"):
-        with _guarded("DICOM ModalityLUTSequence that cannot be applied"):
+        with guarded("DICOM ModalityLUTSequence that cannot be applied"):
             declared = _use_all_bits(dataset.ModalityLUTSequence[0])
             return apply_modality_lut(values, dataset), declared
     for name in ("RescaleSlope", "RescaleIntercept"):
-        _finite(dataset, name)
+        finite(dataset, name)
     if dataset.get("RescaleSlope") == 0:
         raise RejectedImage("DICOM RescaleSlope 0, which turns every pixel into one value")
-    with _guarded("DICOM RescaleSlope or RescaleIntercept that cannot be applied"):
+    with guarded("DICOM RescaleSlope or RescaleIntercept that cannot be applied"):
         return apply_modality_lut(values, dataset), None
 
 
 def _shown(values: np.ndarray, declared: int | None, dataset: Dataset) -> tuple[np.ndarray, float, float]:
     """Values after the VOI step, and those that mean black and white."""
-    with _guarded("DICOM VOILUTSequence that cannot be applied"):
+    with guarded("DICOM VOILUTSequence that cannot be applied"):
         lut = (dataset.get("VOILUTSequence") or [None])[0]
         if lut is not None and "LUTDescriptor" in lut and "LUTData" in lut:
             bits = _use_all_bits(lut)
@@ -270,26 +142,15 @@ def _shown(values: np.ndarray, declared: int | None, dataset: Dataset) -> tuple[
 
 
 def _windowed(values: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, float, float]:
-    _finite(dataset, "WindowCenter")
-    width, function = _finite(dataset, "WindowWidth"), dataset.get("VOILUTFunction") or "LINEAR"
+    finite(dataset, "WindowCenter")
+    width, function = finite(dataset, "WindowWidth"), dataset.get("VOILUTFunction") or "LINEAR"
     least = 1 if function == "LINEAR" else 0
     if width < least or width == 0:
         raise RejectedImage(f"DICOM WindowWidth {width:g}: {'at least 1' if least else 'more than 0'} is needed")
-    with _guarded("DICOM WindowCenter, WindowWidth or VOILUTFunction that cannot be applied"):
+    with guarded("DICOM WindowCenter, WindowWidth or VOILUTFunction that cannot be applied"):
         with np.errstate(over="ignore"):  # SIGMOID
             low, high = apply_windowing(_BEYOND, dataset)
         return apply_windowing(values, dataset), low, high
-
-
-def _finite(dataset: Dataset, name: str) -> float:
-    """The number of an element, the first of several; 0 where it is absent. Raises RejectedImage, which names it."""
-    with _guarded(f"DICOM {name} is not a number"):
-        value = dataset.get(name)
-        first = value[0] if isinstance(value, MultiValue) else value
-        number = float(first or 0)
-    if not np.isfinite(number):
-        raise RejectedImage(f"DICOM {name} is {number:g}")
-    return number
 
 
 def _use_all_bits(lut: Dataset) -> int:
