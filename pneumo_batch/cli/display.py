@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from pneumo_batch import terminal
 from pneumo_batch.cli import answer
@@ -16,6 +16,9 @@ from pneumo_batch.errors import EXIT_DONE, EXIT_NOT_MET, DamagedError, JobError,
 from pneumo_batch.pipeline import Outcome as Ended
 from pneumo_batch.rundir.layout import RECORD, REPORT, STAGES, SUMMARY, VERDICT
 from pneumo_batch.rundir.reader import Run
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def exit_code(outcome: Ended, required: list[Requirement]) -> int:
@@ -84,17 +87,30 @@ def show_status(run: Run) -> None:
         seconds = f"{stage['seconds']:>8.1f} s" if "seconds" in stage else " " * 10
         counts = "  ".join(f"{key} {value}" for key, value in stage.get("counts", {}).items())
         console.print(f"  {name:<10} {stage['status']:<12}{seconds}  {counts}".rstrip())
+        if stage["status"] == "running":
+            _show_progress(console, run)
     if record["error"]:
         console.print(f"error: {record['error']['type']}: {record['error']['message']}")
     if run.store.exists(VERDICT):
         answer.show_briefly(console, run)
 
 
+def _show_progress(console: "Console", run: Run) -> None:
+    """How far each task of the stage that runs was a few seconds ago, or when something ended it."""
+    found = run.progress()
+    for task, state in found["tasks"].items() if found else ():
+        console.print(f"    {task}: {state['done']}/{state['total']}  {state['note']}".rstrip())
+
+
 def as_dict(run: Run) -> dict[str, object]:
-    """The record for `--json`, with verdicts and label shares of a run that has concluded, as in a list of runs."""
+    """The record for `--json`, with verdicts and label shares of a run that has concluded, as in a list of runs.
+
+    Of one that is not complete `progress` is what `Run.progress` says.
+    """
     row = _row(run)
     answers = {name: row[name] for name in ("verdicts", "shares", "by_target") if row.get(name)}
-    return {"run_dir": run.path, **run.record, **answers}
+    progress = run.progress()
+    return {"run_dir": run.path, **run.record, **answers, **({"progress": progress} if progress else {})}
 
 
 def state(run: Run) -> str:

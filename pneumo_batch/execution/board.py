@@ -1,7 +1,6 @@
 """What workers report to while a stage runs: an actor, and the typed way to it. Light, for every worker imports it."""
 
 import time
-import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,9 +13,9 @@ from pneumo_batch.execution.watchdog import Place, Watchdog
 _ANSWER_SECONDS = 30
 _POLL_SECONDS = 5
 _TELL_SECONDS = 1.0  # a call at every image would cost as much as some images
-_NAME = f"pneumo-batch board {uuid.uuid4().hex}"  # of this driver
 T = TypeVar("T")
-_held: dict[str, ActorHandle] = {}  # an actor ends with the last reference to it
+# By connection to Ray, this driver's. The actor ends with its first handle, whoever has found it by a name meanwhile.
+_held: dict[str, ActorHandle] = {}
 
 
 @dataclass(frozen=True)
@@ -60,9 +59,11 @@ class Board:
     @classmethod
     def of_driver(cls) -> "Board":
         """The one board of this driver, cleared: a process more for every stage would take a second to start."""
-        made = ray.remote(num_cpus=0, max_restarts=-1)(_Kept)
-        _held[_NAME] = made.options(name=_NAME, get_if_exists=True).remote()  # type: ignore[assignment]
-        board = cls(_held[_NAME])
+        connection = ray.get_runtime_context().get_worker_id()
+        if connection not in _held:
+            _held.clear()
+            _held[connection] = ray.remote(num_cpus=0, max_restarts=-1)(_Kept).remote()  # type: ignore[assignment]
+        board = cls(_held[connection])
         board._actor.clear.remote()
         return board
 

@@ -1,4 +1,4 @@
-"""Progress of a stage: workers report to the board, the driver shows it as bars or as plain lines."""
+"""Progress of a stage: workers report to the board, the driver shows it as bars or as plain lines, and notes it."""
 
 import contextlib
 import sys
@@ -10,10 +10,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pneumo_batch import terminal
 from pneumo_batch.execution.board import Board
+from pneumo_batch.rundir import provenance
+from pneumo_batch.rundir.layout import PROGRESS
 from pneumo_batch.rundir.writer import RunWriter
 
 _POLL_SECONDS = 0.5
 _LINE_SECONDS = 15.0
+_NOTE_SECONDS = 15.0
 
 
 def warn(run: RunWriter, stage: str, line: str) -> None:
@@ -24,18 +27,41 @@ def warn(run: RunWriter, stage: str, line: str) -> None:
 
 
 @contextlib.contextmanager
-def shown(totals: dict[str, int]) -> Iterator[Board]:
-    """Show the tasks of a stage while the block runs; yields the board that workers report to."""
+def shown(totals: dict[str, int], run: RunWriter | None = None) -> Iterator[Board]:
+    """Show the tasks of a stage while the block runs; yields the board that workers report to.
+
+    In the run, if it is given, stands meanwhile how far they are, for who asks from elsewhere; what ends the block
+    early leaves it there.
+    """
     board = Board.of_driver()
     stop = threading.Event()
     show = _show_bars if sys.stderr.isatty() and not terminal.logs_json() else _show_lines
-    thread = threading.Thread(target=show, args=(board, totals, stop), daemon=True)
-    thread.start()
+    threads = [threading.Thread(target=show, args=(board, totals, stop), daemon=True)]
+    if run:
+        run.store.remove(PROGRESS)  # of an attempt before this one
+        threads.append(threading.Thread(target=_note, args=(board, totals, stop, run), daemon=True))
+    for thread in threads:
+        thread.start()
     try:
         yield board
     finally:
         stop.set()
-        thread.join()  # as long as one question to the board takes: nobody may ask Ray anything once it is shut down
+        for (
+            thread
+        ) in threads:  # as long as one question to the board takes: nobody may ask Ray anything once it is shut down
+            thread.join()
+    if run:
+        run.store.remove(PROGRESS)
+
+
+def _note(board: Board, totals: dict[str, int], stop: threading.Event, run: RunWriter) -> None:
+    while not stop.wait(_NOTE_SECONDS):
+        tasks = {
+            task: {"done": state.done, "total": totals[task], "note": state.note}
+            for task, state in board.read().items()
+        }
+        with contextlib.suppress(OSError):  # the stage itself says what is wrong with its disk
+            run.store.write_json(PROGRESS, {"time": provenance.now(), "tasks": tasks})
 
 
 def _show_bars(board: Board, totals: dict[str, int], stop: threading.Event) -> None:

@@ -24,6 +24,7 @@ SCALES = "scales.parquet"
 LOCALISATION = "localisation.parquet"
 REPORT = "report/index.html"
 STAGING = "staging"  # tables in the making: outside the folders that readers open
+PROGRESS = f"{STAGING}/progress.json"  # how far the tasks of the stage are that runs
 PROGRAM = "network.pt"  # beside the weights of a variant whose network is a file
 PASSES = "history.parquet"
 METRICS = "metrics.prom"

@@ -36,6 +36,7 @@ from pneumo_batch.rundir.layout import (
     PASSES,
     PHANTOM,
     PROGRAM,
+    PROGRESS,
     QUARANTINE,
     RECORD,
     REGIONS,
@@ -45,7 +46,7 @@ from pneumo_batch.rundir.layout import (
     VERDICT,
 )
 from pneumo_batch.rundir.locations import open_roots, reason
-from pneumo_batch.rundir.record import ModelRecord, RunRecord, parse_record
+from pneumo_batch.rundir.record import ModelRecord, Progress, RunRecord, parse_record
 from pneumo_batch.rundir.storage import Store
 
 if TYPE_CHECKING:
@@ -87,6 +88,13 @@ class Run:
         if record.get("format", 0) > FORMAT:
             raise RunError(f"{self.path}: written by a newer pneumo-batch (format {record['format']}); upgrade")
         return record
+
+    def progress(self) -> Progress | None:
+        """How far the tasks of the stage that runs were some seconds ago, or of the one that was ended; else None."""
+        try:
+            return self.store.read_json(PROGRESS)
+        except FileNotFoundError:
+            return None
 
     @property
     def verdict(self) -> dict[str, Any]:

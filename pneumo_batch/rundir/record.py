@@ -21,6 +21,21 @@ class StageRecord(TypedDict):
     counts: NotRequired[dict[str, int]]
 
 
+class TaskProgress(TypedDict):
+    """How much of a task is done, and what is said beside it."""
+
+    done: int
+    total: int
+    note: str
+
+
+class Progress(TypedDict):
+    """How far the tasks of a stage were at a time, in UTC."""
+
+    time: str
+    tasks: dict[str, TaskProgress]
+
+
 class ErrorRecord(TypedDict):
     """What ended a run early."""
 

@@ -67,7 +67,7 @@ def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, 
         run.store.remove(decode.REJECTED)  # what could not be read may be there again
         todo = staging.without(chosen, staging.tally(run, MAPS))
         if todo.num_rows:
-            shown = progress.shown({"attributions": todo.num_rows})
+            shown = progress.shown({"attributions": todo.num_rows}, run)
             with shown as board, watchdog.watch(board, job.cluster.stall_seconds):
                 _attribute(todo, Pool.of(job, run, resources), board)
         done = staging.tally(run, MAPS)

@@ -57,7 +57,7 @@ def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, 
     if not run.store.has(CASCADES):
         todo = staging.without(images, staging.tally(run, CASCADES))
         if todo.num_rows:
-            with progress.shown({"maps": todo.num_rows * len(wanted)}) as board:
+            with progress.shown({"maps": todo.num_rows * len(wanted)}, run) as board:
                 _randomize(todo, wanted, Pool.of(job, run, resources), board)
         found = staging.tally(run, CASCADES)
         accounts.check_balance(images["image_id"].to_pylist(), found, [], CASCADES, rows)

@@ -72,7 +72,7 @@ def _score(
     done = staging.tally(run, SCORES)
     todo = {kinds: staging.without(part, done) for kinds, part in parts.items()}
     partnered, files = _with_partners(images, job)
-    with progress.shown({"comparisons": sum(part.num_rows for part in todo.values())}) as board:
+    with progress.shown({"comparisons": sum(part.num_rows for part in todo.values())}, run) as board:
         for kinds, part in todo.items():
             if part.num_rows:
                 _compare(partnered, part, Scorer(job, run, board, kinds, files), resources)

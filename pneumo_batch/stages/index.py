@@ -75,7 +75,8 @@ def verify(_job: Job, run: Run) -> None:
 
 def _index(job: Job, run: RunWriter) -> tuple[pa.Table, pa.Table]:
     found = discover(job, run.images)
-    with progress.shown({"images": found.listing.num_rows}) as board, watchdog.watch(board, job.cluster.stall_seconds):
+    shown = progress.shown({"images": found.listing.num_rows}, run)
+    with shown as board, watchdog.watch(board, job.cluster.stall_seconds):
         rows, rejected = inspect(found.listing, run.images, board)
     memory.give_back()
     _check_rejected(rejected, found.listing.num_rows, job.data.max_bad)
@@ -93,7 +94,8 @@ def _index_new(job: Job, run: RunWriter) -> tuple[pa.Table, pa.Table]:
     before = run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)
     found = discover(job, run.images)
     fresh = joined(found.listing, known, job)
-    with progress.shown({"images": fresh.num_rows}) as board, watchdog.watch(board, job.cluster.stall_seconds):
+    shown = progress.shown({"images": fresh.num_rows}, run)
+    with shown as board, watchdog.watch(board, job.cluster.stall_seconds):
         rows, rejected = inspect(fresh, run.images, board)
     before = before.filter(pc.invert(pc.is_in(before["image_id"], fresh["image_id"].combine_chunks())))
     rejected = pa.concat_tables([before, rejected]).sort_by("image_id")

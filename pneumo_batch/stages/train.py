@@ -150,7 +150,7 @@ def _train(
 ) -> None:
     rows, splits, preprocess = images
     totals = {variant.name: trainer.recipe(job, variant).epochs for variant in missing}
-    with progress.shown(totals) as board:
+    with progress.shown(totals, run) as board:
         weights = external_models.starting_weights(job)
         start = ray.put(weights) if weights is not None else None
         common = trainer.Common(job, run, rows, preprocess, splits, board, arms.structures(job, run, rows), start)

@@ -109,6 +109,28 @@ def test_the_state_of_a_run_is_a_line_a_stage(outcome, capsys):
     ]
 
 
+def test_the_stage_that_runs_says_how_far_its_tasks_are(outcome, capsys):
+    record = json.loads(outcome.run.store.read_bytes("run.json"))
+    stages = {"index": {"status": "complete", "seconds": 1.25}, "train": {"status": "running"}}
+    outcome.run.store.write_json("run.json", {**record, "stages": stages, "status": "running"})
+    outcome.run.store.remove("verdict.json")
+    tasks = {
+        "random_0": {"done": 10, "total": 80, "note": "loss 0.253"},
+        "true_0": {"done": 0, "total": 10, "note": ""},
+    }
+    outcome.run.store.write_json("staging/progress.json", {"time": "now", "tasks": tasks})
+    display.show_status(outcome.run)
+    assert capsys.readouterr().out.splitlines()[2:6] == [
+        "  train      running",
+        "    random_0: 10/80  loss 0.253",
+        "    true_0: 0/10",
+        "  attribute  not started",
+    ]
+    assert display.as_dict(outcome.run)["progress"]["tasks"] == tasks
+    outcome.run.store.remove("staging")
+    assert "progress" not in display.as_dict(outcome.run)
+
+
 def test_the_state_of_a_concluded_run_ends_with_its_answer_and_a_line_a_method(outcome, capsys):
     outcome.run.store.write_bytes("report/index.html", b"</html>")
     display.show_status(outcome.run)
