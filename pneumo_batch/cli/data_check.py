@@ -9,7 +9,7 @@ from rich.table import Table
 
 from pneumo_batch import terminal
 from pneumo_batch.core.data import audit as auditing
-from pneumo_batch.core.data import manifest
+from pneumo_batch.core.data import audit_lines, manifest
 from pneumo_batch.core.data.audit import Audit
 from pneumo_batch.core.data.formats.account import Account
 from pneumo_batch.core.data.roots import Roots
@@ -31,7 +31,7 @@ def audit(data: Data) -> Audit:
     audited = auditing.audit(rows, rejected, found.listing, passed_over=found.passed_over, account=found.account)
     outlined = regions.of_images(data, images, found, rows)
     unfit = [outlined.unfit] if outlined.unfit else []
-    if too_many := auditing.too_many_rejected(rejected, found.listing.num_rows, data.max_bad):
+    if too_many := audit_lines.too_many_rejected(rejected, found.listing.num_rows, data.max_bad):
         unfit.append(f"a run with these images stops: {too_many}")
     return dataclasses.replace(audited, regions=list(outlined.lines), warnings=[*audited.warnings, *unfit])
 

@@ -16,7 +16,7 @@ from pneumo_batch import terminal
 from pneumo_batch.core import tables
 from pneumo_batch.core.attribution import targets
 from pneumo_batch.core.attribution.explainer import Explainer
-from pneumo_batch.core.data import audit
+from pneumo_batch.core.data import audit_lines
 from pneumo_batch.core.method_names import method_of
 from pneumo_batch.core.similarity import pairs
 from pneumo_batch.errors import DataError, JobError
@@ -127,7 +127,7 @@ def _check(chosen: int, bad: list[dict[str, str]], max_bad: float) -> None:
 
 def _warn(run: RunWriter, chosen: int, bad: list[dict[str, str]]) -> None:
     if bad:
-        line = audit.named([(row["image_id"], row["reason"]) for row in bad])
+        line = audit_lines.named([(row["image_id"], row["reason"]) for row in bad])
         progress.warn(run, "attribute", f"{len(bad)} of {chosen} images are left out: {line}")
 
 

@@ -9,7 +9,7 @@ import ray
 import ray.data
 
 from pneumo_batch.core import tables
-from pneumo_batch.core.data import audit, leaks, manifest, splits
+from pneumo_batch.core.data import audit, audit_lines, leaks, manifest, splits
 from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.errors import DataError
 from pneumo_batch.execution import memory, progress, watchdog
@@ -239,7 +239,7 @@ def gathered(parts: Iterable[pa.Table], listing: pa.Table) -> tuple[pa.Table, pa
 
 
 def _check_rejected(rejected: pa.Table, total: int, max_bad: float) -> None:
-    if too_many := audit.too_many_rejected(rejected, total, max_bad):
+    if too_many := audit_lines.too_many_rejected(rejected, total, max_bad):
         raise DataError(too_many)
 
 

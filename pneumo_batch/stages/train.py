@@ -10,7 +10,7 @@ import pyarrow as pa
 import ray
 import torch
 
-from pneumo_batch.core.data import audit, images, manifest
+from pneumo_batch.core.data import audit_lines, images, manifest
 from pneumo_batch.core.data.images import Preprocess, Split
 from pneumo_batch.core.models import pretrained
 from pneumo_batch.core.variants import Variant
@@ -128,7 +128,7 @@ def _leave_out_unanswered(run: RunWriter) -> None:
     unanswered = run.unanswered()
     if not unanswered:
         return
-    total, line = run.manifest_table().num_rows, audit.named(list(unanswered.items()))
+    total, line = run.manifest_table().num_rows, audit_lines.named(list(unanswered.items()))
     progress.warn(run, "train", f"{len(unanswered)} of {total} images are left out of predictions and maps: {line}")
     for variant in run.variants():
         known = run.predictions_table(variant)
