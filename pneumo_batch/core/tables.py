@@ -5,7 +5,6 @@ Of a job with several findings, manifest and predictions have a column of labels
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
 import pyarrow as pa
 
 MANIFEST = pa.schema(
@@ -235,44 +234,11 @@ def with_target(schema: pa.Schema, targets: Sequence[str]) -> pa.Schema:
     return schema.append(pa.field(TARGET, pa.string(), nullable=False)) if len(targets) > 1 else schema
 
 
-def joined_targets(parts: Iterable[tuple[str | None, pa.Table]]) -> pa.Table:
-    """The same table of each target one after the other (`with_target`); of one target it is as it was."""
-    names, found = zip(*parts, strict=True)
-    if len(found) < 2:
-        return found[0]
-    field = with_target(found[0].schema, names).field(TARGET)
-    named = [
-        table.append_column(field, pa.array([name] * len(table))) for name, table in zip(names, found, strict=True)
-    ]
-    return pa.concat_tables(named)
-
-
 def scores_schema(targets: Sequence[str]) -> pa.Schema:
     """Of the scores table: with several targets it says of which one map a is, and of which map b."""
     if len(targets) < 2:
         return SCORES
     return pa.schema([*SCORES, *(pa.field(name, _DICTIONARY, nullable=False) for name in (TARGET, TARGET_B))])
-
-
-def labelled_as(schema: pa.Schema, table: pa.Table) -> pa.Schema:
-    """A schema and the columns of labels that a table has."""
-    return with_labels(schema, findings_of(table))
-
-
-def label_columns(names: Iterable[str]) -> list[str]:
-    """Of the names of columns those of labels, one a finding, in the order of the networks' outputs."""
-    return [name for name in names if name.startswith(LABELS)]
-
-
-def findings_of(table: pa.Table) -> list[str]:
-    """The findings that a table has a column of labels for, in the order of the networks' outputs."""
-    return [name.removeprefix(LABELS) for name in label_columns(table.column_names)]
-
-
-def labels_of(table: pa.Table) -> np.ndarray:
-    """Labels int64: (N,) of classes, or (N, K) of K findings, where `UNKNOWN` stands for what is not known."""
-    columns = [table[name].fill_null(UNKNOWN).to_numpy() for name in label_columns(table.column_names)]
-    return np.stack(columns, axis=1).astype(np.int64) if columns else table["label"].to_numpy().astype(np.int64)
 
 
 def maps_schema(
@@ -311,15 +277,3 @@ def with_map_shapes(schema: pa.Schema, shapes: Mapping[str, tuple[int, int]]) ->
         for field in schema
     ]
     return pa.schema(fields)
-
-
-def tensor_column(maps_BHW: np.ndarray) -> pa.FixedShapeTensorArray:
-    """Maps (B, H, W) as an Arrow `fixed_shape_tensor` column, without a copy when they are contiguous float32."""
-    return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(maps_BHW, dtype=np.float32))
-
-
-def tensor_array(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
-    """The inverse of `tensor_column`: (B, H, W) float32; a column of several chunks is copied once."""
-    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    arrays = [chunk.to_numpy_ndarray() for chunk in chunks]
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns
 from pneumo_batch.core.attribution.options import column_suffix
 from pneumo_batch.errors import RunError
 from pneumo_batch.rundir.reader import Run
@@ -130,7 +130,7 @@ def _rows(run: Run, ids: list[str], names: _Names, *, with_films: bool) -> Itera
         if films.problem:
             raise RunError(f"{run.path}: {films.problem}")
         for (method, target), columns in rows.items():
-            maps = [tables.tensor_array(table[column])[0] for column in columns]
+            maps = [table_columns.tensor_array(table[column])[0] for column in columns]
             yield _Row(image_id, method, target, np.stack(maps), film_HW)
 
 

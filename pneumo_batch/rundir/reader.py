@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.attribution.options import column_suffix
 from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.core.models import answers
@@ -168,7 +168,7 @@ class Run:
         table = self.maps_table([column], folder)
         order = np.argsort(np.asarray(table["image_id"].to_pylist(), dtype=object), kind="stable")
         ids = table["image_id"].to_pylist()
-        return [ids[i] for i in order], tables.tensor_array(table[column])[order]
+        return [ids[i] for i in order], table_columns.tensor_array(table[column])[order]
 
     def maps_table(
         self, columns: Sequence[str], folder: str = MAPS, *, image_ids: Sequence[str] | None = None

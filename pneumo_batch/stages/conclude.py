@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.attribution.options import column_suffix
 from pneumo_batch.core.data import one_finding
 from pneumo_batch.core.randomization import curves as randomized_curves
@@ -108,7 +108,7 @@ def _write_summary(run: RunWriter, explained: list[_Explained], scores: per_imag
     parts = [
         (one.target, summaries.summarise(scores.one[one.target], one.classes, resamples=resamples)) for one in explained
     ]
-    run.store.write_table(SUMMARY, tables.joined_targets(parts))
+    run.store.write_table(SUMMARY, table_columns.joined_targets(parts))
 
 
 def _of_target(
@@ -138,7 +138,7 @@ def _note_pass(run: Run, found: Results) -> None:
     """Give `history.parquet` a row a method; they replace those of an attempt that ended before it could say so."""
     number = run.number
     ended = passes.Pass(number, provenance.now(), run.manifest_table().num_rows, run.maps_table([]).num_rows)
-    rows = tables.joined_targets((target, passes.rows(one, ended)) for target, one in found.by_target.items())
+    rows = table_columns.joined_targets((target, passes.rows(one, ended)) for target, one in found.by_target.items())
     if run.store.exists(PASSES):
         before = run.store.read_table(PASSES, schema=rows.schema)
         rows = pa.concat_tables([before.filter(pc.not_equal(before["pass"], number)), rows])
@@ -151,7 +151,7 @@ def _scales(job: Job, run: Run, images: pa.Table, variants: list[Variant]) -> di
         images["image_id"].to_pylist(), images["patient_id"].to_pylist(), seed=job.compare.partner_seed
     )
     found = {target: _curves(job, run, chosen, variants, target) for target in job.attribution.targets}
-    run.store.write_table(SCALES, tables.joined_targets(found.items()))
+    run.store.write_table(SCALES, table_columns.joined_targets(found.items()))
     return found
 
 
@@ -162,7 +162,7 @@ def _curves(job: Job, run: Run, chosen: scales.Sample, variants: list[Variant], 
     for method in job.attribution.methods:
         columns = [f"{method}__{variant.name}{suffix}" for variant in variants]
         table = run.maps_table(columns, image_ids=chosen.image_ids)
-        by_variant = [tables.tensor_array(table[name]) for name in columns]
+        by_variant = [table_columns.tensor_array(table[name]) for name in columns]
         by_image = (metrics.stacked(list(maps)) for maps in zip(*by_variant, strict=True))
         maps = dict(zip(table["image_id"].to_pylist(), by_image, strict=True))
         curve = scales.Curve(method, tuple(variants), job.data.image_size)

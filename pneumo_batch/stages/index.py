@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import ray
 import ray.data
 
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.data import audit, audit_lines, leaks, manifest, splits
 from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.errors import DataError
@@ -208,7 +208,7 @@ def inspect_task(batch: pa.Table, images: Roots, before: Callable[[str], None] =
     good, bad = manifest.inspect_batch(batch, images, before)
     bad = bad.append_column("rejected", pa.array([True] * bad.num_rows, pa.bool_()))
     # one schema whatever a block holds: blocks of different schemas cannot be put together
-    schema = tables.labelled_as(INSPECTED, batch)
+    schema = table_columns.labelled_as(INSPECTED, batch)
     return pa.concat_tables([schema.empty_table(), good, bad], promote_options="default")
 
 
@@ -231,7 +231,7 @@ def gathered(parts: Iterable[pa.Table], listing: pa.Table) -> tuple[pa.Table, pa
     """What `inspect_task` has made of the parts of a listing: (manifest rows, quarantine rows), each sorted by id."""
     table = pa.concat_tables(list(parts), promote_options="default").sort_by("image_id")
     bad_rows = pc.is_valid(table["rejected"])
-    schema = tables.labelled_as(tables.MANIFEST, listing)
+    schema = table_columns.labelled_as(tables.MANIFEST, listing)
     good = table.filter(pc.invert(bad_rows)).select(schema.names).cast(schema)
     bad = table.filter(bad_rows).select(tables.QUARANTINE.names).cast(tables.QUARANTINE)
     assert good.num_rows + bad.num_rows == listing.num_rows, "index lost images"

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.models import evaluation, labels
 from pneumo_batch.core.statistics import classification, findings
 from pneumo_batch.core.statistics.model_results import FindingResult, Memory, OnTest, VariantResult
@@ -56,7 +56,7 @@ def _training_accuracy(record: ModelRecord) -> float | None:
 def _on_test(record: ModelRecord, run: Run) -> OnTest:
     """With the threshold chosen on validation."""
     rows, codes_N = _test_rows(record["name"], run)
-    logits_NK, labels_N = evaluation.logits_of(rows), tables.labels_of(rows)
+    logits_NK, labels_N = evaluation.logits_of(rows), table_columns.labels_of(rows)
     return classification.on_test(logits_NK, labels_N, codes_N, record["threshold"])
 
 
@@ -77,7 +77,7 @@ def _on_own_labels(record: ModelRecord, run: Run) -> OnTest | None:
 
 def _by_finding(run: Run, record: ModelRecord) -> dict[str, FindingResult]:
     rows, codes_N = _test_rows(record["name"], run)
-    logits_NK, labels_NK = evaluation.logits_of(rows), tables.labels_of(rows)
+    logits_NK, labels_NK = evaluation.logits_of(rows), table_columns.labels_of(rows)
     found = findings.on_test(logits_NK, labels_NK, record["findings"], record["thresholds"], codes_N)
     memory = {name: Memory(**known) for name, known in record.get("memorisation", {}).items()}
     return {

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.attribution.located import Films, Pointing, mean_masks, measured
 from pneumo_batch.core.attribution.options import LABEL, POSITIVE
 from pneumo_batch.core.data.regions.truth import Truths
@@ -114,7 +114,7 @@ class _Measuring:
         for batch in self.run.maps_batches(list(columns), pointing.image_ids, _ROWS):
             ids = batch["image_id"].to_pylist()
             for column, key in columns.items() if ids else []:
-                for image_id, map_hw in zip(ids, tables.tensor_array(batch[column]), strict=True):
+                for image_id, map_hw in zip(ids, table_columns.tensor_array(batch[column]), strict=True):
                     pointing.add(image_id, *key, map_hw)
         return pointing.values()
 

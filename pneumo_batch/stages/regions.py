@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pyarrow as pa
 from pyarrow import fs as pafs
 
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.data import manifest as manifests
 from pneumo_batch.core.data.manifest import Inventory
 from pneumo_batch.core.data.regions import sources, table
@@ -86,7 +86,7 @@ def _check_of_these(built: Built, place: str, manifest: pa.Table) -> None:
             f"{place}: none of its {built.listed} boxes or masks is on an image of the job: name films by their path"
             " below data.root"
         )
-    known = {*manifests.class_names(manifest), *tables.findings_of(manifest)}
+    known = {*manifests.class_names(manifest), *table_columns.findings_of(manifest)}
     named = table.counted(built.table)
     if not known & named.keys():
         raise DataError(f"{place}: is of {', '.join(named)}; the job's findings are {', '.join(sorted(known))}")

@@ -20,7 +20,7 @@ from bench_rows import Meter
 from PIL import Image
 
 from pneumo_batch import report
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.models import evaluation
 from pneumo_batch.core.similarity import options, pairs
 from pneumo_batch.core.variants import Variant
@@ -159,7 +159,7 @@ def _write_maps(run: RunWriter, images: pa.Table, rng: np.random.Generator) -> N
         columns = [
             part[field.name].combine_chunks()
             if field.name not in found
-            else (pa.array if found[field.name].ndim == 1 else tables.tensor_column)(found[field.name])
+            else (pa.array if found[field.name].ndim == 1 else table_columns.tensor_column)(found[field.name])
             for field in schema
         ]
         run.store.write_table(f"maps/part-{number:06}.parquet", pa.Table.from_arrays(columns, schema=schema))

@@ -26,7 +26,7 @@ from bench_attribution import row
 from PIL import Image
 
 from pneumo_batch import pipeline
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns
 from pneumo_batch.core.data import manifest, phantom, splits
 from pneumo_batch.core.data.images import Preprocess, Split
 from pneumo_batch.core.data.pixels import Pixels
@@ -77,7 +77,7 @@ def _written(rows: pa.Table, name: str, preprocess: Preprocess, run: RunWriter) 
     for part in files.parts(chosen):
         for task in part.to_pylist():
             files.content(task["number"], task["films"])
-    return Split(Pixels(files, range(chosen.num_rows)), tables.labels_of(chosen))
+    return Split(Pixels(files, range(chosen.num_rows)), table_columns.labels_of(chosen))
 
 
 def _trainer(job: schema.Job) -> training.Trainer:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns
 from pneumo_batch.core.data import audit, splits
 from pneumo_batch.core.data.manifest import Inventory
 from pneumo_batch.job import jobfile, schema
@@ -105,7 +105,7 @@ def opened(listing: pa.Table) -> Iterator[pa.Table]:
     """What the tasks of the stage index give back of a listing, part by part, with facts drawn at random."""
     rng = np.random.default_rng(0)
     look_C = rng.integers(60, 190, 64)
-    found = tables.labelled_as(index.INSPECTED, listing)
+    found = table_columns.labelled_as(index.INSPECTED, listing)
     for start in range(0, listing.num_rows, _PART):
         part = listing.slice(start, _PART)
         yield pa.table([_column(field, part, look_C, rng) for field in found], schema=found)

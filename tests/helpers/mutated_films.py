@@ -14,7 +14,7 @@ from pyarrow import fs as pafs
 from pydicom.filereader import data_element_generator, read_preamble
 from pydicom.uid import ExplicitVRLittleEndian
 
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.data import manifest
 from pneumo_batch.core.data.images import Preprocess
 from pneumo_batch.core.data.roots import Roots
@@ -202,6 +202,6 @@ def through_the_stages(folder, data):
     store = Store(folder / "run")
     decoded = decode.decode_task(good, images, Preprocess(SIZE), store)
     assert (decoded.num_rows, decode.rejected(store)) == (1, [])
-    pixels_BHW = tables.tensor_array(decoded["pixels"])
+    pixels_BHW = table_columns.tensor_array(decoded["pixels"])
     assert (pixels_BHW.shape, pixels_BHW.dtype) == ((1, SIZE, SIZE), np.uint8)
     return "film"

@@ -13,7 +13,7 @@ import pyarrow as pa
 from PIL import Image
 
 from pneumo_batch import report
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.models import evaluation
 from pneumo_batch.core.randomization import curves as randomized_curves
 from pneumo_batch.core.similarity import options, pairs, per_image
@@ -153,7 +153,7 @@ def _write_maps(run: RunWriter, images: pa.Table, names, methods, rng) -> None:
         elif field.name.startswith("logit__"):
             columns.append(pa.array(np.zeros(images.num_rows, np.float32)))
         else:
-            columns.append(tables.tensor_column(rng.standard_normal((images.num_rows, *field.type.shape))))
+            columns.append(table_columns.tensor_column(rng.standard_normal((images.num_rows, *field.type.shape))))
     run.store.write_table("maps/part-0.parquet", pa.Table.from_arrays(columns, schema=schema))
 
 

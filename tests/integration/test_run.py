@@ -19,7 +19,7 @@ import torch
 from helpers.tiny import TINY, tiny_job
 
 from pneumo_batch import pipeline
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.attribution import localisation
 from pneumo_batch.core.data import phantom
 from pneumo_batch.core.similarity import metrics
@@ -319,4 +319,4 @@ def test_maps_files_hold_what_arrow_reads_back(tiny_run):
     name = tiny_run.store.files("maps", ".parquet")[0]
     column = pq.read_table(tiny_run.store.path(name))["grad_cam__true_0"]
     assert isinstance(column.type, pa.FixedShapeTensorType)
-    assert tables.tensor_array(column).shape[1:] == (4, 4)
+    assert table_columns.tensor_array(column).shape[1:] == (4, 4)

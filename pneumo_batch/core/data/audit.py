@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from pneumo_batch.core.data import audit_lines, leaks, looks, patients
 from pneumo_batch.core.data.formats.account import Account
-from pneumo_batch.core.tables import LABELS, label_columns
+from pneumo_batch.core.table_columns import label_columns
+from pneumo_batch.core.tables import LABELS
 
 
 @dataclass(frozen=True)

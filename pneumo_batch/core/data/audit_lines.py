@@ -9,7 +9,8 @@ import pandas as pd
 import pyarrow as pa
 
 from pneumo_batch.core.data.leaks import LEAK, UNLESS_ALLOWED
-from pneumo_batch.core.tables import LABELS, label_columns
+from pneumo_batch.core.table_columns import label_columns
+from pneumo_batch.core.tables import LABELS
 
 # From here on a plain accuracy misleads, and the report says so.
 IMBALANCE = 2.0

@@ -129,7 +129,7 @@ class Split:
     """Images of one split as they were decoded, in memory or on disk, and the labels the loss receives."""
 
     pixels_NHW: np.ndarray | Pixels  # uint8
-    labels_N: np.ndarray  # int64; of several findings (N, K), as tables.labels_of gives them
+    labels_N: np.ndarray  # int64; of several findings (N, K), as table_columns.labels_of gives them
 
     def __len__(self) -> int:
         return len(self.labels_N)

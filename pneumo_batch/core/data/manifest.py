@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.data import images, paths, patients
 from pneumo_batch.core.data.formats.account import Account
 from pneumo_batch.core.data.formats.folders import About, ImageFile, check_roots, list_datasets, resolve_classes
@@ -87,7 +87,7 @@ def listing(files: Iterable[ImageFile], names: Sequence[str], findings: Sequence
 
 def class_names(rows: pa.Table) -> list[str]:
     """Class names in label order."""
-    if tables.findings_of(rows):
+    if table_columns.findings_of(rows):
         return list(OF_SEVERAL)  # not every set has a film without a finding
     pairs = rows.select(["label", "class_name"]).group_by(["label", "class_name"]).aggregate([]).sort_by("label")
     return pairs["class_name"].to_pylist()
@@ -115,7 +115,14 @@ def listing_digest(listing: pa.Table) -> str:
 def assignment_digest(listing: pa.Table) -> str:
     """SHA-256 over what a manifest says of each image, hexadecimal; folders say it by the images' names."""
     digest = hashlib.sha256()
-    known = ("image_id", "split", "class_name", "patient_id", "subtype", *tables.label_columns(listing.column_names))
+    known = (
+        "image_id",
+        "split",
+        "class_name",
+        "patient_id",
+        "subtype",
+        *table_columns.label_columns(listing.column_names),
+    )
     for rows in _in_parts(listing, known):
         digest.update("".join(map(repr, rows)).encode())
     return digest.hexdigest()
@@ -152,7 +159,7 @@ def inspect_batch(
             sha256 = hashlib.sha256(data).hexdigest()
             patient = row["patient_id"] if row["patient_given"] else info.patient or row["patient_id"]
             good.append(row | _found(info) | {"sha256": sha256, "patient_id": patient})
-    schema = tables.labelled_as(MANIFEST, listing)
+    schema = table_columns.labelled_as(MANIFEST, listing)
     return pa.Table.from_pylist(good, schema=schema), pa.Table.from_pylist(bad, schema=QUARANTINE)
 
 
@@ -183,7 +190,8 @@ def _listing_of(files: Sequence[ImageFile], index: Mapping[str, int], schema: pa
     }
     labels = zip(*(file.labels for file in files), strict=True)
     columns |= {
-        name: list(of_finding) for name, of_finding in zip(tables.label_columns(schema.names), labels, strict=True)
+        name: list(of_finding)
+        for name, of_finding in zip(table_columns.label_columns(schema.names), labels, strict=True)
     }
     return pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
 

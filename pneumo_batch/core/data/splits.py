@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns
 from pneumo_batch.core.tables import MANIFEST
 from pneumo_batch.errors import DataError
 
@@ -58,7 +58,7 @@ def _with_splits(table: pa.Table, splits: np.ndarray) -> pa.Table:
 
 def _carved(training: pa.Table, groups: np.ndarray, fraction: float, seed: int) -> np.ndarray | str:
     """Which rows are carved out, whole groups of about a fraction of each class; or the class that has one group."""
-    several = bool(tables.findings_of(training))
+    several = bool(table_columns.findings_of(training))
     strata = _by_rarest(training, groups) if several else training["label"].to_numpy()
     carved = np.zeros(len(strata), bool)
     rng = np.random.default_rng(seed)
@@ -75,7 +75,7 @@ def _by_rarest(rows: pa.Table, groups: np.ndarray) -> np.ndarray:
 
     A group is drawn once, so that those drawn have about their share of every finding.
     """
-    shown_NK = tables.labels_of(rows) == 1
+    shown_NK = table_columns.labels_of(rows) == 1
     shown_NK = shown_NK[:, np.argsort(shown_NK.sum(axis=0), kind="stable")]
     rarest_N = np.where(shown_NK.any(axis=1), shown_NK.argmax(axis=1), shown_NK.shape[1])
     of_group = np.full(groups.max() + 1, shown_NK.shape[1])

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.statistics import classification, findings
 from pneumo_batch.core.statistics.model_results import MeasuredRecord, Memory
 
@@ -74,7 +74,7 @@ def predictions(rows: pa.Table, logits: Mapping[str, np.ndarray]) -> pa.Table:
         answered_N = np.isfinite(logits_NK).all(axis=1)
         kept = chosen.filter(pa.array(answered_N))
         lists = pa.array(list(logits_NK[answered_N].astype(np.float32)), pa.list_(pa.float32()))
-        schema = tables.labelled_as(tables.PREDICTIONS, rows)
+        schema = table_columns.labelled_as(tables.PREDICTIONS, rows)
         columns = [lists if name == "logits" else kept[name] for name in schema.names]
         parts.append(pa.table(columns, schema=schema))
     return pa.concat_tables(parts)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns
 from pneumo_batch.core.similarity import metrics, options, pairs
 from pneumo_batch.core.statistics.wording import listed, method_name
 from pneumo_batch.report import kept, selection
@@ -126,7 +126,9 @@ class _Maps:
         table = source.maps_of(ids, columns)
         self.places = {image_id: place for place, image_id in enumerate(table["image_id"].to_pylist())}
         self.maps = {
-            method: list(zip(*(tables.tensor_array(table[source.column(method, name)]) for name in names), strict=True))
+            method: list(
+                zip(*(table_columns.tensor_array(table[source.column(method, name)]) for name in names), strict=True)
+            )
             for method in source.methods
         }
         of = f", {source.target}" if source.results.targets else ""

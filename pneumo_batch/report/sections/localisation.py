@@ -5,7 +5,7 @@ Shapes: H x W pixels.
 
 from collections.abc import Sequence
 
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns
 from pneumo_batch.core.data.regions.truth import Truths
 from pneumo_batch.core.similarity import metrics
 from pneumo_batch.core.statistics.pointing import MEASURES, Localisation, Mean, Means, OfFinding
@@ -104,7 +104,7 @@ def _films(source: Source, finding: str) -> Picture | None:
     columns = _columns(source, set(measured["variant"]))
     table = source.maps_of(list(films), list(columns))
     places = {image_id: place for place, image_id in enumerate(table["image_id"].to_pylist())}
-    maps = {words: tables.tensor_array(table[column]) for column, words in columns.items()}
+    maps = {words: table_columns.tensor_array(table[column]) for column, words in columns.items()}
     size = run.preprocess().size
     shown = []
     for image_id, film in films.items():

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.attribution import explainer, targets
 from pneumo_batch.core.attribution.options import INTEGRATED_GRADIENTS
 from pneumo_batch.core.data.images import Preprocess
@@ -65,7 +65,7 @@ class Attributor:
     def __call__(self, batch: pa.Table) -> pa.Table:
         if not batch.num_rows:  # none of them could be read
             return self.schema.empty_table()
-        pixels_BHW = tables.tensor_array(batch["pixels"])
+        pixels_BHW = table_columns.tensor_array(batch["pixels"])
         labels_B = batch["label"].to_numpy()
         job = self.pool.job
         targets_BT = targets.outputs_of_each(job.attribution.targets, self.classes, labels_B, job.data.several)
@@ -107,7 +107,7 @@ class Attributor:
             if field.name in batch.column_names:
                 arrays.append(batch[field.name])
             elif isinstance(field.type, pa.FixedShapeTensorType):
-                arrays.append(tables.tensor_column(columns[field.name]))
+                arrays.append(table_columns.tensor_column(columns[field.name]))
             else:
                 arrays.append(pa.array(columns[field.name], field.type))
         return pa.table(arrays, schema=self.schema)

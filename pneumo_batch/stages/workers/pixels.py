@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
 
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns
 from pneumo_batch.core.data.images import Preprocess, Split
 from pneumo_batch.core.data.pixels import Pixels
 from pneumo_batch.errors import DamagedError, DataError
@@ -59,7 +59,7 @@ def decoded(rows: pa.Table, name: str, preprocess: Preprocess, run: Run) -> Deco
         dataset = ray.data.from_arrow(files.parts(chosen)).map_batches(task, batch_format="pyarrow", batch_size=None)
         for batch in dataset.iter_batches(batch_size=None, batch_format="numpy"):
             levels += np.sum(batch["levels"], axis=0, dtype=np.int64)
-    return Decoded(Split(Pixels(files, range(chosen.num_rows)), tables.labels_of(chosen)), levels)
+    return Decoded(Split(Pixels(files, range(chosen.num_rows)), table_columns.labels_of(chosen)), levels)
 
 
 def moments(levels: np.ndarray) -> tuple[float, float]:

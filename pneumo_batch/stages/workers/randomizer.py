@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.attribution import targets
 from pneumo_batch.core.attribution.explainer import Explainer
 from pneumo_batch.core.models import runtime
@@ -125,7 +125,7 @@ class Randomizer:
         columns = {field.name: identity[field.name] for field in tables.IDENTITY}
         for position, one in enumerate(self.derived):
             for method, maps_Dhw in maps.items():
-                columns[f"{method}__{one.name}"] = tables.tensor_column(maps_Dhw[position : position + 1])
+                columns[f"{method}__{one.name}"] = table_columns.tensor_column(maps_Dhw[position : position + 1])
         name = hashlib.sha256(image_id.encode()).hexdigest()[:32]
         self.run.store.write_sealed(f"{STAGING}/{DERIVED}/{name}", pa.table(columns))
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns
 from pneumo_batch.core.similarity import comparison, metrics, pairs
 from pneumo_batch.core.similarity.several_targets import Compared, TargetsComparison
 from pneumo_batch.core.variants import Variant, of_records
@@ -106,7 +106,7 @@ def _reader(
     for file, rows in needed.items():
         order = sorted(rows)
         table = run.store.read_table(files[file], columns=columns).take(pa.array(order))
-        arrays = {name: tables.tensor_array(table[name]) for name in columns}
+        arrays = {name: table_columns.tensor_array(table[name]) for name in columns}
         held[file] = ({row: position for position, row in enumerate(order)}, arrays)
 
     def read(file: int, row: int) -> dict[str, metrics.Maps]:

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from helpers.report_runs import build, make_run
 
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.statistics import arm_lines
 from pneumo_batch.core.statistics.results import Specificity, SpecificityTest, TargetResult, read
 
@@ -31,7 +31,7 @@ def two(tmp_path_factory):
         parts.append(pa.table([*scores.columns, column, column], schema=schema))
     run.store.write_table("scores/part-0.parquet", pa.concat_tables(parts))
     summary = run.store.read_table("summary.parquet")
-    run.store.write_table("summary.parquet", tables.joined_targets((target, summary) for target in ("C", "A")))
+    run.store.write_table("summary.parquet", table_columns.joined_targets((target, summary) for target in ("C", "A")))
     _name_targets(run)
     return build(run)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.data.regions import shapes
 from pneumo_batch.core.data.regions.outlines import Box, Found, Outline
 from pneumo_batch.errors import DataError
@@ -64,7 +64,7 @@ def build(found: Found, manifest: pa.Table) -> Built:
     cannot be decoded.
     """
     columns = (manifest[name].to_pylist() for name in ("image_id", "width", "height", "class_name"))
-    findings = tables.findings_of(manifest)
+    findings = table_columns.findings_of(manifest)
     films = {image_id: (width, height, folder) for image_id, width, height, folder in zip(*columns, strict=True)}
     rows, listed, named, empty = [], 0, set(), 0
     for outline in found.outlines:

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import fs as pafs
 
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.data import audit, manifest, one_finding, splits
 from pneumo_batch.core.data.formats import manifest_file, published
 from pneumo_batch.core.data.formats.films import Choice
@@ -45,7 +45,9 @@ def test_a_film_has_a_label_of_each_finding_and_is_left_out_where_none_is_known(
     assert found.account.left_out == {"without a known label of any of the findings": 2}
     assert found.classes == manifest.class_names(found.listing) == ["NORMAL", "FINDING"]
     assert found.listing["label"].to_pylist() == [1, 0, 1, 0, 0, 1]
-    np.testing.assert_array_equal(tables.labels_of(found.listing), [[1, 1], [-1, 0], [-1, 1], [0, -1], [0, 0], [1, 0]])
+    np.testing.assert_array_equal(
+        table_columns.labels_of(found.listing), [[1, 1], [-1, 0], [-1, 1], [0, -1], [0, 0], [1, 0]]
+    )
 
 
 def test_uncertain_and_unmentioned_labels_are_read_as_the_job_says(tmp_path):

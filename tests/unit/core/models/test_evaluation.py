@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.models import evaluation
 
 NAMES = ["Effusion", "Mass"]
@@ -28,7 +28,7 @@ def manifest():
 def test_predictions_have_the_labels_of_every_finding_but_for_films_without_an_answer():
     found = evaluation.predictions(manifest(), LOGITS_NK)
     assert found["image_id"].to_pylist() == ["val0", "val1", "test0", "test2"]
-    np.testing.assert_array_equal(tables.labels_of(found), [[1, 0], [0, 1], [1, -1], [1, 1]])
+    np.testing.assert_array_equal(table_columns.labels_of(found), [[1, 0], [0, 1], [1, -1], [1, 1]])
     assert evaluation.logits_of(found).tolist() == [[2, -2], [-1, 1], [1, 9], [3, 2]]
 
 
