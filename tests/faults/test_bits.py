@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.processes import Process, assert_same_results, completed, has_file
+from helpers.processes import Process, assert_same_results, completed, has_file, stage_is
 
 from pneumo_batch.rundir import verification
 from pneumo_batch.rundir.reader import Run
@@ -81,7 +81,8 @@ def test_trained_weights_are_trained_again(trained, untouched_trained, tmp_path)
 )
 def test_an_interrupted_run_builds_on_nothing_damaged(moment, kind, brought, untouched, tmp_path):
     process = Process(brought, tmp_path / "run")
-    process.until(has_file(process.run, moment, ".parquet"))
+    staged, compared = has_file(process.run, moment, ".parquet"), stage_is(process.run, "compare", "complete")
+    process.until(lambda: staged() or compared())  # of so few films scores are staged for milliseconds
     process.kill()
     damaged = sorted(process.path.glob(kind))[0]
     flip(damaged)
