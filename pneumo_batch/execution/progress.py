@@ -46,9 +46,8 @@ def shown(totals: dict[str, int], run: RunWriter | None = None) -> Iterator[Boar
         yield board
     finally:
         stop.set()
-        for (
-            thread
-        ) in threads:  # as long as one question to the board takes: nobody may ask Ray anything once it is shut down
+        # as long as one question to the board takes: nobody may ask Ray anything once it is shut down
+        for thread in threads:
             thread.join()
     if run:
         run.store.remove(PROGRESS)

@@ -75,16 +75,12 @@ def verify(_job: Job, run: Run) -> None:
 
 def _index(job: Job, run: RunWriter) -> tuple[pa.Table, pa.Table]:
     found = discover(job, run.images)
-    shown = progress.shown({"images": found.listing.num_rows}, run)
-    with shown as board, watchdog.watch(board, job.cluster.stall_seconds):
-        rows, rejected = inspect(found.listing, run.images, board)
-    memory.give_back()
+    rows, rejected = _inspect_watched(job, run, found.listing)
     _check_rejected(rejected, found.listing.num_rows, job.data.max_bad)
     own_words = [*(found.account.lines() if found.account else ()), *_listing_warnings(job, found.listing, rows)]
     rows = splits.carve_validation(rows, job.data.val_fraction, job.data.split_seed)
     own_words += _write_regions(job, run, found, rows)
     _audit(job, run, audit.audit(rows, rejected, passed_over=found.passed_over), own_words)
-    memory.give_back()
     return rows, rejected
 
 
@@ -94,9 +90,7 @@ def _index_new(job: Job, run: RunWriter) -> tuple[pa.Table, pa.Table]:
     before = run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)
     found = discover(job, run.images)
     fresh = joined(found.listing, known, job)
-    shown = progress.shown({"images": fresh.num_rows}, run)
-    with shown as board, watchdog.watch(board, job.cluster.stall_seconds):
-        rows, rejected = inspect(fresh, run.images, board)
+    rows, rejected = _inspect_watched(job, run, fresh)
     before = before.filter(pc.invert(pc.is_in(before["image_id"], fresh["image_id"].combine_chunks())))
     rejected = pa.concat_tables([before, rejected]).sort_by("image_id")
     _check_rejected(rejected, known.num_rows + fresh.num_rows, job.data.max_bad)
@@ -105,6 +99,15 @@ def _index_new(job: Job, run: RunWriter) -> tuple[pa.Table, pa.Table]:
         job, run, audit.audit(every, rejected, passed_over=found.passed_over), _write_regions(job, run, found, every)
     )
     return rows, rejected
+
+
+def _inspect_watched(job: Job, run: RunWriter, listing: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """`inspect`, shown, and with an eye on films that hang."""
+    shown = progress.shown({"images": listing.num_rows}, run)
+    with shown as board, watchdog.watch(board, job.cluster.stall_seconds):
+        found = inspect(listing, run.images, board)
+    memory.give_back()
+    return found
 
 
 def _write_regions(job: Job, run: RunWriter, found: manifest.Inventory, rows: pa.Table) -> list[str]:
@@ -129,6 +132,7 @@ def _audit(job: Job, run: RunWriter, findings: audit.Audit, own_words: Iterable[
     allowed = [line.removesuffix(leaks.UNLESS_ALLOWED) for line in findings.errors]
     for line in [*own_words, *allowed, *findings.warnings]:
         progress.warn(run, "index", line)
+    memory.give_back()  # what the audit held of all rows
 
 
 def discover(job: Job, images: Roots) -> manifest.Inventory:
