@@ -178,6 +178,7 @@ def _do(stage: Stage, job: Job, run: RunWriter, resources: "Resources | None") -
     if not layout.owner(stage.name).folders:  # it writes all of its files anew
         run.checksums.drop([stage.name])
     counts = stage.work().execute(job, run, resources)
+    memory.give_back()
     verify(stage, job, run)
     run.checksums.seal(stage.name)
     memory.give_back()

@@ -5,8 +5,7 @@ torn files, and nothing to tell a damaged one by.
 """
 
 import uuid
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -16,32 +15,37 @@ from ray.data.block import Block, BlockAccessor
 from ray.data.datasource import Datasink
 
 from pneumo_batch.errors import DamagedError
-from pneumo_batch.rundir.accounts import rows_by_image
+from pneumo_batch.rundir.accounts import Ids, Tally, rows_by_image
 from pneumo_batch.rundir.layout import STAGING
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
 
 
-def tally(run: RunWriter, table: str) -> Counter[str]:
+def tally(run: RunWriter, table: str) -> Tally:
     """Rows of each image in the whole files of this pass, staged or in the table. Damaged ones are removed."""
-    found: Counter[str] = Counter()
-    for name in [*run.staged(table), *run.files_of_pass(table)]:
+    return Tally.joined(_whole(run, [*run.staged(table), *run.files_of_pass(table)]))
+
+
+def _whole(run: RunWriter, names: Iterable[str]) -> Iterator[Tally]:
+    for name in names:
         try:
-            found.update(rows_by_image(run.store, name))  # += would go through all images for every file
+            yield rows_by_image(run.store, name)
         except DamagedError:
             run.store.remove(name)
-    return found
 
 
-def earlier_ids(run: Run, table: str) -> set[str]:
+def earlier_ids(run: Run, table: str) -> pa.Array:
     """Images that a table has from the passes before this one."""
-    return {image_id for name in run.files_of_pass(table, earlier=True) for image_id in rows_by_image(run.store, name)}
+    return Tally.joined(rows_by_image(run.store, name) for name in run.files_of_pass(table, earlier=True)).ids
 
 
-def without(rows: pa.Table, ids: Iterable[str]) -> pa.Table:
+def without(rows: pa.Table, ids: Ids) -> pa.Table:
     """The rows whose `image_id` is not among `ids`."""
-    return rows.filter(pc.invert(pc.is_in(rows["image_id"], pa.array(list(ids), pa.string()))))
+    if not len(ids):
+        return rows
+    ids = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
+    return rows.filter(pc.invert(pc.is_in(rows["image_id"], ids)))
 
 
 def write(dataset: ray.data.Dataset, run: Run, table: str, dictionary: list[str]) -> None:

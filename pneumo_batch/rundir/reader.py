@@ -128,9 +128,16 @@ class Run:
         """One row per image, sorted by `image_id`."""
         return self.manifest_table().to_pandas()
 
-    def manifest_table(self) -> pa.Table:
+    def manifest_table(self, columns: Sequence[str] | None = None, *, looks: bool = True) -> pa.Table:
+        """The same as an Arrow table: some columns of it, `image_id` among them, or all but those of `tables.LOOKS`."""
         schema = tables.with_labels(tables.MANIFEST, self.job.data.several)
-        return self.store.read_table(self._need(MANIFEST, "index"), schema=schema).sort_by("image_id")
+        wanted = [name for name in columns or schema.names if looks or name not in tables.LOOKS]
+        return self.store.read_table(self._need(MANIFEST, "index"), wanted, schema).sort_by("image_id")
+
+    def count(self, table: str) -> int:
+        """The rows of a table, from what its files say of themselves."""
+        with reading(f"{self.path}/{table}"):
+            return self.store.dataset(table).count_rows()
 
     def predictions_table(self, variant: str) -> pa.Table:
         """What a variant says of each image, and the labels: of classes, and of several findings one each."""

@@ -61,30 +61,37 @@ def plan(job: Job, found: Survey, store: Store) -> Plan:
 def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, int]:
     """Write `maps/` and add what could not be read to the quarantine. Raises DataError when too much could not."""
     assert resources is not None
-    every = choose(run.manifest_table(), job.attribution)
+    every = choose(run.manifest_table([*(field.name for field in tables.IDENTITY), "split", "sha256"]), job.attribution)
     if not run.is_committed(MAPS):
         chosen = staging.without(every, staging.earlier_ids(run, MAPS))
         run.store.remove(decode.REJECTED)  # what could not be read may be there again
-        todo = staging.without(chosen, staging.tally(run, MAPS))
+        todo = staging.without(chosen, staging.tally(run, MAPS).ids)
         if todo.num_rows:
             shown = progress.shown({"attributions": todo.num_rows}, run)
             with shown as board, watchdog.watch(board, job.cluster.stall_seconds):
                 _attribute(todo, Pool.of(job, run, resources), board)
         done = staging.tally(run, MAPS)
-        bad = [row for row in decode.rejected(run.store) if row["image_id"] not in done]  # a retry may have read it
-        accounts.check_balance(chosen["image_id"].to_pylist(), done, [row["image_id"] for row in bad], MAPS)
+        bad = _rejected(run, done)
+        accounts.check_balance(chosen["image_id"], done, [row["image_id"] for row in bad], MAPS)
         _check(every.num_rows, bad, job.data.max_bad)
         _warn(run, every.num_rows, bad)
         _add_to_quarantine(run, bad)
         run.commit_table(MAPS)
-    attributed = run.maps_table([]).num_rows
+    attributed = run.count(MAPS)
     predict.extend(run)
     return {"chosen": every.num_rows, "attributed": attributed, "quarantined": every.num_rows - attributed}
 
 
 def verify(job: Job, run: Run) -> None:
-    chosen = choose(run.manifest_table(), job.attribution)["image_id"].to_pylist()
+    chosen = choose(run.manifest_table(["image_id", "split"]), job.attribution)["image_id"]
     accounts.check_balance(chosen, accounts.tally(run, MAPS), accounts.quarantined(run, "attribute"), MAPS)
+
+
+def _rejected(run: RunWriter, done: accounts.Tally) -> list[dict[str, str]]:
+    """Quarantine rows of the images that could not be read, but for those that a retry has read."""
+    rejected = decode.rejected(run.store)
+    read = done.rows_of(pa.array([row["image_id"] for row in rejected], pa.string())) > 0
+    return [row for row, is_read in zip(rejected, read, strict=True) if not is_read]
 
 
 def choose(rows: pa.Table, settings: Attribution) -> pa.Table:

@@ -55,12 +55,12 @@ def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, 
     images, wanted = choose(job, run), networks(job, run)
     rows = rows_per_image(job, run)
     if not run.store.has(CASCADES):
-        todo = staging.without(images, staging.tally(run, CASCADES))
+        todo = staging.without(images, staging.tally(run, CASCADES).ids)
         if todo.num_rows:
             with progress.shown({"maps": todo.num_rows * len(wanted)}, run) as board:
                 _randomize(todo, wanted, Pool.of(job, run, resources), board)
         found = staging.tally(run, CASCADES)
-        accounts.check_balance(images["image_id"].to_pylist(), found, [], CASCADES, rows)
+        accounts.check_balance(images["image_id"], found, [], CASCADES, rows)
         if run.store.exists(f"{STAGING}/{DERIVED}"):  # not if the last attempt ended between these two lines
             run.commit_table(DERIVED)
         run.commit_table(CASCADES)
@@ -71,7 +71,7 @@ def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, 
 
 def verify(job: Job, run: Run) -> None:
     if job.cascade.seeds:
-        wanted = choose(job, run)["image_id"].to_pylist()
+        wanted = choose(job, run)["image_id"]
         accounts.check_balance(wanted, accounts.tally(run, CASCADES), [], CASCADES, rows_per_image(job, run))
 
 
@@ -83,7 +83,7 @@ def original(job: Job, run: Run) -> str:
 def choose(job: Job, run: Run) -> pa.Table:
     """The manifest rows of the images to use: attributed ones, in the hash order of the maps table."""
     attributed = run.maps_table([])["image_id"].combine_chunks()
-    rows = run.manifest_table()
+    rows = run.manifest_table(looks=False)
     rows = rows.filter(pc.is_in(rows["image_id"], attributed))
     return rows.take(pairs.hash_order(rows["image_id"].to_pylist(), seed=0)[: job.cascade.images])
 

@@ -4,8 +4,8 @@ A task scores images that lie together in one file of maps. The images each of t
 in that file, but for the last ones, whose partners are read from another.
 """
 
+import itertools
 import math
-from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -57,19 +57,20 @@ def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, 
         kinds = tuple(targets_plan_of(job, run).each.pairs)
         cross_kinds = tuple(filter(pairs.is_cross, kinds))
         _score(images, {kinds: new, cross_kinds: crossed}, job, run, resources)
-        run.commit_table(SCORES, _without_cross_kinds(run, crossed["image_id"].to_pylist()))
+        run.commit_table(SCORES, _without_cross_kinds(run, crossed["image_id"]))
     return {"images": images.num_rows, "scores": images.num_rows * rows_per_image(job, run)}
 
 
 def verify(job: Job, run: Run) -> None:
-    accounts.check_balance(accounts.tally(run, MAPS), accounts.tally(run, SCORES), [], SCORES, rows_per_image(job, run))
+    mapped = accounts.tally(run, MAPS).ids
+    accounts.check_balance(mapped, accounts.tally(run, SCORES), [], SCORES, rows_per_image(job, run))
 
 
 def _score(
     images: pa.Table, parts: dict[tuple[str, ...], pa.Table], job: Job, run: RunWriter, resources: Resources
 ) -> None:
     """Score what is not scored yet of each part, by the kinds of pairs it needs, and check that all of it is there."""
-    done = staging.tally(run, SCORES)
+    done = staging.tally(run, SCORES).ids
     todo = {kinds: staging.without(part, done) for kinds, part in parts.items()}
     partnered, files = _with_partners(images, job)
     with progress.shown({"comparisons": sum(part.num_rows for part in todo.values())}, run) as board:
@@ -78,10 +79,10 @@ def _score(
                 _compare(partnered, part, Scorer(job, run, board, kinds, files), resources)
     found = staging.tally(run, SCORES)
     for kinds, part in parts.items():
-        ids = part["image_id"].to_pylist()
-        mine = Counter({image_id: found.pop(image_id, 0) for image_id in ids})
-        accounts.check_balance(ids, mine, [], SCORES, rows_per_image(job, run, kinds))
-    accounts.check_balance([], found, [], SCORES)
+        ids = part["image_id"]
+        accounts.check_balance(ids, found.only(ids), [], SCORES, rows_per_image(job, run, kinds))
+        found = found.without(ids)
+    accounts.check_balance(pa.array([], pa.string()), found, [], SCORES)
 
 
 def rows_per_image(job: Job, run: Run, kinds: tuple[str, ...] | None = None) -> int:
@@ -94,9 +95,9 @@ def images_per_block(rows: int) -> int:
     return min(max(_FEW_IMAGES, _BLOCK_SCORES // rows), _MANY_IMAGES)
 
 
-def _crossed_anew(images: pa.Table, earlier: set[str], job: Job) -> pa.Table:
+def _crossed_anew(images: pa.Table, earlier: pa.Array, job: Job) -> pa.Table:
     """The images of earlier passes that are crossed with another one now that there are more."""
-    before = images.filter(pc.is_in(images["image_id"], pa.array(list(earlier), pa.string())))
+    before = images.filter(pc.is_in(images["image_id"], earlier))
     if before.num_rows in (0, images.num_rows):
         return before.slice(0, 0)
     now = dict(_partners(images, job))
@@ -110,10 +111,10 @@ def _partners(images: pa.Table, job: Job) -> Iterator[tuple[str, list[str]]]:
         yield image_id, [ids[position] for position in position_C if position >= 0]
 
 
-def _without_cross_kinds(run: Run, image_ids: list[str]) -> dict[str, pa.Table]:
+def _without_cross_kinds(run: Run, image_ids: pa.ChunkedArray) -> dict[str, pa.Table]:
     """The files of earlier passes that hold scores of these images with their former partners, without those."""
-    wanted, found = pa.array(image_ids, pa.string()), {}
-    for name in run.files_of_pass(SCORES, earlier=True) if image_ids else []:
+    wanted, found = image_ids.combine_chunks(), {}
+    for name in run.files_of_pass(SCORES, earlier=True) if len(wanted) else []:
         table = run.store.read_table(name, schema=run.scores_schema)
         kinds = table["kind"].cast(pa.string())
         stale = pc.and_(pc.is_in(table["image_id"], wanted), pc.ends_with(kinds, pairs.CROSS))
@@ -132,7 +133,7 @@ def locate(run: Run) -> pa.Table:
         numbers = pa.array(np.zeros(part.num_rows, np.int32))
         part = part.append_column("file", pa.DictionaryArray.from_arrays(numbers, pa.array([name])))
         parts.append(part.append_column("row", pa.array(np.arange(part.num_rows))))
-    images, known = pa.concat_tables(parts).unify_dictionaries(), run.manifest_table()
+    images, known = pa.concat_tables(parts).unify_dictionaries(), run.manifest_table(["image_id", "sha256"])
     place = pc.index_in(images["image_id"], known["image_id"].combine_chunks())
     return images.append_column("sha256", known["sha256"].take(place))
 
@@ -160,7 +161,9 @@ def _with_partners(images: pa.Table, job: Job) -> tuple[pa.Table, list[str]]:
 
 
 def _compare(images: pa.Table, todo: pa.Table, scorer: Scorer, resources: Resources) -> None:
-    chosen = images.filter(pc.is_in(images["image_id"], todo["image_id"].combine_chunks()))
+    chosen = images
+    if todo.num_rows < images.num_rows:
+        chosen = images.filter(pc.is_in(images["image_id"], todo["image_id"].combine_chunks()))
     fair = math.ceil(chosen.num_rows / (4 * resources.cpus))
     most = images_per_block(rows_per_image(scorer.job, scorer.run, scorer.kinds))
     dataset = ray.data.from_arrow(_blocks(chosen, max(1, min(most, fair)))).map_batches(
@@ -173,10 +176,10 @@ def _compare(images: pa.Table, todo: pa.Table, scorer: Scorer, resources: Resour
 
 def _blocks(images: pa.Table, rows: int) -> list[pa.Table]:
     """Runs of at most `rows` images of one file."""
-    images = images.sort_by([("file", "ascending"), ("row", "ascending")])
-    files = images["file"].to_pylist()
-    starts = [0]
-    for position in range(1, len(files)):
-        if files[position] != files[position - 1] or position - starts[-1] >= rows:
-            starts.append(position)
-    return [images.slice(a, b - a) for a, b in zip(starts, [*starts[1:], len(files)], strict=True)]
+    order_N = pc.sort_indices(images, [("file", "ascending"), ("row", "ascending")]).to_numpy()
+    if (order_N != np.arange(len(order_N))).any():  # as they are located they are in order, and a copy is one more
+        images = images.take(order_N)
+    files_N = images["file"].to_numpy()
+    bounds = [0, *(np.flatnonzero(files_N[1:] != files_N[:-1]) + 1).tolist(), len(files_N)]
+    runs = [(start, end) for begin, end in itertools.pairwise(bounds) for start in range(begin, end, rows)]
+    return [images.slice(start, min(rows, end - start)) for start, end in runs]

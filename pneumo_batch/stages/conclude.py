@@ -29,7 +29,7 @@ from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import accounts, provenance
 from pneumo_batch.rundir.accounts import ImbalanceError
-from pneumo_batch.rundir.layout import CASCADE_SUMMARY, LOCALISATION, MAPS, PASSES, SCALES, SUMMARY, VERDICT
+from pneumo_batch.rundir.layout import CASCADE_SUMMARY, LOCALISATION, MANIFEST, MAPS, PASSES, SCALES, SUMMARY, VERDICT
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
@@ -137,7 +137,7 @@ def verify(job: Job, run: Run) -> None:
 def _note_pass(run: Run, found: Results) -> None:
     """Give `history.parquet` a row a method; they replace those of an attempt that ended before it could say so."""
     number = run.number
-    ended = passes.Pass(number, provenance.now(), run.manifest_table().num_rows, run.maps_table([]).num_rows)
+    ended = passes.Pass(number, provenance.now(), run.count(MANIFEST), run.count(MAPS))
     rows = table_columns.joined_targets((target, passes.rows(one, ended)) for target, one in found.by_target.items())
     if run.store.exists(PASSES):
         before = run.store.read_table(PASSES, schema=rows.schema)
@@ -175,7 +175,7 @@ def _images(job: Job, run: Run, target: str) -> tuple[pa.Table, list[str]]:
     images = run.maps_table([]).sort_by("image_id")
     if not job.data.several:
         return images, run.model_record(run.variants()[0])["classes"]
-    return one_finding.divide_images(images, run.manifest_table(), target), one_finding.classes(target)
+    return one_finding.divide_images(images, run.manifest_table(looks=False), target), one_finding.classes(target)
 
 
 def _facts(name: str, found: VariantResult, run: Run) -> verdict.VariantFacts:

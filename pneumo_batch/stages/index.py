@@ -47,7 +47,7 @@ def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str,
         write_manifest(run, rows)
         run.checksums.replace(QUARANTINE, parquet_bytes(rejected))
         run.commit_table(MANIFEST)
-    indexed = run.manifest_table().num_rows
+    indexed = run.count(MANIFEST)
     rejected = run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)
     bad = rejected.filter(pc.equal(rejected["stage"], "index")).num_rows
     return {"images": indexed + bad, "indexed": indexed, "quarantined": bad}
@@ -65,8 +65,8 @@ def write_manifest(run: RunWriter, rows: pa.Table) -> None:
 
 def verify(_job: Job, run: Run) -> None:
     indexed, rejected = accounts.tally(run, MANIFEST), accounts.quarantined(run, "index")
-    accounts.check_balance(indexed, indexed, [], MANIFEST)
-    if not indexed or indexed.keys() & set(rejected):
+    accounts.check_balance(indexed.ids, indexed, [], MANIFEST)
+    if not len(indexed) or len(indexed.only(pa.array(rejected, pa.string()))):
         raise ImbalanceError("the manifest is empty, or an image stands in it and in the quarantine")
     listed = run.record["stages"]["index"].get("counts", {}).get("images")
     if listed is not None and listed != len(indexed) + len(rejected):
@@ -233,11 +233,13 @@ def inspect(listing: pa.Table, images: Roots, board: Board) -> tuple[pa.Table, p
 
 def gathered(parts: Iterable[pa.Table], listing: pa.Table) -> tuple[pa.Table, pa.Table]:
     """What `inspect_task` has made of the parts of a listing: (manifest rows, quarantine rows), each sorted by id."""
-    table = pa.concat_tables(list(parts), promote_options="default").sort_by("image_id")
-    bad_rows = pc.is_valid(table["rejected"])
+    table = pa.concat_tables(list(parts), promote_options="default")
+    order = pc.sort_indices(table, [("image_id", "ascending")])
+    is_bad = pc.is_valid(table["rejected"]).combine_chunks().take(order)
     schema = table_columns.labelled_as(tables.MANIFEST, listing)
-    good = table.filter(pc.invert(bad_rows)).select(schema.names).cast(schema)
-    bad = table.filter(bad_rows).select(tables.QUARANTINE.names).cast(tables.QUARANTINE)
+    # rows by their numbers: every sorted or filtered table is one more that holds all of them
+    good = table.select(schema.names).take(order.filter(pc.invert(is_bad))).cast(schema)
+    bad = table.select(tables.QUARANTINE.names).take(order.filter(is_bad)).cast(tables.QUARANTINE)
     assert good.num_rows + bad.num_rows == listing.num_rows, "index lost images"
     return good, bad
 

@@ -66,7 +66,7 @@ def _on_own_labels(record: ModelRecord, run: Run) -> OnTest | None:
     if column is None:
         return None
     rows, codes_N = _test_rows(record["name"], run)
-    manifest = run.manifest_table()
+    manifest = run.manifest_table(looks=False)
     answered = manifest.filter(pc.is_in(manifest["image_id"], rows["image_id"].combine_chunks()))
     told = pa.concat_tables([manifest.filter(pc.equal(manifest["split"], "train")), answered])
     labels_N = labels.column_labels(told, column, "test")
@@ -89,7 +89,7 @@ def _test_rows(name: str, run: Run) -> tuple[pa.Table, np.ndarray]:
     """A variant's predictions of the test split, sorted, and codes (N,) of the patients."""
     rows = run.predictions_table(name)
     rows = rows.filter(pc.equal(rows["split"], "test")).sort_by("image_id")
-    manifest = run.manifest_table()
+    manifest = run.manifest_table(["image_id", "patient_id"])
     patients = manifest.filter(pc.is_in(manifest["image_id"], rows["image_id"].combine_chunks()))[
         "patient_id"
     ].to_numpy()

@@ -46,7 +46,7 @@ def explained(job: Job, classes: Sequence[str]) -> list[Explained]:
 
 def measure(job: Job, run: Run, variants: Sequence[Variant]) -> list[Measured]:
     """The values of every map of a film that shows what it explains; of a run without regions none."""
-    regions, manifest = run.regions_table(), run.manifest_table()
+    regions, manifest = run.regions_table(), run.manifest_table(looks=False)
     classes = run.model_record(variants[0].name)["classes"]
     known = set(regions["finding"].unique().to_pylist())
     found = [one for one in explained(job, classes) if one.finding in known]

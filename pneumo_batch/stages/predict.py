@@ -18,11 +18,11 @@ _ROWS = 256  # images in memory
 def extend(run: RunWriter) -> None:
     """Add the attributed images that it lacks to each variant's predictions table; one that vanished stays out."""
     attributed = run.maps_table([])["image_id"].combine_chunks()
-    rows = run.manifest_table()
+    rows = run.manifest_table(looks=False)
     rows = rows.filter(pc.is_in(rows["image_id"], attributed))
     for variant in run.variants():
         known = run.predictions_table(variant)
-        missing = staging.without(rows, known["image_id"].to_pylist())
+        missing = staging.without(rows, known["image_id"])
         if missing.num_rows:
             table = pa.concat_tables([known, *_predictions(run, variant, missing)])
             run.checksums.replace(f"models/{variant}/predictions.parquet", parquet_bytes(table))

@@ -2,7 +2,6 @@
 
 import queue
 import threading
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +77,7 @@ def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, 
     missing = [variant for variant in job.trained if not _is_there(run, variant.name)]
     brought = [spec for spec in job.variant if not _is_there(run, spec.name)]
     if missing or brought:
-        rows = run.manifest_table()
+        rows = run.manifest_table(looks=False)
         decoded = {name: pixels.decoded(rows, name, _decoding(job), run) for name in manifest.SPLITS}
         splits = {name: one.split for name, one in decoded.items()}
         preprocess = _preprocess(job, decoded["train"])
@@ -95,14 +94,14 @@ def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, 
 
 
 def verify(job: Job, run: Run) -> None:
-    wanted = accounts.tally(run, MANIFEST)
+    wanted = accounts.tally(run, MANIFEST).ids
     for name in survey.variant_names(job):
         _verify_model(name, wanted, run)
 
 
 def discard_damaged_models(job: Job, run: RunWriter) -> None:
     """Remove the models that `verify` complains of: they are trained or brought again."""
-    wanted = accounts.tally(run, MANIFEST)
+    wanted = accounts.tally(run, MANIFEST).ids
     for name in survey.variant_names(job):
         try:
             _verify_model(name, wanted, run)
@@ -110,7 +109,7 @@ def discard_damaged_models(job: Job, run: RunWriter) -> None:
             run.store.remove(f"models/{name}")
 
 
-def _verify_model(name: str, wanted: Iterable[str], run: Run) -> None:
+def _verify_model(name: str, wanted: pa.Array, run: Run) -> None:
     """Weights that open, and a prediction for every image. Raises DamagedError, ImbalanceError or FileNotFoundError."""
     from safetensors import SafetensorError, deserialize
 
@@ -128,11 +127,11 @@ def _leave_out_unanswered(run: RunWriter) -> None:
     unanswered = run.unanswered()
     if not unanswered:
         return
-    total, line = run.manifest_table().num_rows, audit_lines.named(list(unanswered.items()))
+    total, line = run.count(MANIFEST), audit_lines.named(list(unanswered.items()))
     progress.warn(run, "train", f"{len(unanswered)} of {total} images are left out of predictions and maps: {line}")
     for variant in run.variants():
         known = run.predictions_table(variant)
-        kept = staging.without(known, unanswered)
+        kept = staging.without(known, pa.array(list(unanswered), pa.string()))
         if kept.num_rows < known.num_rows:
             run.store.write_table(f"models/{variant}/predictions.parquet", kept)
 

@@ -24,8 +24,8 @@ def missing_classes(images: pd.DataFrame) -> list[str]:
     names = set(images["class_name"])
     return [
         f"{split} has no usable image of class {name}"
-        for split, part in images.groupby("split")
-        for name in sorted(names - set(part["class_name"]))
+        for split, found in images.groupby("split")["class_name"]
+        for name in sorted(names - set(found))
     ]
 
 

@@ -47,7 +47,7 @@ class Look:
 
 def warnings(images: pd.DataFrame) -> Iterator[str]:
     """One line for each thing that is odd about films of a manifest. Those without a look are left out."""
-    images = images.dropna(subset=["gray_low", "gray_high", "cells"])
+    images = images[["image_id", "class_name", "gray_low", "gray_high", "cells"]].dropna()
     if images.empty:
         return
     spread = images["gray_high"] - images["gray_low"]

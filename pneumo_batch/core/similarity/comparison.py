@@ -249,9 +249,9 @@ class References:
         return self._cached((method, view), lambda: self._random_maps(method, view))
 
     def _random_maps(self, method: str, view: str) -> np.ndarray:
-        maps_VSS = self.own.of(method, view).maps_VHW
+        own = self.own.of(method, view)
         true = [position for position, variant in enumerate(self.comparison.variants) if variant.is_true]
-        return np.stack([controls.random_map(maps_VSS[position], self.rng) for position in true]).astype(np.float32)
+        return np.stack([controls.random_map(own.maps_VHW[at], self.rng, own.ranks[at]) for at in true])
 
     def _cached(self, key: tuple[str, ...], make: Callable[[], np.ndarray]) -> Features:
         if key not in self._features:

@@ -132,6 +132,11 @@ class Features:
         square_VHW = mean_VHW * mean_VHW
         return maps_VHW, mean_VHW, square_VHW, variance_VHW - square_VHW
 
+    @property
+    def ranks(self) -> np.ndarray:
+        """Of the pixels of each map (V, N), as `kernels.descending` has them."""
+        return self._pixel_order[0]
+
     @cached_property
     def _finite(self) -> np.ndarray:
         return finite(self.maps_VHW)

@@ -3,7 +3,9 @@
 Shapes: N images, C patients (clusters), B resamples, Q quantities.
 """
 
+import contextlib
 import functools
+import tempfile
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,29 +13,45 @@ import numpy as np
 LEVEL = 0.95
 _CHUNK = 4_000_000  # weights held at once
 _COLUMNS = 16  # quantities whose values are sorted at once
-_KEPT = 256_000_000  # weights that are kept, a byte each
+_KEPT = 256_000_000  # weights that are kept, a byte each, in a file
 
 
 def draws(clusters: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """Chunks (b, C) float64 of how often each patient is drawn, C patients with replacement; B rows in all."""
-    step = max(1, _CHUNK // clusters)
-    found = (_kept if clusters * resamples <= _KEPT else _drawn)(clusters, resamples, seed, step)
-    for counts_bC in found:
-        yield counts_bC.astype(np.float64)
+    kept_BC = _kept(clusters, resamples, seed) if 0 < clusters * resamples <= _KEPT else None
+    if kept_BC is None:
+        yield from (counts_bC.astype(np.float64) for counts_bC in _drawn(clusters, resamples, seed))
+        return
+    step = _rows(clusters)
+    for start in range(0, resamples, step):
+        yield kept_BC[start : start + step].astype(np.float64)
 
 
 @functools.lru_cache(maxsize=1)  # every cell of a run and every model asks for the same
-def _kept(clusters: int, resamples: int, seed: int, step: int) -> list[np.ndarray]:
-    """What is drawn, a byte a patient: nobody is drawn 256 times of as many draws as there are patients."""
-    return [counts_bC.astype(np.uint8) for counts_bC in _drawn(clusters, resamples, seed, step)]
+def _kept(clusters: int, resamples: int, seed: int) -> np.ndarray | None:
+    """What is drawn, (B, C) uint8: nobody is drawn 256 times of as many draws as there are patients.
+
+    In a file without a name that is mapped, so that the system can take its memory back; None where there is no room.
+    """
+    with contextlib.suppress(OSError), tempfile.TemporaryFile() as file:
+        for counts_bC in _drawn(clusters, resamples, seed):
+            file.write(counts_bC.astype(np.uint8))
+        file.flush()
+        return np.asarray(np.memmap(file, np.uint8, "r", shape=(resamples, clusters)))
+    return None
 
 
-def _drawn(clusters: int, resamples: int, seed: int, step: int) -> Iterator[np.ndarray]:
-    rng = np.random.default_rng(seed)
+def _drawn(clusters: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    rng, step = np.random.default_rng(seed), _rows(clusters)
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
         drawn = rng.integers(clusters, size=(rows, clusters)) + clusters * np.arange(rows)[:, None]
         yield np.bincount(drawn.ravel(), minlength=rows * clusters).reshape(rows, clusters)
+
+
+def _rows(clusters: int) -> int:
+    """Resamples at once."""
+    return max(1, _CHUNK // clusters)
 
 
 def means(values_NQ: np.ndarray, patients_N: np.ndarray, resamples: int, seed: int) -> np.ndarray:

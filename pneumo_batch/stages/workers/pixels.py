@@ -141,7 +141,7 @@ class Files:
         return bytes_of(self._count(number), self.side)
 
     def _films(self, number: int) -> Iterator[Mapping[str, str]]:
-        rows = _of_split(self.run.manifest_table(), self.split)
+        rows = _of_split(self.run.manifest_table(["image_id", "sha256", "split"]), self.split)
         yield from rows.select(["image_id", "sha256"]).slice(number * self.rows, self.rows).to_pylist()
 
 

@@ -1,7 +1,5 @@
 """Rows of each image, counted from files however they were written."""
 
-from collections import Counter
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,12 +16,13 @@ IDS = ["b", "a", "b", "c", "b", "a", "d"]
 def test_rows_are_counted_over_all_groups_of_a_file(tmp_path, dictionary, rows):
     table = pa.table({"label": range(len(IDS)), "image_id": IDS})
     pq.write_table(table, tmp_path / "t.parquet", use_dictionary=dictionary, row_group_size=rows)
-    assert rows_by_image(Store(tmp_path), "t.parquet") == Counter(b=3, a=2, c=1, d=1)
+    found = rows_by_image(Store(tmp_path), "t.parquet")
+    assert dict(zip(found.ids.to_pylist(), found.rows, strict=True)) == {"b": 3, "a": 2, "c": 1, "d": 1}
 
 
 def test_a_file_without_rows_has_none(tmp_path):
     pq.write_table(pa.table({"image_id": pa.array([], pa.string())}), tmp_path / "t.parquet")
-    assert rows_by_image(Store(tmp_path), "t.parquet") == Counter()
+    assert len(rows_by_image(Store(tmp_path), "t.parquet")) == 0
 
 
 @pytest.mark.parametrize("dictionary", [True, False])

@@ -53,14 +53,14 @@ def test_those_crossed_anew_are_those_with_another_partner_now(count):
     expected = {image_id for image_id in then if then[image_id] != now[image_id]}
     assert expected
     assert len(expected) < 119  # one newcomer among many changes the partners of its neighbours only
-    found = compare._crossed_anew(every, set(earlier["image_id"].to_pylist()), JOB)
+    found = compare._crossed_anew(every, earlier["image_id"].combine_chunks(), JOB)
     assert set(found["image_id"].to_pylist()) == expected
 
 
 def test_nobody_is_crossed_anew_in_a_first_pass_or_without_newcomers():
     every = images(6)
-    assert compare._crossed_anew(every, set(), JOB).num_rows == 0
-    assert compare._crossed_anew(every, set(every["image_id"].to_pylist()), JOB).num_rows == 0
+    assert compare._crossed_anew(every, pa.array([], pa.string()), JOB).num_rows == 0
+    assert compare._crossed_anew(every, every["image_id"].combine_chunks(), JOB).num_rows == 0
 
 
 def test_a_task_is_told_the_places_of_partners_by_the_numbers_of_files():
@@ -94,7 +94,7 @@ def test_former_cross_scores_of_those_go_and_their_others_stay(tmp_path):
     run.store.write_table("scores/one.parquet", pa.Table.from_pylist(rows, schema=tables.SCORES))
     untouched = pa.Table.from_pylist([score_row("c", "true_random_cross", 0.1)], schema=tables.SCORES)
     run.store.write_table("scores/two.parquet", untouched)
-    replaced = compare._without_cross_kinds(run, ["a"])
+    replaced = compare._without_cross_kinds(run, pa.chunked_array([["a"]]))
     assert list(replaced) == ["scores/one.parquet"]
     left = [(row["image_id"], row["kind"]) for row in replaced["scores/one.parquet"].to_pylist()]
     assert left == [("a", "true_true"), ("a", "edge"), *(("b", k) for k in ("true_true", "true_true_cross", "edge"))]
@@ -102,13 +102,14 @@ def test_former_cross_scores_of_those_go_and_their_others_stay(tmp_path):
     run.store.write_table("staging/scores/new.parquet", untouched)
     run.commit_table(SCORES, replaced)
     assert run.store.files("scores") == ["scores/one.parquet", "scores/p0002-new.parquet", "scores/two.parquet"]
-    assert staging.earlier_ids(run, SCORES) == {"a", "b", "c"}
-    assert staging.tally(run, SCORES) == {"c": 1}
+    assert sorted(staging.earlier_ids(run, SCORES).to_pylist()) == ["a", "b", "c"]
+    new = staging.tally(run, SCORES)
+    assert (new.ids.to_pylist(), new.rows.tolist()) == (["c"], [1])
     assert run.is_committed(SCORES)
     run.begin_pass()
     assert run.number == 3
     assert not run.is_committed(SCORES)
-    assert not staging.tally(run, SCORES)
+    assert not len(staging.tally(run, SCORES))
 
 
 def listing(*names, size=10):

@@ -295,6 +295,15 @@ def test_a_random_map_is_the_generators():
     assert (first != other).any()
 
 
+@pytest.mark.parametrize("view", ["signed", "magnitude"])
+def test_the_random_map_by_ranks_that_are_there_is_the_same(view):
+    maps_VHW = metrics.prepare(maps_of_every_sort(), "grad_cam", view, 64)  # of positive parts half are tied
+    features = Features(maps_VHW, view, 8)
+    for map_HW, ranks_N in zip(maps_VHW, features.ranks, strict=True):
+        expected = controls.random_map(map_HW, np.random.default_rng(5))
+        np.testing.assert_array_equal(controls.random_map(map_HW, np.random.default_rng(5), ranks_N), expected)
+
+
 def test_the_random_map_of_a_constant_map_is_constant():
     assert np.unique(controls.random_map(np.full((16, 16), 2, np.float32), np.random.default_rng(0))).tolist() == [2]
 

@@ -1,7 +1,11 @@
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from pneumo_batch.core.statistics import bootstrap
+from pneumo_batch.execution import memory
 
 NAN = float("nan")
 
@@ -56,3 +60,26 @@ def test_what_is_drawn_is_the_same_whether_it_is_kept_or_not(monkeypatch, cluste
     for found in kept:
         np.testing.assert_array_equal(np.concatenate(found), np.concatenate(anew))
     assert (np.concatenate(anew).sum(axis=1) == clusters).all()
+
+
+def test_without_room_for_the_file_they_are_drawn_anew(monkeypatch, tmp_path):
+    expected = np.concatenate(list(bootstrap.draws(11, 30, 5)))
+    bootstrap._kept.cache_clear()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
+    np.testing.assert_array_equal(np.concatenate(list(bootstrap.draws(11, 30, 5))), expected)
+    bootstrap._kept.cache_clear()
+
+
+def test_what_is_kept_is_memory_that_the_system_can_take_back():
+    bootstrap._kept.cache_clear()
+    before = _anonymous()
+    assert sum(len(counts_bC) for counts_bC in bootstrap.draws(20_000, 2_000, 0)) == 2_000
+    assert bootstrap._kept(20_000, 2_000, 0).nbytes == 40_000_000
+    memory.give_back()
+    assert _anonymous() - before < 20_000_000
+    bootstrap._kept.cache_clear()
+
+
+def _anonymous() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
