@@ -28,7 +28,8 @@ from pneumo_batch.stages import listing, regions
 from pneumo_batch.stages.stage import Plan, Survey
 
 ROWS_PER_FILE = 100_000  # of the manifest: 16 MB
-_ROWS_PER_TASK = 256
+# What a task costs the driver is the same however many films it opens; progress is told by the fewest.
+_FEWEST_PER_TASK, _MOST_PER_TASK = 256, 2048
 _FILMS_PER_TASK = 32
 
 
@@ -38,12 +39,14 @@ def plan(_job: Job, found: Survey, _store: Store) -> Plan:
     return Plan(f"{total} images ({splits})", {"images": total, **found.images})
 
 
-def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str, int]:
+def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, int]:
     """Write `manifest/` and `quarantine.parquet`. Raises DataError when the images cannot be used."""
+    assert resources is not None
     if job.is_phantom:
         write_phantom(job, run)
     if not run.is_committed(MANIFEST):
-        rows, rejected = _index_new(job, run) if run.number > 1 else _index(job, run)
+        indexed_by = _index_new if run.number > 1 else _index
+        rows, rejected = indexed_by(job, run, resources.cpus)
         write_manifest(run, rows)
         run.checksums.replace(QUARANTINE, parquet_bytes(rejected))
         run.commit_table(MANIFEST)
@@ -73,9 +76,9 @@ def verify(_job: Job, run: Run) -> None:
         raise ImbalanceError(f"{listed} images were found, {len(indexed)} indexed and {len(rejected)} quarantined")
 
 
-def _index(job: Job, run: RunWriter) -> tuple[pa.Table, pa.Table]:
+def _index(job: Job, run: RunWriter, cpus: int) -> tuple[pa.Table, pa.Table]:
     found = discover(job, run.images)
-    rows, rejected = _inspect_watched(job, run, found.listing)
+    rows, rejected = _inspect_watched(job, run, found.listing, cpus)
     _check_rejected(rejected, found.listing.num_rows, job.data.max_bad)
     own_words = [*(found.account.lines() if found.account else ()), *_listing_warnings(job, found.listing, rows)]
     rows = splits.carve_validation(rows, job.data.val_fraction, job.data.split_seed)
@@ -84,13 +87,13 @@ def _index(job: Job, run: RunWriter) -> tuple[pa.Table, pa.Table]:
     return rows, rejected
 
 
-def _index_new(job: Job, run: RunWriter) -> tuple[pa.Table, pa.Table]:
+def _index_new(job: Job, run: RunWriter, cpus: int) -> tuple[pa.Table, pa.Table]:
     """Rows of the images that joined the splits to attribute, and the whole quarantine; its images are tried again."""
     known = run.manifest_table()
     before = run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)
     found = discover(job, run.images)
     fresh = joined(found.listing, known, job)
-    rows, rejected = _inspect_watched(job, run, fresh)
+    rows, rejected = _inspect_watched(job, run, fresh, cpus)
     before = before.filter(pc.invert(pc.is_in(before["image_id"], fresh["image_id"].combine_chunks())))
     rejected = pa.concat_tables([before, rejected]).sort_by("image_id")
     _check_rejected(rejected, known.num_rows + fresh.num_rows, job.data.max_bad)
@@ -101,11 +104,11 @@ def _index_new(job: Job, run: RunWriter) -> tuple[pa.Table, pa.Table]:
     return rows, rejected
 
 
-def _inspect_watched(job: Job, run: RunWriter, listing: pa.Table) -> tuple[pa.Table, pa.Table]:
+def _inspect_watched(job: Job, run: RunWriter, listing: pa.Table, cpus: int) -> tuple[pa.Table, pa.Table]:
     """`inspect`, shown, and with an eye on films that hang."""
     shown = progress.shown({"images": listing.num_rows}, run)
     with shown as board, watchdog.watch(board, job.cluster.stall_seconds):
-        found = inspect(listing, run.images, board)
+        found = inspect(listing, run.images, board, cpus)
     memory.give_back()
     return found
 
@@ -216,19 +219,25 @@ def inspect_task(batch: pa.Table, images: Roots, before: Callable[[str], None] =
     return pa.concat_tables([schema.empty_table(), good, bad], promote_options="default")
 
 
-def inspect(listing: pa.Table, images: Roots, board: Board) -> tuple[pa.Table, pa.Table]:
+def inspect(listing: pa.Table, images: Roots, board: Board, cpus: int) -> tuple[pa.Table, pa.Table]:
     """Open every listed image on the cluster: (manifest rows, quarantine rows), each sorted by id."""
 
     def inspect_batch(batch: pa.Table) -> pa.Table:
+        inspected = []
         with watchdog.batch(board, batch["image_id"].to_pylist()) as guarded:
-            inspected = inspect_task(batch, images, guarded.begin)
-        board.add("images", batch.num_rows)
-        return inspected
+            for part in _cut(batch, _FEWEST_PER_TASK):
+                inspected.append(inspect_task(part, images, guarded.begin))
+                board.add("images", part.num_rows)
+        return pa.concat_tables(inspected)
 
-    blocks = math.ceil(listing.num_rows / _ROWS_PER_TASK)
-    tasks = [listing.slice(i * _ROWS_PER_TASK, _ROWS_PER_TASK) for i in range(blocks)]
+    fair = math.ceil(listing.num_rows / (4 * cpus))  # of a small set each processor has some
+    tasks = _cut(listing, min(max(_FEWEST_PER_TASK, fair), _MOST_PER_TASK))
     dataset = ray.data.from_arrow(tasks).map_batches(inspect_batch, batch_format="pyarrow", batch_size=None)
     return gathered(dataset.iter_batches(batch_size=None, batch_format="pyarrow"), listing)
+
+
+def _cut(table: pa.Table, rows: int) -> list[pa.Table]:
+    return [table.slice(start, rows) for start in range(0, table.num_rows, rows)]
 
 
 def gathered(parts: Iterable[pa.Table], listing: pa.Table) -> tuple[pa.Table, pa.Table]:
