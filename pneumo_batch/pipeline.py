@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pneumo_batch import memory
 from pneumo_batch.errors import RunError
-from pneumo_batch.execution import memory
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import layout, prometheus, verification
 from pneumo_batch.rundir.layout import VERDICT

@@ -8,11 +8,12 @@ import pyarrow.compute as pc
 import ray
 import ray.data
 
+from pneumo_batch import memory
 from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.data import audit, audit_lines, leaks, manifest, splits
 from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.errors import DataError
-from pneumo_batch.execution import memory, progress, watchdog
+from pneumo_batch.execution import progress, watchdog
 from pneumo_batch.execution.board import Board
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from pneumo_batch import memory
 from pneumo_batch.core.data import audit_lines, leaks, looks, patients
 from pneumo_batch.core.data.formats.account import Account
 from pneumo_batch.core.table_columns import label_columns
@@ -74,9 +76,13 @@ def audit(
     """
     images = manifest.to_pandas(types_mapper=_IN_ARROW.get)
     images["aspect"] = images["width"] / images["height"]
-    duplicates = _duplicates(images)
+    duplicates = _duplicates(images, manifest["sha256"])
+    memory.give_back()  # else what each of these holds for a moment comes on top of what the next one does
     copies = leaks.copies(images)
-    overlap = _patient_overlap(images)
+    memory.give_back()
+    odd = list(looks.warnings(images))
+    memory.give_back()
+    overlap = _patient_overlap(manifest)
     rejected = quarantine.to_pandas()
     errors = [
         *audit_lines.missing_classes(images),
@@ -91,7 +97,7 @@ def audit(
         *audit_lines.one_patient_warnings(images),
         *leaks.label_warnings(images),
         *audit_lines.imbalance_warning(images),
-        *looks.warnings(images),
+        *odd,
         *audit_lines.quarantine_warning(rejected, len(images)),
         *audit_lines.passed_over_warning(passed_over or {}),
     ]
@@ -104,7 +110,7 @@ def audit(
         modes={str(name): _tally(modes) for name, modes in images.groupby("class_name")["mode"]},
         duplicates={"groups": duplicates["sha256"].nunique(), "images": len(duplicates)},
         copies={" and ".join(splits): len(films) for splits, films in copies.items()},
-        patients={str(split): int(ids.nunique()) for split, ids in images.groupby("split")["patient_id"]},
+        patients=_patients(manifest),
         patient_overlap=len(overlap),
         patient_rules=_patient_rules(images, listing),
         quarantined=_tally(rejected["reason"]),
@@ -151,9 +157,10 @@ def _extent(images: pd.DataFrame) -> dict[str, dict[str, float]]:
     return {str(name): {str(k): float(v) for k, v in column.items()} for name, column in columns.items()}
 
 
-def _duplicates(images: pd.DataFrame) -> pd.DataFrame:
+def _duplicates(images: pd.DataFrame, digests: pa.ChunkedArray) -> pd.DataFrame:
     """The images that share their bytes with another, with the number of classes and the splits of their group."""
-    same = images[images.duplicated("sha256", keep=False)].copy()
+    codes_N = digests.combine_chunks().dictionary_encode().indices.to_numpy()  # pandas makes an object of each
+    same = images[np.bincount(codes_N)[codes_N] > 1].copy()
     same["classes"] = _labelled(same).groupby(same["sha256"]).transform("nunique")
     for split in ("train", "val", "test"):
         same[split] = (same["split"] == split).groupby(same["sha256"]).transform("any")
@@ -166,10 +173,15 @@ def _labelled(images: pd.DataFrame) -> pd.Series:
     return images[names].astype(str).agg("|".join, axis=1) if len(images) else images["class_name"]
 
 
-def _patient_overlap(images: pd.DataFrame) -> list[str]:
-    tested = images["split"] == "test"
-    both = (set(images.loc[rows, "patient_id"].unique()) for rows in (tested, ~tested))
-    return sorted(set.intersection(*both))
+def _patient_overlap(manifest: pa.Table) -> list[str]:
+    is_tested = pc.equal(manifest["split"], "test")
+    tested, others = (pc.unique(manifest["patient_id"].filter(chosen)) for chosen in (is_tested, pc.invert(is_tested)))
+    return sorted(tested.filter(pc.is_in(tested, others)).to_pylist())
+
+
+def _patients(manifest: pa.Table) -> dict[str, int]:
+    counts = manifest.group_by("split").aggregate([("patient_id", "count_distinct")]).sort_by("split")
+    return dict(zip(counts["split"].to_pylist(), counts["patient_id_count_distinct"].to_pylist(), strict=True))
 
 
 def _patient_rules(images: pd.DataFrame, listing: pa.Table | None) -> dict[str, int]:

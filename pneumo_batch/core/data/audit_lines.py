@@ -77,16 +77,17 @@ def nobody_warning(unknown: int) -> list[str]:
 def one_patient_warnings(images: pd.DataFrame) -> list[str]:
     """A word that stands for every patient makes one of them."""
     return [
-        f"all {len(rows)} images of {split} are of one patient ({rows['patient_id'].iloc[0]}): name the patients in"
+        f"all {len(ids)} images of {split} are of one patient ({ids.iloc[0]}): name the patients in"
         " data.manifest if they are several"
-        for split, rows in images.groupby("split")
-        if len(rows) > 1 and rows["patient_id"].nunique() == 1
+        for split, ids in images.groupby("split")["patient_id"]
+        if len(ids) > 1 and (ids == ids.iloc[0]).all()
     ]
 
 
 def imbalance_warning(images: pd.DataFrame) -> list[str]:
-    rows = images[images["split"] == "train"]
-    if label_columns(images.columns):
+    names = label_columns(images.columns)
+    rows = images.loc[images["split"] == "train", names or ["class_name"]]
+    if names:
         return _imbalance_of_findings(rows)
     training = rows["class_name"].value_counts()
     if len(training) < 2 or training.iloc[0] < IMBALANCE * training.iloc[-1]:

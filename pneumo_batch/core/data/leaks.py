@@ -75,16 +75,16 @@ def _told_by_mode(images: pd.DataFrame) -> list[str]:
     if images["mode"].nunique() < 2:
         return []
     return [
-        f"colour mode leaks the label: all {len(rows)} {mode} images are {rows['class_name'].iloc[0]};"
+        f"colour mode leaks the label: all {len(names)} {mode} images are {names.iloc[0]};"
         " images are read as one gray channel, so the networks cannot see it"
-        for mode, rows in images.groupby("mode")
-        if rows["class_name"].nunique() == 1
+        for mode, names in images.groupby("mode")["class_name"]
+        if names.nunique() == 1
     ]
 
 
 def _told_by_shape(images: pd.DataFrame) -> list[str]:
     """Padding to a square shows how wide a film was."""
-    aspects = [rows["aspect"] for _, rows in images.groupby("class_name")]
+    aspects = [aspects for _, aspects in images.groupby("class_name")["aspect"]]
     if len(aspects) != 2:
         return []
     separation, _ = _separation(*aspects)

@@ -66,7 +66,7 @@ def copies(images: pd.DataFrame, split: str, other: str) -> list[Copy]:
 
     `images` are rows of a manifest. Time and memory grow with the films, not with their pairs.
     """
-    firsts, seconds = (_looked_at(images[images["split"] == name]) for name in (split, other))
+    firsts, seconds = (_looked_at(images, name) for name in (split, other))
     if firsts.empty or seconds.empty:
         return []
     a, b, bits = _near(_bytes(firsts["hash"]), _bytes(seconds["hash"]))
@@ -77,13 +77,14 @@ def copies(images: pd.DataFrame, split: str, other: str) -> list[Copy]:
     return sorted(Copy(firsts["image_id"][k], seconds["image_id"][j], int(bits)) for k, j, bits in nearest)
 
 
-def _looked_at(images: pd.DataFrame) -> pd.DataFrame:
-    there = images[["image_id", "sha256", "hash", "cells", "gray_low", "gray_high"]].dropna()
+def _looked_at(images: pd.DataFrame, split: str) -> pd.DataFrame:
+    columns = ["image_id", "sha256", "hash", "cells", "gray_low", "gray_high"]
+    there = images.loc[images["split"] == split, columns].dropna()
     return there[there["gray_high"] - there["gray_low"] >= NEARLY_CONSTANT].reset_index(drop=True)
 
 
 def _bytes(column: pd.Series) -> np.ndarray:
-    """(N, bytes) uint8."""
+    """(N, bytes) uint8 of values of one length, each (`looks.bytes_of`)."""
     return np.frombuffer(b"".join(column), np.uint8).reshape(len(column), -1)
 
 

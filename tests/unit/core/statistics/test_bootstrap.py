@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pneumo_batch import memory
 from pneumo_batch.core.statistics import bootstrap
-from pneumo_batch.execution import memory
 
 NAN = float("nan")
 

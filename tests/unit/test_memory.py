@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pneumo_batch.execution import memory
+from pneumo_batch import memory
 
 
 def held():
