@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pneumo_batch.core import tables
 
@@ -27,6 +28,14 @@ def labels_of(table: pa.Table) -> np.ndarray:
     """Labels int64: (N,) of classes, or (N, K) of K findings, where `tables.UNKNOWN` stands for what is not known."""
     columns = [table[name].fill_null(tables.UNKNOWN).to_numpy() for name in label_columns(table.column_names)]
     return np.stack(columns, axis=1).astype(np.int64) if columns else table["label"].to_numpy().astype(np.int64)
+
+
+def codes_of(texts: pa.ChunkedArray) -> np.ndarray:
+    """(N,) int64: the place of each text among the different ones, sorted; as `np.unique` has it of objects."""
+    encoded = texts.combine_chunks().dictionary_encode()
+    places = np.empty(len(encoded.dictionary), np.int64)
+    places[pc.sort_indices(encoded.dictionary).to_numpy()] = np.arange(len(places))
+    return places[encoded.indices.to_numpy()]
 
 
 def joined_targets(parts: Iterable[tuple[str | None, pa.Table]]) -> pa.Table:

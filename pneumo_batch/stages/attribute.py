@@ -6,13 +6,15 @@ become `maps/` when every image is accounted for; an interrupted stage keeps the
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
 
-from pneumo_batch import terminal
+from pneumo_batch import memory, terminal
 from pneumo_batch.core import tables
 from pneumo_batch.core.attribution import targets
 from pneumo_batch.core.attribution.explainer import Explainer
@@ -22,7 +24,6 @@ from pneumo_batch.core.similarity import pairs
 from pneumo_batch.errors import DataError, JobError
 from pneumo_batch.execution import progress, staging, watchdog
 from pneumo_batch.execution.actor_pool import Pool
-from pneumo_batch.execution.board import Board
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Attribution, Job
 from pneumo_batch.rundir import accounts, locations
@@ -61,29 +62,26 @@ def plan(job: Job, found: Survey, store: Store) -> Plan:
 def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, int]:
     """Write `maps/` and add what could not be read to the quarantine. Raises DataError when too much could not."""
     assert resources is not None
-    every = choose(run.manifest_table([*(field.name for field in tables.IDENTITY), "split", "sha256"]), job.attribution)
+    chosen = _chosen(job, run)
     if not run.is_committed(MAPS):
-        chosen = staging.without(every, staging.earlier_ids(run, MAPS))
         run.store.remove(decode.REJECTED)  # what could not be read may be there again
-        todo = staging.without(chosen, staging.tally(run, MAPS).ids)
-        if todo.num_rows:
-            shown = progress.shown({"attributions": todo.num_rows}, run)
-            with shown as board, watchdog.watch(board, job.cluster.stall_seconds):
-                _attribute(todo, Pool.of(job, run, resources), board)
+        _attribute(Pool.of(job, run, resources), run)
         done = staging.tally(run, MAPS)
         bad = _rejected(run, done)
-        accounts.check_balance(chosen["image_id"], done, [row["image_id"] for row in bad], MAPS)
-        _check(every.num_rows, bad, job.data.max_bad)
-        _warn(run, every.num_rows, bad)
+        new = staging.without(chosen, staging.earlier_ids(run, MAPS))["image_id"]
+        accounts.check_balance(new, done, [row["image_id"] for row in bad], MAPS)
+        _check(chosen.num_rows, bad, job.data.max_bad)
+        _warn(run, chosen.num_rows, bad)
         _add_to_quarantine(run, bad)
         run.commit_table(MAPS)
     attributed = run.count(MAPS)
-    predict.extend(run)
-    return {"chosen": every.num_rows, "attributed": attributed, "quarantined": every.num_rows - attributed}
+    if run.number > 1:
+        predict.extend(run)
+    return {"chosen": chosen.num_rows, "attributed": attributed, "quarantined": chosen.num_rows - attributed}
 
 
 def verify(job: Job, run: Run) -> None:
-    chosen = choose(run.manifest_table(["image_id", "split"]), job.attribution)["image_id"]
+    chosen = _chosen(job, run)["image_id"]
     accounts.check_balance(chosen, accounts.tally(run, MAPS), accounts.quarantined(run, "attribute"), MAPS)
 
 
@@ -101,17 +99,43 @@ def choose(rows: pa.Table, settings: Attribution) -> pa.Table:
     return rows.take(order[: settings.limit])
 
 
-def _attribute(todo: pa.Table, pool: Pool, board: Board) -> None:
-    rows = _rows_per_file(todo.num_rows, pool)
-    blocks = [todo.slice(start, rows) for start in range(0, todo.num_rows, rows)]
-    pool = dataclasses.replace(pool, share=pool.share.at_most(len(blocks)))
-    decoder = decode.decoder(pool.run, pool.variants[0], board)
-    decoded = ray.data.from_arrow(blocks).map_batches(
-        decoder, batch_format="pyarrow", batch_size=None, num_cpus=_DECODE_CPUS
-    )
-    # the maps themselves hardly repeat a value: dictionaries would only cost time
-    mapped = pool.map(decoded, Attributor, board, rows=rows)
-    staging.write(mapped, pool.run, MAPS, dictionary=["class_name", "patient_id"])
+def _chosen(job: Job, run: Run, columns: Sequence[str] = ()) -> pa.Table:
+    """The ids of all images to attribute, and these columns."""
+    return choose(run.manifest_table(["image_id", "split", *columns]), job.attribution)
+
+
+class _Todo(NamedTuple):
+    """The images that have no maps yet: how many, and in blocks of so many rows."""
+
+    images: int
+    rows: int
+    blocks: list[pa.Table]
+
+    @classmethod
+    def of(cls, pool: Pool, run: RunWriter) -> "_Todo":
+        chosen = _chosen(pool.job, run, ["class_name", "label", "patient_id", "sha256"])
+        todo = staging.without(chosen, staging.earlier_ids(run, MAPS))
+        todo = staging.without(todo, staging.tally(run, MAPS).ids)
+        rows = _rows_per_file(todo.num_rows, pool)
+        return cls(todo.num_rows, rows, [todo.slice(start, rows) for start in range(0, todo.num_rows, rows)])
+
+
+def _attribute(pool: Pool, run: RunWriter) -> None:
+    """Write the maps that are not there yet."""
+    todo = _Todo.of(pool, run)
+    if not todo.images:
+        return
+    shown = progress.shown({"attributions": todo.images}, run)
+    with shown as board, watchdog.watch(board, pool.job.cluster.stall_seconds):
+        pool = dataclasses.replace(pool, share=pool.share.at_most(len(todo.blocks)))
+        decoder = decode.decoder(run, pool.variants[0], board)
+        films, rows = ray.data.from_arrow(todo.blocks), todo.rows
+        del todo  # nothing but Ray's copy of the rows stays in the driver while they are worked on
+        memory.give_back()
+        decoded = films.map_batches(decoder, batch_format="pyarrow", batch_size=None, num_cpus=_DECODE_CPUS)
+        # the maps themselves hardly repeat a value: dictionaries would only cost time
+        mapped = pool.map(decoded, Attributor, board, rows=rows)
+        staging.write(mapped, run, MAPS, dictionary=["class_name", "patient_id"])
 
 
 def _rows_per_file(total: int, pool: Pool) -> int:

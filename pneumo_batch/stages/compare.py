@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
 
-from pneumo_batch import terminal
+from pneumo_batch import memory, terminal
 from pneumo_batch.core import tables
 from pneumo_batch.core.similarity import pairs, users_metric
 from pneumo_batch.core.similarity.several_targets import TargetsComparison
 from pneumo_batch.execution import progress, staging
+from pneumo_batch.execution.board import Board
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import accounts
@@ -49,16 +50,14 @@ def plan(job: Job, found: Survey, _store: Store) -> Plan:
 def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, int]:
     """Write `scores/`."""
     assert resources is not None
-    images = locate(run)
     if not run.is_committed(SCORES):
-        earlier = staging.earlier_ids(run, SCORES)
-        new = staging.without(images, earlier)
-        crossed = _crossed_anew(images, earlier, job)
+        new, crossed = _wanted(job, run)
         kinds = tuple(targets_plan_of(job, run).each.pairs)
         cross_kinds = tuple(filter(pairs.is_cross, kinds))
-        _score(images, {kinds: new, cross_kinds: crossed}, job, run, resources)
-        run.commit_table(SCORES, _without_cross_kinds(run, crossed["image_id"]))
-    return {"images": images.num_rows, "scores": images.num_rows * rows_per_image(job, run)}
+        _score({kinds: new, cross_kinds: crossed}, job, run, resources)
+        run.commit_table(SCORES, _without_cross_kinds(run, crossed))
+    images = run.count(MAPS)
+    return {"images": images, "scores": images * rows_per_image(job, run)}
 
 
 def verify(job: Job, run: Run) -> None:
@@ -66,20 +65,27 @@ def verify(job: Job, run: Run) -> None:
     accounts.check_balance(mapped, accounts.tally(run, SCORES), [], SCORES, rows_per_image(job, run))
 
 
-def _score(
-    images: pa.Table, parts: dict[tuple[str, ...], pa.Table], job: Job, run: RunWriter, resources: Resources
-) -> None:
-    """Score what is not scored yet of each part, by the kinds of pairs it needs, and check that all of it is there."""
+def _wanted(job: Job, run: RunWriter) -> tuple[pa.Array, pa.Array]:
+    """The images of this pass, and those of earlier ones that are crossed with another one now that there are more."""
+    earlier = staging.earlier_ids(run, SCORES)
+    if not len(earlier):
+        return accounts.tally(run, MAPS).ids, earlier
+    images = locate(run)
+    found = staging.without(images, earlier), _crossed_anew(images, earlier, job)
+    new, crossed = (part["image_id"].combine_chunks() for part in found)
+    return new, crossed
+
+
+def _score(wanted: dict[tuple[str, ...], pa.Array], job: Job, run: RunWriter, resources: Resources) -> None:
+    """Score what is not scored yet, by the kinds of pairs it needs, and check that all of it is there."""
     done = staging.tally(run, SCORES).ids
-    todo = {kinds: staging.without(part, done) for kinds, part in parts.items()}
-    partnered, files = _with_partners(images, job)
-    with progress.shown({"comparisons": sum(part.num_rows for part in todo.values())}, run) as board:
-        for kinds, part in todo.items():
-            if part.num_rows:
-                _compare(partnered, part, Scorer(job, run, board, kinds, files), resources)
+    todo = {kinds: ids.filter(pc.invert(pc.is_in(ids, done))) for kinds, ids in wanted.items()}
+    with progress.shown({"comparisons": sum(map(len, todo.values()))}, run) as board:
+        for kinds, ids in todo.items():
+            if len(ids):
+                _compare(ids, kinds, job, run, board, resources)
     found = staging.tally(run, SCORES)
-    for kinds, part in parts.items():
-        ids = part["image_id"]
+    for kinds, ids in wanted.items():
         accounts.check_balance(ids, found.only(ids), [], SCORES, rows_per_image(job, run, kinds))
         found = found.without(ids)
     accounts.check_balance(pa.array([], pa.string()), found, [], SCORES)
@@ -111,13 +117,13 @@ def _partners(images: pa.Table, job: Job) -> Iterator[tuple[str, list[str]]]:
         yield image_id, [ids[position] for position in position_C if position >= 0]
 
 
-def _without_cross_kinds(run: Run, image_ids: pa.ChunkedArray) -> dict[str, pa.Table]:
+def _without_cross_kinds(run: Run, image_ids: pa.Array) -> dict[str, pa.Table]:
     """The files of earlier passes that hold scores of these images with their former partners, without those."""
-    wanted, found = image_ids.combine_chunks(), {}
-    for name in run.files_of_pass(SCORES, earlier=True) if len(wanted) else []:
+    found = {}
+    for name in run.files_of_pass(SCORES, earlier=True) if len(image_ids) else []:
         table = run.store.read_table(name, schema=run.scores_schema)
         kinds = table["kind"].cast(pa.string())
-        stale = pc.and_(pc.is_in(table["image_id"], wanted), pc.ends_with(kinds, pairs.CROSS))
+        stale = pc.and_(pc.is_in(table["image_id"], image_ids), pc.ends_with(kinds, pairs.CROSS))
         if pc.any(stale).as_py():
             found[name] = table.filter(pc.invert(stale))
     return found
@@ -140,8 +146,8 @@ def locate(run: Run) -> pa.Table:
 
 def _partner_positions(images: pa.Table, job: Job) -> np.ndarray:
     """(N, C) positions of those each image is crossed with, -1 behind the last."""
-    ids, patients = (images[name].to_pylist() for name in ("image_id", "patient_id"))
-    return pairs.partners(ids, patients, job.compare.partner_seed, max(pairs.PARTNERS.values()))
+    ids, patients = images["image_id"].to_pylist(), images["patient_id"].combine_chunks().dictionary_encode()
+    return pairs.partners(ids, patients.indices.to_numpy(), job.compare.partner_seed, max(pairs.PARTNERS.values()))
 
 
 def _with_partners(images: pa.Table, job: Job) -> tuple[pa.Table, list[str]]:
@@ -160,18 +166,30 @@ def _with_partners(images: pa.Table, job: Job) -> tuple[pa.Table, list[str]]:
     return images.append_column("partners", pa.ListArray.from_arrays(offsets, structs)), named.dictionary.to_pylist()
 
 
-def _compare(images: pa.Table, todo: pa.Table, scorer: Scorer, resources: Resources) -> None:
-    chosen = images
-    if todo.num_rows < images.num_rows:
-        chosen = images.filter(pc.is_in(images["image_id"], todo["image_id"].combine_chunks()))
-    fair = math.ceil(chosen.num_rows / (4 * resources.cpus))
-    most = images_per_block(rows_per_image(scorer.job, scorer.run, scorer.kinds))
-    dataset = ray.data.from_arrow(_blocks(chosen, max(1, min(most, fair)))).map_batches(
-        scorer, batch_format="pyarrow", batch_size=None, num_cpus=_TASK_CPUS
+def _compare(
+    ids: pa.Array, kinds: tuple[str, ...], job: Job, run: RunWriter, board: Board, resources: Resources
+) -> None:
+    fair = math.ceil(len(ids) / (4 * resources.cpus))
+    most = images_per_block(rows_per_image(job, run, kinds))
+    images, files = _given_to_tasks(ids, max(1, min(most, fair)), job, run)
+    memory.give_back()
+    dataset = images.map_batches(
+        Scorer(job, run, board, kinds, files), batch_format="pyarrow", batch_size=None, num_cpus=_TASK_CPUS
     )
-    schema = tables.scores_schema(scorer.job.attribution.targets)
+    schema = tables.scores_schema(job.attribution.targets)
     texts = [field.name for field in schema if pa.types.is_dictionary(field.type)]
-    staging.write(dataset, scorer.run, SCORES, dictionary=["image_id", "patient_id", *texts])
+    staging.write(dataset, run, SCORES, dictionary=["image_id", "patient_id", *texts])
+
+
+def _given_to_tasks(ids: pa.Array, rows: int, job: Job, run: Run) -> tuple[ray.data.Dataset, list[str]]:
+    """These images in blocks of at most so many, and the files whose numbers they have.
+
+    Nothing else of them stays in the driver while tasks work on them.
+    """
+    images, files = _with_partners(locate(run), job)
+    if len(ids) < images.num_rows:
+        images = images.filter(pc.is_in(images["image_id"], ids))
+    return ray.data.from_arrow(_blocks(images, rows)), files
 
 
 def _blocks(images: pa.Table, rows: int) -> list[pa.Table]:

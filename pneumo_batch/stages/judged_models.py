@@ -90,7 +90,5 @@ def _test_rows(name: str, run: Run) -> tuple[pa.Table, np.ndarray]:
     rows = run.predictions_table(name)
     rows = rows.filter(pc.equal(rows["split"], "test")).sort_by("image_id")
     manifest = run.manifest_table(["image_id", "patient_id"])
-    patients = manifest.filter(pc.is_in(manifest["image_id"], rows["image_id"].combine_chunks()))[
-        "patient_id"
-    ].to_numpy()
-    return rows, np.unique(patients, return_inverse=True)[1]
+    there = manifest.filter(pc.is_in(manifest["image_id"], rows["image_id"].combine_chunks()))
+    return rows, table_columns.codes_of(there["patient_id"])

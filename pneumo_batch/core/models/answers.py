@@ -11,9 +11,10 @@ def unanswered(rows: pa.Table, logits: Mapping[str, np.ndarray]) -> dict[str, st
     """The images of a predictions table that a model has no finite number for, and what it gives (nan, inf or -inf)."""
     found: dict[str, str] = {}
     for split, logits_NK in logits.items():
-        ids = rows.filter(pc.equal(rows["split"], split)).sort_by("image_id")["image_id"].to_pylist()
-        for i in np.flatnonzero(~np.isfinite(logits_NK).all(axis=1)):
-            found[ids[i]] = not_finite(logits_NK[i])
+        missing = np.flatnonzero(~np.isfinite(logits_NK).all(axis=1))
+        if len(missing):
+            ids = rows["image_id"].filter(pc.equal(rows["split"], split)).sort().take(missing).to_pylist()
+            found |= {image_id: not_finite(logits_NK[i]) for i, image_id in zip(missing, ids, strict=True)}
     return found
 
 

@@ -64,17 +64,17 @@ def memorisation(measured: MeasuredRecord, labels_NK: np.ndarray, names: Sequenc
 def predictions(rows: pa.Table, logits: Mapping[str, np.ndarray]) -> pa.Table:
     """The predictions table: `rows` is the manifest, `logits` (N, K) of each split in the order of its sorted ids.
 
-    Of several findings it has their labels too.
-
-    Images whose logits are not finite are left out (answers.py).
+    Of several findings it has their labels too. Images whose logits are not finite are left out (answers.py).
     """
-    parts = []
+    schema = table_columns.labelled_as(tables.PREDICTIONS, rows)
+    rows, parts = rows.select([name for name in schema.names if name != "logits"]), []
     for split, logits_NK in logits.items():
         chosen = rows.filter(pc.equal(rows["split"], split)).sort_by("image_id")
         answered_N = np.isfinite(logits_NK).all(axis=1)
         kept = chosen.filter(pa.array(answered_N))
-        lists = pa.array(list(logits_NK[answered_N].astype(np.float32)), pa.list_(pa.float32()))
-        schema = table_columns.labelled_as(tables.PREDICTIONS, rows)
+        values_NK = logits_NK[answered_N].astype(np.float32)
+        ends_N = np.arange(len(values_NK) + 1, dtype=np.int32) * values_NK.shape[1]
+        lists = pa.ListArray.from_arrays(pa.array(ends_N), pa.array(values_NK.ravel()))
         columns = [lists if name == "logits" else kept[name] for name in schema.names]
         parts.append(pa.table(columns, schema=schema))
     return pa.concat_tables(parts)
@@ -82,4 +82,4 @@ def predictions(rows: pa.Table, logits: Mapping[str, np.ndarray]) -> pa.Table:
 
 def logits_of(predicted: pa.Table) -> np.ndarray:
     """Logits (N, K) of rows of the predictions table."""
-    return np.array(predicted["logits"].to_pylist(), dtype=np.float32).reshape(predicted.num_rows, -1)
+    return predicted["logits"].combine_chunks().flatten().to_numpy().reshape(predicted.num_rows, -1)

@@ -86,8 +86,12 @@ def hash_order(image_ids: Sequence[str], seed: int) -> np.ndarray:
     return np.lexsort(words_N4.T[::-1])
 
 
-def partners(image_ids: Sequence[str], patient_ids: Sequence[str], seed: int, count: int = 1) -> np.ndarray:
+def partners(
+    image_ids: Sequence[str], patient_ids: Sequence[str] | np.ndarray, seed: int, count: int = 1
+) -> np.ndarray:
     """(N, count) int64: for each image the positions of those it is crossed with, -1 where there are fewer.
+
+    `patient_ids` may be any codes of them.
 
     They are the next images in the cyclic `hash_order` that show other patients; where all show one patient, the next
     image. A single image has no other and is its own partner.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.similarity import pairs
 
 _ROWS = 1 << 18  # rows taken at a time
@@ -193,7 +193,7 @@ def _joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
 def _per_image(scores: _Scores, images: pa.Table) -> PerImage:
     return PerImage(
         labels_N=images["label"].to_numpy(),
-        patients_N=np.unique(images["patient_id"].to_numpy(), return_inverse=True)[1],
+        patients_N=table_columns.codes_of(images["patient_id"]),
         scores=scores,
     )
 

@@ -158,6 +158,9 @@ def _mapped(place: Path, size: int) -> np.ndarray:
 
 
 def _of_split(rows: pa.Table, name: str) -> pa.Table:
+    """The rows of a split, sorted: what tells their pixels, and their labels."""
+    needed = {"image_id", "sha256", "split", "label", *table_columns.label_columns(rows.column_names)}
+    rows = rows.select([column for column in rows.column_names if column in needed])
     return rows.filter(pc.equal(rows["split"], name)).sort_by("image_id")
 
 

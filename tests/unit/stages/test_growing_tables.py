@@ -94,7 +94,7 @@ def test_former_cross_scores_of_those_go_and_their_others_stay(tmp_path):
     run.store.write_table("scores/one.parquet", pa.Table.from_pylist(rows, schema=tables.SCORES))
     untouched = pa.Table.from_pylist([score_row("c", "true_random_cross", 0.1)], schema=tables.SCORES)
     run.store.write_table("scores/two.parquet", untouched)
-    replaced = compare._without_cross_kinds(run, pa.chunked_array([["a"]]))
+    replaced = compare._without_cross_kinds(run, pa.array(["a"]))
     assert list(replaced) == ["scores/one.parquet"]
     left = [(row["image_id"], row["kind"]) for row in replaced["scores/one.parquet"].to_pylist()]
     assert left == [("a", "true_true"), ("a", "edge"), *(("b", k) for k in ("true_true", "true_true_cross", "edge"))]
