@@ -63,9 +63,9 @@ def means(values_NQ: np.ndarray, patients_N: np.ndarray, resamples: int, seed: i
     clusters = int(codes_N.max(initial=-1)) + 1
     if clusters == 0:
         return np.full((resamples, values_NQ.shape[1]), np.nan)
-    totals_C2Q = _cluster_totals(values_NQ, codes_N, clusters)
-    sums_B2Q = np.concatenate([weights_bC @ totals_C2Q for weights_bC in draws(clusters, resamples, seed)])
-    sums_BQ, counts_BQ = np.split(sums_B2Q, 2, axis=1)
+    totals, counted_Q = _cluster_totals(values_NQ, codes_N, clusters)
+    drawn = np.concatenate([weights_bC @ totals for weights_bC in draws(clusters, resamples, seed)])
+    sums_BQ, counts_BQ = drawn[:, : len(counted_Q)], drawn[:, counted_Q]
     return np.divide(sums_BQ, counts_BQ, out=np.full(sums_BQ.shape, np.nan), where=counts_BQ > 0)
 
 
@@ -78,18 +78,25 @@ def interval(draws_BQ: np.ndarray) -> np.ndarray:
     return limits_2Q
 
 
-def _cluster_totals(values_NQ: np.ndarray, codes_N: np.ndarray, clusters: int) -> np.ndarray:
-    """(C, 2Q): each patient's sums, then counts, of the values that are there."""
+def _cluster_totals(values_NQ: np.ndarray, codes_N: np.ndarray, clusters: int) -> tuple[np.ndarray, np.ndarray]:
+    """Each patient's sums of the values that are there, and behind them their counts; and where those are (Q,).
+
+    Counts are whole numbers, exact in any product; quantities of which no image lacks a value have one column of them.
+    """
     order_N = np.argsort(codes_N, kind="stable")
     starts_C = np.searchsorted(codes_N[order_N], np.arange(clusters))
     quantities = values_NQ.shape[1]
-    totals_C2Q = np.empty((clusters, 2 * quantities))
+    lacking = np.flatnonzero(np.isnan(values_NQ).any(axis=0))
+    counted_Q = np.full(quantities, quantities)
+    counted_Q[lacking] = quantities + 1 + np.arange(len(lacking))
+    totals = np.empty((clusters, quantities + 1 + len(lacking)))
+    totals[:, quantities] = np.bincount(codes_N, minlength=clusters)
     for start in range(0, quantities, _COLUMNS):  # the values of all, sorted, would be a second copy of them
         columns = slice(start, min(start + _COLUMNS, quantities))
         sorted_Nq = values_NQ[order_N, columns]
-        missing_Nq = np.isnan(sorted_Nq)
-        sorted_Nq[missing_Nq] = 0.0
-        totals_C2Q[:, columns] = np.add.reduceat(sorted_Nq, starts_C, axis=0)
-        counts = slice(quantities + columns.start, quantities + columns.stop)
-        totals_C2Q[:, counts] = np.add.reduceat((~missing_Nq).astype(np.float64), starts_C, axis=0)
-    return totals_C2Q
+        sorted_Nq[np.isnan(sorted_Nq)] = 0.0
+        totals[:, columns] = np.add.reduceat(sorted_Nq, starts_C, axis=0)
+    for q in lacking:
+        there_N = ~np.isnan(values_NQ[order_N, q])
+        totals[:, counted_Q[q]] = np.add.reduceat(there_N.astype(np.float64), starts_C)
+    return totals, counted_Q

@@ -1,6 +1,6 @@
 """The summary table: what a run's similarities are on average, kind by kind. It describes; it decides nothing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,8 +24,11 @@ def summarise(data: PerImage, classes: Sequence[str], *, resamples: int = RESAMP
     groups = [_Group("all", np.ones(len(data.labels_N), dtype=bool))]
     groups += [_Group(name, data.labels_N == label) for label, name in enumerate(classes)]
     columns = _columns(data, groups)
-    rows = [row for g in range(len(groups)) for row in _rows(data.patients_N, columns, g, resamples, seed)]
-    return pa.Table.from_pylist(rows, schema=tables.SUMMARY)
+    by_group = {}
+    for g, (_, of_N) in reversed(list(enumerate(groups))):  # all images last, whose means may then be written over
+        values_NQ = columns.values_NQ[of_N] if g else columns.values_NQ
+        by_group[g] = _rows(values_NQ, data.patients_N[of_N], columns, g, resamples, seed)
+    return pa.Table.from_pylist([row for g in range(len(groups)) for row in by_group[g]], schema=tables.SUMMARY)
 
 
 class _Group(NamedTuple):
@@ -56,29 +59,24 @@ def _columns(data: PerImage, groups: Sequence[_Group]) -> _Columns:
 
 
 def _rows(
-    patients_N: np.ndarray, columns: _Columns, group: int, resamples: int, seed: int
-) -> Iterator[dict[str, object]]:
-    class_name, of_N = columns.groups[group]
-    values_NQ = columns.values_NQ if of_N.all() else columns.values_NQ[of_N]
-    projected_NQ = np.empty_like(values_NQ)
-    for q, (_, kind) in enumerate(columns.keys):
-        projected_NQ[:, q] = projected(values_NQ[:, q], kind)
-    limits_2Q = bootstrap.interval(bootstrap.means(projected_NQ, patients_N[of_N], resamples, seed))
-    for (cell, kind), counted, values_N, limits in zip(
-        columns.keys, columns.counted, values_NQ.T, limits_2Q.T, strict=True
-    ):
-        size, undefined = counted[group]
-        there = values_N[~np.isnan(values_N)]
-        yield {
-            "class_name": class_name,
-            **cell._asdict(),
-            "kind": kind,
-            "images": len(there),
-            "pairs": size,
-            "degenerate": undefined,
-            "mean": number(there.mean()) if len(there) else None,
-            "std": number(there.std(ddof=1)) if len(there) > 1 else None,
-            "median": number(np.median(there)) if len(there) else None,
-            "ci_low": number(limits[0]),
-            "ci_high": number(limits[1]),
-        }
+    values_NQ: np.ndarray, patients_N: np.ndarray, columns: _Columns, group: int, resamples: int, seed: int
+) -> list[dict[str, object]]:
+    """Writes over `values_NQ`: of all images and kinds it is the largest thing in memory."""
+    rows = []
+    for q, ((cell, kind), counted) in enumerate(zip(columns.keys, columns.counted, strict=True)):
+        values_N, (size, undefined) = values_NQ[:, q], counted[group]
+        row = {"class_name": columns.groups[group].class_name, **cell._asdict(), "kind": kind}
+        rows.append({**row, **_described(values_N[~np.isnan(values_N)]), "pairs": size, "degenerate": undefined})
+        values_N[:] = projected(values_N, kind)
+    limits_2Q = bootstrap.interval(bootstrap.means(values_NQ, patients_N, resamples, seed))
+    limits = ({"ci_low": number(low), "ci_high": number(high)} for low, high in limits_2Q.T)
+    return [row | of_row for row, of_row in zip(rows, limits, strict=True)]
+
+
+def _described(there: np.ndarray) -> dict[str, object]:
+    return {
+        "images": len(there),
+        "mean": number(there.mean()) if len(there) else None,
+        "std": number(there.std(ddof=1)) if len(there) > 1 else None,
+        "median": number(np.median(there)) if len(there) else None,
+    }
