@@ -1,6 +1,7 @@
 """The stages of a run in their order. Skips what is done."""
 
 import contextlib
+import gc
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -178,6 +179,8 @@ def _do(stage: Stage, job: Job, run: RunWriter, resources: "Resources | None") -
     if not layout.owner(stage.name).folders:  # it writes all of its files anew
         run.checksums.drop([stage.name])
     counts = stage.work().execute(job, run, resources)
+    if stage.needs_ray:
+        gc.collect()  # data sets of Ray hold themselves in circles, and with them what they were made of
     memory.give_back()
     verify(stage, job, run)
     run.checksums.seal(stage.name)

@@ -2,6 +2,7 @@
 
 import ctypes
 import platform
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,9 @@ import torch
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 _KEEP = 1 << 30  # bytes: tensors below this are kept, and so is as much freed memory
 _KEEP_OLD = 32 << 20  # the largest M_MMAP_THRESHOLD that glibc before 2.35 takes
+
+# Of threads of torch's own, for which torch then does what it says; a worker would print it at its first image.
+warnings.filterwarnings("ignore", "Attempting to run cuBLAS, but there was no current CUDA context")
 
 
 def keep_memory() -> bool:
