@@ -12,19 +12,18 @@ import numpy as np
 
 LEVEL = 0.95
 _CHUNK = 4_000_000  # weights held at once
+_DRAWN = 1 << 18  # of them while they are drawn, which takes four times as much
 _COLUMNS = 16  # quantities whose values are sorted at once
 _KEPT = 256_000_000  # weights that are kept, a byte each, in a file
 
 
 def draws(clusters: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """Chunks (b, C) float64 of how often each patient is drawn, C patients with replacement; B rows in all."""
+    step = max(1, _CHUNK // clusters)
     kept_BC = _kept(clusters, resamples, seed) if 0 < clusters * resamples <= _KEPT else None
-    if kept_BC is None:
-        yield from (counts_bC.astype(np.float64) for counts_bC in _drawn(clusters, resamples, seed))
-        return
-    step = _rows(clusters)
+    anew = _drawn(clusters, resamples, seed, step)
     for start in range(0, resamples, step):
-        yield kept_BC[start : start + step].astype(np.float64)
+        yield (next(anew) if kept_BC is None else kept_BC[start : start + step]).astype(np.float64)
 
 
 @functools.lru_cache(maxsize=1)  # every cell of a run and every model asks for the same
@@ -34,24 +33,23 @@ def _kept(clusters: int, resamples: int, seed: int) -> np.ndarray | None:
     In a file without a name that is mapped, so that the system can take its memory back; None where there is no room.
     """
     with contextlib.suppress(OSError), tempfile.TemporaryFile() as file:
-        for counts_bC in _drawn(clusters, resamples, seed):
-            file.write(counts_bC.astype(np.uint8))
+        for counts_bC in _drawn(clusters, resamples, seed, max(1, _DRAWN // clusters)):
+            file.write(counts_bC)
         file.flush()
         return np.asarray(np.memmap(file, np.uint8, "r", shape=(resamples, clusters)))
     return None
 
 
-def _drawn(clusters: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    rng, step = np.random.default_rng(seed), _rows(clusters)
+def _drawn(clusters: int, resamples: int, seed: int, step: int) -> Iterator[np.ndarray]:
+    """What is drawn, (step, C) uint8 at a time."""
+    rng, part = np.random.default_rng(seed), max(1, _DRAWN // clusters)
     for start in range(0, resamples, step):
-        rows = min(step, resamples - start)
-        drawn = rng.integers(clusters, size=(rows, clusters)) + clusters * np.arange(rows)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=rows * clusters).reshape(rows, clusters)
-
-
-def _rows(clusters: int) -> int:
-    """Resamples at once."""
-    return max(1, _CHUNK // clusters)
+        counts_bC = np.empty((min(step, resamples - start), clusters), np.uint8)
+        for rows_pC in np.split(counts_bC, range(part, len(counts_bC), part)):
+            drawn_pC = rng.integers(clusters, size=rows_pC.shape)
+            drawn_pC += clusters * np.arange(len(rows_pC))[:, None]
+            rows_pC[:] = np.bincount(drawn_pC.ravel(), minlength=rows_pC.size).reshape(rows_pC.shape)
+        yield counts_bC
 
 
 def means(values_NQ: np.ndarray, patients_N: np.ndarray, resamples: int, seed: int) -> np.ndarray:
