@@ -89,7 +89,7 @@ def hash_order(image_ids: Sequence[str], seed: int) -> np.ndarray:
 def partners(
     image_ids: Sequence[str], patient_ids: Sequence[str] | np.ndarray, seed: int, count: int = 1
 ) -> np.ndarray:
-    """(N, count) int64: for each image the positions of those it is crossed with, -1 where there are fewer.
+    """(N, count) int32: for each image the positions of those it is crossed with, -1 where there are fewer.
 
     `patient_ids` may be any codes of them.
 
@@ -100,7 +100,7 @@ def partners(
     images = len(order_N)
     patients_N = np.unique(np.asarray(patient_ids), return_inverse=True)[1][order_N] if images else order_N
     there_N = images - np.bincount(patients_N, minlength=1)[patients_N]  # images of other patients
-    found_NC, filled_N = np.full((images, count), -1), np.zeros(images, dtype=np.int64)
+    found_NC, filled_N = np.full((images, count), -1, dtype=np.int32), np.zeros(images, dtype=np.int64)
     if images and not there_N.any():
         found_NC[:, 0] = (np.arange(images) + 1) % images
     for step in range(1, images):
@@ -111,8 +111,8 @@ def partners(
         other_M = patients_N[next_M] != patients_N[open_M]
         found_NC[open_M[other_M], filled_N[open_M[other_M]]] = next_M[other_M]
         filled_N[open_M[other_M]] += 1
-    partners_NC = np.empty_like(found_NC)
-    partners_NC[order_N] = np.where(found_NC < 0, -1, order_N[found_NC])
+    order_N, partners_NC = order_N.astype(np.int32), np.empty_like(found_NC)
+    partners_NC[order_N] = np.where(found_NC < 0, np.int32(-1), order_N[found_NC])
     return partners_NC
 
 
