@@ -60,7 +60,7 @@ def _leave(code: int) -> NoReturn:
 
 
 def _terminate(*_: object) -> None:
-    raise Terminated
+    raise Terminated("terminated")
 
 
 def _explain(error: Exception) -> int:

@@ -129,13 +129,20 @@ class Run:
         return self.manifest_table().to_pandas()
 
     def manifest_table(self, columns: Sequence[str] | None = None, *, looks: bool = True) -> pa.Table:
-        """The same as an Arrow table: some columns of it, `image_id` among them, or all but those of `tables.LOOKS`."""
+        """The same as an Arrow table: some columns of it, `image_id` among them, or all but those of `tables.LOOKS`.
+
+        Raises KeyError for a column that there is not.
+        """
         schema = tables.with_labels(tables.MANIFEST, self.job.data.several)
         wanted = [name for name in columns or schema.names if looks or name not in tables.LOOKS]
+        if unknown := [name for name in wanted if name not in schema.names]:
+            raise KeyError(f"{self.path}: no column {unknown[0]!r} in {MANIFEST}; there are: {', '.join(schema.names)}")
         return self.store.read_table(self._need(MANIFEST, "index"), wanted, schema).sort_by("image_id")
 
     def count(self, table: str) -> int:
-        """The rows of a table, from what its files say of themselves."""
+        """The rows of a table ("maps", "scores"), from what its files say of themselves. Raises RunError without it."""
+        if not self.store.has(table):
+            raise RunError(f"{self.path}: no table {table!r}")
         with reading(f"{self.path}/{table}"):
             return self.store.dataset(table).count_rows()
 

@@ -36,6 +36,7 @@ from pneumo_batch.rundir.locations import reason
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.record import RunRecord, StageRecord, parse_record, record_bytes
 
+_LEVELS = {"warning": "warning", "failed": "error"}  # of events, for who reads the log
 _BEFORE_THE_RECORD = {SUMS, JOB, EVENTS, METRICS}  # what a run may have that ended before it had one
 
 
@@ -193,7 +194,7 @@ class RunWriter(Run):
         told = jobfile.without(fields, self._hidden)
         line = json.dumps({"time": provenance.now(), "event": kind, **told}, default=str) + "\n"
         if terminal.logs_json():
-            terminal.say(kind, "info", event=kind, **fields)
+            terminal.say(kind, _LEVELS.get(kind, "info"), event=kind, **fields)
         if self.store.is_local:
             with Path(self.store.path(EVENTS)).open("a", encoding="utf-8") as file:
                 file.write(line)

@@ -30,29 +30,40 @@ def begin(job: Job, run: RunWriter) -> bool:
             f"{', '.join(job.data.roots)}: the classes are {', '.join(classes)} now; this run knows "
             f"{', '.join(expected)}"
         )
-    for line in _warnings(listing, known, job):
-        progress.warn(run, "index", line)
     rejected = run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)["image_id"].combine_chunks()
+    for line in _warnings(listing, known, rejected, job):
+        progress.warn(run, "index", line)
     new = index.joined(listing, known, job)
     if pc.all(pc.is_in(new["image_id"], rejected)).as_py() is not False:  # nothing, or what was rejected before
         return False
-    terminal.say(f"{new.num_rows} images joined the data")
+    terminal.say(f"{_images(new.num_rows)} joined the data")
     run.begin_pass()
     return True
 
 
-def _warnings(listing: pa.Table, known: pa.Table, job: Job) -> Iterator[str]:
+def _warnings(listing: pa.Table, known: pa.Table, rejected: pa.Array, job: Job) -> Iterator[str]:
     there = listing["image_id"].combine_chunks()
     others = listing.filter(pc.invert(pc.is_in(listing["split"], pa.array(job.attribution.splits))))
-    added = pc.sum(pc.invert(pc.is_in(others["image_id"], known["image_id"].combine_chunks()))).as_py() or 0
+    before = pa.concat_arrays([known["image_id"].combine_chunks(), rejected])
+    added = pc.sum(pc.invert(pc.is_in(others["image_id"], before))).as_py() or 0
     if added:
-        yield f"{added} images joined the training data and are not used: the models are those of the first pass"
+        yield (
+            f"{_images(added)} joined the training data and {'is' if added == 1 else 'are'} not used: the models are"
+            " those of the first pass"
+        )
     gone = known.filter(pc.invert(pc.is_in(known["image_id"], there)))
     if gone.num_rows:
         first = gone["image_id"][0].as_py()
-        yield f"{gone.num_rows} images are no longer there, {first} the first; what is known of them stays"
+        are = "is" if gone.num_rows == 1 else "are"
+        yield f"{_images(gone.num_rows)} {are} no longer there, {first} the first; what is known of them stays"
     sizes = dict(zip(there.to_pylist(), listing["bytes"].to_pylist(), strict=True))
     rows = zip(known["image_id"].to_pylist(), known["bytes"].to_pylist(), strict=True)
     changed = [image_id for image_id, size in rows if sizes.get(image_id, size) != size]
     if changed:
-        yield f"{len(changed)} images have changed, {changed[0]} the first; their maps stay those of the former files"
+        have = "has" if len(changed) == 1 else "have"
+        count = _images(len(changed))
+        yield f"{count} {have} changed, {changed[0]} the first; their maps stay those of the former files"
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"

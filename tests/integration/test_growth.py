@@ -98,6 +98,10 @@ def test_three_nights_are_one_run_over_all_of_the_data(nights, at_once):
     for name, variant in once["variants"].items():
         for measure, value in variant["test"].items():
             np.testing.assert_allclose(verdict["variants"][name]["test"][measure], value, atol=1e-6, err_msg=measure)
+    # the test rows too, whose films were fewer when the models were trained
+    reported, expected = (pd.read_csv(r.store.path("report/figures/metrics.csv")) for r in (run, at_once))
+    pd.testing.assert_frame_equal(reported, expected, atol=1e-6)
+    assert set(reported.loc[reported["split"] == "test", "images"]) == {14}
 
 
 @pytest.fixture(scope="module")
@@ -220,9 +224,9 @@ def test_a_night_without_new_images_does_nothing_and_one_with_others_says_so(
     assert run.record == before
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
-    assert "1 images joined the training data and are not used" in lines[0]
-    assert f"1 images are no longer there, test/NORMAL/{gone.name} the first" in lines[1]
-    assert f"1 images have changed, test/NORMAL/{changed.name} the first" in lines[2]
+    assert "1 image joined the training data and is not used" in lines[0]
+    assert f"1 image is no longer there, test/NORMAL/{gone.name} the first" in lines[1]
+    assert f"1 image has changed, test/NORMAL/{changed.name} the first" in lines[2]
 
 
 def copy_of(nights, tmp_path):

@@ -244,6 +244,23 @@ def test_reading_needs_no_ray(tiny_run):
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 
+def test_some_columns_of_the_manifest_are_those_of_all(tiny_run):
+    some = tiny_run.manifest_table(["image_id", "patient_id"])
+    assert some.equals(tiny_run.manifest_table().select(["image_id", "patient_id"]))
+    assert set(tiny_run.manifest_table().column_names) - set(tiny_run.manifest_table(looks=False).column_names) == {
+        *tables.LOOKS
+    }
+    with pytest.raises(KeyError, match="no column 'patient' in manifest; there are: image_id, split"):
+        tiny_run.manifest_table(["image_id", "patient"])
+
+
+def test_rows_of_a_table_are_counted_and_one_that_there_is_not_is_named(tiny_run):
+    assert tiny_run.count("scores") == len(tiny_run.scores())
+    assert tiny_run.count("maps") == 14
+    with pytest.raises(RunError, match="no table 'map'"):
+        tiny_run.count("map")
+
+
 def test_other_readers_see_flat_lists(tiny_run):
     duckdb, polars = pytest.importorskip("duckdb"), pytest.importorskip("polars")
     folder = tiny_run.store.path("maps")

@@ -129,12 +129,18 @@ def test_only_newcomers_of_the_splits_to_attribute_join():
 def test_what_else_changed_is_said_in_words():
     known = pa.concat_tables([listing("train/A/1", "test/A/1", "test/A/2"), listing("test/A/3", size=99)])
     now = listing("train/A/1", "train/A/2", "test/A/2", "test/A/3", "test/A/4")
-    assert list(incremental._warnings(now, known, JOB)) == [
-        "1 images joined the training data and are not used: the models are those of the first pass",
-        "1 images are no longer there, test/A/1 the first; what is known of them stays",
-        "1 images have changed, test/A/3 the first; their maps stay those of the former files",
+    nothing = pa.array([], pa.string())
+    assert list(incremental._warnings(now, known, nothing, JOB)) == [
+        "1 image joined the training data and is not used: the models are those of the first pass",
+        "1 image is no longer there, test/A/1 the first; what is known of them stays",
+        "1 image has changed, test/A/3 the first; their maps stay those of the former files",
     ]
-    assert list(incremental._warnings(known, known, JOB)) == []
+    assert list(incremental._warnings(known, known, nothing, JOB)) == []
+
+
+def test_a_training_image_that_was_rejected_in_the_first_pass_has_not_joined():
+    known, now = listing("train/A/1", "test/A/1"), listing("train/A/1", "train/A/broken", "test/A/1")
+    assert list(incremental._warnings(now, known, pa.array(["train/A/broken"]), JOB)) == []
 
 
 @pytest.fixture
@@ -194,7 +200,7 @@ def test_warnings_are_one_line_each_for_machines_too(finished, capsys, monkeypat
     run.warn("something")
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [line["event"] for line in lines] == ["warning"] * 2
-    assert "1 images are no longer there" in lines[0]["message"]
+    assert "1 image is no longer there" in lines[0]["message"]
     assert lines[1]["message"] == "something"
 
 

@@ -10,7 +10,7 @@ from pneumo_batch.core.data.formats import walking
 from pneumo_batch.core.data.formats.walking import Parts
 from pneumo_batch.core.data.options import SPLITS
 from pneumo_batch.core.data.roots import Root, Roots
-from pneumo_batch.errors import DataError
+from pneumo_batch.errors import DataError, did_you_mean
 
 MASKS = "masks"  # beside the splits of generated films: no films
 _HEAD = 132  # bytes that tell what a file is
@@ -173,6 +173,10 @@ def resolve_classes(
     names = list(classes) if classes is not None else sorted({name for _, name in found | folders})
     if len(names) < 2:
         raise DataError(f"found the class {_join(names)} only: at least two classes are needed")
+    there = sorted({name for _, name in found | folders})
+    if strange := [name for name in names if name not in there]:
+        hint = did_you_mean(strange[0], there)
+        raise DataError(f"data.classes: no image is of class {strange[0]}{hint}; there are {_join(there)}")
     present = sorted({split for split, _ in found}, key=SPLITS.index)
     missing = [f"{split}/{name}" for split in present for name in names if (split, name) not in found]
     if missing:

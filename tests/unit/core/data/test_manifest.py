@@ -272,7 +272,11 @@ def test_classes_by_subtype(tmp_path):
             None,
             "classes differ between splits: no images in train/B;",
         ),
-        (["test/A/1.png", "test/B/1.png"], ["A", "TYPO"], "no images in test/TYPO;"),
+        (
+            ["test/A/1.png", "test/BEE/1.png"],
+            ["A", "BEEE"],
+            r"^data.classes: no image is of class BEEE \(did you mean BEE\?\)",
+        ),
         (["test/A/1.png", "test/B/1.png", "test/C/x.txt"], None, "no images in test/C;"),
     ],
 )
