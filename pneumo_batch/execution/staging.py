@@ -42,9 +42,6 @@ def earlier_ids(run: Run, table: str) -> pa.Array:
 
 def without(rows: pa.Table, ids: Ids) -> pa.Table:
     """The rows whose `image_id` is not among `ids`."""
-    if not len(ids):
-        return rows
-    ids = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
     return rows.filter(pc.invert(pc.is_in(rows["image_id"], ids)))
 
 

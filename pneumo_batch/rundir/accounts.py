@@ -55,18 +55,19 @@ class Tally:
 
     def only(self, ids: Ids) -> "Tally":
         """Of these images alone, as far as they are here."""
-        return self._where(pc.is_in(self.ids, _plain(ids)))
+        return self._where(pc.is_in(self.ids, ids))
 
     def without(self, ids: Ids) -> "Tally":
         """Of the other images."""
-        return self._where(pc.invert(pc.is_in(self.ids, _plain(ids))))
+        return self._where(pc.invert(pc.is_in(self.ids, ids)))
 
     def _where(self, chosen: pa.Array) -> "Tally":
         return Tally(self.ids.filter(chosen), self.rows[chosen.to_numpy(zero_copy_only=False)])
 
 
-def _plain(ids: Ids) -> pa.Array:
-    return ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
+def without(ids: Ids, others: Ids) -> Ids:
+    """The ids that are not among the others, in their order."""
+    return ids.filter(pc.invert(pc.is_in(ids, others)))
 
 
 def rows_by_image(store: Store, name: str) -> Tally:
@@ -76,9 +77,8 @@ def rows_by_image(store: Store, name: str) -> Tally:
 
 def check_balance(wanted: Ids, found: Tally, excused: Iterable[str], table: str, rows: int = 1) -> None:
     """Every wanted image has its `rows` rows in the table, or is excused. Raises ImbalanceError."""
-    wanted, excused_ids = pc.unique(wanted), pa.array(list(excused), pa.string())
-    needed = wanted.filter(pc.invert(pc.is_in(wanted, excused_ids)))
-    lost = int((found.rows_of(needed) < rows).sum())
+    wanted = pc.unique(wanted)
+    lost = int((found.rows_of(without(wanted, pa.array(list(excused), pa.string()))) < rows).sum())
     doubled = int((found.rows > rows).sum())
     strange = len(found.without(wanted))
     if lost or doubled or strange:

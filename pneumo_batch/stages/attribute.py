@@ -6,9 +6,7 @@ become `maps/` when every image is accounted for; an interrupted stage keeps the
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,7 +23,7 @@ from pneumo_batch.errors import DataError, JobError
 from pneumo_batch.execution import progress, staging, watchdog
 from pneumo_batch.execution.actor_pool import Pool
 from pneumo_batch.execution.cluster import Resources
-from pneumo_batch.job.schema import Attribution, Job
+from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import accounts, locations
 from pneumo_batch.rundir.integrity import parquet_bytes
 from pneumo_batch.rundir.layout import MAPS, QUARANTINE
@@ -64,25 +62,26 @@ def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, 
     assert resources is not None
     chosen = _chosen(job, run)
     if not run.is_committed(MAPS):
+        new = accounts.without(chosen, staging.earlier_ids(run, MAPS))
         run.store.remove(decode.REJECTED)  # what could not be read may be there again
-        _attribute(Pool.of(job, run, resources), run)
+        todo = accounts.without(new, staging.tally(run, MAPS).ids)
+        if len(todo):
+            _attribute(todo, Pool.of(job, run, resources), run)
         done = staging.tally(run, MAPS)
         bad = _rejected(run, done)
-        new = staging.without(chosen, staging.earlier_ids(run, MAPS))["image_id"]
         accounts.check_balance(new, done, [row["image_id"] for row in bad], MAPS)
-        _check(chosen.num_rows, bad, job.data.max_bad)
-        _warn(run, chosen.num_rows, bad)
+        _check(len(chosen), bad, job.data.max_bad)
+        _warn(run, len(chosen), bad)
         _add_to_quarantine(run, bad)
         run.commit_table(MAPS)
     attributed = run.count(MAPS)
     if run.number > 1:
         predict.extend(run)
-    return {"chosen": chosen.num_rows, "attributed": attributed, "quarantined": chosen.num_rows - attributed}
+    return {"chosen": len(chosen), "attributed": attributed, "quarantined": len(chosen) - attributed}
 
 
 def verify(job: Job, run: Run) -> None:
-    chosen = _chosen(job, run)["image_id"]
-    accounts.check_balance(chosen, accounts.tally(run, MAPS), accounts.quarantined(run, "attribute"), MAPS)
+    accounts.check_balance(_chosen(job, run), accounts.tally(run, MAPS), accounts.quarantined(run, "attribute"), MAPS)
 
 
 def _rejected(run: RunWriter, done: accounts.Tally) -> list[dict[str, str]]:
@@ -92,50 +91,34 @@ def _rejected(run: RunWriter, done: accounts.Tally) -> list[dict[str, str]]:
     return [row for row, is_read in zip(rejected, read, strict=True) if not is_read]
 
 
-def choose(rows: pa.Table, settings: Attribution) -> pa.Table:
-    """The rows to attribute, in an order that makes the cross-image partner of an image its neighbour."""
-    rows = rows.filter(pc.is_in(rows["split"], pa.array(settings.splits)))
-    order = pairs.hash_order(rows["image_id"].to_pylist(), seed=0)
-    return rows.take(order[: settings.limit])
+def _chosen(job: Job, run: Run) -> pa.ChunkedArray:
+    """Ids of the images to attribute, in an order that makes the cross-image partner of an image its neighbour."""
+    rows, settings = run.manifest_table(["image_id", "split"]), job.attribution
+    ids = rows["image_id"].filter(pc.is_in(rows["split"], pa.array(settings.splits)))
+    return ids.take(pa.array(pairs.hash_order(ids.to_pylist(), seed=0)[: settings.limit]))
 
 
-def _chosen(job: Job, run: Run, columns: Sequence[str] = ()) -> pa.Table:
-    """The ids of all images to attribute, and these columns."""
-    return choose(run.manifest_table(["image_id", "split", *columns]), job.attribution)
-
-
-class _Todo(NamedTuple):
-    """The images that have no maps yet: how many, and in blocks of so many rows."""
-
-    images: int
-    rows: int
-    blocks: list[pa.Table]
-
-    @classmethod
-    def of(cls, pool: Pool, run: RunWriter) -> "_Todo":
-        chosen = _chosen(pool.job, run, ["class_name", "label", "patient_id", "sha256"])
-        todo = staging.without(chosen, staging.earlier_ids(run, MAPS))
-        todo = staging.without(todo, staging.tally(run, MAPS).ids)
-        rows = _rows_per_file(todo.num_rows, pool)
-        return cls(todo.num_rows, rows, [todo.slice(start, rows) for start in range(0, todo.num_rows, rows)])
-
-
-def _attribute(pool: Pool, run: RunWriter) -> None:
-    """Write the maps that are not there yet."""
-    todo = _Todo.of(pool, run)
-    if not todo.images:
-        return
-    shown = progress.shown({"attributions": todo.images}, run)
+def _attribute(ids: pa.ChunkedArray, pool: Pool, run: RunWriter) -> None:
+    """Write the maps of these images."""
+    rows = _rows_per_file(len(ids), pool)
+    shown = progress.shown({"attributions": len(ids)}, run)
     with shown as board, watchdog.watch(board, pool.job.cluster.stall_seconds):
-        pool = dataclasses.replace(pool, share=pool.share.at_most(len(todo.blocks)))
+        pool = dataclasses.replace(pool, share=pool.share.at_most(math.ceil(len(ids) / rows)))
         decoder = decode.decoder(run, pool.variants[0], board)
-        films, rows = ray.data.from_arrow(todo.blocks), todo.rows
-        del todo  # nothing but Ray's copy of the rows stays in the driver while they are worked on
+        films = ray.data.from_arrow(_blocks(ids, rows, run))  # nothing but Ray's copy of the rows stays in the driver
         memory.give_back()
         decoded = films.map_batches(decoder, batch_format="pyarrow", batch_size=None, num_cpus=_DECODE_CPUS)
         # the maps themselves hardly repeat a value: dictionaries would only cost time
         mapped = pool.map(decoded, Attributor, board, rows=rows)
         staging.write(mapped, run, MAPS, dictionary=["class_name", "patient_id"])
+
+
+def _blocks(ids: pa.ChunkedArray, rows: int, run: Run) -> list[pa.Table]:
+    """What decoding and the maps table need of these images, in their order, so many rows at a time."""
+    names = [field.name for field in tables.IDENTITY]
+    known = run.manifest_table([*names, "split", "sha256"])
+    todo = known.take(pc.index_in(ids, known["image_id"]))
+    return [todo.slice(start, rows) for start in range(0, len(ids), rows)]
 
 
 def _rows_per_file(total: int, pool: Pool) -> int:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import ray.data
 
 from pneumo_batch import memory, terminal
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.similarity import pairs, users_metric
 from pneumo_batch.core.similarity.several_targets import TargetsComparison
 from pneumo_batch.execution import progress, staging
@@ -79,7 +79,7 @@ def _wanted(job: Job, run: RunWriter) -> tuple[pa.Array, pa.Array]:
 def _score(wanted: dict[tuple[str, ...], pa.Array], job: Job, run: RunWriter, resources: Resources) -> None:
     """Score what is not scored yet, by the kinds of pairs it needs, and check that all of it is there."""
     done = staging.tally(run, SCORES).ids
-    todo = {kinds: ids.filter(pc.invert(pc.is_in(ids, done))) for kinds, ids in wanted.items()}
+    todo = {kinds: accounts.without(ids, done) for kinds, ids in wanted.items()}
     with progress.shown({"comparisons": sum(map(len, todo.values()))}, run) as board:
         for kinds, ids in todo.items():
             if len(ids):
@@ -146,8 +146,8 @@ def locate(run: Run) -> pa.Table:
 
 def _partner_positions(images: pa.Table, job: Job) -> np.ndarray:
     """(N, C) positions of those each image is crossed with, -1 behind the last."""
-    ids, patients = images["image_id"].to_pylist(), images["patient_id"].combine_chunks().dictionary_encode()
-    return pairs.partners(ids, patients.indices.to_numpy(), job.compare.partner_seed, max(pairs.PARTNERS.values()))
+    ids, patients_N = images["image_id"].to_pylist(), table_columns.codes_of(images["patient_id"])
+    return pairs.partners(ids, patients_N, job.compare.partner_seed, max(pairs.PARTNERS.values()))
 
 
 def _with_partners(images: pa.Table, job: Job) -> tuple[pa.Table, list[str]]:

@@ -84,7 +84,7 @@ def _looked_at(images: pd.DataFrame, split: str) -> pd.DataFrame:
 
 
 def _bytes(column: pd.Series) -> np.ndarray:
-    """(N, bytes) uint8 of values of one length, each (`looks.bytes_of`)."""
+    """(N, bytes) uint8."""
     return np.frombuffer(b"".join(column), np.uint8).reshape(len(column), -1)
 
 

@@ -24,11 +24,13 @@ def summarise(data: PerImage, classes: Sequence[str], *, resamples: int = RESAMP
     groups = [_Group("all", np.ones(len(data.labels_N), dtype=bool))]
     groups += [_Group(name, data.labels_N == label) for label, name in enumerate(classes)]
     columns = _columns(data, groups)
-    by_group = {}
-    for g, (_, of_N) in reversed(list(enumerate(groups))):  # all images last, whose means may then be written over
-        values_NQ = columns.values_NQ[of_N] if g else columns.values_NQ
-        by_group[g] = _rows(values_NQ, data.patients_N[of_N], columns, g, resamples, seed)
-    return pa.Table.from_pylist([row for g in range(len(groups)) for row in by_group[g]], schema=tables.SUMMARY)
+    of_classes = [
+        row
+        for g, (_, of_N) in enumerate(groups[1:], start=1)
+        for row in _rows(columns.values_NQ[of_N], data.patients_N[of_N], columns, g, resamples, seed)
+    ]
+    of_all = _rows(columns.values_NQ, data.patients_N, columns, 0, resamples, seed)  # last: the means are gone after it
+    return pa.Table.from_pylist([*of_all, *of_classes], schema=tables.SUMMARY)
 
 
 class _Group(NamedTuple):
