@@ -12,7 +12,6 @@ from pneumo_batch import memory
 from pneumo_batch.errors import RunError
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import layout, prometheus, verification
-from pneumo_batch.rundir.layout import VERDICT
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages.stage import DAMAGE, Plan, Stage, Survey, UnbalancedError, Work
@@ -83,9 +82,9 @@ class Outcome:
     complete: bool
 
     def as_dict(self) -> dict[str, object]:
-        """For `--json`: the record, where the run is, and the verdict once there is one."""
+        """For `--json`: the record, where the run is, and the verdict once it has concluded."""
         record = self.run.record
-        verdict = self.run.verdict if self.run.store.exists(VERDICT) else None
+        verdict = self.run.verdict if self.run.has_concluded else None
         return {"run_dir": self.run.path, "worked": self.worked, "record": record, "verdict": verdict}
 
 

@@ -31,9 +31,14 @@ def audit(data: Data) -> Audit:
     audited = auditing.audit(rows, rejected, found.listing, passed_over=found.passed_over, account=found.account)
     outlined = regions.of_images(data, images, found, rows)
     unfit = [outlined.unfit] if outlined.unfit else []
-    if too_many := audit_lines.too_many_rejected(rejected, found.listing.num_rows, data.max_bad):
-        unfit.append(f"a run with these images stops: {too_many}")
-    return dataclasses.replace(audited, regions=list(outlined.lines), warnings=[*audited.warnings, *unfit])
+    too_many = audit_lines.too_many_rejected(rejected, found.listing.num_rows, data.max_bad)
+    stops = [f"a run with these images stops: {too_many}"] if too_many else []
+    return dataclasses.replace(
+        audited,
+        regions=list(outlined.lines),
+        errors=[*audited.errors, *stops],
+        warnings=[*audited.warnings, *unfit],
+    )
 
 
 def _inspected(listing: pa.Table, images: Roots) -> tuple[pa.Table, pa.Table]:

@@ -20,6 +20,8 @@ from pneumo_batch.rundir.reader import Run
 if TYPE_CHECKING:
     from rich.console import Console
 
+_EARLIER = "the verdict is an earlier one: the stage conclude has yet to run again"
+
 
 def exit_code(outcome: Ended, required: list[Requirement]) -> int:
     """0, or 4 when a verdict was required and a method has another: a line on stderr says which."""
@@ -32,7 +34,7 @@ def exit_code(outcome: Ended, required: list[Requirement]) -> int:
 
 def _unmet(run: Run, required: Requirement) -> list[str]:
     """What is otherwise than required."""
-    if not run.store.exists(VERDICT):
+    if not run.has_concluded:
         return ["the run has not concluded"]
     found = _of_arm(run, required.arm)
     if not found:
@@ -65,8 +67,10 @@ def show(outcome: Ended) -> None:
     record = run.record
     if not outcome.worked:
         console.print("nothing to do: this run is complete" if outcome.complete else "nothing to do up to this stage")
-    if run.store.exists(VERDICT):
+    if run.has_concluded:
         answer.show(console, run)
+    elif run.store.exists(VERDICT):
+        console.print(_EARLIER)
     counts = record["counts"]
     if counts:
         console.print("  ".join(f"{name} {value}" for name, value in counts.items()))
@@ -79,19 +83,23 @@ def show_status(run: Run) -> None:
     """Stages, counts and error of one run, what it explains where that has a name, and what it found."""
     record = run.record
     console = terminal.console()
-    console.print(f"{record['name']}  {state(run)}  fingerprint {record['fingerprint'][:12]}  {record['updated']}")
+    now = state(run)
+    console.print(f"{record['name']}  {now}  fingerprint {record['fingerprint'][:12]}  {record['updated']}")
     if named := _named_targets(run):
         console.print(f"  explains   {', '.join(named)}")
     for name in STAGES:
         stage = record["stages"].get(name, {"status": "not started"})
+        status = "unfinished" if stage["status"] == "running" != now else stage["status"]
         seconds = f"{stage['seconds']:>8.1f} s" if "seconds" in stage else " " * 10
         counts = "  ".join(f"{key} {value}" for key, value in stage.get("counts", {}).items())
-        console.print(f"  {name:<10} {stage['status']:<12}{seconds}  {counts}".rstrip())
+        console.print(f"  {name:<10} {status:<12}{seconds}  {counts}".rstrip())
         if stage["status"] == "running":
             _show_progress(console, run)
     if record["error"]:
         console.print(f"error: {record['error']['type']}: {record['error']['message']}")
     if run.store.exists(VERDICT):
+        if not run.has_concluded:
+            console.print(_EARLIER)
         answer.show_briefly(console, run)
 
 
@@ -108,7 +116,7 @@ def as_dict(run: Run) -> dict[str, object]:
     Of one that is not complete `progress` is what `Run.progress` says.
     """
     row = _row(run)
-    answers = {name: row[name] for name in ("verdicts", "shares", "by_target") if row.get(name)}
+    answers = {name: row[name] for name in ("verdicts", "shares", "by_target", "outdated") if row.get(name)}
     progress = run.progress()
     return {"run_dir": run.path, **run.record, **answers, **({"progress": progress} if progress else {})}
 
@@ -130,7 +138,8 @@ def _named_targets(run: Run) -> list[str]:
 class RunRow(TypedDict):
     """A run in a list of runs; `shares` are None where there is none, as in older runs.
 
-    Both are of the first of `targets`; with several, `by_target` has the verdicts of all.
+    Both are of the first of `targets`; with several, `by_target` has the verdicts of all. They are `outdated` where the
+    run has yet to conclude again: in a further pass, or after a stage began again.
     """
 
     run_dir: str
@@ -142,6 +151,7 @@ class RunRow(TypedDict):
     shares: dict[str, float | None]
     targets: list[str]
     by_target: NotRequired[dict[str, dict[str, Outcome]]]
+    outdated: NotRequired[bool]
 
 
 def rows(folder: str) -> list[RunRow]:
@@ -170,6 +180,8 @@ def _row(run: Run) -> RunRow:
         "shares": {method: one.numbers.share.value for method, one in methods.items()},
         "targets": _named_targets(run),
     }
+    if methods and not run.has_concluded:
+        row["outdated"] = True
     if len(by_target) > 1:
         row["by_target"] = {
             str(target): {method: one.verdict for method, one in some.items()} for target, some in by_target.items()
@@ -187,7 +199,7 @@ def show_rows(found: list[RunRow], folder: str) -> None:
     for row in found:
         attributed, explains = str(row["counts"].get("attributed", "")), ", ".join(row["targets"])
         columns = [row["run_dir"], row["status"], row["updated"], attributed, *([explains] if named else [])]
-        table.add_row(*columns, _verdicts(row))
+        table.add_row(*columns, _verdicts(row) + (" (earlier)" if row.get("outdated") else ""))
     console.print(table)
 
 

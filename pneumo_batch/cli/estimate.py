@@ -18,7 +18,8 @@ from pneumo_batch.core.statistics.words import described
 from pneumo_batch.core.variants import TRUE, arms_of
 from pneumo_batch.execution import cluster
 from pneumo_batch.job.schema import Job
-from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.layout import owner
+from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages import survey
 from pneumo_batch.stages.stage import Plan, Survey
 from pneumo_batch.stages.workers import trainer
@@ -50,6 +51,7 @@ class Estimate:
     found: Survey
     plans: dict[str, Plan]
     hours: Hours
+    done: list[str]  # stages
 
     @property
     def power(self) -> dict[str, Power]:
@@ -74,6 +76,7 @@ class Estimate:
             "network": self.job.network.name,
             "estimate": dataclasses.asdict(self.hours),
             "power": {arm: dataclasses.asdict(one) for arm, one in self.power.items()},
+            "done": self.done,
             "stages": {name: plan.numbers for name, plan in self.plans.items() if plan.numbers},
         }
 
@@ -81,9 +84,19 @@ class Estimate:
 def plan(job: Job, run_dir: str | None) -> Estimate:
     """Numbers of every stage. Raises JobError or DataError as the run itself would before it reads an image."""
     found = survey.survey(job)
-    path = run_dir or str(pipeline.default_run_dir(job, found.fingerprint))
-    plans = pipeline.plan(job, found, Run(path))
-    return Estimate(job, path, found, plans, _hours(job, found))
+    run = RunWriter(run_dir or str(pipeline.default_run_dir(job, found.fingerprint)))  # writes nothing here
+    run.refuse_other_folder()
+    done = [] if run.is_new else _done(job, found, run)
+    return Estimate(job, run.path, found, pipeline.plan(job, found, run), _hours(job, found), done)
+
+
+def _done(job: Job, found: Survey, run: RunWriter) -> list[str]:
+    """Stages that are done; of a complete run whose data grow those that a further pass leaves as they are."""
+    run.refuse_other_job(found.fingerprint)
+    record = run.record
+    done = [name for name, stage in record["stages"].items() if stage["status"] == "complete"]
+    again = job.data.grows and record["status"] == "complete"
+    return [name for name in done if owner(name).settled or not again]
 
 
 def _hours(job: Job, found: Survey) -> Hours:
@@ -113,16 +126,17 @@ def show(found: Estimate) -> None:
     console = terminal.console()
     table = terminal.table("stage", "would do")
     for name, plan in found.plans.items():
-        table.add_row(name, plan.line)
+        table.add_row(name, "nothing: done" if name in found.done else plan.line)
     console.print(table)
     about = found.hours
     other = "" if found.job.network.name == about.measured_with else f" for {about.measured_with}, and yours differs"
     count = about.nodes_for_an_hour
     nodes = f"in an hour on about {count} node{'s' if count > 1 else ''} of {about.node_cores} cores"
     hours = f"about {about.core_hours:.2g} core-hours{other}: about {about.hours_here:.2g} hours here"
-    if found.plans["train"].numbers["epochs"]:
+    if found.plans["train"].numbers["epochs"] and "train" not in found.done:
         console.print(f"training       at most {about.training_core_hours_at_most:.2g} core-hours{other}")
-    console.print(f"attribution    {hours}, {nodes}")
+    if "attribute" not in found.done:
+        console.print(f"attribution    {hours}, {nodes}")
     for line in _power_lines(found.power):
         console.print(f"precision      {line}")
     for arm in found.job.arms.values():

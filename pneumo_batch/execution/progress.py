@@ -27,19 +27,20 @@ def warn(run: RunWriter, stage: str, line: str) -> None:
 
 
 @contextlib.contextmanager
-def shown(totals: dict[str, int], run: RunWriter | None = None) -> Iterator[Board]:
+def shown(totals: dict[str, int], run: RunWriter) -> Iterator[Board]:
     """Show the tasks of a stage while the block runs; yields the board that workers report to.
 
-    In the run, if it is given, stands meanwhile how far they are, for who asks from elsewhere; what ends the block
-    early leaves it there.
+    How far they are is noted in the run meanwhile, for whoever asks from elsewhere; what ends the block early leaves
+    the note there.
     """
     board = Board.of_driver()
     stop = threading.Event()
     show = _show_bars if sys.stderr.isatty() and not terminal.logs_json() else _show_lines
-    threads = [threading.Thread(target=show, args=(board, totals, stop), daemon=True)]
-    if run:
-        run.store.remove(PROGRESS)  # of an attempt before this one
-        threads.append(threading.Thread(target=_note, args=(board, totals, stop, run), daemon=True))
+    run.store.remove(PROGRESS)  # of an attempt before this one
+    threads = [
+        threading.Thread(target=show, args=(board, totals, stop), daemon=True),
+        threading.Thread(target=_note, args=(board, totals, stop, run), daemon=True),
+    ]
     for thread in threads:
         thread.start()
     try:
@@ -49,8 +50,7 @@ def shown(totals: dict[str, int], run: RunWriter | None = None) -> Iterator[Boar
         # as long as one question to the board takes: nobody may ask Ray anything once it is shut down
         for thread in threads:
             thread.join()
-    if run:
-        run.store.remove(PROGRESS)
+    run.store.remove(PROGRESS)
 
 
 def _note(board: Board, totals: dict[str, int], stop: threading.Event, run: RunWriter) -> None:

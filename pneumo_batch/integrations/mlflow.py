@@ -33,6 +33,7 @@ def track(run: Run, experiment: str) -> str:
     A run that is there already, by its fingerprint, is left as it is. Raises RunError for a run without a verdict,
     where mlflow is missing, within seconds where no server answers, and in MLflow's own words for what one refuses.
     """
+    run.check_concluded()
     found = results.read(run.verdict)
     client, failure = _client()
     try:

@@ -98,8 +98,20 @@ class Run:
 
     @property
     def verdict(self) -> dict[str, Any]:
-        """The content of verdict.json. Raises RunError before the run has concluded."""
+        """The content of verdict.json, which `has_concluded` tells from an earlier one. Raises RunError without one."""
         return self.store.read_json(self._need(VERDICT, "conclude"))
+
+    @property
+    def has_concluded(self) -> bool:
+        """Whether there is a verdict, and no earlier one: of the pass before, or from before a stage began again."""
+        concluded = self.record["stages"].get("conclude", {"status": ""})["status"] == "complete"
+        return concluded and self.store.exists(VERDICT)
+
+    def check_concluded(self) -> None:
+        """Raises RunError where there is no verdict, or an earlier one that belongs to other tables."""
+        self._need(VERDICT, "conclude")
+        if not self.has_concluded:
+            raise RunError(f"{self.path}: {VERDICT} is an earlier one; the stage 'conclude' has yet to write it anew")
 
     @functools.cached_property
     def job(self) -> schema.Job:
@@ -326,12 +338,19 @@ class Run:
         """The exact network inputs (N, C, H, W) float32 of images, read from the data root.
 
         `variant` matters only where variants were brought with preprocessing of their own (default: the first).
+        Raises RunError for an image that is not there.
         """
         import torch
 
         preprocess = self.preprocess(variant)
-        images = self.images
-        return torch.cat([preprocess.inputs(preprocess.pixels(images.read_bytes(i))[None]) for i in ids])
+        return torch.cat([preprocess.inputs(preprocess.pixels(self._file(image_id))[None]) for image_id in ids])
+
+    def _file(self, image_id: str) -> bytes:
+        try:
+            return self.images.read_bytes(image_id)
+        except FileNotFoundError as error:
+            place = f"{self.path}/{PHANTOM}" if self.job.is_phantom else ", ".join(self.job.data.roots)
+            raise RunError(f"{image_id}: no such image in {place}; ids are those of the manifest") from error
 
     def baseline(self, variant: str | None = None, method: str = "integrated_gradients") -> "torch.Tensor":
         """The Integrated Gradients baseline (1, C, H, W) float32, or that of a setting, "integrated_gradients@mean".

@@ -60,6 +60,14 @@ class RunWriter(Run):
         if others:
             raise RunError(f"{self.path}: no run, but not empty (it has {others[0]}): choose another --run-dir")
 
+    def refuse_other_job(self, fingerprint: str) -> None:
+        """Raise RunError for a run of another job."""
+        if (known := self.record["fingerprint"]) != fingerprint:
+            raise RunError(
+                f"{self.path}: holds the run of another job (fingerprint {known[:12]}, this one is {fingerprint[:12]});"
+                " choose another --run-dir"
+            )
+
     @property
     def is_new(self) -> bool:
         """Whether it has no record yet. Raises RunError for an object store that does not answer, or not us."""
@@ -78,11 +86,7 @@ class RunWriter(Run):
             self._hidden = {**jobfile.hidden_paths(job), self.store.root: "RUN"}
         if self.store.exists(RECORD):
             self.heal()
-            if (known := self.record["fingerprint"]) != fingerprint:
-                raise RunError(
-                    f"{self.path}: holds the run of another job (fingerprint {known[:12]}, this one is "
-                    f"{fingerprint[:12]}); choose another --run-dir"
-                )
+            self.refuse_other_job(fingerprint)
             self._keep(job)
             return
         self.checksums.begin()

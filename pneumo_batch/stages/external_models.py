@@ -114,7 +114,8 @@ def load(specs: list[VariantSpec], job: Job, run: RunWriter, images: Images, res
         models.append(predictor.Model(spec.name, job.network.name, program, weights, outputs, preprocess))
         if soundness.gives_probabilities(model, torch.zeros(1, preprocess.channels, preprocess.size, preprocess.size)):
             suspects.append(spec.name)
-    for spec, brought, logits in zip(specs, models, predictor.logits(models, images.splits, resources), strict=True):
+    found = predictor.logits(models, images.splits, run, resources)
+    for spec, brought, logits in zip(specs, models, found, strict=True):
         if spec.name in suspects:
             _warn_of_probabilities(spec, run, logits)
         _write(spec, run, images, brought, logits)

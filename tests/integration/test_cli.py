@@ -167,10 +167,9 @@ def test_demo_data_can_be_written_checked_and_not_overwritten(tmp_path):
     assert audit["errors"] == []
     (folder / "test/NORMAL/broken.jpeg").write_bytes(b"no film")
     checked = call("data", "check", str(folder))
-    assert checked.returncode == 0
-    assert "a run with these images stops: 1 of 25 images are unreadable, more than data.max_bad = 0.01" in " ".join(
-        checked.stdout.split()
-    )
+    assert checked.returncode == 3
+    stops = "error: a run with these images stops: 1 of 25 images are unreadable, more than data.max_bad = 0.01"
+    assert stops in " ".join(checked.stdout.split())
     inside = call("run", "demo", "--run-dir", str(folder))
     assert inside.returncode == 2
     assert "no run, but not empty" in one_line(inside)

@@ -10,13 +10,14 @@ from helpers import paths
 from prometheus_client.parser import text_string_to_metric_families
 
 from pneumo_batch import pipeline
+from pneumo_batch.cli import estimate
 from pneumo_batch.core import tables
 from pneumo_batch.core.data import phantom
 from pneumo_batch.job import jobfile, schema
 from pneumo_batch.rundir import verification
 from pneumo_batch.rundir.writer import RunWriter
 
-pytestmark = pytest.mark.slow  # the rules themselves: tests/unit/test_growing_tables.py
+pytestmark = pytest.mark.slow  # the rules themselves: tests/unit/stages/test_growing_tables.py
 
 SCORE_KEYS = [name for name in tables.SCORES.names if name not in ("score", "degenerate")]
 NIGHTLY = paths.JOBS / "nightly.toml"
@@ -236,7 +237,7 @@ def copy_of(nights, tmp_path):
 
 
 def test_a_folder_of_a_class_the_job_does_not_name_is_no_news(nights, films, tmp_path, capsys):
-    """Where a job names none, such a night is refused: tests/unit/test_growing_tables.py."""
+    """Where a job names none, such a night is refused: tests/unit/stages/test_growing_tables.py."""
     run, path = copy_of(nights, tmp_path)
     root = tmp_path / "films"
     shutil.copytree(films, root)
@@ -271,9 +272,14 @@ def test_a_night_that_is_interrupted_goes_on_and_rejects_what_it_cannot_read(
         pipeline.execute(growing_job(root), str(path))
     assert run.record["status"] == "failed"
     assert 'status="failed"} 1.0' in run.store.read_bytes("metrics.prom").decode()
+    assert not run.has_concluded  # the verdict that is there is of the third night
+    done = {"index", "train", "cascade"} | ({"attribute"} if stage == "compare" else set())
+    assert {*estimate.plan(growing_job(root), str(path)).done} == done
     monkeypatch.undo()
     outcome = pipeline.execute(growing_job(root), str(path))
     assert outcome.complete
+    assert run.has_concluded
+    assert estimate.plan(growing_job(root), str(path)).done == ["train", "cascade"]
     record = run.record
     assert record["pass"] == 4
     assert record["counts"] == {"images": 56, "quarantined": 1, "attributed": 15}

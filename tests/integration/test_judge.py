@@ -6,6 +6,7 @@ import torch
 
 from pneumo_batch.core.data.images import Preprocess, Split
 from pneumo_batch.core.models import checkpoints, networks
+from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages.workers import predictor
 
 
@@ -42,10 +43,10 @@ def models():
 
 @pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
 @pytest.mark.parametrize("images", [40, 2500], ids=["few: here", "many: on the cluster, in two blocks"])
-def test_logits_are_those_of_the_model_on_all_images_at_once(ray_cluster, models, images):
+def test_logits_are_those_of_the_model_on_all_images_at_once(ray_cluster, models, images, tmp_path):
     rng = np.random.default_rng(0)
     splits = {"train": split(rng, images), "val": split(rng, 0), "test": split(rng, 7)}
-    found = list(predictor.logits([model for _, model in models], splits, ray_cluster))
+    found = list(predictor.logits([model for _, model in models], splits, RunWriter(tmp_path), ray_cluster))
     for (network, model), logits in zip(models, found, strict=True):
         assert logits["val"].shape == (0, 2)
         for name, one in splits.items():

@@ -19,6 +19,7 @@ import torch
 from helpers.tiny import TINY, tiny_job
 
 from pneumo_batch import pipeline
+from pneumo_batch.cli import estimate
 from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.attribution import localisation
 from pneumo_batch.core.data import phantom
@@ -244,6 +245,13 @@ def test_reading_needs_no_ray(tiny_run):
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 
+def test_an_image_that_is_not_there_is_named(tiny_run):
+    with pytest.raises(
+        RunError, match=r"^test/none\.jpeg: no such image in .*/phantom; ids are those of the manifest$"
+    ):
+        tiny_run.inputs(["test/none.jpeg"])
+
+
 def test_some_columns_of_the_manifest_are_those_of_all(tiny_run):
     some = tiny_run.manifest_table(["image_id", "patient_id"])
     assert some.equals(tiny_run.manifest_table().select(["image_id", "patient_id"]))
@@ -279,6 +287,17 @@ def test_a_complete_run_is_left_alone(tiny_run, ray_cluster):
     assert not outcome.worked
     assert outcome.complete
     assert tiny_run.record == before
+
+
+def test_the_plan_of_a_run_that_is_done_is_nothing(tiny_run, capsys):
+    planned = estimate.plan(tiny_job(), tiny_run.path)
+    assert planned.done == planned.as_dict()["done"] == list(layout.STAGES)
+    estimate.show(planned)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1:] for line in lines[1:8]] == [["nothing:", "done"]] * 7
+    assert not any(line.startswith(("training", "attribution")) for line in lines)
+    with pytest.raises(RunError, match="holds the run of another job"):
+        estimate.plan(tiny_job(train={"epochs": 3}), tiny_run.path)
 
 
 def test_another_job_does_not_touch_the_run(tiny_run):

@@ -133,6 +133,7 @@ def report(run_dir: str, browse: bool) -> None:
     opened = RunWriter(run_dir)
     opened.check_format("report")
     opened.job  # noqa: B018 - says so if there is none, before the lock would make the directory
+    opened.check_concluded()
     with opened.lock():
         opened.checksums.drop(["report"])
         reporting.build(opened)

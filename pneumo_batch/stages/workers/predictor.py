@@ -15,6 +15,7 @@ from pneumo_batch.core.models import checkpoints, networks, runtime, training
 from pneumo_batch.execution import progress
 from pneumo_batch.execution.board import Board
 from pneumo_batch.execution.cluster import Resources
+from pneumo_batch.rundir.writer import RunWriter
 
 # An actor imports torch before its first image: so many are worth it, and fewer are judged here.
 _IMAGES_PER_BLOCK = 2048
@@ -45,11 +46,12 @@ class Model:
         return checkpoints.load_state(model, self.weights)
 
 
-def logits(models: list[Model], splits: dict[str, Split], resources: Resources) -> Iterator[dict[str, np.ndarray]]:
-    """For each model, in turn, its logits (N, K) float32 of every split."""
-    total = sum(map(len, splits.values()))
-    if total > _IMAGES_PER_BLOCK:
-        yield from _elsewhere(models, splits, resources, total)
+def logits(
+    models: list[Model], splits: dict[str, Split], run: RunWriter, resources: Resources
+) -> Iterator[dict[str, np.ndarray]]:
+    """For each model, in turn, its logits (N, K) float32 of every split; how far it is stands in the run meanwhile."""
+    if sum(map(len, splits.values())) > _IMAGES_PER_BLOCK:
+        yield from _elsewhere(models, splits, run, resources)
         return
     for model in models:
         network = model.build()
@@ -60,14 +62,14 @@ def logits(models: list[Model], splits: dict[str, Split], resources: Resources) 
 
 
 def _elsewhere(
-    models: list[Model], splits: dict[str, Split], resources: Resources, total: int
+    models: list[Model], splits: dict[str, Split], run: RunWriter, resources: Resources
 ) -> Iterator[dict[str, np.ndarray]]:
     # an empty split is one empty block, which tells K
     starts = {name: range(0, max(1, len(split)), _IMAGES_PER_BLOCK) for name, split in splits.items()}
     pixels = {name: ray.put(split.pixels_NHW) for name, split in splits.items()}
     blocks = [(pixels[name], start) for name in splits for start in starts[name]]
     work = [(model, *block) for model in map(ray.put, models) for block in blocks]
-    with progress.shown({model.name: total for model in models}) as board:
+    with progress.shown({model.name: sum(map(len, splits.values())) for model in models}, run) as board:
         at_once = min(len(work), int(resources.gpus) or resources.cpus)
         judges = [_judge(board, on_gpu=bool(resources.gpus)) for _ in range(at_once)]
         found = ActorPool(judges).map(lambda judge, given: judge.logits.remote(*given), work)

@@ -224,7 +224,9 @@ class _Reporter:
         if self._first:
             self._commit(logits, self._record(logits, splits, agreement))
             total, epochs = self.trainer.recipe.epochs, len(self.trainer.history)
-            self.common.board.set(self.variant.name, total, f"done after {epochs} epochs")
+            self.common.board.set(
+                self.variant.name, total, "done" + (f" early, after {epochs}" if epochs < total else "")
+            )
 
     def _record(self, logits: dict[str, np.ndarray], splits: dict[str, Split], agreement: float) -> ModelRecord:
         findings, arm = self.common.job.data.several, self.common.job.arms[self.variant.kind]

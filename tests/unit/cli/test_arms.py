@@ -35,8 +35,10 @@ def outcome(tmp_path):
     methods = ARMS["random"].methods
     found = Results(Primary("magnitude", "region", "spearman"), 0.5, methods, {}, {}, arms=ARMS)
     run = Run(tmp_path / "run")
-    record = {"format": FORMAT, "name": "demo", "status": "complete", "counts": {}, "updated": "today", "stages": {}}
-    run.store.write_json("run.json", {**record, "error": None, "fingerprint": "0" * 64})
+    record = {"format": FORMAT, "name": "demo", "status": "complete", "counts": {}, "updated": "today"}
+    run.store.write_json(
+        "run.json", {**record, "stages": {"conclude": {"status": "complete"}}, "error": None, "fingerprint": "0" * 64}
+    )
     run.store.write_json("verdict.json", found.as_dict())
     return Outcome(run, worked=True, complete=True)
 

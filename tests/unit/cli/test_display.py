@@ -11,11 +11,12 @@ from pneumo_batch.core.statistics.estimates import CellTest, Estimate
 from pneumo_batch.core.statistics.outcomes import Requirement
 from pneumo_batch.core.statistics.pointing import Localisation, Mean, OfFinding
 from pneumo_batch.core.statistics.results import MethodResult, Primary, Results, Specificity, TargetResult
-from pneumo_batch.errors import JobError
+from pneumo_batch.errors import JobError, RunError
 from pneumo_batch.job import jobfile
 from pneumo_batch.pipeline import Outcome
 from pneumo_batch.rundir.layout import FORMAT
 from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.writer import RunWriter
 
 
 def method(verdict, share, **more):
@@ -39,7 +40,8 @@ RESULTS = Results(
 def outcome(tmp_path):
     run = Run(tmp_path / "old [1]")
     record = {"format": FORMAT, "name": "demo", "status": "complete", "counts": {"images": 7}, "updated": "today"}
-    run.store.write_json("run.json", {**record, "stages": {}, "error": None, "fingerprint": "0" * 64})
+    stages = {"conclude": {"status": "complete"}}
+    run.store.write_json("run.json", {**record, "stages": stages, "error": None, "fingerprint": "0" * 64})
     run.store.write_json("verdict.json", RESULTS.as_dict())
     return Outcome(run, worked=True, complete=True)
 
@@ -104,7 +106,7 @@ def test_the_state_of_a_run_is_a_line_a_stage(outcome, capsys):
     assert capsys.readouterr().out.splitlines()[:4] == [
         "demo  failed  fingerprint 000000000000  today",
         "  index      complete         1.2 s  images 7",
-        "  train      running",
+        "  train      unfinished",
         "  attribute  not started",
     ]
 
@@ -119,7 +121,8 @@ def test_the_stage_that_runs_says_how_far_its_tasks_are(outcome, capsys):
         "true_0": {"done": 0, "total": 10, "note": ""},
     }
     outcome.run.store.write_json("staging/progress.json", {"time": "now", "tasks": tasks})
-    display.show_status(outcome.run)
+    with RunWriter(outcome.run.path).lock():
+        display.show_status(outcome.run)
     assert capsys.readouterr().out.splitlines()[2:6] == [
         "  train      running",
         "    random_0: 10/80  loss 0.253",
@@ -148,6 +151,34 @@ def test_the_state_of_a_concluded_run_ends_with_its_answer_and_a_line_a_method(o
     assert "verdicts" not in display.as_dict(outcome.run)
     display.show_status(outcome.run)
     assert len(capsys.readouterr().out.splitlines()) == 8
+
+
+def test_a_verdict_of_the_pass_before_is_told_from_one_of_this(outcome, capsys):
+    record = json.loads(outcome.run.store.read_bytes("run.json"))
+    outcome.run.store.write_json("run.json", {**record, "status": "failed", "pass": 2, "stages": {}})
+    display.show_status(outcome.run)
+    assert capsys.readouterr().out.splitlines()[8:11] == [
+        "the verdict is an earlier one: the stage conclude has yet to run again",
+        "Maps of Grad-CAM follow the labels. Of maps of mine:map[x] this run says nothing: its models do not meet the"
+        " conditions of the test.",
+        "grad_cam: sensitive, L = 0.951",
+    ]
+    assert display.as_dict(outcome.run)["outdated"] is True
+    folder = str(outcome.run.path).rpartition("/")[0]
+    (row,) = display.rows(folder)
+    assert row["outdated"] is True
+    display.show_rows([row], folder)
+    assert "mine:map[x]: invalid (earlier)" in capsys.readouterr().out
+    display.show(outcome)
+    assert (
+        capsys.readouterr().out.splitlines()[0]
+        == "the verdict is an earlier one: the stage conclude has yet to run again"
+    )
+    assert display.exit_code(outcome, [Requirement("grad_cam", "sensitive")]) == 4
+    assert capsys.readouterr().err == "pneumo-batch: --require grad_cam=sensitive: the run has not concluded\n"
+    assert outcome.as_dict()["verdict"] is None
+    with pytest.raises(RunError, match="is an earlier one; the stage 'conclude' has yet"):
+        outcome.run.check_concluded()
 
 
 def test_a_list_of_runs_has_shares_beside_verdicts(outcome, capsys):
