@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# What start.sh and stop.sh agree on: where the handles and logs of what was started here lie.
+# Shared by start.sh and stop.sh: where the handles and logs of what was started here are kept.
 
-# Short, since Ray's sockets lie below it and their paths may have 107 characters at most.
+# Short, because Ray's sockets are below it and their paths may have 107 characters at most.
 state=${PNEUMO_BATCH_RAY_DIR:-/tmp/pneumo-batch-$(id -u)}
 
 die() {
@@ -9,7 +9,7 @@ die() {
     exit 1
 }
 
-# Whether a process is one that start.sh started: a number alone could be somebody else's by now.
+# Whether start.sh started this process: its number alone may belong to another process by now.
 is_ours() {
     ps -ww -o args= -p "$1" 2>/dev/null | grep -qF -- "--temp-dir=$state/ray"
 }

@@ -42,16 +42,16 @@ make_state() {
     [[ -O $state ]] || die "$state belongs to somebody else; set PNEUMO_BATCH_RAY_DIR to a short path of your own"
 }
 
-# Without one, whoever reaches the head's ports runs code on every machine.
+# Without a token, whoever reaches the head's ports can run code on every machine.
 need_token() {
     export RAY_AUTH_MODE=token
     [[ ${RAY_AUTH_TOKEN:-} || -s $token ]] && return
     [[ ${role[0]} == --head ]] || die "no token: copy the head's $token here, readable by you alone"
-    # Ray would make it readable by all
+    # Ray itself would make the file readable by everybody
     (umask 077 && "$ray" get-auth-token --generate >/dev/null 2>&1) || die "cannot make a token in $token"
 }
 
-# One logical CPU more than there are cores: a run leaves one a machine to read and write.
+# One logical CPU more than there are cores: a run keeps one per machine for reading and writing.
 launch() {
     log=$state/$(date +%Y%m%d-%H%M%S)-$$.log
     : >"$log"
