@@ -1,6 +1,7 @@
 """What users are told in one line, and the exit code it ends with."""
 
 import difflib
+import os
 from collections.abc import Iterable
 
 EXIT_DONE = 0  # or nothing to do
@@ -45,6 +46,13 @@ class DamagedError(ValueError):
 
 class RejectedImage(ValueError):  # noqa: N818 - the word users read in the quarantine table
     """An image that cannot be used; the message is the reason, without the path."""
+
+
+def unread(error: OSError | ValueError) -> str:
+    """Why an image could not be used, without its place: tables name it by its id, and may hold no path."""
+    if not isinstance(error, OSError):
+        return str(error)
+    return f"cannot be read: {os.strerror(error.errno) if error.errno else error}"
 
 
 def did_you_mean(name: str, known: Iterable[str], most: int = 1) -> str:

@@ -10,8 +10,9 @@ from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir.reader import Run
 
-# An image that kills its actor is found by its fourth attempt (watchdog.py); by default Ray tries for half an hour.
-_MAX_TASK_RETRIES = 4
+# An image that kills its actor is found by the fourth attempt at its block, each further one of that block by two more
+# (watchdog.py): five of them are. By default Ray tries for half an hour.
+_MAX_TASK_RETRIES = 11
 _MAX_RESTARTS = 16
 
 

@@ -1,6 +1,7 @@
 """Progress of a stage: workers report to the board, the driver shows it as bars or as plain lines, and notes it."""
 
 import contextlib
+import dataclasses
 import sys
 import threading
 import time
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pneumo_batch import terminal
-from pneumo_batch.execution.board import Board
+from pneumo_batch.execution.board import Board, TaskState
 from pneumo_batch.rundir import provenance
 from pneumo_batch.rundir.layout import PROGRESS
 from pneumo_batch.rundir.writer import RunWriter
@@ -53,11 +54,19 @@ def shown(totals: dict[str, int], run: RunWriter) -> Iterator[Board]:
     run.store.remove(PROGRESS)
 
 
+def _states(board: Board, totals: dict[str, int]) -> dict[str, TaskState]:
+    """By task of this stage: one of the stage before may come late, and what was told by who died then comes twice."""
+    found = board.read().items()
+    return {
+        task: dataclasses.replace(state, done=min(state.done, totals[task])) for task, state in found if task in totals
+    }
+
+
 def _note(board: Board, totals: dict[str, int], stop: threading.Event, run: RunWriter) -> None:
     while not stop.wait(_NOTE_SECONDS):
         tasks = {
             task: {"done": state.done, "total": totals[task], "note": state.note}
-            for task, state in board.read().items()
+            for task, state in _states(board, totals).items()
         }
         with contextlib.suppress(OSError):  # the stage itself says what is wrong with its disk
             run.store.write_json(PROGRESS, {"time": provenance.now(), "tasks": tasks})
@@ -77,7 +86,7 @@ def _show_bars(board: Board, totals: dict[str, int], stop: threading.Event) -> N
         last = False
         while not last:
             last = stop.wait(_POLL_SECONDS)
-            for task, state in board.read().items():
+            for task, state in _states(board, totals).items():
                 bars.update(ids[task], completed=state.done, note=state.note)
 
 
@@ -85,7 +94,7 @@ def _show_lines(board: Board, totals: dict[str, int], stop: threading.Event) -> 
     started = time.monotonic()
     shown: dict[str, int] = {}
     while not stop.wait(_LINE_SECONDS):
-        for task, state in board.read().items():
+        for task, state in _states(board, totals).items():
             if shown.get(task) == state.done:
                 continue
             shown[task] = state.done

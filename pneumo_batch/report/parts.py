@@ -91,7 +91,8 @@ class Table:
     @property
     def numeric(self) -> list[bool]:
         """Which columns hold numbers, and so stand right."""
-        return [any(isinstance(value, int | float) for value in column) for column in zip(*self.rows, strict=True)]
+        columns = zip(*self.rows, strict=True) if self.rows else [()] * len(self.header)
+        return [any(isinstance(value, int | float) for value in column) for column in columns]
 
     @property
     def csv(self) -> bytes:

@@ -240,7 +240,7 @@ class Source:
         names = self.job.data.several
         rows = self.run.predictions_table(variant)
         rows = rows.filter(pc.equal(rows["split"], split)).sort_by("image_id")
-        logits_NK = evaluation.logits_of(rows) if rows.num_rows else np.empty((0, max(1, len(names))), np.float32)
+        logits_NK = evaluation.logits_of(rows, self.models[variant]["outputs"])
         if self.finding:
             rows = one_finding.divide(rows, self.finding)
             logits_NK = logits_NK[:, [names.index(self.finding)]]

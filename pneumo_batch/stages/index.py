@@ -222,6 +222,8 @@ def inspect_task(batch: pa.Table, images: Roots, before: Callable[[str], None] =
 
 def inspect(listing: pa.Table, images: Roots, board: Board, cpus: int) -> tuple[pa.Table, pa.Table]:
     """Open every listed image on the cluster: (manifest rows, quarantine rows), each sorted by id."""
+    if not listing.num_rows:  # all that had joined a run is gone again
+        return gathered([], listing)
 
     def inspect_batch(batch: pa.Table) -> pa.Table:
         inspected = []
@@ -243,7 +245,8 @@ def _cut(table: pa.Table, rows: int) -> list[pa.Table]:
 
 def gathered(parts: Iterable[pa.Table], listing: pa.Table) -> tuple[pa.Table, pa.Table]:
     """What `inspect_task` has made of the parts of a listing: (manifest rows, quarantine rows), each sorted by id."""
-    table = pa.concat_tables(list(parts), promote_options="default")
+    nothing = table_columns.labelled_as(INSPECTED, listing).empty_table()
+    table = pa.concat_tables([nothing, *parts], promote_options="default")
     order = pc.sort_indices(table, [("image_id", "ascending")])
     is_bad = pc.is_valid(table["rejected"]).combine_chunks().take(order)
     schema = table_columns.labelled_as(tables.MANIFEST, listing)

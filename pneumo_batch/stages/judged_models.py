@@ -56,7 +56,7 @@ def _training_accuracy(record: ModelRecord) -> float | None:
 def _on_test(record: ModelRecord, run: Run) -> OnTest:
     """With the threshold chosen on validation."""
     rows, codes_N = _test_rows(record["name"], run)
-    logits_NK, labels_N = evaluation.logits_of(rows), table_columns.labels_of(rows)
+    logits_NK, labels_N = evaluation.logits_of(rows, record["outputs"]), table_columns.labels_of(rows)
     return classification.on_test(logits_NK, labels_N, codes_N, record["threshold"])
 
 
@@ -71,13 +71,13 @@ def _on_own_labels(record: ModelRecord, run: Run) -> OnTest | None:
     told = pa.concat_tables([manifest.filter(pc.equal(manifest["split"], "train")), answered])
     labels_N = labels.column_labels(told, column, "test")
     known_N = labels_N != tables.UNKNOWN
-    logits_NK = evaluation.logits_of(rows)[known_N]
+    logits_NK = evaluation.logits_of(rows, record["outputs"])[known_N]
     return classification.on_test(logits_NK, labels_N[known_N], codes_N[known_N], record["threshold"])
 
 
 def _by_finding(run: Run, record: ModelRecord) -> dict[str, FindingResult]:
     rows, codes_N = _test_rows(record["name"], run)
-    logits_NK, labels_NK = evaluation.logits_of(rows), table_columns.labels_of(rows)
+    logits_NK, labels_NK = evaluation.logits_of(rows, record["outputs"]), table_columns.labels_of(rows)
     found = findings.on_test(logits_NK, labels_NK, record["findings"], record["thresholds"], codes_N)
     memory = {name: Memory(**known) for name, known in record.get("memorisation", {}).items()}
     return {

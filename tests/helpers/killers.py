@@ -18,6 +18,13 @@ def dies(model, inputs_BCHW, targets_B):
     return inputs_BCHW.sum(1)
 
 
+def dies_of_two(model, inputs_BCHW, targets_B):
+    """The image itself as its map; a white image and a black one kill the process."""
+    if bool(inputs_BCHW.min() == inputs_BCHW.max()):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return inputs_BCHW.sum(1)
+
+
 def hangs(model, inputs_BCHW, targets_B):
     """The image itself as its map; a white image never ends."""
     while _is_white(inputs_BCHW):

@@ -291,6 +291,31 @@ def test_a_night_that_is_interrupted_goes_on_and_rejects_what_it_cannot_read(
     assert [event["number"] for event in events if event["event"] == "pass"] == [2, 3, 4]
 
 
+def test_a_night_whose_images_are_gone_when_it_goes_on_is_an_empty_one(nights, films, tmp_path, monkeypatch):
+    run, path = copy_of(nights, tmp_path)
+    root, before = tmp_path / "films", run.verdict["methods"]
+    shutil.copytree(films, root)
+    new = root / "test" / "NORMAL" / "IM-9999-0001.jpeg"
+    new.write_bytes(phantom_film(tmp_path))
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pneumo_batch.stages.index.write_manifest", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.execute(growing_job(root), str(path))
+    monkeypatch.undo()
+    content = new.read_bytes()
+    new.unlink()
+    assert pipeline.execute(growing_job(root), str(path)).complete
+    assert (run.record["pass"], run.record["counts"]["images"], run.verdict["methods"]) == (4, 54, before)
+    assert not pipeline.execute(growing_job(root), str(path)).worked
+    new.write_bytes(content)
+    assert pipeline.execute(growing_job(root), str(path)).complete
+    assert (run.record["pass"], run.record["counts"]["images"]) == (5, 55)
+    assert verification.verify(run).findings == []
+
+
 def phantom_film(tmp_path):
     phantom.write(tmp_path / "more", train=8, test=4, seed=77, image_size=96)
     return next((tmp_path / "more" / "test" / "NORMAL").iterdir()).read_bytes()

@@ -230,6 +230,26 @@ def test_training_attribution_and_the_api_get_the_same_inputs_bit_for_bit(ray_cl
     assert len(ids) == (12 if "root" in data else 8)
 
 
+def test_data_without_a_test_split_get_a_verdict_and_a_report(ray_cluster, films, tmp_path):
+    """Only the splits to attribute are needed: what is said of test images is then of none."""
+    shutil.copytree(films / "test", tmp_path / "films" / "val")
+    shutil.copytree(films / "train", tmp_path / "films" / "train")
+    job = lean_job(
+        data={"root": str(tmp_path / "films"), "val_fraction": 0.0, "max_bad": 0.1},
+        train=ONE_AND_ONE,
+        attribution={"methods": ["grad_cam"], "splits": ["val"]},
+    )
+    outcome = pipeline.execute(job, str(tmp_path / "run"))
+    assert outcome.complete
+    run = outcome.run
+    assert len(run.maps("grad_cam", "true_0")[0]) == 8
+    assert run.verdict["methods"]["grad_cam"]["verdict"] == "invalid"
+    assert {one["test"]["images"] for one in run.verdict["variants"].values()} == {0}
+    page = run.store.read_bytes("report/index.html").decode()
+    assert "The run has no test images." in page
+    assert "subtypes.csv" not in page
+
+
 def by_hand(path, data):
     """What the documentation says, with Pillow and NumPy alone."""
     image = Image.open(path).convert("L")

@@ -34,6 +34,16 @@ def test_progress_is_there_while_the_stage_works(run):
     assert run.progress() is None
 
 
+def test_what_comes_late_or_twice_is_not_shown(run):
+    """A report of the stage before, and those of a task that was begun again after its worker died."""
+    all_of_it = {"images": {"done": 5, "total": 5, "note": ""}}
+    with progress.shown({"images": 5}, run) as board:
+        board.add("attributions", 1)
+        board.add("images", 3)
+        board.add("images", 4)
+        assert said(run, all_of_it) == all_of_it
+
+
 def test_progress_of_a_stage_that_was_ended_stays_until_it_begins_again(run):
     one = {"images": {"done": 1, "total": 5, "note": ""}}
     with contextlib.suppress(KeyboardInterrupt), progress.shown({"images": 5}, run) as board:

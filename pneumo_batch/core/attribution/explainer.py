@@ -105,7 +105,7 @@ class Explainer:
             self._prepare_grad_cam(methods)
             self._prepare_path(methods, pass_size)
             self._prepare_others(methods)
-            self._own = Recorder(self._computed) if self._is_recordable() else self._computed
+            self._recorder = Recorder() if self._is_recordable() else None
 
     @functools.cached_property
     def map_shapes(self) -> dict[str, tuple[int, int]]:
@@ -188,7 +188,10 @@ class Explainer:
         return [_stacked(list(of_target)) for of_target in zip(*rows, strict=True)]
 
     def _explain(self, inputs_1CHW: torch.Tensor, targets: Sequence[int]) -> list[Row]:
-        rows = self._own(inputs_1CHW, targets)
+        if self._recorder:
+            rows = self._recorder(self._computed, inputs_1CHW, targets)
+        else:
+            rows = self._computed(inputs_1CHW, targets)
         for name, method in self._others.items():
             for row, target in zip(rows, targets, strict=True):
                 row.maps[name] = method(inputs_1CHW, target)

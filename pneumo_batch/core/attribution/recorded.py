@@ -41,35 +41,36 @@ Explain = Callable[[torch.Tensor, Sequence[int]], list[Row]]
 
 
 class Recorder:
-    """`explain`, of an input (1, C, H, W) and its targets, replayed from its second call with the same targets on.
+    """A function of an input (1, C, H, W) and its targets, replayed from its second call with the same targets on.
 
     The first call computes what later ones keep. Before the second the work is recorded, where that can be: not where
-    Python waits for a number of the GPU's, as for a network that looks at its own.
+    Python waits for a number of the GPU's, as for a network that looks at its own. The function is always the same one
+    and given to each call: kept here, a method of whoever keeps the recorder would hold a network and its graphs in a
+    circle, for as long as no garbage is collected.
     """
 
-    def __init__(self, explain: Explain) -> None:
-        self._explain = explain
+    def __init__(self) -> None:
         self._recordings: dict[tuple[int, ...], _Recording | None] = {}
         self._can_record = True
 
-    def __call__(self, inputs_1CHW: torch.Tensor, targets: Sequence[int]) -> list[Row]:
+    def __call__(self, explain: Explain, inputs_1CHW: torch.Tensor, targets: Sequence[int]) -> list[Row]:
         key = tuple(targets)
         if not self._can_record or (key not in self._recordings and len(self._recordings) >= _MOST):
-            return self._explain(inputs_1CHW, targets)
+            return explain(inputs_1CHW, targets)
         if key not in self._recordings:
             self._recordings[key] = None
-            return self._explain(inputs_1CHW, targets)
-        recording = self._recordings[key] or self._recorded(inputs_1CHW, key)
-        return recording.replay(inputs_1CHW) if recording else self._explain(inputs_1CHW, targets)
+            return explain(inputs_1CHW, targets)
+        recording = self._recordings[key] or self._recorded(explain, inputs_1CHW, key)
+        return recording.replay(inputs_1CHW) if recording else explain(inputs_1CHW, targets)
 
     @property
     def recordings(self) -> int:
         """How many there are."""
         return sum(recording is not None for recording in self._recordings.values())
 
-    def _recorded(self, inputs_1CHW: torch.Tensor, key: tuple[int, ...]) -> "_Recording | None":
+    def _recorded(self, explain: Explain, inputs_1CHW: torch.Tensor, key: tuple[int, ...]) -> "_Recording | None":
         try:
-            self._recordings[key] = _Recording(self._explain, inputs_1CHW, key)
+            self._recordings[key] = _Recording(explain, inputs_1CHW, key)
         except RuntimeError:
             self._can_record = False
         return self._recordings[key]

@@ -161,16 +161,11 @@ def _duplicates(images: pd.DataFrame, digests: pa.ChunkedArray) -> pd.DataFrame:
     """The images that share their bytes with another, with the number of classes and the splits of their group."""
     codes_N = digests.combine_chunks().dictionary_encode().indices.to_numpy()  # pandas makes an object of each
     same = images[np.bincount(codes_N)[codes_N] > 1].copy()
-    same["classes"] = _labelled(same).groupby(same["sha256"]).transform("nunique")
+    labels = ["class_name", *label_columns(same.columns)]  # of several findings; one that is not known contradicts none
+    same["classes"] = same.groupby("sha256")[labels].transform("nunique").max(axis=1)
     for split in ("train", "val", "test"):
         same[split] = (same["split"] == split).groupby(same["sha256"]).transform("any")
     return same
-
-
-def _labelled(images: pd.DataFrame) -> pd.Series:
-    """What each image is labelled as: its class, and several findings."""
-    names = ["class_name", *label_columns(images.columns)]
-    return images[names].astype(str).agg("|".join, axis=1) if len(images) else images["class_name"]
 
 
 def _patient_overlap(manifest: pa.Table) -> list[str]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +16,7 @@ from pneumo_batch.core.data.options import BY_SUBTYPE, OF_SEVERAL, SPLITS
 from pneumo_batch.core.data.patients import parse_name
 from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.core.tables import MANIFEST, QUARANTINE
-from pneumo_batch.errors import DataError, RejectedImage
+from pneumo_batch.errors import DataError, RejectedImage, unread
 
 if TYPE_CHECKING:
     from pneumo_batch.core.data.regions.sources import Source
@@ -220,7 +219,7 @@ def _read(roots: Roots, image_id: str, size: int) -> bytes:
     try:
         data = roots.read_bytes(image_id)
     except OSError as error:
-        raise RejectedImage(f"cannot be read: {os.strerror(error.errno) if error.errno else error}") from error
+        raise RejectedImage(unread(error)) from error
     if len(data) != size:
         raise RejectedImage(f"changed while it was indexed: {size} bytes listed, {len(data)} read")
     return data

@@ -80,6 +80,6 @@ def predictions(rows: pa.Table, logits: Mapping[str, np.ndarray]) -> pa.Table:
     return pa.concat_tables(parts)
 
 
-def logits_of(predicted: pa.Table) -> np.ndarray:
-    """Logits (N, K) of rows of the predictions table."""
-    return predicted["logits"].combine_chunks().flatten().to_numpy().reshape(predicted.num_rows, -1)
+def logits_of(predicted: pa.Table, outputs: int) -> np.ndarray:
+    """Logits (N, K) of rows of the predictions table of a network with K outputs; there may be no row."""
+    return predicted["logits"].combine_chunks().flatten().to_numpy().reshape(predicted.num_rows, outputs)

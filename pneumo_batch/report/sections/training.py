@@ -130,6 +130,8 @@ def _by_subtype(source: Source) -> list[Block]:
         for name in source.variants
         for group, of_N, right_N in groups(source, name)
     ]
+    if not rows:
+        return []
     caption = "Share of test images classified rightly, by class and subtype, at the chosen threshold."
     header = ["variant", "labels", "group", "images", "accuracy"]
     return [Side([training.subtypes(rows), Table("subtypes", caption, header, rows, ("variant", "group"))])]

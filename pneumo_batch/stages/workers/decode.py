@@ -9,7 +9,7 @@ import pyarrow as pa
 from pneumo_batch.core import tables
 from pneumo_batch.core.data.images import Preprocess
 from pneumo_batch.core.data.roots import Roots
-from pneumo_batch.errors import DataError, RejectedImage
+from pneumo_batch.errors import DataError, RejectedImage, unread
 from pneumo_batch.execution import watchdog
 from pneumo_batch.execution.board import Board
 from pneumo_batch.rundir.layout import STAGING
@@ -54,7 +54,7 @@ def decode_task(
             arrays.append(read_pixels(images, row, preprocess))
             kept.append(position)
         except (OSError, ValueError) as error:
-            reject(store, row, str(error))
+            reject(store, row, unread(error))
     names = [field.name for field in tables.IDENTITY] + ["split"]
     return (
         batch.take(pa.array(kept, pa.int64())).select(names).append_column("pixels", _column(arrays, preprocess.size))
@@ -83,8 +83,8 @@ def attributed_pixels(images: Roots, row: Mapping[str, str], preprocess: Preproc
         return read_pixels(images, row, preprocess)
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{row['image_id']}: no longer readable since attributed: {error}; put the file back as it was, then the"
-            " same command continues the run"
+            f"{row['image_id']}: no longer readable since attributed: {unread(error)}; put the file back as it was,"
+            " then the same command continues the run"
         ) from error
 
 

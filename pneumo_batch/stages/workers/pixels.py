@@ -22,7 +22,7 @@ import ray.data
 from pneumo_batch.core import table_columns
 from pneumo_batch.core.data.images import Preprocess, Split
 from pneumo_batch.core.data.pixels import Pixels
-from pneumo_batch.errors import DamagedError, DataError
+from pneumo_batch.errors import DamagedError, DataError, unread
 from pneumo_batch.execution import cluster, places
 from pneumo_batch.rundir import integrity
 from pneumo_batch.rundir.layout import STAGING
@@ -173,7 +173,7 @@ def _decoded(row: Mapping[str, str], preprocess: Preprocess, run: Run) -> bytes:
     try:
         return read_pixels(run.images, row, preprocess).tobytes()
     except (OSError, ValueError) as error:
-        raise DataError(f"{row['image_id']}: no longer readable since the index: {error}") from error
+        raise DataError(f"{row['image_id']}: no longer readable since the index: {unread(error)}") from error
 
 
 def _levels(content: bytes, side: int) -> np.ndarray:

@@ -50,6 +50,14 @@ def test_rows_do_not_depend_on_the_parts_they_come_in(run, size):
     assert bad["image_id"].to_pylist() == ["test/A/broken.png"]
 
 
+def test_no_image_at_all_is_no_row(run):
+    nothing = manifest.inventory(run.images, None).listing.slice(0, 0)
+    rows, bad = index.inspect(nothing, run.images, None, 2)
+    assert (rows.num_rows, bad.num_rows) == (0, 0)
+    whole, rejected = _indexed(run, 100)
+    assert (rows.schema, bad.schema) == (whole.schema, rejected.schema)
+
+
 def test_a_small_manifest_is_one_file(run):
     rows, _ = _indexed(run, 100)
     index.write_manifest(run, rows)

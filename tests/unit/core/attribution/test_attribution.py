@@ -1,5 +1,8 @@
 """Maps against closed forms and against captum."""
 
+import gc
+import weakref
+
 import captum.attr
 import numpy as np
 import pytest
@@ -194,6 +197,21 @@ def test_several_targets_of_one_pass_have_each_the_maps_it_has_alone(name, metho
         for method in alone.deltas:
             assert torch.equal(together.deltas[method], alone.deltas[method])
             assert torch.equal(together.steps[method], alone.steps[method])
+
+
+def test_an_explainer_is_gone_with_its_last_name():
+    """A cascade makes one for every network: what waits for garbage collection would be many networks."""
+    model = networks.build("cnn5", image_size=32, channels=1, outputs=1).eval()
+    gc.collect()
+    gc.disable()
+    try:
+        explainer = Explainer(model, {"integrated_gradients": {"steps": 2}, "grad_cam": {}}, Preprocess(32))
+        explainer(torch.rand(1, 1, 32, 32), torch.zeros(1, dtype=torch.int64))
+        there = weakref.ref(explainer)
+        del explainer
+        assert there() is None
+    finally:
+        gc.enable()
 
 
 def test_the_callers_model_is_left_as_it_was():

@@ -1,5 +1,8 @@
 """Maps and training on a GPU, against the same on the CPU. Skipped where torch sees no GPU."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +13,6 @@ from pneumo_batch.core.attribution import explainer as explainer_module
 from pneumo_batch.core.attribution import recorded
 from pneumo_batch.core.attribution.explainer import Explainer
 from pneumo_batch.core.attribution.methods import CAPTUM
-from pneumo_batch.core.attribution.recorded import Recorder
 from pneumo_batch.core.data.images import Preprocess, Split
 from pneumo_batch.core.models import networks, training
 
@@ -82,7 +84,7 @@ def explained(model, inputs_BCHW, targets_BT, methods=BOTH):
     """Explanations of each target of these images, and how many recordings they took."""
     explainer = Explainer(model.to("cuda"), methods, Preprocess(32))
     found = explainer.each(inputs_BCHW.to("cuda"), torch.tensor(targets_BT))
-    return found, explainer._own.recordings if isinstance(explainer._own, Recorder) else 0
+    return found, explainer._recorder.recordings if explainer._recorder else 0
 
 
 def assert_same(found, wanted):
@@ -110,6 +112,21 @@ def test_work_that_is_replayed_gives_the_maps_of_work_that_is_not(monkeypatch, m
     assert_same(replayed, computed)
     for name, maps_BHW in backwards[0].maps.items():
         assert torch.equal(maps_BHW.flip(0), computed[0].maps[name])
+
+
+def test_recordings_are_gone_with_their_explainer():
+    model = networks.build("cnn5", image_size=32, channels=1, outputs=1).eval().to("cuda")
+    gc.collect()
+    gc.disable()
+    try:
+        explainer = Explainer(model, BOTH, Preprocess(32))
+        explainer.each(torch.zeros(3, 1, 32, 32, device="cuda"), torch.zeros(3, 1, dtype=torch.int64))
+        assert explainer._recorder.recordings == 1
+        there = weakref.ref(explainer._recorder)
+        del explainer
+        assert there() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("steps", [32, "auto"])

@@ -89,6 +89,24 @@ def test_byte_identical_images(first, second, kind, line):
     assert result.duplicates == {"groups": 1, "images": 2}
 
 
+@pytest.mark.parametrize(
+    ("other", "line"),
+    [
+        ((1, None), "within one class and split: they count more than once"),
+        ((1, 0), "within one class and split: they count more than once"),
+        ((0, None), "lie in two classes: delete one of each"),
+    ],
+)
+def test_a_label_that_nobody_knows_contradicts_none(other, line):
+    films = rows(*CLEAN, ("train/y", "B", {"sha256": "same"}), ("train/z", "B", {"sha256": "same"}))
+    for name, first, second in zip(("label__Effusion", "label__Mass"), (1, None), other, strict=True):
+        films = films.append_column(name, pa.array([0, 1, 0, 1, first, second], pa.int8()))
+    result = audit(films, NOTHING)
+    assert [one for one in [*result.errors, *result.warnings] if "byte-identical" in one] == [
+        f"1 group of byte-identical images (train/y = train/z) {line}"
+    ]
+
+
 def test_a_patient_of_train_and_test_is_leakage():
     table = rows(("test/a", "A", {"patient_id": "P"}), ("test/b", "B"), ("train/a", "A", {"patient_id": "P"}), CLEAN[3])
     result = audit(table, NOTHING)
