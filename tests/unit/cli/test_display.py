@@ -266,12 +266,12 @@ def test_a_run_that_has_not_concluded_meets_no_requirement(outcome, capsys):
     [
         (
             "good",
-            "--require good: no verdict 'good': one of sensitive, insensitive, inconclusive, invalid",
+            "--require good: 'good' is no verdict: choose one of sensitive, insensitive, inconclusive, invalid",
         ),
         (
             "grad_cam=sensitiv",
-            "--require grad_cam=sensitiv: no verdict 'sensitiv' (did you mean sensitive?): one of sensitive,"
-            " insensitive, inconclusive, invalid",
+            "--require grad_cam=sensitiv: 'sensitiv' is no verdict (did you mean sensitive?): choose one of"
+            " sensitive, insensitive, inconclusive, invalid",
         ),
         (
             "grad_cam@Flu=sensitive",
