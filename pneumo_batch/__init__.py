@@ -1,6 +1,6 @@
 """The data randomization test of attribution methods as a distributed batch job.
 
-The `pneumo-batch` command, from a notebook: `run` does what it does and `Run` opens what it has written for reading;
+`run` does what the `pneumo-batch` command does, from a notebook; `Run` reads what it has written;
 `randomization_test` takes networks and images in memory. The mathematics is in `pneumo_batch.attribution`,
 `pneumo_batch.similarity` and `pneumo_batch.statistics`.
 """

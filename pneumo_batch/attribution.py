@@ -1,11 +1,11 @@
 """Saliency maps of a network, on images in memory.
 
 Images are a tensor (N, C, S, S) as the network gets them, square as those of a run. `normalise` says what pixels in
-[0, 1] were normalised with: (mean, std), each one number or one a channel, or "imagenet" or "torchxrayvision". A
-baseline such as "black" is a film, so it has to be known; the default, (0, 1), is for images that lie in 0 to 1
-themselves. The network answers with logits (N, K); `target` is the index of the explained one, or (N,) of them.
+[0, 1] were normalised with: (mean, std), each one number or one per channel, or "imagenet" or "torchxrayvision". A
+baseline such as "black" is a film, so this has to be known; the default, (0, 1), is for images that lie in 0 to 1
+themselves. The network answers with logits (N, K); `target` is the index of the logit to explain, or (N,) indices.
 
-Every image goes alone through a copy of the network in eval mode: a map depends on nothing else in the batch.
+Every image goes alone through a copy of the network in eval mode, so a map does not depend on the other images.
 
 >>> import torch
 >>> from pneumo_batch import attribution
@@ -41,11 +41,11 @@ def attribute(
 ) -> dict[str, torch.Tensor]:
     """Maps of N images by method: (N, h, w) float32 each, signed, on the model's device.
 
-    Integrated Gradients and most other methods give maps of the images' size, channels summed; Grad-CAM of its layer's,
-    before the ReLU. `methods` are names of `METHODS`, "module:function", or functions called as (model, inputs_1CHW,
-    targets_1) that return a map; a mapping gives each its options.
+    Integrated Gradients and most other methods give maps of the images' size, channels summed; Grad-CAM gives
+    maps of its layer's size, before the ReLU. `methods` are names of `METHODS`, "module:function", or functions called
+    as (model, inputs_1CHW, targets_1) that return a map; a mapping gives each its options.
 
-    Raises ValueError for what is not known, and for images, networks and methods that do not fit together.
+    Raises ValueError for unknown names, and for images, networks and methods that do not fit together.
 
     >>> network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 1))
     >>> maps = attribute(network, torch.rand(5, 1, 8, 8), {"integrated_gradients": {"steps": 8}, "grad_cam": {}})
@@ -81,7 +81,7 @@ def integrated_gradients(
 def grad_cam(model: nn.Module, images: torch.Tensor, target: Target = 0, layer: str = "auto") -> torch.Tensor:
     """Grad-CAM (Selvaraju et al. 2017) before its ReLU: (N, h, w) of the layer, sum_c mean(dy / dA_c) A_c.
 
-    `layer` is a module's path; "auto" follows the architecture, else it takes the last convolution.
+    `layer` is a module's path; "auto" chooses by the architecture, and else takes the last convolution.
 
     >>> network = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.Flatten(), nn.Linear(4, 1, bias=False))
     >>> for layer in (network[0], network[2]):

@@ -27,7 +27,7 @@ class DataError(ValueError):
 
 
 class RunError(ValueError):
-    """A run directory that cannot be used as asked; the message is one line that names it."""
+    """A run directory that cannot be used as requested; the message is one line that names it."""
 
     exit_code = EXIT_USAGE
 

@@ -195,7 +195,7 @@ def verify(stage: Stage, job: Job, run: Run) -> None:
         stage.work().verify(job, run)
     except DAMAGE as error:
         line = str(error).splitlines()[0]
-        raise UnbalancedError(f"{run.path}: what the stage {stage.name!r} wrote is not whole: {line}") from error
+        raise UnbalancedError(f"{run.path}: what the stage {stage.name!r} wrote is incomplete: {line}") from error
 
 
 def _reopen_damaged(job: Job, run: RunWriter) -> None:

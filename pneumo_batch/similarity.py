@@ -1,7 +1,7 @@
 """How alike two maps are: the metrics of the test, on arrays in memory.
 
-A map is (H, W), any real dtype; tensors on the CPU do as well. A constant map, or one that is not finite, is like
-nothing: its similarity is NaN. So is that of maps smaller than a metric takes (SSIM 11 pixels a side, HOG 48).
+A map is (H, W), any real dtype; tensors on the CPU do as well. The similarity of a constant map, or of one
+that is not finite, is NaN. So is that of maps smaller than a metric takes (SSIM 11 pixels a side, HOG 48).
 
 >>> import numpy as np
 >>> from pneumo_batch import similarity
@@ -102,7 +102,7 @@ def compare(
 ) -> np.ndarray:
     """The similarity of N pairs of maps: (N, H, W) twice -> (N,) float64, NaN where undefined.
 
-    The magnitude is the absolute value. What `prepare` makes of stored maps gets the numbers that it has in a run.
+    The magnitude is the absolute value. What `prepare` makes of stored maps gets the numbers of a run.
     At region scale maps are averaged over `region_grid` x `region_grid` cells. Maps are taken as float32, which they
     are stored in; the arithmetic is float64.
 

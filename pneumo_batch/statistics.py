@@ -52,7 +52,7 @@ class Quantities:
 
 
 def quantities(true_true: float, true_random: float, true_true_cross: float, true_random_cross: float) -> Quantities:
-    """The difference TT - TN, its part TTx - TNx that shows on every film, the rest of it, h, k and L = 1 - k / h.
+    """The difference TT - TN, its part on every film, TTx - TNx, the rest of it, h, k and L = 1 - k / h.
 
     >>> quantities(0.5, 0.5, 0.5, 0.5).share
     nan
@@ -85,9 +85,9 @@ def label_share(scores: pd.DataFrame, resamples: int = 2000, seed: int = 0) -> d
 def permutation_test(matrix_VV: npt.ArrayLike, true_count: int) -> Permutation | None:
     """The exact one-sided test over all relabelings of V models: p is the share that reaches the observed separation.
 
-    `matrix_VV` is symmetric, of the similarity of every two models, the `true_count` true ones first; the statistic is
-    the mean over true pairs less that over mixed pairs. None without two true models and a random one, or where a pair
-    has no value. The smallest p is 1 / binomial(V, true_count): 0.05 for 3 + 3 models.
+    `matrix_VV` is symmetric and holds the similarity of every two models, the `true_count` true ones first; the
+    statistic is the mean over true pairs minus that over mixed pairs. None without two true models and a random one,
+    or where a pair has no value. The smallest p is 1 / binomial(V, true_count): 0.05 for 3 + 3 models.
 
     >>> matrix_VV = np.zeros((6, 6))
     >>> matrix_VV[:3, :3] = 1

@@ -66,20 +66,21 @@ def randomization_test(
 ) -> Verdict:
     """Whether the maps of attribution methods follow the labels: the verdict that a run would come to.
 
-    `true` are networks of one architecture trained on the true labels, `random` such trained on permuted ones, three or
-    more of each for a verdict that speaks of other networks too; a mapping names them. `images` (N, C, S, S) are test
-    films as the networks get them. `methods` and `target` are as in `pneumo_batch.attribution.attribute`. Settings:
+    `true` are networks of one architecture trained on the true labels, `random` those trained on permuted labels; a
+    mapping names them. With three or more of each the verdict covers other networks too. `images` (N, C, S, S) are
+    test films as the networks get them. `methods` and `target` are as in `pneumo_batch.attribution.attribute`.
+    Settings:
 
-    - `normalise`: what pixels in [0, 1] were normalised with (default: nothing); "black" is told by it.
-    - `patients`: whose film each is. Intervals resample patients, and maps are crossed with another patient's. By
-      default every image is a patient of its own, which makes intervals too narrow where that is not so.
-    - `labels`: true class of each image, to see that true networks are better than chance. `memorised`: of each random
-      network the accuracy on its training labels. What is not given is a caveat of the verdict.
-    - `ids`: names of the images (default: their places); the images each is crossed with follow from them.
+    - `normalise`: what pixels in [0, 1] were normalised with (default: nothing); it tells where "black" is.
+    - `patients`: the patient of each film. Intervals resample patients, and maps are crossed with another patient's.
+      By default every image counts as its own patient; where that is not so, intervals are too narrow.
+    - `labels`: the true class of each image, to check that true networks are better than chance. `memorised`: for each
+      random network, the accuracy on its training labels. What is not given becomes a caveat of the verdict.
+    - `ids`: names of the images (default: their positions); the images each is crossed with follow from them.
     - `metrics`, `region_grid`, `primary`, `threshold`, `partner_seed`, `resamples`: as in a job's `[compare]`, with its
       defaults. A metric may be a function (a_HW, b_HW) -> float.
 
-    For the same networks, films, ids and patients every number is that of a run's verdict.json. Nothing is written.
+    For the same networks, films, ids and patients every number equals that of a run's verdict.json. Nothing is written.
 
     Raises JobError for settings, DataError for images without a finite logit, ValueError for the rest, in one line.
     """
@@ -115,9 +116,9 @@ class _Given:
         labels = settings.get("labels")
         for name, values in (("ids", ids), ("patients", patients), ("labels", labels)):
             if values is not None and len(values) != count:
-                raise ValueError(f"{name}: {len(values)} for {count} images")
+                raise ValueError(f"{name}: {len(values)} given for {count} images")
         if len(set(ids)) < count:
-            raise ValueError(f"ids: {next(one for one in ids if ids.count(one) > 1)!r} is there twice")
+            raise ValueError(f"ids: {next(one for one in ids if ids.count(one) > 1)!r} appears twice")
         self.order = sorted(range(count), key=ids.__getitem__)
         self.inputs_NCSS = images[self.order]
         self.labels_N = None if labels is None else np.asarray(labels)[self.order].astype(np.int64)
@@ -135,7 +136,9 @@ def _check_size(compare: Compare, size: int) -> None:
         if least > size:
             raise JobError(f"metrics: {name} needs images of {least} pixels a side, these have {size}: leave it out")
     if compare.region_grid > size:
-        raise JobError(f"region_grid: {compare.region_grid} cells a side, images have {size} pixels")
+        raise JobError(
+            f"region_grid: {compare.region_grid} cells per side are more than the {size} pixels of the images"
+        )
     users_metric.check_all(compare.metrics, (compare.primary.metric, compare.primary.scale), size, compare.region_grid)
 
 
@@ -178,7 +181,7 @@ def _maps(models: Mapping[str, nn.Module], given: _Given, methods: Methods, targ
     for method, maps in found.items():
         shapes = {maps_Nhw.shape[1:] for maps_Nhw in maps}
         if len(shapes) > 1:
-            raise ValueError(f"{method}: maps have shapes {shapes}: networks of one architecture can be compared")
+            raise ValueError(f"{method}: maps have shapes {shapes}: only networks of one architecture can be compared")
     return {method: np.stack(maps, axis=1) for method, maps in found.items()}
 
 
@@ -202,7 +205,7 @@ def _with_memory(facts: Sequence[VariantFacts], settings: Settings) -> list[Vari
     if known is None:
         return list(facts)
     if len(known) != len(places):
-        raise ValueError(f"memorised: {len(known)} for {len(places)} random networks")
+        raise ValueError(f"memorised: {len(known)} given for {len(places)} random networks")
     told = dict(zip(places, known, strict=True))
     required = Train().memorise
     return [

@@ -19,10 +19,10 @@ def run(
     until: str = STAGES[-1],
     **overrides: object,
 ) -> Run:
-    """Do what `pneumo-batch run` does, and open the run: resumes an unfinished one, does nothing for a complete one.
+    """Do what `pneumo-batch run` does and return the run: an unfinished one is resumed, a complete one left as it is.
 
     `job` is a job file, the name of a shipped one ("demo"), or its tables as a dictionary. Overrides are tables and
-    fields of the job; of a table only what is named changes:
+    fields of the job; in a table only the fields that are named change:
 
     >>> run("demo", run_dir="runs/small", data={"image_size": 64}, attribution={"limit": 32})  # doctest: +SKIP
     Run('runs/small')
@@ -31,7 +31,7 @@ def run(
     Progress goes to stderr, in bars or lines, as it does there.
 
     Raises JobError, DataError, RunError or DamagedError (pneumo_batch.errors) for what the user has to change, with one
-    line, and RunBusyError while another process holds the run. An interrupted run goes on with the same call.
+    line, and RunBusyError while another process holds the run. The same call continues an interrupted run.
     """
     if until not in STAGES:
         raise JobError(f"until: no stage {until!r}; there are: {', '.join(STAGES)}")

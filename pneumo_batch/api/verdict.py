@@ -79,7 +79,7 @@ class MethodVerdict:
 class Verdict:
     """The verdict of every method, by its name: `verdict["grad_cam"].share.value`.
 
-    `primary` are view, scale and metric it is read from, `threshold` is that of the label share, `models` their number.
+    `primary` is the view, scale and metric it is read from, `threshold` that of the label share, `models` their number.
     """
 
     methods: Mapping[str, MethodVerdict]
@@ -105,9 +105,9 @@ class Verdict:
         return {name: one.result for name, one in self.methods.items()}
 
     def plot(self) -> "Figure":
-        """What true models agree on about a film, split into what labels own and what the film does, as in a report.
+        """What true models agree on about a film, split into what the labels account for and what the film does.
 
-        Raises ValueError where it cannot be split, which takes two true models and a random one.
+        Raises ValueError where it cannot be split: that takes two true models and a random one.
         """
         with matplotlib.rc_context(base.STYLE):
             figure = decomposition.figure(self._results)

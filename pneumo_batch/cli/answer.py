@@ -17,7 +17,7 @@ def show(console: Console, run: Run) -> None:
     _show_headlines(console, of_targets, found)
     target = next(iter(of_targets))
     if target and len(of_targets) == 1:
-        console.print(f"of several findings, {target} is explained")
+        console.print(f"{target} is explained, one of several findings")
     every = wording.common(one.reasons for methods in of_targets.values() for one in methods.values())
     _print(console, every)
     for target, methods in of_targets.items():

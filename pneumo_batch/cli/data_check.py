@@ -69,7 +69,7 @@ def show(found: Audit, root: str) -> None:
     for line in found.warnings:
         console.print(f"warning: {line}")
     if not found.errors and not found.warnings:
-        console.print("nothing to complain about")
+        console.print("no problems found")
 
 
 def _tables(found: Audit) -> list[Table]:
@@ -110,11 +110,11 @@ def _show_patients_and_copies(console: Console, found: Audit) -> None:
     patients = ", ".join(f"{split} {count}" for split, count in found.patients.items())
     rules = ", ".join(f"{rule} {count}" for rule, count in found.patient_rules.items())
     duplicates = ", ".join(f"{name} {count}" for name, count in found.duplicates.items())
-    console.print(f"patients: {patients}; in train or val and in test too: {found.patient_overlap}")
-    console.print(f"patients told by: {rules}")
+    console.print(f"patients: {patients}; in test and also in train or val: {found.patient_overlap}")
+    console.print(f"patients identified by: {rules}")
     console.print(f"byte-identical: {duplicates}")
     for splits, films in found.copies.items():
-        console.print(f"the same in another size or encoding: {films} of {splits}")
+        console.print(f"the same film in another size or encoding: {films} of {splits}")
 
 
 def _show_account(console: Console, account: Account) -> None:

@@ -70,9 +70,9 @@ def _ray(job: Job | None) -> Check:
     address = job.cluster.address if job else os.environ.get("RAY_ADDRESS", "local")
     mode = os.environ.get("RAY_AUTH_MODE", "not set")
     if address == "local":
-        return Check("ray", True, f"starts here; RAY_AUTH_MODE {mode}")
+        return Check("ray", True, f"starts on this machine; RAY_AUTH_MODE {mode}")
     open_cluster = mode != "token"
-    warning = "; token authentication is off: whoever reaches the cluster runs code on it" if open_cluster else ""
+    warning = "; token authentication is off: anyone who reaches the cluster can run code on it" if open_cluster else ""
     return Check("ray", True, f"address {address}; RAY_AUTH_MODE {mode}{warning}")
 
 
@@ -93,7 +93,7 @@ def _writable(folder: Path) -> Check:
 def _home() -> Check:
     """Ray keeps its token there where it can."""
     home = os.path.expanduser("~")  # noqa: PTH111 - which does not fail for a user without a home
-    lacking = "is not writable: a Ray that starts here gets a token of its own"
+    lacking = "is not writable: Ray started here uses a token of its own"
     found = "is writable" if os.access(home, os.W_OK) else lacking
     return Check("home", True, f"{home} {found}")
 
@@ -102,5 +102,5 @@ def _data(job: Job) -> Check:
     if job.is_phantom:
         return Check("data", True, "generated")
     gone = open_roots(job.data.root).missing()
-    found = f"{gone[0]} is not there" if gone else f"{', '.join(job.data.roots)} is there"
+    found = f"{gone[0]} does not exist" if gone else f"{', '.join(job.data.roots)} exists"
     return Check("data", not gone, found)

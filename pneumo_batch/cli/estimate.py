@@ -129,7 +129,9 @@ def show(found: Estimate) -> None:
         table.add_row(name, "nothing: done" if name in found.done else plan.line)
     console.print(table)
     about = found.hours
-    other = "" if found.job.network.name == about.measured_with else f" for {about.measured_with}, and yours differs"
+    other = (
+        "" if found.job.network.name == about.measured_with else f" for {about.measured_with} (your network differs)"
+    )
     count = about.nodes_for_an_hour
     nodes = f"in an hour on about {count} node{'s' if count > 1 else ''} of {about.node_cores} cores"
     hours = f"about {about.core_hours:.2g} core-hours{other}: about {about.hours_here:.2g} hours here"
@@ -143,7 +145,7 @@ def show(found: Estimate) -> None:
         if arm.keeps_structure:
             console.print(f"labels         {arm.name}: {described(arm)}", markup=False)
     console.print(f"classes        {_classes(found)}")
-    console.print("not looked at  the films: data check finds those that do not open, and copies in two splits")
+    console.print("not checked    the films: data check finds unreadable ones, and copies in two splits")
     console.print(f"run directory  {found.run_dir}")
 
 
@@ -158,8 +160,8 @@ def _power_lines(found: Mapping[str, Power]) -> list[str]:
 def _power(one: Power) -> str:
     models = f"{one.true} + {one.others} models"
     if not one.widths or one.smallest_p is None:
-        return f"{models}: no interval of L over models, which takes {FEWEST_MODELS} + {FEWEST_MODELS}: inconclusive"
-    listed = ", ".join(f"{width:.2f} where models differ {much}" for much, width in one.widths.items())
+        return f"{models}: inconclusive, as an interval of L over models takes {FEWEST_MODELS} + {FEWEST_MODELS}"
+    listed = ", ".join(f"{width:.2f} wide where models differ {much}" for much, width in one.widths.items())
     return (
         f"{models}, at most {one.patients} patients: 95 % interval of L about {listed}; smallest {p_is(one.smallest_p)}"
     )
@@ -170,6 +172,7 @@ def _classes(found: Estimate) -> str:
     if found.job.data.several:
         explained = found.job.attribution.targets
         are = "are" if len(explained) > 1 else "is"
-        return f"a logit each of {', '.join(found.job.data.several)}; {wording.listed(explained)} {are} explained"
+        named = ", ".join(found.job.data.several)
+        return f"a logit for each of {named}; {wording.listed(explained)} {are} explained"
     listed = ", ".join(f"{label} {name}" for label, name in enumerate(found.found.classes))
     return f"{listed}; the logit is of {found.positive}" if found.positive else listed

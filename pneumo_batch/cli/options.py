@@ -54,8 +54,8 @@ def require_option(function: Command) -> Command:
         multiple=True,
         metavar="[ARM/][[METHOD][@TARGET]=]VERDICT",
         callback=_requirements,
-        help="Exit with 4 unless every method, or METHOD, has this verdict, for every target, or TARGET;"
-        " by ARM where one is named; repeatable.",
+        help="Exit with 4 unless the verdict of every method (or METHOD) for every target (or TARGET) is VERDICT;"
+        " with ARM, the verdict on that arm. Repeatable.",
     )(function)
 
 
@@ -66,7 +66,8 @@ def _requirements(_context: click.Context, _option: click.Parameter, texts: tupl
         of, _, verdict = rest.rpartition("=")
         if verdict not in OUTCOMES:
             known = ", ".join(OUTCOMES)
-            raise JobError(f"--require {text}: no verdict {verdict!r}{did_you_mean(verdict, OUTCOMES)}: one of {known}")
+            hint = did_you_mean(verdict, OUTCOMES)
+            raise JobError(f"--require {text}: {verdict!r} is no verdict{hint}: choose one of {known}")
         method, _, target = of.partition("@")
         found.append(Requirement(method or None, verdict, target or None, arm))
     return found

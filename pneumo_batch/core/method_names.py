@@ -21,7 +21,7 @@ def setting_of(name: str) -> str | None:
     _, at, setting = name.partition(_AT)
     if at and not _SETTING.fullmatch(setting):
         raise ValueError(
-            f"{name!r}: what follows the @ is a name of small letters and digits, parted by a single _, such as "
+            f"{name!r}: what follows the @ must be lower-case letters and digits, words joined by a single _, such as "
             "integrated_gradients@blur"
         )
     return setting if at else None

@@ -39,9 +39,7 @@ def names_of(what: str, given: Sequence[str | Code]) -> list[str]:
     names = [one if isinstance(one, str) else name_of(one) for one in given]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise ValueError(
-            f"{what}: two go by the name {twice[0]}: name each once, and give functions names of their own"
-        )
+        raise ValueError(f"{what}: two are called {twice[0]}: list each only once, and give functions different names")
     return names
 
 

@@ -36,10 +36,10 @@ _LOCAL_ENVIRONMENT = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
 SPARE_CPUS = 2
 _OBJECT_STORE_SHARE = 0.25
 _START_SECONDS = 300.0
-_TOO_LATE = "Ray did not start here in time: is the machine busy? Run it again"
+_TOO_LATE = "Ray did not start here in time: the machine may be busy; run the command again"
 _TOO_LITTLE_MEMORY = "too little memory: lower data.image_size, cluster.trainings or cluster.actors, or end other work"
 _TOO_LITTLE_GPU_MEMORY = (
-    "too little memory of a GPU: share it among fewer with cluster.gpus_per_training and cluster.gpus_per_actor, or "
+    "too little GPU memory: let fewer share a GPU (raise cluster.gpus_per_training and cluster.gpus_per_actor), or "
     "lower train.batch_size"
 )
 T = TypeVar("T")
@@ -254,8 +254,8 @@ def check_shared(run: Run) -> None:
         return
     blind = [node for node, sees in on_every_node(_sees, run.path) if not sees]
     if blind:
-        hint = "use shared storage or a URI" if run.store.is_local else "it has to have the credentials too"
-        raise JobError(f"{run.path}: not to be seen from {blind[0]}, a node of the cluster: {hint}")
+        hint = "use shared storage or a URI" if run.store.is_local else "it needs the credentials, too"
+        raise JobError(f"{run.path}: not visible from {blind[0]}, a node of the cluster: {hint}")
 
 
 def on_every_node(ask: Callable[[str], T], given: str) -> list[tuple[str, T]]:

@@ -60,8 +60,8 @@ def verify(folder: Path) -> None:
         found = len(images(folder / split / name))
         if found != wanted:
             raise DataError(
-                f"{folder}/{split}/{name}: {found} images, published are {wanted}; delete the folder (and kagglehub's "
-                "cache, if it is the source) and fetch again"
+                f"{folder}/{split}/{name}: {found} images instead of the published {wanted}; delete the folder (and"
+                " kagglehub's cache, if it is the source) and fetch again"
             )
 
 

@@ -83,7 +83,7 @@ def _explained(address: str) -> Iterator[None]:
 
         lines = str(error).splitlines() or [type(error).__name__]
         if isinstance(error, AuthenticationError):
-            hint = "the cluster wants its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
+            hint = "the cluster requires its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
             raise JobError(f"--address {address}: {lines[0]}; {hint}") from error
         if isinstance(error, (OSError, RuntimeError)):  # requests' and aiohttp's errors of connection are OSErrors
             raise JobError(f"--address {address}: {lines[0]}") from error
@@ -147,7 +147,9 @@ def _is_here(root: str) -> bool:
 def _attach(found: "JobDetails", place: str) -> Submission:
     running_into = (found.metadata or {}).get("run_dir", place)
     if running_into != place:
-        raise JobError(f"{found.submission_id} runs already, into {running_into}; wait for it, or use that --run-dir")
+        raise JobError(
+            f"{found.submission_id} is already running, into {running_into}; wait for it, or use that --run-dir"
+        )
     assert found.submission_id is not None
     return Submission(found.submission_id, place, attached=True)
 
@@ -230,7 +232,7 @@ def follow(client: "JobSubmissionClient", address: str, submission_id: str) -> "
             answered = time.monotonic()
         except (OSError, RuntimeError) as error:
             if time.monotonic() - answered > _LOST_SECONDS:
-                line = f"{address} no longer answers; {submission_id} may go on: the same command attaches to it"
+                line = f"{address} no longer answers; {submission_id} may still run: the same command attaches to it"
                 raise JobError(f"--address {line}") from error
         time.sleep(1)
 

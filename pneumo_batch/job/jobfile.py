@@ -232,7 +232,7 @@ def template() -> str:
             lines += [f"[{name}]", *_template_lines(field.default), ""]
     lines += ["# A model brought along instead of trained, one table each:", "# [[variant]]", '# name = "mine"']
     lines += ['# kind = "true"', '# checkpoint = "mine.safetensors"', ""]
-    lines += ["# Further models to contrast with the true ones, one table an arm:", "# [[arm]]", '# name = "half"']
+    lines += ["# Further models to contrast with the true ones, one table per arm:", "# [[arm]]", '# name = "half"']
     lines += ['# labels = "permuted"', "# fraction = 0.5", "# seeds = [200, 201, 202]"]
     return "\n".join(lines) + "\n"
 

@@ -18,21 +18,21 @@ GUIDE = [
     "Sensitive: the interval of L lies above the threshold, and the exact permutation over models reaches 0.05."
     " Insensitive: the interval lies below the threshold. Invalid: the models do not meet the conditions, or h is not"
     " above 0. Else inconclusive.",
-    "Intervals of the parts and of L are over patients and models: they speak of other patients and of models trained"
-    " again. With fewer than three models of a kind they resample patients alone, and say “these models only”."
-    " Intervals of single similarities resample patients.",
-    "Permutation over models: how often other labelings of the same models as true and random separate them as well."
-    " On M = S − C it asks about agreement on a film beyond its floor, on S about agreement as it is. With 3 + 3 models"
-    " no p below 0.05 can be reached, with 4 + 4 none below 0.0143.",
+    "Intervals of the parts and of L are over patients and models: they cover other patients and retrained models."
+    " With fewer than three models of a kind they resample patients alone, and say “these models only”. Intervals of"
+    " single similarities resample patients.",
+    "Permutation over models: how often other labelings of the same models as true and random separate them at least"
+    " as well. On M = S − C it asks about agreement on a film beyond its floor, on S about agreement as it is. With 3"
+    " + 3 models no p below 0.05 can be reached, with 4 + 4 none below 0.0143.",
     "Edge and noise: agreement of true maps with the edges of the film, and with noise of the same smoothness and"
     " values. They need no model.",
 ]
 LIMITS = [
-    "A method whose maps follow the labels is not thereby right: that is necessary and not sufficient. Whether a map"
-    " points at the finding is another question.",
+    "A method whose maps follow the labels is not thereby right: following them is necessary, not sufficient. Whether a"
+    " map points at the finding is another question.",
     "A label share near 0 does not say that maps are wrong. They may show what matters on a film; but they would show"
     " it to a model that never learnt what matters.",
-    "Everywhere is part of no verdict: maps that differ in the same way on every film tell nothing about a film.",
+    "Everywhere is part of no verdict: a difference that is the same on every film says nothing about any one film.",
     "The verdict depends on the view, the scale and the metric; the job names the primary ones before the run, and the"
     " others are shown so that nobody has to guess.",
     "A random model has memorised its training labels, so it differs from a true one in what it learnt, not in whether"

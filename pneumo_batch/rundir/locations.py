@@ -20,7 +20,9 @@ def open_filesystem(location: str | os.PathLike[str]) -> tuple[pa.fs.FileSystem,
     address = urllib.parse.urlsplit(text)
     if address.password or "secret_key" in address.query:
         shown = f"{address.scheme}://{address.hostname or ''}{address.path}"
-        raise JobError(f"{shown}: credentials in a URI would get into records: give them by the environment instead")
+        raise JobError(
+            f"{shown}: credentials in a URI would get into records: pass them in environment variables instead"
+        )
     try:
         filesystem, path = pa.fs.FileSystem.from_uri(text)
     except (pa.ArrowInvalid, OSError) as error:

@@ -49,7 +49,7 @@ def _last_pass(run: Run, found: "_Gauges") -> None:
             about = "Mean similarity by the primary measure."
             found.set("similarity", about, row[name], **of, kind=kind)
         for name, bound in (("share", "value"), ("share_low", "low"), ("share_high", "high")):
-            about = "Label share of a method: of what true models agree on about a film, the part that labels own."
+            about = "Label share of a method: of what true models agree on about a film, the part owed to the labels."
             found.set("label_share", about, row[name], **of, bound=bound)
         found.set("headroom", "What true models agree on about a film.", row["headroom"], **of)
         found.set("degenerate_ratio", "Share of maps without a similarity.", row["degenerate"], **of)

@@ -90,7 +90,7 @@ class Run:
         return record
 
     def progress(self) -> Progress | None:
-        """How far the tasks of the stage that runs were some seconds ago, or of the one that was ended; else None."""
+        """How far the tasks of the running stage were some seconds ago, or of the one that was ended; else None."""
         try:
             return self.store.read_json(PROGRESS)
         except FileNotFoundError:
@@ -143,7 +143,7 @@ class Run:
     def manifest_table(self, columns: Sequence[str] | None = None, *, looks: bool = True) -> pa.Table:
         """The same as an Arrow table: some columns of it, `image_id` among them, or all but those of `tables.LOOKS`.
 
-        Raises KeyError for a column that there is not.
+        Raises KeyError for an unknown column.
         """
         schema = tables.with_labels(tables.MANIFEST, self.job.data.several)
         wanted = [name for name in columns or schema.names if looks or name not in tables.LOOKS]
@@ -152,7 +152,7 @@ class Run:
         return self.store.read_table(self._need(MANIFEST, "index"), wanted, schema).sort_by("image_id")
 
     def count(self, table: str) -> int:
-        """The rows of a table ("maps", "scores"), from what its files say of themselves. Raises RunError without it."""
+        """How many rows a table ("maps", "scores") has, from the metadata of its files. Raises RunError without it."""
         if not self.store.has(table):
             raise RunError(f"{self.path}: no table {table!r}")
         with reading(f"{self.path}/{table}"):
@@ -168,7 +168,7 @@ class Run:
         return self.store.read_table(self._need(QUARANTINE, "index"), schema=tables.QUARANTINE).to_pandas()
 
     def regions(self) -> pd.DataFrame:
-        """One row per box or mask of where a film shows a finding; none of a run without any."""
+        """One row per box or mask that shows where a finding is on a film; no rows for a run without any."""
         return self.regions_table().to_pandas()
 
     def regions_table(self) -> pa.Table:
@@ -186,7 +186,7 @@ class Run:
     def derived_maps(self, method: str, name: str) -> tuple[list[str], np.ndarray]:
         """As `maps`, of a network derived without training, such as "cascade_3_0": mode, depth and seed.
 
-        They are there where the job says `attribution.store_derived`.
+        They are stored only with `attribution.store_derived` in the job.
         """
         return self._sorted_maps(DERIVED, f"{method}__{name}")
 
@@ -236,7 +236,7 @@ class Run:
     def scores(self, target: str | None = None) -> pd.DataFrame:
         """One row per similarity of two maps.
 
-        Of a run with several targets those of all, and between each two; or those of one alone. Raises KeyError.
+        With several targets: those of all and between each two, or of one by name. Raises KeyError for an unknown one.
         """
         name = self._need(SCORES, "compare")
         wanted = self._only(target, tables.TARGET, tables.TARGET_B)
@@ -278,11 +278,11 @@ class Run:
         return self._of_targets(PASSES, tables.PASSES)
 
     def scales(self, target: str | None = None) -> pd.DataFrame:
-        """At which number of cells two true models agree on an image, on a sample of images. Raises KeyError."""
+        """At which grid sizes two true models agree on an image, on a sample of images. Raises KeyError."""
         return self._of_targets(SCALES, tables.SCALES, target)
 
     def localisation(self) -> pd.DataFrame:
-        """How well each map points at the regions of its film: a row each film, method, variant and measure."""
+        """How well each map points at the regions of its film: a row per film, method, variant and measure."""
         return self.store.read_table(self._need(LOCALISATION, "conclude"), schema=tables.LOCALISATION).to_pandas()
 
     def history(self, variant: str) -> pd.DataFrame:
@@ -301,7 +301,7 @@ class Run:
         return self.store.read_json(self._need(f"models/{variant}/model.json", "train"))
 
     def unanswered(self) -> dict[str, str]:
-        """The images that some variant has no finite number for, and why: no predictions table has them."""
+        """The images for which some variant has no finite output, and why: no predictions table has them."""
         return {
             image_id: answers.no_answer(name, value)
             for name in reversed(self.variants())  # the first that has none is named
@@ -324,7 +324,7 @@ class Run:
         return data
 
     def untrained(self, variant: str) -> "torch.nn.Module":
-        """The network of a variant with fresh weights, from torch's current random state (a file's with its own)."""
+        """The network of a variant with fresh weights, from torch's current random state (a file has its own)."""
         from pneumo_batch.core.models import networks
 
         record, preprocess = self.model_record(variant), self.preprocess(variant)

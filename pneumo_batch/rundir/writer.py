@@ -58,7 +58,9 @@ class RunWriter(Run):
         found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
         others = [name for name in found if not name.startswith(".") and name not in _BEFORE_THE_RECORD]
         if others:
-            raise RunError(f"{self.path}: no run, but not empty (it has {others[0]}): choose another --run-dir")
+            raise RunError(
+                f"{self.path}: holds no run, but is not empty (it has {others[0]}): choose another --run-dir"
+            )
 
     def refuse_other_job(self, fingerprint: str) -> None:
         """Raise RunError for a run of another job."""
@@ -128,7 +130,7 @@ class RunWriter(Run):
         for name, parse in ((RECORD, parse_record), (SUMS, checksums.parse)):
             try:
                 if self.store.exists(name) and self.store.heal(name, parse):
-                    self.warn(f"{name}: damaged; its copy takes its place")
+                    self.warn(f"{name}: damaged; its copy is used instead")
             except DamagedError as error:
                 raise RunError(f"{self.path}/{error}, and so is its copy; choose another --run-dir") from error
 

@@ -25,7 +25,9 @@ def check(job: Job, classes: Sequence[str]) -> None:
     """Raises JobError for an arm of another column where networks have more logits than one, or of a finished file."""
     for arm in job.arms.values():
         if arm.network and programs.is_file(arm.network):
-            raise JobError(f"{_field(arm, 'network')}: {arm.network}: a file has no fresh weights to train")
+            raise JobError(
+                f"{_field(arm, 'network')}: {arm.network}: a file cannot be trained, as it has no fresh weights"
+            )
         if arm.column and len(classes) != 2:
             raise JobError(f"{_field(arm, 'labels')}: another column needs a job of two classes, not {len(classes)}")
 
@@ -48,8 +50,8 @@ def check_told(job: Job, rows: pa.Table) -> None:
             for name in names:
                 if name in known and name not in told:
                     purpose = "to permute within" if field == "within" else "to learn"
-                    there = f"they tell {', '.join(told)}" if told else f"nor of another column {purpose}"
-                    raise JobError(f"{_field(arm, field)}: the data tell no film's {name}; {there}")
+                    there = f"they give {', '.join(told)}" if told else f"nor any other column {purpose}"
+                    raise JobError(f"{_field(arm, field)}: the data give no film's {name}; {there}")
 
 
 def check_columns(job: Job, rows: pa.Table) -> None:

@@ -134,7 +134,7 @@ def _check(chosen: int, bad: list[dict[str, str]], max_bad: float) -> None:
         first = min(bad, key=lambda row: row["image_id"])
         allowed = "none is left" if len(bad) == chosen else f"more than data.max_bad = {max_bad:g} allows"
         raise DataError(
-            f"{len(bad)} of {chosen} images could not be read any more or explained, {allowed}; the first is "
+            f"{len(bad)} of {chosen} images could no longer be read, or not be explained, {allowed}; the first is "
             f"{first['image_id']}: {first['reason']}"
         )
 
@@ -186,6 +186,6 @@ def _check_room(job: Job, store: Store, found: Survey, shapes: dict[str, tuple[i
     if free < needed:
         raise JobError(
             f"{store.location}: {free / 1e9:.1f} GB free, the run needs about {needed / 1e9:.1f} GB for "
-            f"{found.attributed(job)} images and {len(survey.variant_names(job))} variants; free some, or another "
-            "--run-dir"
+            f"{found.attributed(job)} images and {len(survey.variant_names(job))} variants; free some, or choose "
+            "another --run-dir"
         )

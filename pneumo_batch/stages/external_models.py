@@ -129,7 +129,7 @@ def _warn_of_probabilities(spec: VariantSpec, run: RunWriter, logits: dict[str, 
         return
     line = (
         f"variant.{spec.name}: all {len(values)} outputs lie in 0 to 1: if the network ends in a sigmoid or softmax, "
-        "take that off, for maps and accuracy are meant to be those of logits"
+        "remove it: maps and accuracy are meant to be those of logits"
     )
     progress.warn(run, "train", line)
 

@@ -55,14 +55,14 @@ def _warnings(listing: pa.Table, known: pa.Table, rejected: pa.Array, job: Job) 
     if gone.num_rows:
         first = gone["image_id"][0].as_py()
         are = "is" if gone.num_rows == 1 else "are"
-        yield f"{_images(gone.num_rows)} {are} no longer there, {first} the first; what is known of them stays"
+        yield f"{_images(gone.num_rows)} {are} no longer there (the first: {first}); what is known of them stays"
     sizes = dict(zip(there.to_pylist(), listing["bytes"].to_pylist(), strict=True))
     rows = zip(known["image_id"].to_pylist(), known["bytes"].to_pylist(), strict=True)
     changed = [image_id for image_id, size in rows if sizes.get(image_id, size) != size]
     if changed:
         have = "has" if len(changed) == 1 else "have"
         count = _images(len(changed))
-        yield f"{count} {have} changed, {changed[0]} the first; their maps stay those of the former files"
+        yield f"{count} {have} changed (the first: {changed[0]}); their maps stay those of the earlier files"
 
 
 def _images(count: int) -> str:

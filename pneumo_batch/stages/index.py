@@ -173,7 +173,9 @@ def _listing_warnings(job: Job, listed: pa.Table, rows: pa.Table) -> list[str]:
         )
     shipped = pc.sum(pc.equal(listed["split"], "val")).as_py()
     if shipped and job.data.val_fraction:
-        lines.append(f"{shipped} val images join train before validation is carved; data.val_fraction = 0 keeps them")
+        lines.append(
+            f"{shipped} val images join train before validation is carved; data.val_fraction = 0 keeps them in val"
+        )
     return lines
 
 

@@ -60,7 +60,7 @@ def of_images(data: Data, images: Roots, inventory: Inventory, manifest: pa.Tabl
     except table.UnfitError as error:
         if data.names_regions:
             raise
-        line = f"{error}; regions are not used, for want of others in data.regions"
+        line = f"{error}; regions are not used; others can be given in data.regions"
         return nothing._replace(unfit=line)
     if data.names_regions:
         _check_of_these(built, found.place, manifest)

@@ -21,8 +21,8 @@ def survey(job: Job) -> Survey:
     contents = external_models.digests(job)
     if programs.is_file(job.network.name) and job.trained:
         raise JobError(
-            f"network.name = {job.network.name!r}: a file has no fresh weights to train: bring every variant as a "
-            "[[variant]], with train.true_seeds = [] and train.random_seeds = []"
+            f"network.name = {job.network.name!r}: a file cannot be trained, as it has no fresh weights: bring every"
+            " variant as a [[variant]], with train.true_seeds = [] and train.random_seeds = []"
         )
     if job.is_phantom:
         if job.data.names_regions:

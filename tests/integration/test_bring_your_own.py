@@ -121,7 +121,9 @@ def test_a_program_is_attributed_and_kept_with_the_run(ray_cluster, place):
 def test_a_program_cannot_be_trained(place):
     (place / "mine.pt2").write_bytes(b"never opened")
     job = tiny_job(network={"name": "mine.pt2"})
-    with pytest.raises(JobError, match=r"network.name = 'mine.pt2': a file has no fresh weights to train"):
+    with pytest.raises(
+        JobError, match=r"network.name = 'mine.pt2': a file cannot be trained, as it has no fresh weights"
+    ):
         pipeline.execute(job, "runs/none")
 
 

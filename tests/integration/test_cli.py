@@ -172,7 +172,7 @@ def test_demo_data_can_be_written_checked_and_not_overwritten(tmp_path):
     assert stops in " ".join(checked.stdout.split())
     inside = call("run", "demo", "--run-dir", str(folder))
     assert inside.returncode == 2
-    assert "no run, but not empty" in one_line(inside)
+    assert "holds no run, but is not empty" in one_line(inside)
     again = call("data", "demo", str(folder), *sizes)
     assert again.returncode == 2
     assert "exists already" in one_line(again)

@@ -187,4 +187,4 @@ def test_a_run_directory_that_a_node_does_not_see_is_refused(cluster, workplace)
     code = "import ray; from pneumo_batch.rundir.reader import Run; from pneumo_batch.execution import cluster; "
     code += f"ray.init(address={cluster.address!r}, log_to_driver=False); cluster.check_shared(Run('/nowhere/run'))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "JobError: /nowhere/run: not to be seen from" in result.stderr
+    assert "JobError: /nowhere/run: not visible from" in result.stderr

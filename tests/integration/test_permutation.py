@@ -48,7 +48,7 @@ def test_labels_that_cannot_move_stop_the_run_before_any_training(ray_cluster, f
 
 
 def test_a_column_of_which_the_data_say_nothing_is_refused_before_they_are_read(films):
-    told = r"^train.random_within: the data tell no film's site; they tell view, sex$"
+    told = r"^train.random_within: the data give no film's site; they give view, sex$"
     with pytest.raises(JobError, match=told):
         survey.survey(tiny_job(data=films, train={"random_within": ["site"]}))
 

@@ -48,7 +48,7 @@ def test_check_as_json(tmp_path, capsys):
         (("--format", "nih"), 'data check: data: findings: format = "nih" needs one, such as ["Pneumonia"]'),
         (
             ("--finding", "Mass"),
-            "data check: data: findings needs format: a published set, or a list with a column a finding",
+            "data check: data: findings needs format: a published set, or a list with a column per finding",
         ),
         (("--format", "nihh", "--finding", "Mass"), "data check: data.format: Input should be 'folders',"),
     ],

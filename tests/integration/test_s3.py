@@ -182,7 +182,7 @@ def test_a_run_killed_on_an_object_store_goes_on_and_is_the_local_one(ray_cluste
 
 def test_a_store_that_nodes_cannot_reach_is_one_line_before_anything_is_computed(ray_cluster):
     gone = RunWriter(f"s3://bucket/run?endpoint_override=127.0.0.1%3A{free_port()}&scheme=http&region=us-east-1")
-    with pytest.raises(JobError, match="a node of the cluster: it has to have the credentials"):
+    with pytest.raises(JobError, match="a node of the cluster: it needs the credentials"):
         cluster.check_shared(gone)
     with pytest.raises(RunError, match=r"^s3://bucket/run\?.*: cannot be read: "):
         assert gone.is_new

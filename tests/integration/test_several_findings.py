@@ -186,7 +186,7 @@ def test_the_report_has_every_target_and_what_two_share(run):
     assert shown[5] == number(cells["/".join(shown[2:5])]["headroom"]["value"])
     assert numbers == cells["magnitude/region/spearman"]
     assert "without Effusion" in page
-    assert "Pictures and the other tables here are about Effusion, but for training curves" in page
+    assert "Pictures and the other tables here are about Effusion, except training curves" in page
     assert "Effusion, Infiltration and Cardiomegaly are explained" in page
     card = run.store.read_bytes("report/model_card_true_0.md").decode()
     assert "findings, in the order of the outputs, Infiltration, Effusion and Cardiomegaly" in card

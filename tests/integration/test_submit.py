@@ -136,7 +136,7 @@ def test_a_stopped_job_notes_where_it_is_and_goes_on_when_submitted_again(head, 
     assert follower.returncode == 130
     elsewhere = run_as(environment, *arguments[:4], "--run-dir", str(tmp_path / "other"), *arguments[6:])
     assert elsewhere.returncode == 2
-    assert f"{name} runs already, into {run_dir}" in one_line(elsewhere)
+    assert f"{name} is already running, into {run_dir}" in one_line(elsewhere)
     stopped = run_as(environment, "job", "stop", name, "--address", address, "--json")
     assert stopped.returncode == 0, stopped.stderr
     assert json.loads(stopped.stdout)["status"] == "STOPPED"

@@ -22,7 +22,7 @@ _PUBLISHED = {"train": 96, "test": 24, "image_size": 160}
 @data.command()
 @click.argument("folder", metavar="DIR")
 @click.option(
-    "--format", "form", type=click.Choice(GENERATED), help="Write it as a published set, or as a list of films."
+    "--format", "form", type=click.Choice(GENERATED), help="Write it laid out as a published set, or as a list."
 )
 @click.option("--train", type=click.IntRange(min=8), help="Training images.  [default: 400; with --format 96]")
 @click.option("--test", type=click.IntRange(min=4), help="Test images.  [default: 96; with --format 24]")
@@ -31,16 +31,16 @@ _PUBLISHED = {"train": 96, "test": 24, "image_size": 160}
     "--size", "image_size", type=click.IntRange(32, 4096), help="Side in pixels.  [default: 512; with --format 160]"
 )
 def demo(folder: str, form: Generated | None, seed: int, **asked: int | None) -> None:
-    """Write the generated data set: chest-X-ray-like images, opacities with known masks.
+    """Write the generated data set: chest-X-ray-like images with opacities whose masks are known.
 
-    With --format the films have several findings (opacity, effusion, pneumothorax, enlarged heart), and lie in the
-    folders, names, tables and quirks of that set: uncertain and blank labels, lateral films, readers who disagree, a
-    person in two splits, a missing, a damaged and an unlisted file. A set without published splits gets the sum of
-    --train and --test; siim is 1024 pixels a side. DIR/truth.json says what every film shows, and where: boxes are x,
-    y, width, height, masks are run lengths as COCO counts them, in pixels of the film.
+    With --format the films have several findings (opacity, effusion, pneumothorax, enlarged heart) and the folders,
+    file names and label tables of that set, with its quirks: uncertain and blank labels, lateral films, readers who
+    disagree, a person in two splits, a missing, a damaged and an unlisted file. A set without published splits gets
+    --train plus --test films; siim films are 1024 pixels a side. DIR/truth.json says what every film shows, and where:
+    boxes are x, y, width, height, masks are COCO run lengths, both in pixels of the film.
 
     An opacity is called Infiltration in nih, pneumonia in padchest, opacity in list and Lung Opacity elsewhere; rsna
-    names opacities only, siim pneumothorax only. Other findings of a set are labels that nothing in the films shows.
+    labels opacities only, siim pneumothorax only. The other findings of a set are labelled, but no film shows them.
 
     \b
     Example:
@@ -65,7 +65,7 @@ def demo(folder: str, form: Generated | None, seed: int, **asked: int | None) ->
 @data.command()
 @click.argument("folder", metavar="DIR")
 def fetch(folder: str) -> None:
-    """Download "Chest X-Ray Images (Pneumonia)" from Kaggle into DIR/chest_xray, and count it.
+    """Download "Chest X-Ray Images (Pneumonia)" from Kaggle into DIR/chest_xray and check its image counts.
 
     \b
     Example:
@@ -78,17 +78,17 @@ def fetch(folder: str) -> None:
 
 @data.command()
 @click.argument("roots", metavar="ROOT...", nargs=-1, required=True)
-@click.option("--manifest", metavar="FILE", help="CSV or Parquet file that names the images, as data.manifest.")
-@click.option("--format", "form", metavar="NAME", help="How the set is laid out, as data.format: nih, chexpert, ...")
+@click.option("--manifest", metavar="FILE", help="CSV or Parquet file that lists the images, as data.manifest.")
+@click.option("--format", "form", metavar="NAME", help="Layout of the data set, as data.format: nih, chexpert, ...")
 @click.option(
-    "--finding", "findings", metavar="NAME", multiple=True, help="A finding to tell, as data.findings (repeatable)."
+    "--finding", "findings", metavar="NAME", multiple=True, help="A finding to read, as data.findings; repeatable."
 )
-@click.option("--regions", metavar="PLACE", help="Boxes or masks: a file or folder, or none, as data.regions.")
+@click.option("--regions", metavar="PLACE", help="Boxes or masks, as data.regions: a file, a folder or none.")
 @json_option
 def check(roots: tuple[str, ...], findings: tuple[str, ...], as_json: bool, **named: str | None) -> int:
-    """Audit a data set: counts, sizes, unreadable files, duplicates, leaks. Exit 3 when it has errors.
+    """Audit a data set: counts, sizes, unreadable files, duplicates, leaks. Exit with 3 if it has errors.
 
-    Of a published set also what its label files say, which films are not used, and where films are outlined.
+    For a published set also: what its label files say, which films are not used, and which have boxes or masks.
 
     \b
     Example:

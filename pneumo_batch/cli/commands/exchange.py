@@ -7,12 +7,14 @@ import click
 
 @click.command()
 @click.argument("run_dir", metavar="RUN")
-@click.option("--image", "images", multiple=True, metavar="ID", help="An image of the run; repeatable.")
-@click.option("--limit", type=click.IntRange(min=1), help="Without --image: at most N images, by a seeded rule.")
+@click.option("--image", "images", multiple=True, metavar="ID", help="An image id of the run; repeatable.")
+@click.option("--limit", type=click.IntRange(min=1), help="Without --image: at most N images, chosen by a seeded rule.")
 @click.option("--method", "methods", multiple=True, help="A method; repeatable (default: all).")
 @click.option("--variant", "variants", multiple=True, help="A variant; repeatable (default: all).")
-@click.option("--target", "targets", multiple=True, help="Of several targets one; repeatable (default: all).")
-@click.option("--format", "form", type=click.Choice(["png", "npy", "nifti"]), default="png", help="Default: png.")
+@click.option("--target", "targets", multiple=True, help="One of several targets; repeatable (default: all).")
+@click.option(
+    "--format", "form", type=click.Choice(["png", "npy", "nifti"]), default="png", help="File format (default: png)."
+)
 @click.option("--out", "folder", metavar="DIR", required=True, help="Folder to write into.")
 def export(run_dir: str, form: str, folder: str, limit: int | None, **names: tuple[str, ...]) -> None:
     """Write maps of chosen images as files: PNG overlays, NumPy arrays or NIfTI.
@@ -32,7 +34,7 @@ def export(run_dir: str, form: str, folder: str, limit: int | None, **names: tup
 @click.argument("run_dir", metavar="RUN")
 @click.option("--experiment", default="pneumo-batch", show_default=True, help="MLflow experiment to log to.")
 def track(run_dir: str, experiment: str) -> None:
-    """Log a finished run to MLflow, where MLFLOW_TRACKING_URI says; prints MLflow's run id.
+    """Log a finished run to the MLflow server at MLFLOW_TRACKING_URI and print MLflow's run id.
 
     \b
     Example:

@@ -7,7 +7,7 @@ from pneumo_batch.cli.options import json_option, load, print_json, set_option
 
 @click.group(name="config")
 def config() -> None:
-    """Show, describe or begin a job file."""
+    """Show, describe or start a job file."""
 
 
 @config.command()
@@ -46,7 +46,7 @@ def schema() -> None:
 @config.command()
 @click.option("--from", "shipped", metavar="NAME", help="Print this shipped job (demo, rigorous, ...) instead.")
 def init(shipped: str | None) -> None:
-    """Print a commented job file with every field at its default, or a shipped job to begin with.
+    """Print a commented job file with every field at its default, or a shipped job, to start from.
 
     \b
     Example:

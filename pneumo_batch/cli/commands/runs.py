@@ -40,7 +40,7 @@ class RunOptions(TypedDict):
 @require_option
 @click.option("--hash-paths", is_flag=True, help="Write digests instead of absolute paths into the run's records.")
 @click.option("--dry-run", is_flag=True, help="Print what each stage would do, and do nothing.")
-@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="Of progress on stderr.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="Format of progress on stderr.")
 @json_option
 def run(job_file: str, overrides: tuple[str, ...], **options: Unpack[RunOptions]) -> int:
     """Run a job: all stages; resumes an unfinished run; does nothing when the run is complete.
@@ -147,12 +147,12 @@ def report(run_dir: str, browse: bool) -> None:
 
 @click.command()
 @click.argument("run_dir", metavar="RUN")
-@click.option("--reopen", is_flag=True, help="Let the next `run` of the job compute again what is damaged or missing.")
+@click.option("--reopen", is_flag=True, help="Let the next `run` of the job recompute what is damaged or missing.")
 @json_option
 def verify(run_dir: str, reopen: bool, as_json: bool) -> int:
     """Read every file of a run and compare it with the SHA-256 it was written with.
 
-    One line a file that is damaged, missing or not the run's own, and exit code 3; else 0.
+    Prints a line for each file that is damaged, missing or not the run's own, and then exits with 3; else with 0.
 
     \b
     Example:
@@ -180,8 +180,8 @@ def verify(run_dir: str, reopen: bool, as_json: bool) -> int:
 
 @click.command()
 @click.argument("folder", metavar="DIR")
-@click.option("--keep", type=click.IntRange(min=1), required=True, help="Complete runs to keep of each job.")
-@click.option("--dry-run", is_flag=True, help="Print what would go, and remove nothing.")
+@click.option("--keep", type=click.IntRange(min=1), required=True, help="How many complete runs to keep of each job.")
+@click.option("--dry-run", is_flag=True, help="Print what would be removed, and remove nothing.")
 def clean(folder: str, keep: int, dry_run: bool) -> None:
     """Remove the oldest complete runs of each job in a folder. Unfinished runs and those in use stay.
 

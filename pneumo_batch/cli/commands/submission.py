@@ -55,7 +55,7 @@ class Submission(TypedDict):
 def submit(job_file: str, address: str, overrides: tuple[str, ...], **options: Unpack[Submission]) -> int:
     """Run a job on a Ray cluster; show its log here and end with its exit code.
 
-    A job that runs there already is not started twice: the command attaches to it. One that ended is continued.
+    If the job already runs there, the command attaches to it. A job that has ended is continued.
 
     \b
     Example:
@@ -77,14 +77,14 @@ def submit(job_file: str, address: str, overrides: tuple[str, ...], **options: U
         ended = ray_jobs.follow(client, address, found.id)
     except KeyboardInterrupt:
         again = f"pneumo-batch job logs {found.id} --follow --address {address}"
-        return complain(f"no longer following, the job goes on; to follow it again: {again}", EXIT_INTERRUPTED)
+        return complain(f"stopped following; the job goes on. To follow it again: {again}", EXIT_INTERRUPTED)
     _print_job(ended, options["as_json"])
     return ray_jobs.exit_code(ended)
 
 
 @click.group()
 def job() -> None:
-    """Look after jobs that were submitted to a cluster."""
+    """Show, follow or stop jobs that were submitted to a cluster."""
 
 
 @job.command(name="status")
@@ -92,7 +92,7 @@ def job() -> None:
 @_address_option
 @json_option
 def job_status(submission: str, address: str, as_json: bool) -> None:
-    """Show how a submitted job stands, by its id or by the one of its first attempt.
+    """Show the state of a submitted job, by its id or by that of its first attempt.
 
     \b
     Example:
@@ -104,7 +104,7 @@ def job_status(submission: str, address: str, as_json: bool) -> None:
 @job.command(name="logs")
 @click.argument("submission", metavar="ID")
 @_address_option
-@click.option("--follow", is_flag=True, help="Go on until the job has ended, and end with its exit code.")
+@click.option("--follow", is_flag=True, help="Follow the log until the job ends, then exit with its exit code.")
 def job_logs(submission: str, address: str, follow: bool) -> int:
     """Print the log of a submitted job.
 
@@ -126,7 +126,7 @@ def job_logs(submission: str, address: str, follow: bool) -> int:
 @_address_option
 @json_option
 def job_stop(submission: str, address: str, as_json: bool) -> int:
-    """End a submitted job. Submitting it again continues it.
+    """Stop a submitted job. Submitting it again continues it.
 
     \b
     Example:

@@ -51,7 +51,7 @@ def targets_of(target: Target, images: int) -> torch.Tensor:
     if targets_N.ndim and targets_N.shape != (images,):
         raise ValueError(f"target: {tuple(targets_N.shape)} for {images} images: give one index, or one each")
     if int(targets_N.min()) < 0:
-        raise ValueError(f"target: {int(targets_N.min())} is no output: they count from 0")
+        raise ValueError(f"target: {int(targets_N.min())} is no output: outputs count from 0")
     return targets_N.expand(images)
 
 
@@ -74,7 +74,8 @@ def preprocess_of(images: torch.Tensor, normalise: Normalise | None) -> Preproce
     """
     if images.ndim != 4 or images.shape[2] != images.shape[3] or not len(images) or not images.is_floating_point():
         raise ValueError(
-            f"images: floats (N, C, S, S) are needed, square and one or more, not {images.dtype} {tuple(images.shape)}"
+            f"images: one or more square images, floats (N, C, S, S), are needed, not {images.dtype}"
+            f" {tuple(images.shape)}"
         )
     channels, size = images.shape[1:3]
     given = normalise or UNIT

@@ -74,17 +74,17 @@ def of_setting(name: str, options: Mapping[str, object]) -> dict[str, object]:
     """
     setting = setting_of(name)
     if f"{method_of(name)}_{setting}" in PATHS:  # files and metrics of both would have one name
-        raise ValueError(f"{name!r} is a method of its own: {method_of(name)}_{setting}")
+        raise ValueError(f"{name!r} is a method of its own: write {method_of(name)}_{setting}")
     if setting not in BASELINES or method_of(name) not in WITH_BASELINE:
         if setting is not None and not options:
-            raise ValueError(f"{name!r}: no options make this setting{_baseline_hint(name)}")
+            raise ValueError(f"{name!r}: this setting has no options{_baseline_hint(name)}")
         return dict(options)
     if (given := options.get("baseline", setting)) != setting:
-        raise ValueError(f"{name!r} has the baseline {given!r}: a setting of a baseline's name starts there")
+        raise ValueError(f"{name!r} has the baseline {given!r}: a setting that is named after a baseline has that one")
     return {**options, "baseline": setting}
 
 
 def _baseline_hint(name: str) -> str:
     if method_of(name) not in WITH_BASELINE:
         return ""
-    return f"; only {', '.join(BASELINES)} need none, being baselines"
+    return f"; only those named after a baseline ({', '.join(BASELINES)}) need none"

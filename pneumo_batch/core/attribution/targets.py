@@ -31,7 +31,7 @@ def check_targets(targets: Sequence[str], classes: Sequence[str], findings: Sequ
             " several need several findings, or more classes"
         )
     if len(targets) > 1 and LABEL in targets:
-        raise ValueError(f'attribution.target: "{LABEL}" stands alone; of several, name each class')
+        raise ValueError(f'attribution.target: "{LABEL}" cannot stand beside other targets; name each class')
     for target in targets:
         check_target(target, classes, findings)
 

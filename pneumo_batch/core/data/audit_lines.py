@@ -71,7 +71,7 @@ def nobody_warning(unknown: int) -> list[str]:
     if not unknown:
         return []
     verb = "image has" if unknown == 1 else "images have"
-    return [f"{unknown} {verb} no patient: each counts as one; data.manifest can name them"]
+    return [f"{unknown} {verb} no patient: each counts as one; name the patients in data.manifest"]
 
 
 def one_patient_warnings(images: pd.DataFrame) -> list[str]:

@@ -82,7 +82,7 @@ def _decoded(dataset: Dataset) -> np.ndarray:
     try:
         decoder = get_decoder(syntax)
     except NotImplementedError as error:
-        raise RejectedImage("DICOM TransferSyntaxUID that is none of images") from error
+        raise RejectedImage("DICOM TransferSyntaxUID that is not one of images") from error
     if syntax.is_compressed and not decoder.is_available:
         raise RejectedImage(f"DICOM compressed as {syntax.name}, which nothing installed here reads: {INSTALL}")
     # pydicom would drop the bits above those stored, with what they hold; where overlays are declared there, it should

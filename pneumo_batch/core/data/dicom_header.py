@@ -93,7 +93,7 @@ def reject_unusable(dataset: Dataset) -> None:
     for name in _NUMBERS:
         _whole(dataset, name)
     if dataset.SamplesPerPixel != 1:
-        raise RejectedImage(f"colour DICOM (SamplesPerPixel {dataset.SamplesPerPixel}): 1 is read")
+        raise RejectedImage(f"colour DICOM (SamplesPerPixel {dataset.SamplesPerPixel}): only 1 is read")
     bits, allocated, highest = dataset.BitsStored, dataset.BitsAllocated, high_bit(dataset)
     if not (dataset.Rows and dataset.Columns):
         raise RejectedImage(f"DICOM of {dataset.Rows} Rows and {dataset.Columns} Columns")

@@ -64,11 +64,11 @@ class Roots:
         for location, root in roots.items():
             name = posixpath.basename(posixpath.normpath(root.path))
             if not name:
-                raise DataError(f"data.root: {location} has no name, with which the ids of its images could begin")
+                raise DataError(f"data.root: {location} has no folder name for the ids of its images to begin with")
             if name in by_name:
                 raise DataError(
-                    f"data.root: {places[name]} and {location} are both called {name!r}, with which the ids of their"
-                    " images would begin: rename one"
+                    f"data.root: {places[name]} and {location} are both called {name!r}, so the ids of their images"
+                    " would begin alike: rename one"
                 )
             by_name[name], places[name] = root, location
         return cls(by_name)

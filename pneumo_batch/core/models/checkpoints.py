@@ -165,4 +165,4 @@ def check(name: str, state: Mapping[str, torch.Tensor], expected: Mapping[str, t
             raise ValueError(f"{name}: {key!r} has values that are not finite")
     for key in state:
         if key not in expected:
-            raise ValueError(f"{name}: does not fit the network: it has {key!r}, which the network has not")
+            raise ValueError(f"{name}: does not fit the network: it has {key!r}, which the network does not have")

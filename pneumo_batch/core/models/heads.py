@@ -29,7 +29,7 @@ def picked(
     number. Raises ValueError where such rows do not give the same logits, and for programs, whose head is code.
     """
     if programs.kind(model):
-        raise ValueError("outputs: those of a program cannot be picked: export it with the wanted ones alone")
+        raise ValueError("outputs of a program cannot be picked: export it with only the wanted ones")
     noise_1CHW = torch.randn(example_1CHW.shape, generator=torch.Generator().manual_seed(3))
     logits_1K = _answer(model, noise_1CHW)
     wider, found = build(outputs=logits_1K.shape[1] + 1).state_dict(), build(outputs=len(rows))

@@ -60,7 +60,7 @@ def read(curve: Sequence[Dose], method: str) -> str | None:
     way = "rises with every step" if rises else "does not rise with every step"
     shown = ", ".join(f"{fixed(value, 2)} at {_percent(at)}" for at, value in zip(found, values, strict=True))
     unfit = [_percent(one.fraction) for one in curve if one.arm and one.arm.methods[method].verdict == "invalid"]
-    but = f"; but what is at {listed(unfit)} is invalid" if unfit else ""
+    but = f"; but the verdict at {listed(unfit)} is invalid" if unfit else ""
     return f"L {way}: {shown} of the labels permuted; {_from_where(found)}{but}."
 
 
@@ -72,7 +72,7 @@ def _from_where(found: Mapping[float, Estimate]) -> str:
         return f"its interval lies above 0 from {_percent(min(clear))} on"
     if all(share.ci_low is None for share in found.values()):
         return "without intervals over models, which take three of each kind"
-    return "its interval holds 0 at the highest"
+    return "its interval contains 0 at the highest"
 
 
 def _percent(fraction: float) -> str:

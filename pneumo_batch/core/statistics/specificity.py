@@ -91,7 +91,7 @@ def decide(
     """
     invalid = [target for target, found in methods.items() if _is_invalid(found)]
     if invalid:
-        return "invalid", [f"Of {wording.listed(invalid)} there is no valid map to compare."], None
+        return "invalid", [f"There is no valid map of {wording.listed(invalid)} to compare."], None
     if numbers.share.value is None:
         return (
             "inconclusive",
@@ -102,7 +102,7 @@ def decide(
     if models >= FEWEST_MODELS:
         return *_by_share(numbers, numbers.share, most, "patients and models"), None
     outcome, reasons = _by_share(numbers, numbers.share.for_these_models, most, "patients")
-    few = f"{models} true models: nothing can be said beyond them, which takes {FEWEST_MODELS}."
+    few = f"{models} true models: too few to speak of other models, which takes {FEWEST_MODELS}."
     return "inconclusive", [few, *reasons], outcome
 
 
@@ -122,7 +122,7 @@ def _by_share(numbers: SpecificityTest, share: Estimate, most: float, over: str)
         return "specific", [f"{measured}{beside}: maps say which of the two is explained."]
     if share.ci_low > most:
         return "unspecific", [f"{measured}{beside}: maps hardly say which of the two is explained."]
-    return "inconclusive", [f"{measured}{beside}: the interval holds {most:g}."]
+    return "inconclusive", [f"{measured}{beside}: the interval contains {most:g}."]
 
 
 def _test(

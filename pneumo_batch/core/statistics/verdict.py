@@ -119,7 +119,7 @@ def _of_these(test: CellTest) -> CellTest:
 def _by_share(test: CellTest, threshold: float, over: str, words: Words) -> tuple[Outcome, list[str]]:
     headroom, share = test.headroom, test.share
     if headroom.ci_low is None:
-        return "inconclusive", ["Without one of the models no film has every similarity: no interval can be drawn."]
+        return "inconclusive", ["Without one of the models no film has every similarity: no interval can be computed."]
     if headroom.ci_low <= 0:
         return "invalid", [
             "Two true models agree on a film no more than on films of different patients: h ="
@@ -135,7 +135,7 @@ def _by_share(test: CellTest, threshold: float, over: str, words: Words) -> tupl
         left = f"most of what true models agree on about a film {words.left}"
         return "insensitive", [f"{measured}, below the threshold of {threshold:g}: {left}."]
     return "inconclusive", [
-        f"{measured}: the interval holds the threshold of {threshold:g}.",
+        f"{measured}: the interval contains the threshold of {threshold:g}.",
         *_widest(share.sd, words),
     ]
 
@@ -183,8 +183,8 @@ def _missing(variants: Sequence[VariantFacts], test: CellTest, words: Words) -> 
 def _few_patients(test: CellTest) -> str | None:
     if not 0 < test.patients < FEWEST_PATIENTS:
         return None
-    people = "One patient" if test.patients == 1 else f"{test.patients} patients"
-    return f"{people} only: no interval can be drawn, which takes {FEWEST_PATIENTS}."
+    people = "one patient" if test.patients == 1 else f"{test.patients} patients"
+    return f"Only {people}: no interval can be computed, which takes {FEWEST_PATIENTS}."
 
 
 def _few(variants: Sequence[VariantFacts], words: Words) -> str | None:
@@ -192,7 +192,7 @@ def _few(variants: Sequence[VariantFacts], words: Words) -> str | None:
     if min(true, len(variants) - true) >= FEWEST_MODELS:
         return None
     return (
-        f"{true} true and {len(variants) - true} {words.models} models: nothing can be said beyond them, which takes"
+        f"{true} true and {len(variants) - true} {words.models} models: too few to speak of other models, which takes"
         f" {FEWEST_MODELS} of each kind."
     )
 

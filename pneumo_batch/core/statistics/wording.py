@@ -73,8 +73,8 @@ def headline(methods: Mapping[str, MethodResult], models: int | None = None) -> 
         )
     if groups[_UNFIT]:
         sentences.append(
-            f"Of maps of {listed(groups[_UNFIT])} this run says nothing: its models do not meet the conditions of the"
-            " test."
+            f"This run says nothing about maps of {listed(groups[_UNFIT])}: its models do not meet the conditions of"
+            " the test."
         )
     return " ".join(sentences)
 
@@ -108,7 +108,7 @@ def _for_these(of_these: Mapping[str, Sequence[str]], models: int | None) -> lis
     if not said:
         return []
     count = "" if models is None else f"{_COUNTS[models] if models < len(_COUNTS) else models} "
-    return [f"For these {count}models, {listed(said)}; of other models this run cannot speak."]
+    return [f"For these {count}models, {listed(said)}; this run says nothing about other models."]
 
 
 def _nothing_reproducible(found: MethodResult) -> bool:

@@ -18,22 +18,22 @@ _PERMUTED_ONLY = ("fraction", "unit", "within")  # fields that say how labels ar
 
 
 class ArmSpec(Section):
-    """Models that are contrasted with the true ones as the random ones are; they differ by their seed only."""
+    """Models that are contrasted with the true ones as the random ones are; they differ only in their seed."""
 
     name: str = result(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=32)
     """Name of the arm; its variants are `<name>_<seed>`, its kinds of pairs `true_<name>` and `<name>_<name>`."""
     labels: Labels = result("permuted")
-    """Trained on "true" labels, "permuted" ones, not at all ("untrained"), or on another column ("column:view")."""
+    """What they learn: "true" labels, "permuted" ones, nothing ("untrained"), or another column ("column:view")."""
     fraction: float = result(1.0, ge=0, le=1)
-    """Of permuted labels: the share of the units that exchange theirs; of 0, true labels with the random recipe."""
+    """Of permuted labels: the share of the units that are permuted; with 0, true labels with the random recipe."""
     unit: Unit = result("image")
-    """Of permuted labels: whose are exchanged, as `train.random_unit`."""
+    """Of permuted labels: what is permuted, as `train.random_unit`."""
     within: list[Stratum] = result([])
-    """Of permuted labels: only among films with the same values of these, as `train.random_within`."""
+    """Of permuted labels: permuted only among films with the same values of these, as `train.random_within`."""
     network: str | None = result(None, min_length=1)
-    """Another network than `network.name`."""
+    """The network of this arm (default: `network.name`)."""
     seeds: list[int] = result(min_length=1)
-    """One variant each; no two variants of a job share a seed."""
+    """One variant for each seed; no two variants of a job share a seed."""
 
     @field_validator("name")
     @classmethod

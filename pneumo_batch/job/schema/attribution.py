@@ -43,11 +43,11 @@ class Attribution(Section):
     """Which maps are computed, of which images, of which output."""
 
     methods: list[str] = result([INTEGRATED_GRADIENTS, GRAD_CAM], min_length=1)
-    """Attribution methods by name, or "module:function"; with an @ a setting of one: "integrated_gradients@blur"."""
+    """Attribution methods by name, "module:function", or with an @ a setting of one: "integrated_gradients@blur"."""
     splits: list[Split] = result(["test"], min_length=1)
     """Splits whose images are attributed."""
     limit: int | None = result(None, ge=1)
-    """Attribute at most so many images, chosen by a seeded rule."""
+    """Attribute at most this many images, chosen by a seeded rule."""
     target: str | list[str] = result(POSITIVE)
     """What is explained: "positive" (two classes), a class or finding, a list of these, or "label" (its own class)."""
     integrated_gradients: IntegratedGradientsOptions = IntegratedGradientsOptions()
@@ -55,13 +55,13 @@ class Attribution(Section):
     grad_cam: GradCamOptions = GradCamOptions()
     """The layer: a module path, or auto for the last convolution."""
     settings: dict[str, dict[str, bool | int | float | str]] = result({})
-    """Options of methods named with an @, by that name: settings."grad_cam@early".layer = "conv3.1"."""
+    """Options of each method named with an @, by that name: settings."grad_cam@early".layer = "conv3.1"."""
     allow_tf32: bool = result(False)
-    """Faster and less exact products on GPUs; the report says so."""
+    """Allow TF32 on GPUs: faster, less exact matrix products; the report says so."""
     rows_per_file: int = neutral(256, ge=1)
-    """At most so many images a file of maps, fewer where maps are large: what an interruption can cost."""
+    """Most images in a file of maps, fewer where maps are large; an interruption can cost the files begun."""
     store_derived: bool = neutral(False)
-    """Keep the maps of networks derived without training (cascade) too, in derived/; they are many."""
+    """Also store the maps of networks derived without training (cascade), in derived/; there are many."""
 
     _no_repeats = field_validator("methods", "splits")(no_repeats)
 

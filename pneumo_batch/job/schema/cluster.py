@@ -13,15 +13,15 @@ class Cluster(Section):
     address: str = neutral("local")
     """"local" starts Ray here; "auto" or ray://host:10001 joins a running cluster."""
     actors: int | tuple[int, int] | Literal["auto"] = neutral("auto")
-    """Attribution actors; "auto" takes one for each CPU or GPU share there is; [least, most] grow with the cluster."""
+    """Attribution actors; "auto" is one per available CPU or GPU share; [least, most] follows a growing cluster."""
     gpus_per_actor: float | Literal["auto"] = neutral("auto")
-    """GPU share of an attribution actor; "auto" takes a quarter, of films above 128 px a whole one."""
+    """GPU share of an attribution actor; "auto" is a quarter, or a whole GPU for films above 128 px."""
     gpus_per_training: float | Literal["auto"] = neutral("auto")
-    """GPU share of a training; "auto" as for actors. With train.workers above 1 each of them takes a whole GPU."""
+    """GPU share of a training; "auto" as for actors. With train.workers above 1 each worker takes a whole GPU."""
     trainings: int | tuple[int, int] | Literal["auto"] = neutral("auto")
-    """Variants trained at once; "auto" takes as many as fit; [least, most] grow with the cluster."""
+    """Variants trained at once; "auto" is as many as fit; [least, most] follows a growing cluster."""
     stall_seconds: float = neutral(3600.0, gt=0)
-    """An image that one worker sits on for longer, all variants together, goes to the quarantine."""
+    """An image that keeps a worker busy for longer, all variants together, is quarantined."""
 
     @field_validator("actors", "trainings")
     @classmethod

@@ -20,16 +20,16 @@ class Primary(Section):
 
 
 class Compare(Section):
-    """How maps are compared and the verdict is drawn."""
+    """How maps are compared and the verdict is reached."""
 
     metrics: list[str] = result(list(METRICS), min_length=1)
     """Similarity metrics: spearman, pearson, ssim, hog, top10, or "module:function"."""
     region_grid: int = result(REGION_GRID, ge=2, le=64)
-    """Cells a side of the region scale."""
+    """Cells per side of the region scale."""
     primary: Primary = Primary()
     """What the verdict is read from."""
     threshold: float = result(THRESHOLD, gt=0, lt=1)
-    """Label share that divides sensitive from insensitive: the part of what true models agree on that labels own."""
+    """Label share that separates sensitive from insensitive maps."""
     partner_seed: int = result(0, ge=0)
     """Seed of the rule that pairs an image with another one for the cross-image controls."""
     resamples: int = result(RESAMPLES, ge=100)
@@ -40,8 +40,8 @@ class Compare(Section):
     def _no_margin(cls, values: object) -> object:
         if isinstance(values, dict) and "margin" in values:
             raise ValueError(
-                "margin is gone: a verdict no longer compares TT - TN with a margin, but the label share with"
-                " compare.threshold (default 0.5); leave margin out"
+                "margin is gone: a verdict now compares the label share with compare.threshold (default 0.5), not"
+                " TT - TN with a margin; leave margin out"
             )
         return values
 
@@ -67,19 +67,19 @@ class Cascade(Section):
     """Parameter randomization: a trained variant whose layers are re-initialised, without training."""
 
     seeds: list[Annotated[int, Field(ge=0)]] = result([])
-    """One re-initialisation each, two or more for a curve that is not one draw's; without any the stage is off."""
+    """One re-initialisation per seed; one is a single draw, so use two or more. Empty turns the stage off."""
     variant: str | None = result(None)
     """The trained variant (default: the first true one)."""
     images: int = result(64, ge=1)
-    """Use at most so many of the attributed images, chosen by a seeded rule."""
+    """Use at most this many of the attributed images, chosen by a seeded rule."""
     independent: bool = result(True)
     """Also re-initialise each layer alone."""
     noisy: int = result(0, ge=0)
-    """Also compare maps averaged over so many inputs, all but one noisy (sMPRT; 50 in Quantus); 0 does not."""
+    """Also compare maps averaged over this many inputs, all but one noisy (sMPRT; 50 in Quantus); 0 is off."""
     noise: float = result(0.1, gt=0)
     """Standard deviation of that noise, as a share of an input's range."""
     bins: int = result(100, ge=2)
-    """Bins of the histogram of a map whose entropy is measured (eMPRT)."""
+    """Bins of the histogram of a map's values, whose entropy is measured (eMPRT)."""
 
     _no_repeats = field_validator("seeds")(no_repeats)
 
@@ -87,5 +87,5 @@ class Cascade(Section):
     @classmethod
     def _some_noise(cls, value: int) -> int:
         if value == 1:
-            raise ValueError("one input would be the film without noise: 0 is off, 2 or more average")
+            raise ValueError("1 would be the film alone, without noise: choose 0 (off), or 2 or more")
         return value

@@ -26,22 +26,22 @@ FINDINGS_ONLY = ("uncertain", "unmentioned", "negatives", "views", "test_fractio
 
 
 class Data(Section):
-    """The images: where they are and what the network is given of them."""
+    """The images: where they are and how they are prepared for the network."""
 
     root: str | list[str] = neutral(PHANTOM)
     """Folder or URI holding train/ and test/ (val/ optional), a list of them, or "phantom" for the generated set."""
     manifest: str | None = neutral(None)  # what it says is in the fingerprint, not its place
-    """CSV or Parquet file of path (below root), label or findings, split, patient_id, instead of folders."""
+    """Instead of folders: CSV or Parquet file with path (below root), label or findings, split, patient_id."""
     format: Format = result("folders")
-    """"folders" by split and class, a "list" (manifest), or the name of a published set as it was downloaded."""
+    """"folders" by split and class, a "list" (manifest), or the name of a published set, as downloaded."""
     findings: list[str] | None = result(None)
-    """Of a published set, or a list with a column a finding: one (NORMAL is without it), or several: a logit each."""
+    """Of a published set, or a list with a column per finding: one (NORMAL is without it), or several: a logit each."""
     uncertain: Uncertain = result("ignore")
-    """What an uncertain label (-1) counts as; "ignore" leaves the film out, of several findings that label."""
+    """What an uncertain label (-1) counts as; "ignore" leaves out the film, or with several findings that label."""
     unmentioned: Unmentioned = result("negative")
-    """What a finding counts as that a label file does not mention; "ignore" leaves out as with uncertain."""
+    """What a finding that a label file does not mention counts as; "ignore" as for uncertain."""
     negatives: Negatives = result("all")
-    """Films without any of the findings: "all", or "no_finding": only those on which nothing was found at all."""
+    """Which films without the findings to use: "all", or "no_finding": those on which nothing at all was found."""
     views: list[Projection] | None = result(None, min_length=1)
     """Views of a published set to use (default: frontal ones, where the set says which these are)."""
     test_fraction: float = result(TEST_FRACTION, ge=0, lt=1)
@@ -57,19 +57,19 @@ class Data(Section):
     pad: Pad = result("black")
     """"black" pads to a square before resizing; "none" squashes."""
     resize: Resize = result("bilinear")
-    """Filter that resizes, with antialiasing."""
+    """Resizing filter, with antialiasing."""
     normalise: Literal["train", Normalisation] | tuple[float, float] = result("train")
-    """Mean and deviation of pixels in [0, 1]: the training split's, [mean, std], or what a library's models expect."""
+    """Mean and standard deviation of pixels in [0, 1]: of the train split, [mean, std], or those a library expects."""
     val_fraction: float = result(0.1, ge=0, lt=1)
     """Share of the training images carved out for validation, by patient; 0 keeps the shipped val/ folder."""
     split_seed: int = result(0, ge=0)
-    """Seed of the splits that are carved."""
+    """Seed of the carved splits."""
     max_bad: float = result(0.01, ge=0, le=1)
     """Share of unreadable images above which the data are rejected (exit 3)."""
     allow_leaks: bool = result(False)
-    """Go on although the same image stands in two splits."""
+    """Continue although the same image is in two splits."""
     grows: bool = result(False)
-    """Images join test/ from time to time: the same command on the same run directory attributes those only."""
+    """Images are added to test/ over time: the same command on the same run directory attributes only the new ones."""
 
     @field_validator("root")
     @classmethod
@@ -125,7 +125,7 @@ class Data(Section):
         if self.findings is None:
             self._read_labels_by_class()
         elif self.format == "folders":
-            raise ValueError("findings needs format: a published set, or a list with a column a finding")
+            raise ValueError("findings needs format: a published set, or a list with a column per finding")
         elif self.classes is not None:
             raise ValueError("classes: with findings they are NORMAL and the finding; leave classes out")
         if self.grows and self.is_published:

@@ -20,26 +20,26 @@ class Network(Section):
 
 
 class Train(Section):
-    """One recipe for true and random variants alike; they differ by their labels and seeds only."""
+    """One recipe for true and random variants; they differ only in their labels and seeds."""
 
     true_seeds: list[int] = result([0])
-    """One variant `true_<seed>` each, trained on the true labels."""
+    """One variant `true_<seed>` per seed, trained on the true labels."""
     random_seeds: list[int] = result([100])
-    """One variant `random_<seed>` each, trained on labels permuted with that seed."""
+    """One variant `random_<seed>` per seed, trained on labels permuted with that seed."""
     random_unit: Unit = result("image")
-    """Whose labels are exchanged: every image's alone, or a patient's as a whole, with one who has as many films."""
+    """What is permuted: each "image" by itself, or each "patient" as a whole, among those with as many films."""
     random_within: list[Stratum] = result([])
     """Permute only among films with the same values of these: view, sex, site, subtype, mode."""
     epochs: int = result(15, ge=1)
     """Epochs of true variants."""
     max_epochs: int = result(80, ge=1)
-    """Most epochs of random variants; they stop once they have memorised their labels."""
+    """Maximum epochs of random variants; they stop once they have memorised their labels."""
     memorise: float = result(variants.MEMORISED, gt=0, le=1)
-    """Training accuracy (eval mode; of several findings balanced, each) that counts as having memorised."""
+    """Training accuracy (eval mode; of several findings, balanced accuracy of each) that counts as memorised."""
     patience: int = result(0, ge=0)
-    """True variants stop after so many epochs without a better validation loss; 0 never stops early."""
+    """True variants stop after this many epochs without a better validation loss; 0 never stops early."""
     batch_size: int = result(32, ge=2)
-    """Images a step, over all workers."""
+    """Images per step, over all workers."""
     learning_rate: float = result(3e-4, gt=0)
     """Adam's step size."""
     sampler: Literal["weighted", "shuffle"] = result("weighted")
@@ -51,11 +51,11 @@ class Train(Section):
     amp: bool = result(False)
     """Mixed precision on GPUs."""
     workers: int = result(1, ge=1)
-    """Data-parallel workers a variant. More workers give other weights (batch norm), hence other results."""
+    """Data-parallel workers per variant. More workers give other weights (batch norm), hence other results."""
     max_failures: int = neutral(3, ge=0)
     """Worker failures a variant survives."""
     checkpoint_seconds: float = neutral(30.0, ge=0)
-    """Least time between two checkpoints of one variant."""
+    """Minimum time between two checkpoints of one variant."""
 
     @model_validator(mode="after")
     def _seeds_apart(self) -> "Train":
@@ -87,7 +87,7 @@ class VariantSpec(Section):
     channels: Channels | None = result(None)
     """Input channels it was trained with (default: those of [data])."""
     outputs: list[str] | None = result(None, min_length=1)
-    """What each of its outputs is of, in order, where it has others than the job asks for: those are picked by name."""
+    """Names of all its outputs, in order, where they are not those of the job: the job's are picked by name."""
 
     @field_validator("outputs")
     @classmethod

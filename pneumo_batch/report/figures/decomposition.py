@@ -85,7 +85,8 @@ def of_methods(methods: Mapping[str, MethodResult]) -> Picture | None:
     if not found:
         return None
     wide, narrow = (_figure(found, *_scale(methods), layout) for layout in (_WIDE, _NARROW))
-    alt = f"What two true models agree on about a film (h), and how much of it labels own. {' '.join(map(said, found))}"
+    alt = "What two true models agree on about a film (h), and how much of it is owed to the labels."
+    alt = f"{alt} {' '.join(map(said, found))}"
     return picture(wide, NAME, alt, narrow=svg(narrow))
 
 

@@ -42,8 +42,8 @@ def draw(source: Source, method: str) -> Picture | None:
         figure,
         f"share_{slug(method)}",
         f"{method_name(method)}: label share in every view, scale and metric; {primary} is primary. {values}.",
-        "The label share by every way to measure it, with 95 % intervals; an arrow leads beyond the axis. Right of the"
-        " dashed threshold most of what true models agree on about a film is owed to the labels.",
+        "The label share in every view, scale and metric, with 95 % intervals; an arrow leads beyond the axis. Right of"
+        " the dashed threshold most of what true models agree on about a film is owed to the labels.",
         wide=True,
     )
 

@@ -18,13 +18,13 @@ def _specificity(source: Source) -> list[str]:
         return []
     most = 1 - source.results.threshold
     few = len(source.true) < FEWEST_MODELS
-    over = "patients, for these networks only" if few else "patients and true networks, made as above"
+    over = "patients, for these networks only" if few else "patients and true networks, computed as above"
     first = f" Further arms were contrasted on {source.target} alone." if source.results.arms else ""
     return [
-        "Of every two targets, whether maps say which one is explained was read from c / h: h is the mean of TT − TTx"
-        " over both, and c what two true networks agree on about an image, beyond images of other patients, when each"
-        f" explains another of the two. With a 95 % interval over {over}, maps are called specific when it lies below"
-        f" {most:g} and unspecific when it lies above{', and inconclusive with so few' * few}.{first}"
+        "For every two targets, whether maps say which one is explained was read from c / h: h is the mean of TT − TTx"
+        " over both, and c is what two true networks agree on about an image, beyond images of other patients, when"
+        f" each explains another of the two. Maps are called specific when the 95 % interval of c / h over {over}, lies"
+        f" below {most:g} and unspecific when it lies above{', and inconclusive with so few networks' * few}.{first}"
     ]
 
 
@@ -40,7 +40,7 @@ def localisation(source: Source, cite: Citations) -> list[str]:
         return [_of_an_older_run(found, cite)]
     films = [f"{one.films} images with {name} of {one.patients} patients" for name, one in found.findings.items()]
     return [
-        f"On {listed(films)}, where boxes or masks outline it, maps were held against the outlined region by the"
+        f"On {listed(films)}, where boxes or masks outline it, maps were compared with the outlined region by the"
         f" pointing game{cite('zhang', 'saporta')}, the average precision of their values for the pixels inside"
         f"{cite('arun_2021')}, the intersection over union with their positive part above Otsu's threshold"
         f"{cite('otsu', 'saporta')} and the share of the positive attribution inside"
@@ -68,7 +68,7 @@ def _beside(findings: list[OfFinding]) -> str:
 
 def _of_an_older_run(found: Localisation, cite: Citations) -> str:
     return (
-        f"On {found.images} images whose finding is outlined, maps were held against the outlined region by the"
+        f"On {found.images} images whose finding is outlined, maps were compared with the outlined region by the"
         f" pointing game{cite('zhang', 'saporta')} and the share of the positive attribution inside; neither enters a"
         " verdict."
     )
@@ -85,11 +85,11 @@ def cascade(source: Source, cite: Citations) -> list[str]:
     alone = ", and each layer also alone" if (rows["mode"] == "independent").any() else ""
     return [
         f"In a parameter randomization test{cite('adebayo')} the {int(rows['depth'].max())} layers of"
-        f" {rows['variant'].iloc[0]} were re-initialised from the output down{alone}, by {draws}"
-        f" draw{'s' * (draws != 1)} of fresh weights each, and the maps of {int(rows['images'].max())} images compared"
-        " with those of the trained network by the same measures (MPRT).",
+        f" {rows['variant'].iloc[0]} were re-initialised from the output down{alone}, with {draws}"
+        f" draw{'s' * (draws != 1)} of fresh weights each, and the maps of {int(rows['images'].max())} images were"
+        " compared with those of the trained network by the same measures (MPRT).",
         *_variants_of_the_test(source, cite),
-        "This test speaks of one network, with 95 % intervals over patients, and enters no verdict.",
+        "This test concerns one network, its 95 % intervals are over patients, and it enters no verdict.",
     ]
 
 
@@ -104,7 +104,7 @@ def _variants_of_the_test(source: Source, cite: Citations) -> list[str]:
         )
     if any(end.emprt.value is not None for end in ends):
         found.append(
-            "The relative rise of the entropy of a map's histogram, of"
-            f" {settings.bins} bins, stands beside it (eMPRT{cite('hedstrom')})."
+            "The relative rise of the entropy of a map's histogram"
+            f" ({settings.bins} bins) was measured as well (eMPRT{cite('hedstrom')})."
         )
     return found

@@ -62,7 +62,7 @@ def until(source: Source) -> str:
 
 def permuted(arm: Arm) -> str:
     """How labels were permuted, where not freely: ", ..."."""
-    how = [", those of a patient together, among patients of as many films"] if arm.unit == "patient" else []
+    how = [", those of a patient together, among patients with equally many films"] if arm.unit == "patient" else []
     within = [f", among films of the same {listed(list(arm.within))}"] if arm.within else []
     return "".join([*how, *within])
 
@@ -75,10 +75,10 @@ def conditions(source: Source) -> str:
     """When models make a verdict invalid, of the run's own contrast and of its further arms."""
     arms = {arm.name: arm for arm in [contrast(source), *(spec.arm for spec in source.job.arm)]}
     found = [
-        "a network of true labels was no better than chance on the test images (its AUROC's interval reaching 0.5)"
+        "a network of true labels was no better than chance on the test images (the interval of its AUROC reaching 0.5)"
     ]
     if any(arm.is_permuted for arm in arms.values()):
         found.append("one with permuted labels did not memorise them")
     if any(arm.column for arm in arms.values()):
-        found.append("one of another column was no better than chance at it")
+        found.append("one trained on another column was no better than chance at that")
     return listed(found, "or")

@@ -126,7 +126,7 @@ def _line(number: int, answer: Answer) -> str:
 
 def markdown(found: Mapping[int, Answer | None]) -> bytes:
     """The same as a file of its own; names from outside cannot become markup."""
-    about = "What a run of pneumo-batch answers, item by item; the rest is the authors' to say. The checklist:"
+    about = "What a run of pneumo-batch answers, item by item; the rest is for the authors to answer. The checklist:"
     lines = ["# CLAIM 2024", "", f"{about} {PAPERS['claim'].text}"]
     for section, items in _SECTIONS.items():
         lines += ["", f"## {section}", ""]

@@ -10,8 +10,8 @@ from pneumo_batch.report.paper.answers import Answer, Answering
 from pneumo_batch.report.parts import span
 from pneumo_batch.report.source import Source
 
-_OUTSIDE = "The networks were trained outside of this run, which does not know how."
-_PARTLY_OUTSIDE = " Of the networks brought along the run does not know it."
+_OUTSIDE = "The networks were trained outside this run, which does not know how."
+_PARTLY_OUTSIDE = " For the networks brought along, the run does not know it."
 
 
 def _model(source: Source) -> Answer:

@@ -26,14 +26,15 @@ def _uncertainty(source: Source) -> Answer:
 
 
 def _robustness(source: Source) -> Answer:
-    lines = ["Verdicts by other views, scales and metrics:"]
+    lines = ["Verdicts in other views, scales and metrics:"]
     for method in source.methods:
         found = source.results.methods[method]
         unlike = sum(cell.verdict != found.verdict for cell in found.cells.values())
-        lines.append(f"{method_name(method)}, {unlike} of {len(found.cells) - 1} another;")
+        lines.append(f"{method_name(method)}, {unlike} of {len(found.cells) - 1} differ;")
     arms = [name for name in source.results.arms if name != source.results.contrast]
     lines += [f"further arms: {listed(arms)};"] if arms else []
-    return Answer(f"{' '.join(lines)} all of them: results.csv. Of the classification itself: none.", is_whole=False)
+    said = f"{' '.join(lines)} all of them: results.csv. The robustness of the classification was not analysed."
+    return Answer(said, is_whole=False)
 
 
 def _explanation(source: Source) -> Answer:
@@ -90,7 +91,7 @@ def _failures(source: Source) -> Answer:
     lines = [f"{name}: {_wrong(test, source.is_binary)}." for name, test in _tests(source)]
     return Answer(
         f"{_subject(source)}{' '.join(lines)} By class and subtype: model cards; images: predictions.parquet of each"
-        " model and the gallery. Why they are wrong is for readers of films to say.",
+        " model and the gallery. Why they are wrong is for readers of the films to say.",
         is_whole=False,
     )
 
@@ -113,8 +114,8 @@ def _wrong(test: OnTest, is_binary: bool) -> str:
 
 def _limitations(_source: Source) -> Answer:
     return Answer(
-        "What a verdict does not say: section Verdict, Limits; of each model: its card. Those of the study are its"
-        " authors' to say.",
+        "What a verdict does not say: section Verdict, Limits; of each model: its card. Limitations of"
+        " the study are for its authors to state.",
         is_whole=False,
     )
 
@@ -129,7 +130,8 @@ def _protocol(source: Source) -> Answer:
 def _availability(source: Source) -> Answer:
     return Answer(
         f"Software: pneumo-batch {source.record['versions']['pneumo-batch']}, Apache-2.0. Models: models/ of the run"
-        " (safetensors); predictions, maps and scores: Parquet beside them. Of the images the run knows no terms.",
+        " (safetensors); predictions, maps and scores: Parquet beside them. The run does not know the terms of the"
+        " images.",
         is_whole=False,
     )
 

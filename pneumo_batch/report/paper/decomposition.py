@@ -35,7 +35,8 @@ def sentences(source: Source, cite: Citations) -> list[str]:
 def measure(source: Source, cite: Citations) -> str:
     chosen, grid = source.results.primary, source.job.compare.region_grid
     pooled = f", averaged over {grid} × {grid} cells" if chosen.scale == "region" else " at full resolution"
-    return f"The primary measure of two maps is {_metric(chosen.metric, cite)} of their {chosen.view} view{pooled}."
+    metric = _metric(chosen.metric, cite)
+    return f"The primary measure of similarity is {metric} of the {chosen.view} view of two maps{pooled}."
 
 
 def _metric(name: str, cite: Citations) -> str:
@@ -46,12 +47,12 @@ def _parts(source: Source, cite: Citations) -> str:
     words, most = arms.words(source), PARTNERS[source.results.primary.scale]
     crossed = "one such image each" if most == 1 else f"at most {most} such images each"
     return (
-        f"As maps of correct models need not agree{cite('arun_2021')}, the similarity of two true networks (TT) and"
-        f" that of a true and {words.one} (TN) on an image were each compared with their floor: that of the same pairs"
-        f" of networks when the second map is of an image of another patient (TTx, TNx; {crossed}). h = TT − TTx is"
-        f" what two true networks agree on about an image, k = TN − TNx what is left of it with {words.cause}, and"
-        " L = 1 − k / h the label share. The difference TT − TN is the sum of h − k, which is owed to the single image,"
-        " and of TTx − TNx, what changes on every image alike."
+        f"As maps of correct models need not agree{cite('arun_2021')}, the similarity of the maps of two true networks"
+        f" (TT) and that of a true and {words.one} (TN) on the same image were each compared with a floor: the"
+        " similarity of the maps of the same pairs of networks when the second map is of an image of another patient"
+        f" (TTx, TNx; {crossed}). h = TT − TTx is what two true networks agree on about an image, k = TN − TNx is what"
+        f" is left of it with {words.cause}, and L = 1 − k / h is the label share. The difference TT − TN is the sum of"
+        " h − k, which is specific to the image, and TTx − TNx, which is the change on every image alike."
     )
 
 
@@ -69,7 +70,7 @@ def intervals(source: Source, cite: Citations) -> str:
     if not patients:
         return "No image had all four similarities, so neither h nor L could be measured."
     if patients < FEWEST_PATIENTS:
-        return f"With fewer than {FEWEST_PATIENTS} patients no intervals were drawn."
+        return f"With fewer than {FEWEST_PATIENTS} patients no intervals were computed."
     if _few_models(source):
         return (
             f"With fewer than {FEWEST_MODELS} networks of a kind the 95 % intervals are percentile intervals from"
@@ -78,9 +79,9 @@ def intervals(source: Source, cite: Citations) -> str:
     return (
         f"As similarities share networks{cite('aronow')}, the variance of each quantity is the sum of the delete-one"
         f" jackknife variances over the true and over the {arms.words(source).models} networks{cite('efron')} and of"
-        f" the variance over {resamples} bootstrap resamples of patients, floors by their projection"
-        f"{cite('hoeffding')}; 95 % intervals use Student's t with Satterthwaite's degrees of freedom"
-        f"{cite('satterthwaite')}: they speak of other patients and of networks trained again."
+        f" the variance over {resamples} bootstrap resamples of patients (floors by their projection"
+        f"{cite('hoeffding')}); 95 % intervals use Student's t with Satterthwaite's degrees of freedom"
+        f"{cite('satterthwaite')}: they cover other patients and retrained networks."
     )
 
 
@@ -99,11 +100,12 @@ def permutation(source: Source) -> list[str]:
 
 def rule(source: Source) -> str:
     threshold = source.results.threshold
-    few = f", which fewer than {FEWEST_MODELS} networks of a kind always are" if _few_models(source) else ""
+    few = f" (always with fewer than {FEWEST_MODELS} networks of a kind)" if _few_models(source) else ""
     return (
         "Maps are called sensitive when the interval of L lies above"
-        f" {threshold:g} and the permutation p is at most {ALPHA:g}, and insensitive when it lies below {threshold:g};"
-        f" invalid when the interval of h reaches 0, {arms.conditions(source)}; and inconclusive otherwise{few}."
+        f" {threshold:g} and the permutation p is at most {ALPHA:g}, and insensitive when that interval lies below"
+        f" {threshold:g}; invalid when the interval of h reaches 0, {arms.conditions(source)}; and inconclusive"
+        f" otherwise{few}."
     )
 
 
@@ -115,6 +117,6 @@ def _others(source: Source, cite: Citations) -> list[str]:
     named = [sorted({cell[i] for cell in cells}) for i in (0, 1)]
     metrics = [_metric(name, cite) for name in source.job.compare.metrics]
     return [
-        f"All of this was also computed for the other views ({listed(named[0])}), scales ({listed(named[1])}) and"
-        f" metrics ({listed(metrics)}) where they are defined, which decide nothing."
+        f"The same was computed for all views ({listed(named[0])}), scales ({listed(named[1])}) and metrics"
+        f" ({listed(metrics)}) where they are defined; only the primary ones decide."
     ]

@@ -57,7 +57,7 @@ def _data(source: Source, cite: Citations) -> str:
     what = "generated chest-X-ray-like images" if source.job.is_phantom else "images"
     carved, counts = source.job.data.val_fraction, source.manifest["split"].value_counts()
     kept, all_of_it = (int(sum(counts.get(name, 0) for name in some)) for some in (["val"], ["train", "val"]))
-    aside = f"; of {all_of_it} training images {kept} were set aside for validation by patient" if carved else ""
+    aside = f"; {kept} of {all_of_it} training images were set aside for validation, by patient" if carved else ""
     return (
         f"We applied the data randomization test{cite('adebayo', 'arun_2020')} to {len(source.manifest)} {what} of"
         f" {patients} patients ({splits(source)}{aside}), {_labels(source)}."
@@ -72,7 +72,7 @@ def splits(source: Source) -> str:
 def _labels(source: Source) -> str:
     """Classes, or findings in the order of the networks' outputs."""
     if several := source.job.data.several:
-        return f"each with or without {listed(several, 'and/or')}, which the networks' logits are of in this order"
+        return f"each with or without {listed(several, 'and/or')}; the networks have a logit for each, in this order"
     return f"of the classes {listed(source.classes)}"
 
 
@@ -105,7 +105,7 @@ def _brought(source: Source) -> str:
     if not groups:
         return ""
     were = "was" if len(kinds) == 1 else "were"
-    return f"Of the networks, {listed(groups)} {were} trained outside of this run ({source.job.network.name})."
+    return f"Of the networks, {listed(groups)} {were} trained outside this run ({source.job.network.name})."
 
 
 def _trained(source: Source, cite: Citations) -> str:
@@ -157,7 +157,7 @@ def _plateau(source: Source) -> str:
 def initialisation(source: Source) -> str:
     weights = source.job.network.weights
     if weights == "none":
-        return "weights were initialised at random by each network's seed"
+        return "weights were initialised at random from each network's seed"
     return f"training started from {'ImageNet' if weights == 'imagenet' else 'given'} weights"
 
 
@@ -168,7 +168,7 @@ def selection(source: Source) -> str:
     if not (source.manifest["split"] == "val").any():
         return "The weights of the last epoch were kept."
     return "The weights of the epoch with the lowest validation loss were kept" + (
-        ", of networks with permuted labels those of the last." if permutes else "."
+        "; for networks with permuted labels, those of the last epoch." if permutes else "."
     )
 
 
@@ -183,7 +183,8 @@ def _maps(source: Source, cite: Citations) -> str:
     names = [f"{method_name(method)}{_cited(method, cite)}{options(source, method, cite)}" for method in source.methods]
     return (
         f"For all {source.attributed.num_rows} attributed images ({listed(source.job.attribution.splits)}) and every"
-        f" network we explained {explained(source)} by {listed(names)}; maps of inner layers were upsampled bilinearly."
+        f" network we explained {explained(source)} with {listed(names)}; maps of inner layers were upsampled"
+        " bilinearly."
     )
 
 
@@ -191,7 +192,7 @@ def explained(source: Source) -> str:
     """The output, or outputs, that maps are of."""
     targets = source.job.attribution.targets
     if len(targets) > 1:
-        return f"the logits of {listed(targets)}, each by itself,"
+        return f"the logits of {listed(targets)}, each separately,"
     one = {"positive": f"the logit of {source.classes[-1]}", "label": "the logit of the image's own class"}
     return one.get(targets[0], f"the logit of {targets[0]}")
 

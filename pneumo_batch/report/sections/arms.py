@@ -20,8 +20,8 @@ def blocks(source: Source) -> list[Block]:
     return [
         Heading(f"Arms{of_the_first(source.results.first_target)}"),
         Text(
-            "Every arm is contrasted with the true one as the random one is: L is the part of what two true models"
-            " agree on about a film that a true model and one of the arm do not agree on."
+            "Every arm is contrasted with the true one in the same way as the random arm: L is the part of what two"
+            " true models agree on about a film that a true model and one of the arm no longer agree on."
         ),
         *_curve(source),
         _models_table(source),
@@ -55,8 +55,8 @@ def _models_table(source: Source) -> Table:
         rows.append([name, words, len(names), *spans])
     header = ["arm", "labels", "models", "labels kept", f"{source.measure} on them", "epochs", "AUROC on test"]
     caption = (
-        "Labels kept: share of the training labels that equal the true ones. AUROC on test is of the true labels, and"
-        " of models of another column that of the column beside it."
+        "Labels kept: share of the training labels that equal the true ones. AUROC on test is of the true labels; for"
+        " models of another column, their AUROC of that column stands beside it."
     )
     return Table("arm_models", caption, [*header, "AUROC of its own labels"], rows)
 

@@ -87,7 +87,7 @@ def _pixels(source: Source) -> list[Block]:
     return [
         Text(
             f"From {total} images drawn by a seeded rule, equally many of each class and split where there are enough,"
-            f" as the networks get them: one grey channel, {size} × {size} pixels.",
+            f" as the networks see them: one grey channel, {size} × {size} pixels.",
             "note",
         ),
         Side([exploration.brightness(stacks), exploration.means(stacks)]),
@@ -114,8 +114,8 @@ def _drift(stacks: dict[tuple[str, str], np.ndarray]) -> list[Block]:
         apart = float(level_N.mean() - trained_N.mean()) / spread if split != "train" and spread else None
         rows.append([split, name, len(level_N), float(level_N.mean()), contrast, apart])
     caption = (
-        "“Apart”: the mean grey value less that of training, in standard deviations between training images."
-        " How much a difference costs shows in the metrics on validation and test."
+        "“Apart”: the mean grey value minus that of training, in standard deviations between training images."
+        " The metrics on validation and test show how much a difference costs."
     )
     header = ["split", "class", "images", "mean grey value", "contrast", "apart"]
     table = Table("drift", caption, header, rows)

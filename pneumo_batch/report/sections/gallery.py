@@ -97,22 +97,24 @@ def _about(row: pd.Series) -> str:
 def _notes(source: Source, maps: "_Maps", problem: str | None) -> list[str]:
     notes = [
         f"Within a row all maps share one scale, clipped at the {overlays.PERCENTILE}th percentile of their absolute"
-        " values; the ends of the colour bar give it. Difference: the mean of the true maps less the mean of the random"
-        " ones.",
+        " values; the ends of the colour bar give it. Difference: the mean of the true maps minus the mean of the"
+        " random ones.",
         "Signed maps: red speaks for the explained class, blue against it, white is 0.",
-        "Magnitude: the brighter the more.",
+        "Magnitude: brighter is larger.",
     ]
     if source.results.first_target:
         notes.insert(
             0,
-            "Films were chosen, and the models' answers beside them are, by the first target,"
-            f" {source.results.first_target}; maps are of every one.",
+            "The choice of films and the predictions beside them are of the first target,"
+            f" {source.results.first_target}; maps are of every target.",
         )
     if maps.side < source.run.preprocess().size:
-        notes.append(f"Maps are shown at {maps.side} × {maps.side} pixels, averaged; the run holds them in full.")
+        notes.append(
+            f"Maps are shown at {maps.side} × {maps.side} pixels, averaged; the run holds them at full resolution."
+        )
     hidden = [name for name in source.variants if name not in (*maps.true, *maps.random)]
     if hidden:
-        notes.append(f"Not shown for want of room: {listed(hidden)}.")
+        notes.append(f"Not shown for lack of space: {listed(hidden)}.")
     return [*notes, problem] if problem else notes
 
 
@@ -146,7 +148,7 @@ class _Maps:
             for place, name in enumerate(names)
         ]
         if self.true and self.random:
-            text = f"{self.names[method]}: mean of the true maps less mean of the random maps"
+            text = f"{self.names[method]}: mean of the true maps minus mean of the random maps"
             tiles.append(Tile("difference", "", text, {view: uris[-1] for view, (_, uris) in drawn.items()}))
         limits = {view: f"{clip:.3g}" for view, (clip, _) in drawn.items()}
         return Row(self.names[method], limits, tiles)

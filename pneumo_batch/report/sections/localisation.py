@@ -47,10 +47,10 @@ def _about(finding: str, found: OfFinding) -> str:
         None: "",
     }[found.mean_mask_of]
     return (
-        f"{found.films} films of {found.patients} patients that have {finding} by label and in boxes or masks{chosen}."
-        f" On average {number(Small(found.chance))} of a film is inside.{mask_of}"
-        " A map that points no better than the mean mask says where the finding tends to be, not where a film has it;"
-        " one that random models draw as well has not learnt it from the labels."
+        f"{found.films} films of {found.patients} patients with {finding} by label and a box or mask of it{chosen}."
+        f" On average {number(Small(found.chance))} of a film lies inside.{mask_of}"
+        " A map that points no better than the mean mask says where the finding tends to be, not where this film has"
+        " it. Where maps of random models point as well, the pointing is not learnt from the labels."
     )
 
 
@@ -76,7 +76,7 @@ def _differences(finding: str, found: OfFinding) -> Table:
         for method, by_name in found.differences.items()
         for name, means in by_name.items()
     ]
-    caption = "True models less others, paired by film: above 0 the true models point better."
+    caption = "True models minus others, paired by film: above 0 the true models point better."
     header = ["method", "true models less", *TITLES.values()]
     return Table(f"localisation_differences_{slug(finding)}", caption, header, rows)
 
@@ -132,8 +132,8 @@ def _of_an_older_run(source: Source, found: Localisation) -> Fold:
     caption = (
         f"Share of the positive attribution inside the opacity; how often the highest value lies in it (pointing"
         f" game); average precision of the values for its pixels (AUPRC); and its overlap with what Otsu's threshold"
-        f" leaves (IoU), over {found.images} generated images with an opacity. In share and AUPRC a map that knows"
-        f" nothing reaches {number(found.chance and Small(found.chance))}, the opacity's share of the image."
+        f" leaves (IoU), over {found.images} generated images with an opacity. In share and AUPRC an uninformative"
+        f" map reaches {number(found.chance and Small(found.chance))}, the opacity's share of the image."
     )
     table = Table("localisation", caption, ["method", "variant", "share inside", "pointing game", "AUPRC", "IoU"], rows)
     return Fold("Localisation: do maps point at the opacity?", [Side([verdict.localisation(source, found), table])])

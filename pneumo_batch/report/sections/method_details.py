@@ -83,8 +83,8 @@ def in_numbers(source: Source, method: str) -> str:
     why = without_p(source, method, found, source.random)
     if test.headroom.value is None:
         if len(source.true) > 1 and source.random:  # their maps are constant, then
-            return f"{where} There is no h, and nothing to divide. {why}"
-        return f"{where} Without two true models and a random one there is no h, and nothing to divide."
+            return f"{where} There is no h, and so no label share. {why}"
+        return f"{where} Without two true models and a random one there is no h, and so no label share."
     said = estimates.written
     return (
         f"{where} Over {test.images} images of {test.patients} patients TT − TN is {said(test.difference)}:"
@@ -97,7 +97,7 @@ def in_numbers(source: Source, method: str) -> str:
 
 def _spread(sd: Deviations) -> str:
     named = ((sd.true, "true models"), (sd.random, "random models"), (sd.patients, "patients"))
-    known = [f"{number(value)} for {source}" for value, source in named if value is not None]
+    known = [f"{number(value)} from {source}" for value, source in named if value is not None]
     return f" Standard errors of L: {', '.join(known)}." if known else ""
 
 
@@ -108,6 +108,6 @@ def _permutations(tests: Permutations) -> str:
     if not some:
         return ""
     return (
-        f" Exact permutation over {some.relabelings} labelings of the models, of their agreement:"
-        f" {' and '.join(parts)}; at best {small(some.smallest_p, P_DIGITS)}."
+        f" Exact permutation over {some.relabelings} labelings of the models, on their agreement:"
+        f" {' and '.join(parts)}; smallest possible p {small(some.smallest_p, P_DIGITS)}."
     )

@@ -9,7 +9,7 @@ def blocks(kit: Kit) -> list[Block]:
     return [
         Heading("Methods"),
         Text(
-            "Ready to paste; every number is a parameter or a count of this run. Cite your image data beside it.",
+            "Ready to paste; every number is a parameter or a count of this run. Cite your image data as well.",
             "note",
         ),
         Code(kit.methods.text, "Methods"),

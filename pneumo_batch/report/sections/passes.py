@@ -71,8 +71,8 @@ def _picture(frame: pd.DataFrame, threshold: float) -> Picture:
     )
     alt = f"Label share by pass, above mean similarities, accuracy and share of empty maps. {values}."
     caption = (
-        "Primary measure. Bars are 95 % intervals over patients and models, dashed the threshold; accuracy is that of"
-        " the true models on test."
+        "Primary measure. Bars are 95 % intervals over patients and models, the dashed line is the threshold; accuracy"
+        " is that of the true models on test."
     )
     return base.picture(figure, "passes", alt, caption, wide=True)
 

@@ -30,7 +30,7 @@ def _about(source: Source, rows: pd.DataFrame) -> str:
     return (
         f"The other test of Adebayo et al.: {rows['variant'].iloc[0]} with its {layers} layers re-initialised from the"
         f" output down, without training; {len(seeds)} draw{'s' * (len(seeds) > 1)} of fresh weights,"
-        f" {int(rows['images'].max())} images. It speaks of one trained network and enters no verdict. The"
+        f" {int(rows['images'].max())} images. It concerns one trained network and enters no verdict. The"
         f" output's entropy goes from {number(float(curve.iloc[0]), 2)} to {number(float(curve.iloc[-1]), 2)} bits."
     )
 
@@ -43,12 +43,12 @@ def _in_words(source: Source, method: str, rows: pd.DataFrame) -> str:
     first, last = points[1], points[-1]
     gone = int(curve["degenerate"].sum())
     pairs = int(curve["pairs"].sum())
-    lost = f" Without a similarity, and left out: {gone} of {pairs}, the maps being constant." if gone else ""
+    lost = f" Constant maps have no similarity and are left out: {gone} of {pairs} pairs." if gone else ""
     return (
         f"{method_name(method)}, {cell.view} view, {cell.scale} scale: {cell.metric} to the original is"
-        f" {number(first['mean'], 2)} ({interval(first['ci_low'], first['ci_high'])}) once the top layer alone"
-        f" ({first['layer']}) is new, and {number(last['mean'], 2)} ({interval(last['ci_low'], last['ci_high'])}) with"
-        f" all of them.{lost}"
+        f" {number(first['mean'], 2)} ({interval(first['ci_low'], first['ci_high'])}) with only the top layer"
+        f" ({first['layer']}) re-initialised, and {number(last['mean'], 2)}"
+        f" ({interval(last['ci_low'], last['ci_high'])}) with all of them re-initialised.{lost}"
     )
 
 
@@ -60,16 +60,16 @@ def _ends(source: Source) -> list[Block]:
     chosen, settings = source.results.primary, source.job.cascade
     caption = (
         f"All layers re-initialised, {chosen.view} view. MPRT: {chosen.metric} ({chosen.scale} scale) of maps to the"
-        " original's. sMPRT: the same of maps averaged over noisy inputs, with its ceiling, the original's with itself"
-        " under other noise. eMPRT: relative rise of the entropy of a map's histogram"
-        f" ({settings.bins} bins): above 0 the map became more complex, which says nothing of what is left of it."
+        " original's. sMPRT: the same for maps averaged over noisy inputs; its ceiling is the similarity of the"
+        " original to itself under other noise. eMPRT: relative rise of the entropy of a map's histogram"
+        f" ({settings.bins} bins): above 0 the map became more complex, which says nothing about what is left of it."
         " Means over images with 95 % intervals over patients (Hedström et al., A Fresh Look at Sanity Checks for"
         " Saliency Maps, 2024)."
     )
     header = ["method", *(name for one in ("MPRT", "sMPRT", "ceiling", "eMPRT") for name in (one, f"{one} interval"))]
     rows = [[method_name(method), *_columns(ends[method])] for method in source.methods if method in ends]
     averaged = f"averaged over {settings.noisy} inputs, noise of {settings.noise:g} of the range"
-    note = f"sMPRT: {averaged}." if settings.noisy else "sMPRT was not asked for (cascade.noisy)."
+    note = f"sMPRT: {averaged}." if settings.noisy else "sMPRT was not measured (cascade.noisy is 0)."
     return [Table("randomization_ends", caption, header, rows), Text(note, "note")]
 
 

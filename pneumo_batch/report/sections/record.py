@@ -119,7 +119,7 @@ def _data(source: Source, variant: str) -> list[str]:
 def _trained_on(source: Source, variant: str) -> list[str]:
     kept, arm = source.models[variant].get("label_agreement"), source.arm(variant)
     if not arm.is_trained:
-        return ["Nothing: its weights are fresh."]
+        return ["None: it was not trained, its weights are fresh."]
     if arm.column:
         return [f"Another column of the same films: {arm.column}."]
     if not arm.is_permuted:
@@ -137,7 +137,7 @@ def _trained_on(source: Source, variant: str) -> list[str]:
 def _recipe(source: Source, variant: str) -> list[str]:
     model, train = source.models[variant], source.job.train
     if model.get("epochs") is None:
-        return ["Trained outside of this run."]
+        return ["Trained outside this run."]
     return [
         f"Seed {model['seed']}; {model['epochs']} epochs, weights of epoch {model['chosen_epoch']}.",
         f"Adam, learning rate {train.learning_rate:g}, batch {train.batch_size}, sampler {train.sampler}, plateau"
@@ -161,7 +161,7 @@ def _metrics(source: Source, variant: str) -> list[str]:
         f" accuracy {number(test.balanced_accuracy)}, accuracy {number(test.accuracy)}, AUPRC"
         f" {number(test.auprc)}, F1 {number(test.f1)}.",
         *([f"Threshold, chosen on validation: {number(test.threshold)}."] if source.is_binary else []),
-        f"Classified rightly on test: {listed(_by_group(source, variant))}.",
+        f"Classified correctly on test: {listed(_by_group(source, variant))}.",
         *([f"Test AUROC of the other findings: {'; '.join(others)}."] if others else []),
     ]
 
@@ -180,7 +180,7 @@ def _limits(source: Source, variant: str) -> list[str]:
     if not arm.is_trained or (arm.is_permuted and arm.fraction == 1):
         lines.append("Predicts noise by design.")
     elif arm.is_permuted or arm.column:
-        lines.append("Was taught labels that are not those of the classes: a model to compare with, for no other use.")
+        lines.append("Trained on labels other than those of the classes: for comparison only.")
     if source.job.is_phantom:
         lines.append("Has never seen a real X-ray image.")
     return lines

@@ -10,10 +10,10 @@ from pneumo_batch.report.parts import Block, Fold, Heading, Items, Side, Table, 
 from pneumo_batch.report.source import Source
 
 _ANSWERS = {
-    "specific": "say which of two targets is explained",
-    "unspecific": "hardly say which of two targets is explained",
-    "inconclusive": "cannot be told from this run to say which of two targets is explained",
-    "invalid": "of one or both are invalid: there is nothing to compare",
+    "specific": "maps say which of the two is explained",
+    "unspecific": "maps hardly say which of the two is explained",
+    "inconclusive": "this run cannot tell whether maps say which of the two is explained",
+    "invalid": "maps of one or both are invalid, so there is nothing to compare",
 }
 
 
@@ -55,7 +55,7 @@ def details(source: Source) -> list[Block]:
     ]
     chosen = dict(vars(source.results.primary))
     caption = (
-        "What two true models agree on about a film: h when both explain the same target, c when they explain one each,"
+        "What two true models agree on about a film: h when both explain the same target, c when each explains another,"
         " c / h with its 95 % interval over patients and models; one model: what the maps of two targets by one model"
         " share about a film; k / h: what random labels leave."
     )
@@ -80,10 +80,10 @@ def said(between: Sequence[Specificity]) -> str:
     groups: dict[str, list[str]] = {}
     for one in between:
         groups.setdefault(one.for_these_models or one.verdict, []).append(" and ".join(one.targets))
-    few = "; for these models, of others this run cannot speak" if any(one.for_these_models for one in between) else ""
+    few = "; this holds for these models only" if any(one.for_these_models for one in between) else ""
     if len(groups) == 1:
-        return f"maps {_ANSWERS[next(iter(groups))]}, whichever two{few}."
-    parts = [f"of {listed(names, 'or')}, maps {_ANSWERS[answer]}" for answer, names in groups.items()]
+        return f"for every two targets, {_ANSWERS[next(iter(groups))]}{few}."
+    parts = [f"for {listed(names, 'or')}, {_ANSWERS[answer]}" for answer, names in groups.items()]
     return f"{'; '.join(parts)}{few}."
 
 

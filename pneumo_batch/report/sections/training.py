@@ -43,7 +43,7 @@ def _metrics_table(source: Source) -> Table:
         " at chance on test."
     )
     if any(source.arm(name).column for name in source.variants):
-        caption += " Models of another column are judged by that one, where it is told."
+        caption += " Models of another column are judged by that column, where it is known."
     return Table("metrics", caption, header, rows, ("labels", "split"), {"split": "test"})
 
 
@@ -59,8 +59,8 @@ def _findings_table(source: Source) -> Table:
     header += ["AUROC, 95 % interval", "accuracy on its labels", "majority guess", "balanced accuracy on its labels"]
     rest = "All else in this report is" if not source.results.targets else "Pictures and the other tables here are"
     caption = (
-        "Every finding on test, of the images whose label of it is known, and how well the training labels that were"
-        f" given are known by heart. {rest} about {source.finding}, but for training curves and the"
+        "Every finding on test, over the images with a known label of it, and how well the training labels that were"
+        f" given are memorised. {rest} about {source.finding}, except training curves and the"
         " labels kept, which are over the known labels of all findings."
     )
     return Table("findings", caption, header, rows, ("variant", "labels", "finding"))
@@ -83,7 +83,7 @@ def _curves(source: Source) -> list[Block]:
             for history in found.values()
             for row in history.astype(object).where(history.notna(), None).to_dict("records")
         ]
-        caption = "Every epoch. Accuracy in training is running and on the labels the variant was given."
+        caption = "Every epoch. Training accuracy is a running mean, on the labels the variant was given."
         chosen = {"variant": next(iter(found))}
         table = Table("history", caption, tables.HISTORY.names, rows, ("variant",), chosen)
         blocks.append(Fold("Every epoch", [table]))
@@ -106,8 +106,8 @@ def _memory_table(source: Source) -> Table:
     measure = source.measure
     header = ["variant", "labels", "epochs", "chosen", f"{measure} on its labels", "majority guess", "labels kept"]
     caption = (
-        f"{measure.capitalize()} on the training labels a variant was given (eval mode), beside what naming the most"
-        " frequent class would score. “Labels kept” is the share of training labels that equal the true ones."
+        f"{measure.capitalize()} on the training labels a variant was given (eval mode), beside what always naming"
+        " the most frequent class would score. “Labels kept” is the share of training labels that equal the true ones."
     )
     return Table("memorisation", caption, header, rows)
 
@@ -132,7 +132,7 @@ def _by_subtype(source: Source) -> list[Block]:
     ]
     if not rows:
         return []
-    caption = "Share of test images classified rightly, by class and subtype, at the chosen threshold."
+    caption = "Share of test images classified correctly, by class and subtype, at the chosen threshold."
     header = ["variant", "labels", "group", "images", "accuracy"]
     return [Side([training.subtypes(rows), Table("subtypes", caption, header, rows, ("variant", "group"))])]
 

@@ -135,10 +135,10 @@ def test_without_a_second_true_network_nothing_is_drawn(models, images):
         ({"threshhold": 0.4}, JobError, "compare.threshhold: no such field; did you mean threshold?"),
         ({"metrics": ["hog"], "primary": {"scale": "pixel", "metric": "hog"}}, JobError, "hog needs images of 48"),
         ({"metrics": ["mse"]}, JobError, "unknown metric 'mse'"),
-        ({"region_grid": 32}, JobError, "region_grid: 32 cells a side, images have 16 pixels"),
-        ({"patients": ["a"]}, ValueError, "patients: 1 for 12 images"),
-        ({"ids": ["a"] * COUNT}, ValueError, "ids: 'a' is there twice"),
-        ({"memorised": [1.0]}, ValueError, "memorised: 1 for 3 random networks"),
+        ({"region_grid": 32}, JobError, "region_grid: 32 cells per side are more than the 16 pixels of the images"),
+        ({"patients": ["a"]}, ValueError, "patients: 1 given for 12 images"),
+        ({"ids": ["a"] * COUNT}, ValueError, "ids: 'a' appears twice"),
+        ({"memorised": [1.0]}, ValueError, "memorised: 1 given for 3 random networks"),
         ({"normalise": (0.5, 2.0)}, ValueError, r"images: with normalise = \(0.5, 2.0\) undone they lie in 0.5"),
         ({"target": [0, 0]}, ValueError, r"target: \(2,\) for 12 images"),
         ({"target": -1}, ValueError, "target: -1 is no output"),
@@ -161,5 +161,5 @@ def test_a_network_without_a_number_for_an_image_is_named(models, images):
 
 
 def test_images_that_are_no_films_are_refused(models):
-    with pytest.raises(ValueError, match=r"images: floats \(N, C, S, S\) are needed"):
+    with pytest.raises(ValueError, match=r"images: one or more square images, floats \(N, C, S, S\), are needed"):
         randomization_test(*models, torch.zeros(3, SIZE, SIZE), METHOD, **SMALL)

@@ -81,7 +81,7 @@ def test_precision_is_a_line_for_arms_of_as_many_models():
     widths = power(3, 3, 64).widths
     assert lines == [
         "random, half: 3 + 3 models, at most 64 patients: 95 % interval of L about"
-        f" {widths['little']:.2f} where models differ little, {widths['much']:.2f} where models differ much; smallest p"
-        " = 0.0500",
-        "fresh: 3 + 2 models: no interval of L over models, which takes 3 + 3: inconclusive",
+        f" {widths['little']:.2f} wide where models differ little, {widths['much']:.2f} wide where models differ much;"
+        " smallest p = 0.0500",
+        "fresh: 3 + 2 models: inconclusive, as an interval of L over models takes 3 + 3",
     ]

@@ -49,8 +49,8 @@ def outcome(tmp_path):
 def test_a_method_is_its_verdict_its_reasons_what_happens_everywhere_and_what_to_read(outcome, capsys):
     display.show(outcome)
     assert capsys.readouterr().out.splitlines()[:7] == [
-        "Maps of Grad-CAM follow the labels. Of maps of mine:map[x] this run says nothing: its models do not meet the"
-        " conditions of the test.",
+        "Maps of Grad-CAM follow the labels. This run says nothing about maps of mine:map[x]: its models do not meet"
+        " the conditions of the test.",
         "grad_cam: sensitive",
         "  It is [sensitive].",
         "  Everywhere: so.",
@@ -138,8 +138,8 @@ def test_the_state_of_a_concluded_run_ends_with_its_answer_and_a_line_a_method(o
     outcome.run.store.write_bytes("report/index.html", b"</html>")
     display.show_status(outcome.run)
     assert capsys.readouterr().out.splitlines()[8:] == [
-        "Maps of Grad-CAM follow the labels. Of maps of mine:map[x] this run says nothing: its models do not meet the"
-        " conditions of the test.",
+        "Maps of Grad-CAM follow the labels. This run says nothing about maps of mine:map[x]: its models do not meet"
+        " the conditions of the test.",
         "grad_cam: sensitive, L = 0.951",
         "mine:map[x]: invalid, L = undefined",
         f"report  {outcome.run.path}/report/index.html",
@@ -297,12 +297,12 @@ def test_a_run_that_has_not_concluded_meets_no_requirement(outcome, capsys):
     [
         (
             "good",
-            "--require good: no verdict 'good': one of sensitive, insensitive, inconclusive, invalid",
+            "--require good: 'good' is no verdict: choose one of sensitive, insensitive, inconclusive, invalid",
         ),
         (
             "grad_cam=sensitiv",
-            "--require grad_cam=sensitiv: no verdict 'sensitiv' (did you mean sensitive?): one of sensitive,"
-            " insensitive, inconclusive, invalid",
+            "--require grad_cam=sensitiv: 'sensitiv' is no verdict (did you mean sensitive?): choose one of"
+            " sensitive, insensitive, inconclusive, invalid",
         ),
         (
             "grad_cam@Flu=sensitive",

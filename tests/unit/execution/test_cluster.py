@@ -29,7 +29,9 @@ def test_a_start_that_hangs_ends_the_process_with_one_line():
     code = "from pneumo_batch.execution import cluster\nimport time\nwith cluster._deadline(0.2): time.sleep(60)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False)
     assert ended.returncode == 1
-    assert ended.stderr == "pneumo-batch: Ray did not start here in time: is the machine busy? Run it again\n"
+    assert ended.stderr == (
+        "pneumo-batch: Ray did not start here in time: the machine may be busy; run the command again\n"
+    )
 
 
 def test_a_start_in_time_is_left_alone():
@@ -43,7 +45,7 @@ def test_a_start_in_time_is_left_alone():
         (
             ray.exceptions.RayTaskError("f", "trace", torch.OutOfMemoryError("CUDA out of memory. Tried 2 MiB.\nSee")),
             OSError,
-            r"too little memory of a GPU: share it among fewer with cluster\.gpus_per_training and .*Tried 2 MiB\.$",
+            r"too little GPU memory: let fewer share a GPU \(raise cluster\.gpus_per_training and .*Tried 2 MiB\.$",
         ),
         (ray.exceptions.OutOfMemoryError("killed"), OSError, "too little memory: lower data.image_size, .*: .*killed"),
         (ray.exceptions.RayTaskError("f", "trace", ValueError("a value")), ray.exceptions.RayTaskError, "trace"),

@@ -143,7 +143,9 @@ def test_a_whole_download_is_placed_once_and_a_broken_one_is_refused(published, 
     assert len(list(target.rglob("*"))) == 5856 + 9  # images, and 3 + 6 folders; nothing of macOS
     assert kaggle.fetch(tmp_path / "data") == target  # it is there: nothing is asked of Kaggle
     (target / "test" / "NORMAL" / "IM-3.jpeg").unlink()
-    with pytest.raises(DataError, match=r"chest_xray/test/NORMAL: 233 images, published are 234; delete the folder"):
+    with pytest.raises(
+        DataError, match=r"chest_xray/test/NORMAL: 233 images instead of the published 234; delete the folder"
+    ):
         kaggle.fetch(tmp_path / "data")
 
 

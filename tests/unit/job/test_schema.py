@@ -165,8 +165,8 @@ def test_a_setting_changes_some_options_of_its_method(tmp_path):
     [
         (["grad_cam"], {"grad_cam@early": {"layer": "x"}}, "'grad_cam@early' is not one of attribution.methods"),
         (["grad_cam"], {"grad_cam": {"layer": "x"}}, "'grad_cam' has no @ and a name behind it"),
-        (["grad_cam@early"], {}, "'grad_cam@early': no options make this setting"),
-        (["grad_cam@Early"], {"grad_cam@Early": {"layer": "x"}}, "what follows the @ is a name of small letters"),
+        (["grad_cam@early"], {}, "'grad_cam@early': this setting has no options"),
+        (["grad_cam@Early"], {"grad_cam@Early": {"layer": "x"}}, "what follows the @ must be lower-case letters"),
         (
             ["integrated_gradients@blur"],
             {"integrated_gradients@blur": {"baseline": "mean"}},

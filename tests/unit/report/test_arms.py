@@ -48,7 +48,7 @@ def test_a_method_whose_maps_are_constant_has_no_h_and_says_so(armed):
     methods = {**source.results.methods, "grad_cam": nothing}
     source.results = dataclasses.replace(source.results, methods=methods, degenerate=constant)
     assert method_details.in_numbers(source, "grad_cam").endswith(
-        "There is no h, and nothing to divide. No p over models, which takes a similarity of every two: maps of"
+        "There is no h, and so no label share. No p over models, which takes a similarity of every two: maps of"
         f" {', '.join(source.random)} are constant on every film."
     )
 
@@ -151,6 +151,6 @@ def test_a_model_card_says_what_its_labels_were(armed, kind):
     card = run.store.read_bytes(f"report/model_card_{name}.md").decode()
     expected = {
         "some_50": "50 % of the labels permuted, the others true: 50.0% of the training labels equal the true ones.",
-        "fresh": "Nothing: its weights are fresh.",
+        "fresh": "None: it was not trained, its weights are fresh.",
     }
     assert expected[kind] in card

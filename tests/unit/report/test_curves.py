@@ -27,8 +27,8 @@ def test_the_curve_in_words_is_that_of_the_primary_cell(full):
     _, page, _, _ = full
     assert any("true_0 with its 3 layers" in line and "2 draws" in line for line in page.text)
     (line,) = [line for line in page.text if line.startswith("Grad-CAM, magnitude view, region scale: spearman to")]
-    assert "0.75 (0.650 to 0.850) once the top layer alone (fc.3)" in line
-    assert "0.25 (0.150 to 0.350) with all of them." in line
+    assert "0.75 (0.650 to 0.850) with only the top layer (fc.3) re-initialised" in line
+    assert "0.25 (0.150 to 0.350) with all of them re-initialised." in line
     assert "left out: 1 of 96" in line  # four depths of 24 pairs
 
 

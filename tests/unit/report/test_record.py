@@ -10,7 +10,7 @@ def test_model_cards_say_how_the_model_does_on_every_group(full):
     run, page, _, _ = full
     card = run.store.read_bytes("report/model_card_true_0.md").decode()
     rows = {row[2]: row[3:] for row in page.tables["subtypes"][1:] if row[0] == "true_0"}
-    (line,) = [line for line in card.splitlines() if line.startswith("- Classified rightly on test: ")]
+    (line,) = [line for line in card.splitlines() if line.startswith("- Classified correctly on test: ")]
     assert line.count(" of ") == len(rows) == 3
     assert f"{rows['NORMAL'][1]} of {rows['NORMAL'][0]} NORMAL" in line
     order = [line.partition(":")[0] for line in card.splitlines() if line.startswith(("- train:", "- val:", "- test:"))]

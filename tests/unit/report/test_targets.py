@@ -54,10 +54,10 @@ def test_each_target_has_its_own_fold_tables_and_rows_of_the_gallery(two):
     assert len(page.tables["summary"]) == len(run.summary()) / 2 + 1
     assert "Constant maps: 5" in text
     assert "C and A are explained" in text
-    assert "the logits of C and A, each by itself," in text
+    assert "the logits of C and A, each separately," in text
     assert "<h4>Grad-CAM, C</h4>" in text
     assert "<h4>Grad-CAM, A</h4>" in text
-    assert "maps cannot be told from this run to say which of two targets is explained, whichever two." in text
+    assert "for every two targets, this run cannot tell whether maps say which of the two is explained." in text
     figures = [name.rpartition("/")[2] for name in run.store.walk("report/figures")]
     assert {"verdict.csv", "verdict_a.csv", "targets.csv"} <= set(figures)
 
@@ -66,15 +66,18 @@ def test_what_is_of_the_first_target_alone_says_so(two):
     run, page, text, _ = two
     assert "Arms, of the first target, C" in page.text
     assert "Parameter randomization, of the first target, C: the network forgets layer by layer" in page.text
-    assert "Films were chosen, and the models&#39; answers beside them are, by the first target, C;" in text
+    assert (
+        "The choice of films and the predictions beside them are of the first target, C; maps are of every target."
+        in text
+    )
     (line,) = arm_lines.arm_lines(read(run.verdict))
     assert line.startswith("half (50 % of the labels permuted), of the first target, C: grad_cam ")
 
 
 def test_what_a_paper_says_of_several_targets(two):
     run, _, text, _ = two
-    assert "Of every two targets, whether maps say which one is explained was read from c / h" in text
-    assert "over patients, for these networks only, maps are called specific when it lies below 0.5" in text
+    assert "For every two targets, whether maps say which one is explained was read from c / h" in text
+    assert "c / h over patients, for these networks only, lies below 0.5" in text
     rows = run.store.read_bytes("report/paper/results.csv").decode().splitlines()[1:]
     cells = len(rows) // 3
     of = [("C", "random")] * cells + [("C", "half")] * cells + [("A", "random")] * cells

@@ -83,7 +83,7 @@ def test_one_true_and_one_random_variant(pair):
     _, page, text, _ = pair
     row = page.tables["verdict"][1]
     assert row[1:3] == ["inconclusive", parts.MISSING]
-    assert any("there is no h, and nothing to divide" in line for line in page.text)
+    assert any("there is no h, and so no label share" in line for line in page.text)
     assert "For Integrated Gradients this run cannot tell." in page.text
     before_folds = text[: text.index("<details")]
     assert "mean similarity by kind of pair" in before_folds  # where there is nothing to split, what there is

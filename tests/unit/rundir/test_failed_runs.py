@@ -28,7 +28,9 @@ def test_the_record_names_the_error_itself(error, tmp_path):
 def test_a_folder_of_something_else_becomes_no_run(tmp_path):
     (tmp_path / "films").mkdir()
     (tmp_path / "films" / "film.png").touch()
-    with pytest.raises(RunError, match=r"films: no run, but not empty \(it has film.png\): choose another --run-dir$"):
+    with pytest.raises(
+        RunError, match=r"films: holds no run, but is not empty \(it has film.png\): choose another --run-dir$"
+    ):
         RunWriter(tmp_path / "films").refuse_other_folder()
     assert [path.name for path in (tmp_path / "films").iterdir()] == ["film.png"]
 

@@ -132,8 +132,8 @@ def test_what_else_changed_is_said_in_words():
     nothing = pa.array([], pa.string())
     assert list(incremental._warnings(now, known, nothing, JOB)) == [
         "1 image joined the training data and is not used: the models are those of the first pass",
-        "1 image is no longer there, test/A/1 the first; what is known of them stays",
-        "1 image has changed, test/A/3 the first; their maps stay those of the former files",
+        "1 image is no longer there (the first: test/A/1); what is known of them stays",
+        "1 image has changed (the first: test/A/3); their maps stay those of the earlier files",
     ]
     assert list(incremental._warnings(known, known, nothing, JOB)) == []
 

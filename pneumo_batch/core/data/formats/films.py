@@ -119,13 +119,13 @@ def _check(found: Films, finding: str, choice: Choice) -> None:
     """Raise JobError for what the set cannot give."""
     places = " and ".join(found.files)
     if finding == found.no_finding:
-        raise JobError(f"data.findings: {finding!r} says in {places} that nothing was found: name a finding")
+        raise JobError(f"data.findings: {finding!r} means in {places} that nothing was found: name a finding")
     if finding not in found.findings:
         raise unknown_finding(finding, places, found.findings)
     if choice.negatives == "no_finding" and found.no_finding is None:
-        raise JobError('data.negatives = "no_finding": the label files do not say of which films nothing was found')
+        raise JobError('data.negatives = "no_finding": the label files do not say on which films nothing was found')
     if choice.views is not None and found.table["view"].isna().all():
-        raise JobError("data.views: the label files say no film's view; leave it out")
+        raise JobError("data.views: the label files give no film's view; leave data.views out")
 
 
 def unknown_finding(finding: str, places: str, known: Sequence[str]) -> JobError:
@@ -169,7 +169,7 @@ def _reasons(found: Films, there: pd.DataFrame, labels: pd.DataFrame, choice: Ch
         "without labels": ~there[_LABELLED],
         "in no split of the set": there["split"].isna(),
         "lateral": views.eq("LATERAL") & ("LATERAL" not in wanted),
-        "of a view that is not told": views.isna() & has_views,
+        "of unknown view": views.isna() & has_views,
         "of a view that data.views leaves out": views.notna() & ~views.isin(wanted),
         **_unknown(labels, choice),
         f"without the finding{'s' if choice.several else ''}, with others": without
@@ -232,7 +232,7 @@ def _check_labels(splits: pd.Series, labels: pd.DataFrame, choice: Choice) -> li
                     raise DataError(
                         f"no film {words} {finding} in {split}: take another of data.findings, or other films"
                     )
-                remarks.append(f"no film {words} {finding} in {split}: of it there are no numbers")
+                remarks.append(f"no film {words} {finding} in {split}: there are no numbers of it")
     return remarks
 
 

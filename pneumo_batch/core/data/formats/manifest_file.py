@@ -260,7 +260,7 @@ def _sizes(rows: _Rows, roots: Roots) -> dict[str, int]:
     for row, image_id in enumerate(rows.image_ids):
         if roots.name_of(image_id) not in roots.by_name:
             known = ", ".join(roots.by_name)
-            raise DataError(f"{rows.place(row)}: {image_id!r} begins with the name of no data root ({known})")
+            raise DataError(f"{rows.place(row)}: {image_id!r} does not begin with the name of a data root ({known})")
     sizes = roots.sizes(rows.image_ids)
     for row, image_id in enumerate(rows.image_ids):
         if image_id not in sizes:

@@ -88,7 +88,9 @@ def build(found: Found, manifest: pa.Table) -> Built:
 
 def _finding(outline: Outline, folder: str, findings: Sequence[str]) -> str:
     if outline.finding is None and findings:
-        raise DataError(f"{outline.place}: says no finding: of several, put the masks into a folder of each")
+        raise DataError(
+            f"{outline.place}: names no finding: with several, put the masks of each into a folder of its own"
+        )
     return folder if outline.finding is None else outline.finding
 
 

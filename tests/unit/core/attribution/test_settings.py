@@ -121,13 +121,22 @@ def test_settings_with_equal_options_share_their_passes():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        (f"{IG}@fine", {}, "no options make this setting; only black, mean, white, blur, noise need none"),
-        ("grad_cam@blur", {}, "'grad_cam@blur': no options make this setting$"),
-        (f"{IG}@blur", {"baseline": "mean"}, "has the baseline 'mean': a setting of a baseline's name starts there"),
-        (f"{IG}@", {"steps": 4}, "what follows the @ is a name"),
-        (f"{IG}@a__b", {"steps": 4}, "what follows the @ is a name"),
-        (f"{IG}@a-b", {"steps": 4}, "what follows the @ is a name"),
-        (f"{IG}@unscaled", {"steps": 4}, "is a method of its own: integrated_gradients_unscaled"),
+        (
+            f"{IG}@fine",
+            {},
+            r"this setting has no options; only those named after a baseline \(black, mean, white, blur, noise\) need"
+            " none$",
+        ),
+        ("grad_cam@blur", {}, "'grad_cam@blur': this setting has no options$"),
+        (
+            f"{IG}@blur",
+            {"baseline": "mean"},
+            "has the baseline 'mean': a setting that is named after a baseline has that one",
+        ),
+        (f"{IG}@", {"steps": 4}, "what follows the @ must be lower-case letters"),
+        (f"{IG}@a__b", {"steps": 4}, "what follows the @ must be lower-case letters"),
+        (f"{IG}@a-b", {"steps": 4}, "what follows the @ must be lower-case letters"),
+        (f"{IG}@unscaled", {"steps": 4}, "is a method of its own: write integrated_gradients_unscaled"),
         (f"{IG}@fine", {"step": 4}, "integrated_gradients@fine has no option 'step'"),
         ("grad-cam@x", {"layer": "conv1"}, r"unknown method 'grad-cam' \(did you mean grad_cam\?\)"),
     ],

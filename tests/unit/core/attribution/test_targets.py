@@ -52,7 +52,7 @@ def test_of_several_findings_one_is_explained_by_its_name_whatever_the_label():
     ("targets", "classes", "findings", "message"),
     [
         (["positive", "PNEUMONIA"], TWO, [], "with two classes there is one logit, that of PNEUMONIA, and one target"),
-        (["label", "VIRUS"], THREE, [], '"label" stands alone; of several, name each class'),
+        (["label", "VIRUS"], THREE, [], '"label" cannot stand beside other targets; name each class'),
         (["VIRUS", "MASS"], THREE, [], "attribution.target 'MASS': with 3 classes"),
         (["Mass", "Nodule"], TWO, ["Mass", "Effusion"], "'Nodule': of several findings, name one"),
     ],

@@ -183,7 +183,7 @@ def test_a_long_table_of_bytes_is_indexed_in_full():
             film(photometric="RGB", SamplesPerPixel=3),
             "colour DICOM (PhotometricInterpretation): only MONOCHROME1 and MONOCHROME2 are read",
         ),
-        (film(SamplesPerPixel=3), "colour DICOM (SamplesPerPixel 3): 1 is read"),
+        (film(SamplesPerPixel=3), "colour DICOM (SamplesPerPixel 3): only 1 is read"),
         (
             film(np.zeros((2, 4, 4), np.uint16), NumberOfFrames=2),
             "DICOM of several frames (NumberOfFrames 2): export one file a film",

@@ -163,7 +163,7 @@ def test_paths_begin_with_the_name_of_one_of_several_roots(folder):
     assert listing["image_id"].to_pylist() == list(PATHS)
     assert manifest.inspect_batch(listing, roots)[0].num_rows == 4
     with pytest.raises(
-        DataError, match=r"^images\.csv line 6: 'c/1\.png' begins with the name of no data root \(a, b\)"
+        DataError, match=r"^images\.csv line 6: 'c/1\.png' does not begin with the name of a data root \(a, b\)"
     ):
         manifest_file.read("\n".join([*lines, "c/1.png,X,train"]).encode(), "images.csv", roots, None)
 

@@ -143,7 +143,7 @@ def test_data_check_counts_the_rules_and_the_images_without_patient():
     found = audit.audit(pa.Table.from_pylist(read, schema=tables.MANIFEST), tables.QUARANTINE.empty_table(), listing)
     assert found.patient_rules == {"DICOM headers": 1, "NIH names": 1, "nothing": 1, "the list": 1}
     assert [line for line in found.warnings if "patient" in line] == [
-        "1 image has no patient: each counts as one; data.manifest can name them"
+        "1 image has no patient: each counts as one; name the patients in data.manifest"
     ]
 
 

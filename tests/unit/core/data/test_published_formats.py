@@ -161,7 +161,7 @@ def test_mimic(tmp_path):
     assert account.left_out == {
         "Pneumonia uncertain": 1,
         "lateral": 1,
-        "of a view that is not told": 1,
+        "of unknown view": 1,
         "without labels": 1,
     }
     assert account.files_without_row == 0
@@ -177,7 +177,7 @@ def test_padchest(tmp_path):
     assert not any(name != name.strip() or not name for name in table)
     assert table["age"].unique().tolist() == [84]
     account = inventory("padchest", tmp_path).account
-    assert account.left_out == {"lateral": 1, "of a view that is not told": 1, "without labels": 1}
+    assert account.left_out == {"lateral": 1, "of unknown view": 1, "without labels": 1}
     assert account.remarks[0] == "9 of 9 films are labelled by a physician, the others by a network from the report"
     assert account.files_without_row == 0
     normal_only = {
@@ -234,7 +234,7 @@ def test_a_list_with_a_column_a_finding(tmp_path):
     sets.listed(tmp_path)
     assert used("list", tmp_path) == {"1.png": 1, "2.png": 0, "5.png*": 1, "6.png*": 0}
     account = inventory("list", tmp_path).account
-    assert account.left_out == {"Effusion uncertain": 1, "lateral": 1, "of a view that is not told": 1}
+    assert account.left_out == {"Effusion uncertain": 1, "lateral": 1, "of unknown view": 1}
     assert account.labels["Effusion"] == {"positive": 4, "negative": 1, "uncertain": 1, "unmentioned": 1}
 
 
@@ -479,13 +479,13 @@ UNKNOWN = [
     (
         "nih",
         {"finding": "No Finding"},
-        "data.findings: 'No Finding' says in Data_Entry_2017_v2020.csv that nothing was found: name a finding",
+        "data.findings: 'No Finding' means in Data_Entry_2017_v2020.csv that nothing was found: name a finding",
     ),
-    ("siim", {"views": ["PA"]}, "data.views: the label files say no film's view; leave it out"),
+    ("siim", {"views": ["PA"]}, "data.views: the label files give no film's view; leave data.views out"),
     (
         "siim",
         {"negatives": "no_finding"},
-        'data.negatives = "no_finding": the label files do not say of which films nothing was found',
+        'data.negatives = "no_finding": the label files do not say on which films nothing was found',
     ),
 ]
 

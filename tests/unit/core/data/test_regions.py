@@ -328,7 +328,7 @@ def test_a_folder_of_masks_by_film_and_by_finding(tmp_path):
     assert [(row["image_id"], row["finding"]) for row in rows] == [("a/2.png", "EDEMA"), ("a/2.png", "MASS")]
     assert np.array_equal(of_png(rows[0]["mask"]), mask_HW)
     assert found.empty == 1
-    with pytest.raises(DataError, match=r"^masks/a/2.png: says no finding: of several, put the masks into a folder"):
+    with pytest.raises(DataError, match=r"^masks/a/2.png: names no finding: with several, put the masks of each"):
         built(source, FILMS, ["Mass", "Edema"])
 
 

@@ -52,9 +52,9 @@ def test_the_same_name_twice_is_refused(tmp_path):
     with pytest.raises(DataError) as error:
         open_roots([a, b])
     assert str(error.value) == (
-        f"data.root: {a} and {b} are both called 'films', with which the ids of their images would begin: rename one"
+        f"data.root: {a} and {b} are both called 'films', so the ids of their images would begin alike: rename one"
     )
-    with pytest.raises(DataError, match=r"^data\.root: / has no name"):
+    with pytest.raises(DataError, match=r"^data\.root: / has no folder name"):
         open_roots(["/", a])
 
 

@@ -74,7 +74,7 @@ def test_films_without_any_of_the_findings_may_be_those_on_which_nothing_was_fou
 
 
 def test_training_films_must_have_each_finding_and_lack_it_and_other_splits_need_not(tmp_path):
-    remark = "no film with Mass in test: of it there are no numbers"
+    remark = "no film with Mass in test: there are no numbers of it"
     assert remark in inventory(tmp_path).account.remarks
     with pytest.raises(DataError, match=r"^films.csv: no film with Mass in train: take another of data.findings"):
         inventory(tmp_path, ROWS.replace("p1,1,1", "p1,1,0").replace("p3,,1", "p3,,0"))

@@ -133,7 +133,7 @@ def changed(**entries):
     [
         (changed(**{"1__bias": torch.ones(3)}), r"'1.bias' has shape \(3,\), the network needs \(2,\)"),
         (changed(**{"0__bias": None}), r"no '0.bias' \(shape \(2,\)\)"),
-        (changed(**{"3__bias": torch.ones(3)}), "it has '3.bias', which the network has not"),
+        (changed(**{"3__bias": torch.ones(3)}), "it has '3.bias', which the network does not have"),
         (changed(**{"0__bias": torch.tensor([0.0, float("nan")])}), "'0.bias' has values that are not finite"),
         (saved({"epoch": 3}), "entry 'epoch' is int, not a tensor"),
         (saved({"model": {"epoch": 3}}), "entry 'epoch' is int, not a tensor"),

@@ -56,7 +56,7 @@ def test_a_head_that_fits_is_taken_too():
         ({"bn1.weight": None}, r"no 'bn1.weight' \(shape \(4,\)\)"),
         ({"bn1.weight": torch.ones(5)}, r"'bn1.weight' has shape \(5,\), the network needs \(4,\)"),
         ({"bn1.bias": torch.full((4,), float("nan"))}, "'bn1.bias' has values that are not finite"),
-        ({"other.weight": torch.ones(1)}, "it has 'other.weight', which the network has not"),
+        ({"other.weight": torch.ones(1)}, "it has 'other.weight', which the network does not have"),
     ],
 )
 def test_weights_that_do_not_fit_are_named(change, message):

@@ -83,5 +83,5 @@ def test_a_metric_may_have_no_value_at_a_scale():
 
 
 def test_two_functions_of_one_name_are_refused():
-    with pytest.raises(ValueError, match=r"metrics: two go by the name .*lambda"):
+    with pytest.raises(ValueError, match=r"metrics: two are called .*lambda"):
         user_code.names_of("metrics", ["spearman", lambda a, b: 1.0, lambda a, b: 0.0])

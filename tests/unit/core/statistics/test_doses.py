@@ -50,8 +50,8 @@ def test_one_dose_is_no_curve(arms):
         ),
         (
             {"a": arm(0.5, 0.1, low=0.05), "b": arm(1.0, 0.2, low=-0.3)},
-            "L rises with every step: 0.10 at 50 %, 0.20 at 100 % of the labels permuted; its interval holds 0 at the"
-            " highest.",
+            "L rises with every step: 0.10 at 50 %, 0.20 at 100 % of the labels permuted; its interval contains 0 at"
+            " the highest.",
         ),
         (
             {"a": arm(0.5, 0.1), "b": arm(1.0, 0.2)},
@@ -61,7 +61,7 @@ def test_one_dose_is_no_curve(arms):
         (
             {"a": arm(0.5, 0.1, verdict="invalid"), "b": arm(1.0, 0.2)},
             "L rises with every step: 0.10 at 50 %, 0.20 at 100 % of the labels permuted; without intervals over"
-            " models, which take three of each kind; but what is at 50 % is invalid.",
+            " models, which take three of each kind; but the verdict at 50 % is invalid.",
         ),
         ({"a": arm(0.5), "b": arm(1.0, 0.2)}, None),
     ],

@@ -153,12 +153,12 @@ def test_nothing_is_said_of_invalid_maps_and_of_few_models_only_for_them(parts):
     maps_TNVSS = by_target + 0.5 * of_model
     data = scored(maps_TNVSS)[1]
     found = concluded(data, dataclasses.replace(VALID, verdict="invalid"))
-    assert (found.verdict, found.reasons) == ("invalid", ["Of Effusion and Mass there is no valid map to compare."])
+    assert (found.verdict, found.reasons) == ("invalid", ["There is no valid map of Effusion and Mass to compare."])
     two = (*VARIANTS[:2], *VARIANTS[4:])
     data = scored(maps_TNVSS[:, :, [0, 1, 4, 5, 6]], two)[1]
     found = concluded(data, true=TRUE[:2])
     assert (found.verdict, found.for_these_models) == ("inconclusive", "specific")
-    assert found.reasons[0] == "2 true models: nothing can be said beyond them, which takes 3."
+    assert found.reasons[0] == "2 true models: too few to speak of other models, which takes 3."
     one = (VARIANTS[0], *VARIANTS[4:])
     data = scored(maps_TNVSS[:, :, [0, 4, 5, 6]], one)[1]
     found = concluded(data, true=TRUE[:1])

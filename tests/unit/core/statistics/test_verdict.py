@@ -83,7 +83,7 @@ def test_an_undecided_share_says_what_would_narrow_it():
     ):
         found = decide(MODELS, dataclasses.replace(test, share=span(0.2, 0.9, sd)), 0.5)
         assert found.verdict == "inconclusive"
-        assert found.reasons[0].endswith("0.200 to 0.900): the interval holds the threshold of 0.5.")
+        assert found.reasons[0].endswith("0.200 to 0.900): the interval contains the threshold of 0.5.")
         assert found.reasons[1] == f"Most of its width comes from {words}"
 
 
@@ -104,7 +104,7 @@ def test_fewer_than_three_models_of_a_kind_are_inconclusive_and_say_what_holds_f
     found = decide(TWO_EACH, numbers(p=1 / 6, **few), 0.5)
     assert (found.verdict, found.for_these_models) == ("inconclusive", "sensitive")
     assert found.reasons == [
-        "2 true and 2 random models: nothing can be said beyond them, which takes 3 of each kind.",
+        "2 true and 2 random models: too few to speak of other models, which takes 3 of each kind.",
         "For these 4 models it would be sensitive: label share L = 0.900 (95 % interval over patients 0.850 to 0.950),"
         " above the threshold of 0.5: most of what true models agree on about a film is owed to the labels.",
     ]
@@ -147,12 +147,12 @@ def test_all_that_is_invalid_is_said_and_comes_before_inconclusive():
     assert [reason.split()[0] for reason in found.reasons] == ["true_0", "random_0"]
 
 
-@pytest.mark.parametrize(("patients", "who"), [(1, "One patient"), (4, "4 patients")])
+@pytest.mark.parametrize(("patients", "who"), [(1, "one patient"), (4, "4 patients")])
 def test_fewer_than_five_patients_are_inconclusive_whatever_else_there_is(patients, who):
     models = [VariantFacts("true_0", "true", auroc_low=0.4), *MODELS[1:]]
     found = decide(models, numbers(patients=patients), 0.5)
     assert found.verdict == "inconclusive"
-    assert found.reasons == [f"{who} only: no interval can be drawn, which takes 5."]
+    assert found.reasons == [f"Only {who}: no interval can be computed, which takes 5."]
 
 
 NOTHING = CellTest(0, 0, {"true_random": 0.5})
@@ -175,7 +175,7 @@ def test_maps_that_only_one_model_gives_leave_no_interval():
     assert found.verdict == "sensitive"
     found = decide(MODELS, dataclasses.replace(numbers(), headroom=lost), 0.5)
     assert found.verdict == "inconclusive"
-    assert found.reasons == ["Without one of the models no film has every similarity: no interval can be drawn."]
+    assert found.reasons == ["Without one of the models no film has every similarity: no interval can be computed."]
 
 
 def test_what_happens_everywhere_is_one_sentence():

@@ -37,16 +37,16 @@ def test_what_holds_for_the_models_of_the_run_alone_is_said_so():
         "deep_lift": found("inconclusive", "invalid", ["Two true models.", f"It would be invalid. {NO_MAP}"]),
     }
     assert headline(methods, 4) == (
-        "For these four models, maps of Grad-CAM follow the labels and maps of Saliency show the film; of other models"
-        " this run cannot speak. For Integrated Gradients this run cannot tell. Maps of DeepLIFT show nothing that true"
-        " models agree on about a film: there is nothing to test."
+        "For these four models, maps of Grad-CAM follow the labels and maps of Saliency show the film; this run"
+        " says nothing about other models. For Integrated Gradients this run cannot tell. Maps of DeepLIFT show"
+        " nothing that true models agree on about a film: there is nothing to test."
     )
     assert headline({"grad_cam": methods["grad_cam"]}).startswith("For these models, maps of Grad-CAM follow")
     assert "For these 12 models," in headline(methods, 12)
 
 
 NOTHING = "Maps of Saliency show nothing that true models agree on about a film: there is nothing to test."
-UNFIT = "Of maps of Saliency this run says nothing: its models do not meet the conditions of the test."
+UNFIT = "This run says nothing about maps of Saliency: its models do not meet the conditions of the test."
 
 
 @pytest.mark.parametrize(

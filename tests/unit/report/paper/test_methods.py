@@ -15,7 +15,7 @@ PARTS = {  # words of each part that not every run has
     "permutation": "An exact permutation test",
     "arms": "Further networks were contrasted with those of true labels",
     "targets": "whether maps say which one is explained",
-    "localisation": "maps were held against the outlined region",
+    "localisation": "maps were compared with the outlined region",
     "cascade": "In a parameter randomization test",
     "smprt": "(sMPRT [",
     "emprt": "(eMPRT [",
@@ -51,14 +51,14 @@ def test_marks_count_from_one_in_the_order_of_the_text_and_each_has_its_referenc
 
 def test_three_of_a_kind_speak_of_other_models(full):
     text = written(full).text
-    assert "L = 1 − k / h the label share" in text
+    assert "L = 1 − k / h is the label share" in text
     assert "delete-one jackknife variances over the true and over the random networks [" in text
-    assert "100 bootstrap resamples of patients, floors by their projection" in text
+    assert "100 bootstrap resamples of patients (floors by their projection" in text
     assert "all 20 labelings of the networks as true and random" in text
     assert "smallest possible p = 0.0500" in text
     assert "sensitive when the interval of L lies above 0.5 and the permutation p is at most 0.05" in text
     assert "3 networks (cnn5) were trained on the true labels (seeds 0, 1 and 2) for 15 epochs and 3 on" in text
-    assert "of 12 training images 4 were set aside for validation by patient" in text
+    assert "4 of 12 training images were set aside for validation, by patient" in text
     assert "(TTx, TNx; at most 16 such images each)" in text
 
 
@@ -66,7 +66,7 @@ def test_two_of_a_kind_speak_of_themselves(few):
     text = written(few).text
     assert "percentile intervals from 100 bootstrap resamples of patients: they hold for these networks only" in text
     assert "jackknife" not in text
-    assert "inconclusive otherwise, which fewer than 3 networks of a kind always are." in text
+    assert "inconclusive otherwise (always with fewer than 3 networks of a kind)." in text
 
 
 def test_one_of_a_kind_has_no_headroom(pair):
@@ -83,10 +83,11 @@ def test_regions_and_layers_are_those_of_the_run(full):
         in text
     )
     assert (
-        "the 3 layers of true_0 were re-initialised from the output down, and each layer also alone, by 2 draws" in text
+        "the 3 layers of true_0 were re-initialised from the output down, and each layer also alone, with 2 draws"
+        in text
     )
     assert "averaged over 5 inputs with Gaussian noise of 0.1 of the input's range (sMPRT" in text
-    assert "histogram, of 100 bins" in text
+    assert "histogram (100 bins) was measured as well (eMPRT" in text
 
 
 def test_arms_are_told_with_what_makes_them_invalid(armed):
@@ -128,7 +129,8 @@ def test_conditions_name_what_arms_there_are():
     assert "memorise" not in of(Arm("fresh", "untrained"))
     assert of(Arm("random", "permuted")).endswith("or one with permuted labels did not memorise them")
     assert of(Arm("random", "permuted"), Arm("sex", "column:sex")).endswith(
-        "one with permuted labels did not memorise them or one of another column was no better than chance at it"
+        "one with permuted labels did not memorise them or one trained on another column was no better than chance at"
+        " that"
     )
 
 
@@ -144,9 +146,9 @@ def test_names_of_versions_are_those_that_computed(full):
     [
         (
             ["true", "true", "random"],
-            "2 on the true labels and 1 on random ones were trained outside of this run (cnn5).",
+            "2 on the true labels and 1 on random ones were trained outside this run (cnn5).",
         ),
-        (["true"], "1 on the true labels was trained outside of this run (cnn5)."),
+        (["true"], "1 on the true labels was trained outside this run (cnn5)."),
         ([], ""),
     ],
 )
