@@ -179,7 +179,7 @@ def _do(stage: Stage, job: Job, run: RunWriter, resources: "Resources | None") -
         run.checksums.drop([stage.name])
     counts = stage.work().execute(job, run, resources)
     if stage.needs_ray:
-        gc.collect()  # data sets of Ray hold themselves in circles, and with them what they were made of
+        gc.collect()  # data sets of Ray are reference cycles, and hold what they were made of
     memory.give_back()
     verify(stage, job, run)
     run.checksums.seal(stage.name)

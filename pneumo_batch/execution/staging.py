@@ -40,7 +40,7 @@ def earlier_ids(run: Run, table: str) -> pa.Array:
     return Tally.joined(rows_by_image(run.store, name) for name in run.files_of_pass(table, earlier=True)).ids
 
 
-def without(rows: pa.Table, ids: Ids) -> pa.Table:
+def rows_without(rows: pa.Table, ids: Ids) -> pa.Table:
     """The rows whose `image_id` is not among `ids`."""
     return rows.filter(pc.invert(pc.is_in(rows["image_id"], ids)))
 

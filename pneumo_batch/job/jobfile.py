@@ -205,16 +205,16 @@ def _texts(value: object) -> Iterator[str]:
             yield from _texts(item)
 
 
-def without(value: Values, hidden: Mapping[str, str]) -> Values:
+def redacted(value: Values, hidden: Mapping[str, str]) -> Values:
     """Values of a record with what is hidden replaced, the longest path first: one may begin with another."""
-    return cast(Values, _without(value, hidden))
+    return cast(Values, _redacted(value, hidden))
 
 
-def _without(value: object, hidden: Mapping[str, str]) -> object:
+def _redacted(value: object, hidden: Mapping[str, str]) -> object:
     if isinstance(value, dict):
-        return {key: _without(item, hidden) for key, item in value.items()}
+        return {key: _redacted(item, hidden) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without(item, hidden) for item in value]
+        return [_redacted(item, hidden) for item in value]
     if isinstance(value, str):
         for path in sorted(hidden, key=len, reverse=True):
             value = value.replace(path, hidden[path])

@@ -65,7 +65,7 @@ class Tally:
         return Tally(self.ids.filter(chosen), self.rows[chosen.to_numpy(zero_copy_only=False)])
 
 
-def without(ids: Ids, others: Ids) -> Ids:
+def ids_without(ids: Ids, others: Ids) -> Ids:
     """The ids that are not among the others, in their order."""
     return ids.filter(pc.invert(pc.is_in(ids, others)))
 
@@ -78,7 +78,7 @@ def rows_by_image(store: Store, name: str) -> Tally:
 def check_balance(wanted: Ids, found: Tally, excused: Iterable[str], table: str, rows: int = 1) -> None:
     """Every wanted image has its `rows` rows in the table, or is excused. Raises ImbalanceError."""
     wanted = pc.unique(wanted)
-    lost = int((found.rows_of(without(wanted, pa.array(list(excused), pa.string()))) < rows).sum())
+    lost = int((found.rows_of(ids_without(wanted, pa.array(list(excused), pa.string()))) < rows).sum())
     doubled = int((found.rows > rows).sum())
     strange = len(found.without(wanted))
     if lost or doubled or strange:

@@ -61,6 +61,7 @@ OWNERS = (
     Owner("report"),
 )
 STAGES = tuple(owner.stage for owner in OWNERS)
+TABLES = tuple(table for owner in OWNERS for table in owner.tables)
 
 
 def owner(stage: str) -> Owner:

@@ -43,6 +43,7 @@ from pneumo_batch.rundir.layout import (
     SCALES,
     SCORES,
     SUMMARY,
+    TABLES,
     VERDICT,
 )
 from pneumo_batch.rundir.locations import open_roots, reason
@@ -141,19 +142,22 @@ class Run:
         return self.manifest_table().to_pandas()
 
     def manifest_table(self, columns: Sequence[str] | None = None, *, looks: bool = True) -> pa.Table:
-        """The same as an Arrow table: some columns of it, `image_id` among them, or all but those of `tables.LOOKS`.
+        """The same as an Arrow table: the named columns of it, or all, without `looks` but those of `tables.LOOKS`.
 
         Raises KeyError for an unknown column.
         """
         schema = tables.with_labels(tables.MANIFEST, self.job.data.several)
-        wanted = [name for name in columns or schema.names if looks or name not in tables.LOOKS]
+        every = [name for name in schema.names if looks or name not in tables.LOOKS]
+        wanted = every if columns is None else list(columns)
         if unknown := [name for name in wanted if name not in schema.names]:
             raise KeyError(f"{self.path}: no column {unknown[0]!r} in {MANIFEST}; there are: {', '.join(schema.names)}")
-        return self.store.read_table(self._need(MANIFEST, "index"), wanted, schema).sort_by("image_id")
+        needed = list(dict.fromkeys([*wanted, "image_id"]))  # which rows are sorted by
+        rows = self.store.read_table(self._need(MANIFEST, "index"), needed, schema).sort_by("image_id")
+        return rows.select(wanted)
 
     def count(self, table: str) -> int:
         """How many rows a table ("maps", "scores") has, from the metadata of its files. Raises RunError without it."""
-        if not self.store.has(table):
+        if table not in TABLES or not self.store.has(table):
             raise RunError(f"{self.path}: no table {table!r}")
         with reading(f"{self.path}/{table}"):
             return self.store.dataset(table).count_rows()

@@ -24,12 +24,12 @@ from pneumo_batch.rundir.layout import (
     JOB,
     METRICS,
     MODELS,
-    OWNERS,
     PHANTOM,
     RECORD,
     STAGES,
     STAGING,
     SUMS,
+    TABLES,
     owner,
 )
 from pneumo_batch.rundir.locations import reason
@@ -111,7 +111,7 @@ class RunWriter(Run):
     def _keep(self, job: Job) -> None:
         """Write the job. One that resumes a run may differ in what changes no result: where the images lie now."""
         self.images = self._roots(job)  # now: a worker that gets this run has another current folder
-        values = jobfile.without(job.model_dump(mode="json", exclude_none=True), self._hidden)
+        values = jobfile.redacted(job.model_dump(mode="json", exclude_none=True), self._hidden)
         content = tomli_w.dumps(values).encode()
         if not self.store.exists(JOB) or self.store.read_bytes(JOB) != content:
             self.checksums.replace(JOB, content)
@@ -123,7 +123,7 @@ class RunWriter(Run):
 
     def write_record(self, record: RunRecord) -> None:
         written: RunRecord = {**record, "updated": provenance.now()}
-        self.store.write_twice(RECORD, record_bytes(jobfile.without(written, self._hidden)))
+        self.store.write_twice(RECORD, record_bytes(jobfile.redacted(written, self._hidden)))
 
     def heal(self) -> None:
         """Put back what two copies are kept of. Raises RunError where both are damaged."""
@@ -197,7 +197,7 @@ class RunWriter(Run):
 
     def event(self, kind: str, **fields: object) -> None:
         """One line of events.jsonl."""
-        told = jobfile.without(fields, self._hidden)
+        told = jobfile.redacted(fields, self._hidden)
         line = json.dumps({"time": provenance.now(), "event": kind, **told}, default=str) + "\n"
         if terminal.logs_json():
             terminal.say(kind, _LEVELS.get(kind, "info"), event=kind, **fields)
@@ -237,7 +237,7 @@ class RunWriter(Run):
 
     def recover(self) -> None:
         """End what a crash left undone."""
-        for name in (table for one in OWNERS for table in one.tables):
+        for name in TABLES:
             exchange.recover(self.store, name, f"{STAGING}/{name}")
 
 

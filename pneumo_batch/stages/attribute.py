@@ -62,9 +62,9 @@ def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, 
     assert resources is not None
     chosen = _chosen(job, run)
     if not run.is_committed(MAPS):
-        new = accounts.without(chosen, staging.earlier_ids(run, MAPS))
+        new = accounts.ids_without(chosen, staging.earlier_ids(run, MAPS))
         run.store.remove(decode.REJECTED)  # what could not be read may be there again
-        todo = accounts.without(new, staging.tally(run, MAPS).ids)
+        todo = accounts.ids_without(new, staging.tally(run, MAPS).ids)
         if len(todo):
             _attribute(todo, Pool.of(job, run, resources), run)
         done = staging.tally(run, MAPS)

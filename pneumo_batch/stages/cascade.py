@@ -55,7 +55,7 @@ def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, 
     images, wanted = choose(job, run), networks(job, run)
     rows = rows_per_image(job, run)
     if not run.store.has(CASCADES):
-        todo = staging.without(images, staging.tally(run, CASCADES).ids)
+        todo = staging.rows_without(images, staging.tally(run, CASCADES).ids)
         if todo.num_rows:
             with progress.shown({"maps": todo.num_rows * len(wanted)}, run) as board:
                 _randomize(todo, wanted, Pool.of(job, run, resources), board)

@@ -71,7 +71,7 @@ def _wanted(job: Job, run: RunWriter) -> tuple[pa.Array, pa.Array]:
     if not len(earlier):
         return accounts.tally(run, MAPS).ids, earlier
     images = locate(run)
-    found = staging.without(images, earlier), _crossed_anew(images, earlier, job)
+    found = staging.rows_without(images, earlier), _crossed_anew(images, earlier, job)
     new, crossed = (part["image_id"].combine_chunks() for part in found)
     return new, crossed
 
@@ -79,7 +79,7 @@ def _wanted(job: Job, run: RunWriter) -> tuple[pa.Array, pa.Array]:
 def _score(wanted: dict[tuple[str, ...], pa.Array], job: Job, run: RunWriter, resources: Resources) -> None:
     """Score what is not scored yet, by the kinds of pairs it needs, and check that all of it is there."""
     done = staging.tally(run, SCORES).ids
-    todo = {kinds: accounts.without(ids, done) for kinds, ids in wanted.items()}
+    todo = {kinds: accounts.ids_without(ids, done) for kinds, ids in wanted.items()}
     with progress.shown({"comparisons": sum(map(len, todo.values()))}, run) as board:
         for kinds, ids in todo.items():
             if len(ids):

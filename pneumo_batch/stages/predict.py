@@ -22,7 +22,7 @@ def extend(run: RunWriter) -> None:
     rows = rows.filter(pc.is_in(rows["image_id"], attributed))
     for variant in run.variants():
         known = run.predictions_table(variant)
-        missing = staging.without(rows, known["image_id"])
+        missing = staging.rows_without(rows, known["image_id"])
         if missing.num_rows:
             table = pa.concat_tables([known, *_predictions(run, variant, missing)])
             run.checksums.replace(f"models/{variant}/predictions.parquet", parquet_bytes(table))

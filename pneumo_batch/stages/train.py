@@ -131,7 +131,7 @@ def _leave_out_unanswered(run: RunWriter) -> None:
     progress.warn(run, "train", f"{len(unanswered)} of {total} images are left out of predictions and maps: {line}")
     for variant in run.variants():
         known = run.predictions_table(variant)
-        kept = staging.without(known, pa.array(list(unanswered), pa.string()))
+        kept = staging.rows_without(known, pa.array(list(unanswered), pa.string()))
         if kept.num_rows < known.num_rows:
             run.store.write_table(f"models/{variant}/predictions.parquet", kept)
 

@@ -258,6 +258,12 @@ def test_some_columns_of_the_manifest_are_those_of_all(tiny_run):
     assert set(tiny_run.manifest_table().column_names) - set(tiny_run.manifest_table(looks=False).column_names) == {
         *tables.LOOKS
     }
+    ids = tiny_run.manifest_table()["image_id"].to_pylist()
+    cells = tiny_run.manifest_table(["cells"], looks=False)  # named is named
+    assert cells.column_names == ["cells"]
+    assert cells["cells"].equals(tiny_run.manifest_table()["cells"])
+    assert tiny_run.manifest_table(["image_id", "image_id"])[1].to_pylist() == ids
+    assert tiny_run.manifest_table([]).column_names == []
     with pytest.raises(KeyError, match="no column 'patient' in manifest; there are: image_id, split"):
         tiny_run.manifest_table(["image_id", "patient"])
 
@@ -265,8 +271,9 @@ def test_some_columns_of_the_manifest_are_those_of_all(tiny_run):
 def test_rows_of_a_table_are_counted_and_one_that_there_is_not_is_named(tiny_run):
     assert tiny_run.count("scores") == len(tiny_run.scores())
     assert tiny_run.count("maps") == 14
-    with pytest.raises(RunError, match="no table 'map'"):
-        tiny_run.count("map")
+    for name in ("map", "models"):
+        with pytest.raises(RunError, match=f"no table '{name}'"):
+            tiny_run.count(name)
 
 
 def test_other_readers_see_flat_lists(tiny_run):

@@ -61,16 +61,16 @@ def _columns(data: PerImage, groups: Sequence[_Group]) -> _Columns:
 
 
 def _rows(
-    values_NQ: np.ndarray, patients_N: np.ndarray, columns: _Columns, group: int, resamples: int, seed: int
+    spent_NQ: np.ndarray, patients_N: np.ndarray, columns: _Columns, group: int, resamples: int, seed: int
 ) -> list[dict[str, object]]:
-    """Writes over `values_NQ`: of all images and kinds it is the largest thing in memory."""
+    """Of means (N, Q), which are gone afterwards: of all images and kinds they are the largest thing in memory."""
     rows = []
     for q, ((cell, kind), counted) in enumerate(zip(columns.keys, columns.counted, strict=True)):
-        values_N, (size, undefined) = values_NQ[:, q], counted[group]
+        values_N, (size, undefined) = spent_NQ[:, q], counted[group]
         row = {"class_name": columns.groups[group].class_name, **cell._asdict(), "kind": kind}
         rows.append({**row, **_described(values_N[~np.isnan(values_N)]), "pairs": size, "degenerate": undefined})
         values_N[:] = projected(values_N, kind)
-    limits_2Q = bootstrap.interval(bootstrap.means(values_NQ, patients_N, resamples, seed))
+    limits_2Q = bootstrap.interval(bootstrap.means(spent_NQ, patients_N, resamples, seed))
     limits = ({"ci_low": number(low), "ci_high": number(high)} for low, high in limits_2Q.T)
     return [row | of_row for row, of_row in zip(rows, limits, strict=True)]
 

@@ -170,10 +170,10 @@ def resolve_classes(
 ) -> list[str]:
     """The class names in label order; every split that has images must have all of them. Raises DataError."""
     found = {(file.split, file.folder) for file in files}
-    names = list(classes) if classes is not None else sorted({name for _, name in found | folders})
+    there = sorted({name for _, name in found | folders})
+    names = there if classes is None else list(classes)
     if len(names) < 2:
         raise DataError(f"found the class {_join(names)} only: at least two classes are needed")
-    there = sorted({name for _, name in found | folders})
     if strange := [name for name in names if name not in there]:
         hint = did_you_mean(strange[0], there)
         raise DataError(f"data.classes: no image is of class {strange[0]}{hint}; there are {_join(there)}")
