@@ -159,7 +159,7 @@ def test_a_verdict_of_the_pass_before_is_told_from_one_of_this(outcome, capsys):
     display.show_status(outcome.run)
     assert capsys.readouterr().out.splitlines()[8:11] == [
         "the verdict is an earlier one: the stage conclude has yet to run again",
-        "Maps of Grad-CAM follow the labels. Of maps of mine:map[x] this run says nothing: its models do not meet the"
+        "Maps of Grad-CAM follow the labels. This run says nothing about maps of mine:map[x]: its models do not meet the"
         " conditions of the test.",
         "grad_cam: sensitive, L = 0.951",
     ]
@@ -170,10 +170,8 @@ def test_a_verdict_of_the_pass_before_is_told_from_one_of_this(outcome, capsys):
     display.show_rows([row], folder)
     assert "mine:map[x]: invalid (earlier)" in capsys.readouterr().out
     display.show(outcome)
-    assert (
-        capsys.readouterr().out.splitlines()[0]
-        == "the verdict is an earlier one: the stage conclude has yet to run again"
-    )
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == "the verdict is an earlier one: the stage conclude has yet to run again"
     assert display.exit_code(outcome, [Requirement("grad_cam", "sensitive")]) == 4
     assert capsys.readouterr().err == "pneumo-batch: --require grad_cam=sensitive: the run has not concluded\n"
     assert outcome.as_dict()["verdict"] is None

@@ -29,7 +29,8 @@ def test_predictions_have_the_labels_of_every_finding_but_for_films_without_an_a
     found = evaluation.predictions(manifest(), LOGITS_NK)
     assert found["image_id"].to_pylist() == ["val0", "val1", "test0", "test2"]
     np.testing.assert_array_equal(table_columns.labels_of(found), [[1, 0], [0, 1], [1, -1], [1, 1]])
-    assert evaluation.logits_of(found).tolist() == [[2, -2], [-1, 1], [1, 9], [3, 2]]
+    assert evaluation.logits_of(found, 2).tolist() == [[2, -2], [-1, 1], [1, 9], [3, 2]]
+    assert evaluation.logits_of(found.slice(0, 0), 2).shape == (0, 2)
 
 
 def test_each_finding_has_its_threshold_from_validation_and_its_numbers_by_split():
