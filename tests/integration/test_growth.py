@@ -226,8 +226,8 @@ def test_a_night_without_new_images_does_nothing_and_one_with_others_says_so(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
     assert "1 image joined the training data and is not used" in lines[0]
-    assert f"1 image is no longer there, test/NORMAL/{gone.name} the first" in lines[1]
-    assert f"1 image has changed, test/NORMAL/{changed.name} the first" in lines[2]
+    assert f"1 image is no longer there (the first: test/NORMAL/{gone.name});" in lines[1]
+    assert f"1 image has changed (the first: test/NORMAL/{changed.name});" in lines[2]
 
 
 def copy_of(nights, tmp_path):

@@ -159,8 +159,8 @@ def test_a_verdict_of_the_pass_before_is_told_from_one_of_this(outcome, capsys):
     display.show_status(outcome.run)
     assert capsys.readouterr().out.splitlines()[8:11] == [
         "the verdict is an earlier one: the stage conclude has yet to run again",
-        "Maps of Grad-CAM follow the labels. This run says nothing about maps of mine:map[x]: its models do not meet the"
-        " conditions of the test.",
+        "Maps of Grad-CAM follow the labels. This run says nothing about maps of mine:map[x]: its models do not meet"
+        " the conditions of the test.",
         "grad_cam: sensitive, L = 0.951",
     ]
     assert display.as_dict(outcome.run)["outdated"] is True
