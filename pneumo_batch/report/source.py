@@ -27,6 +27,7 @@ from pneumo_batch.core.statistics.results import Results
 from pneumo_batch.core.variants import Arm
 from pneumo_batch.errors import RejectedImage
 from pneumo_batch.rundir.layout import CASCADE_SUMMARY, MAPS, QUARANTINE, SCALES, SCORES
+from pneumo_batch.rundir.locations import absolute
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.record import of_finding
 
@@ -276,8 +277,15 @@ class Films:
             return preprocess.pixels(self._run.images.read_bytes(image_id))
         except (OSError, RejectedImage, ValueError) as error:
             reason = str(error).splitlines()[0] if isinstance(error, RejectedImage) else "the file cannot be read"
-            self.problem = f"The images cannot be shown: {image_id}: {reason}. Was the image folder moved?"
+            self.problem = f"The images cannot be shown: {image_id}: {reason}. {self._question()}"
             return None
+
+    def _question(self) -> str:
+        data = self._run.job.data
+        relative = [] if self._run.job.is_phantom else [root for root in data.roots if absolute(root) != root]
+        if relative:
+            return f"Was the image folder moved, or is {relative[0]} not seen from where this report was made?"
+        return "Was the image folder moved?"
 
 
 def of_target(frame: pd.DataFrame, target: str | None) -> pd.DataFrame:

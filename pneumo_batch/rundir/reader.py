@@ -46,7 +46,7 @@ from pneumo_batch.rundir.layout import (
     TABLES,
     VERDICT,
 )
-from pneumo_batch.rundir.locations import open_roots, reason
+from pneumo_batch.rundir.locations import absolute, open_roots, reason
 from pneumo_batch.rundir.record import ModelRecord, Progress, RunRecord, parse_record
 from pneumo_batch.rundir.storage import Store
 
@@ -353,7 +353,8 @@ class Run:
         try:
             return self.images.read_bytes(image_id)
         except FileNotFoundError as error:
-            place = f"{self.path}/{PHANTOM}" if self.job.is_phantom else ", ".join(self.job.data.roots)
+            places = [f"{self.path}/{PHANTOM}"] if self.job.is_phantom else map(absolute, self.job.data.roots)
+            place = ", ".join(places)
             raise RunError(f"{image_id}: no such image in {place}; ids are those of the manifest") from error
 
     def baseline(self, variant: str | None = None, method: str = "integrated_gradients") -> "torch.Tensor":

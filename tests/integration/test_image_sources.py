@@ -248,6 +248,7 @@ def test_data_without_a_test_split_get_a_verdict_and_a_report(ray_cluster, films
     page = run.store.read_bytes("report/index.html").decode()
     assert "The run has no test images." in page
     assert "subtypes.csv" not in page
+    assert "Accuracy by class and subtype" not in page
 
 
 def by_hand(path, data):

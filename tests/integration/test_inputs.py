@@ -108,7 +108,7 @@ def test_brought_models_go_straight_to_attribution(ray_cluster, films, tmp_path)
     logits = outcome.run.maps_table(["logit__mine_b"]).sort_by("image_id")["logit__mine_b"].to_numpy()
     np.testing.assert_allclose(logits, expected_N, rtol=1e-4, atol=1e-5)
     caveats = outcome.run.verdict["methods"]["grad_cam"]["caveats"]
-    assert any("Nobody measured whether noise memorised" in line for line in caveats)
+    assert any("It was not measured whether noise memorised" in line for line in caveats)
 
 
 def test_a_checkpoint_that_does_not_fit_is_one_line(ray_cluster, films, tmp_path):

@@ -242,11 +242,12 @@ def _unknowns(variants: Sequence[VariantFacts], words: Words) -> list[str]:
     caveats, given = [], "random" if words == RANDOM_WORDS else "given"
     if memory:
         caveats.append(
-            f"Nobody measured whether {reading.joined(memory)} memorised the {given} labels: a model that did not is no"
-            " reference for them."
+            f"It was not measured whether {reading.joined(memory)} memorised the {given} labels: a model that did not"
+            " is no reference for them."
         )
     if skill:
-        caveats.append(f"Nobody measured whether {reading.joined(skill)} is better than chance on test.")
+        verb = "is" if len(skill) == 1 else "are"
+        caveats.append(f"It was not measured whether {reading.joined(skill)} {verb} better than chance on test.")
     return caveats
 
 

@@ -19,7 +19,8 @@ def build(source: Source) -> Section:
         blocks.append(_findings_table(source))
     blocks += [Fold("Learning curves", list(_curves(source)))]
     blocks += [Fold("Classification of the test split: curves and confusion", list(_classification(source)))]
-    blocks += [Fold("Accuracy by class and subtype", _by_subtype(source))]
+    if accuracies := _by_subtype(source):
+        blocks += [Fold("Accuracy by class and subtype", accuracies)]
     return Section("training", "Training", blocks)
 
 

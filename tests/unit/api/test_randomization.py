@@ -97,8 +97,8 @@ def test_labels_tell_networks_that_know_nothing(models, images):
 
 def test_what_nobody_measured_is_a_caveat(found):
     caveats = " ".join(found["input_x_gradient"].details["caveats"])
-    assert "Nobody measured whether random_0, random_1, random_2 memorised" in caveats
-    assert "Nobody measured whether true_0, true_1, true_2 is better than chance" in caveats
+    assert "It was not measured whether random_0, random_1, random_2 memorised" in caveats
+    assert "It was not measured whether true_0, true_1, true_2 are better than chance" in caveats
 
 
 def test_images_of_one_patient_count_once(models, images):

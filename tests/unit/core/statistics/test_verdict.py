@@ -232,8 +232,9 @@ def test_what_nobody_measured_is_a_caveat_and_training_stands_beside_it():
     found = conclude([mine, *MODELS, theirs], {cell: numbers()}, Primary(*cell[1:]), 0.5)["m"]
     assert found.verdict == "sensitive"
     assert found.caveats == [
-        "Nobody measured whether theirs memorised the random labels: a model that did not is no reference for them.",
-        "Nobody measured whether mine is better than chance on test.",
+        "It was not measured whether theirs memorised the random labels: a model that did not is no reference for"
+        " them.",
+        "It was not measured whether mine is better than chance on test.",
         "Accuracy on the training labels they were given: true models 0.990 after 15 epochs, random models 0.960 after"
         " 20 to 22 epochs.",
     ]
