@@ -64,12 +64,13 @@ def learnt(right_C: np.ndarray, asked_C: np.ndarray) -> float:
 
 def accuracy_of(logits_NK: torch.Tensor, labels_N: np.ndarray) -> float:
     """Share of the known labels that the logits are right about."""
-    return float(right(logits_NK, torch.from_numpy(labels_N)).sum()) / known(labels_N)
+    labels = torch.tensor(labels_N)  # a copy: those that Ray shares are read-only
+    return float(right(logits_NK, labels).sum()) / known(labels_N)
 
 
 def memorised_of(logits_NK: torch.Tensor, labels_N: np.ndarray) -> float:
     """`learnt` of all images at once."""
-    return learnt(right(logits_NK, torch.from_numpy(labels_N)).numpy(), asked(labels_N))
+    return learnt(right(logits_NK, torch.tensor(labels_N)).numpy(), asked(labels_N))
 
 
 def sampling_weights(labels_N: np.ndarray) -> np.ndarray:
