@@ -1,4 +1,4 @@
-"""Prints pip constraints that hold each declared dependency at its lower bound: `make test-oldest` installs by them."""
+"""Prints pip constraints that pin each declared dependency to its lower bound, for `make test-oldest`."""
 
 import tomllib
 from collections.abc import Iterator

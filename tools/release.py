@@ -1,4 +1,4 @@
-"""Whether what stands here could be released: one version everywhere, and a tag that is free. Run by `make dist`."""
+"""Checks that this tree can be released: changelog and project have one version, and its tag is free (`make dist`)."""
 
 import re
 import subprocess

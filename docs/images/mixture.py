@@ -1,8 +1,8 @@
 """Draws the picture of docs/statistics.md from a run: python docs/images/mixture.py RUN docs/images/mixture.png
 
 The run's own Grad-CAM of every model, mixed with the edges of the film: w of the map and 1 - w of the edges, both of
-mean 0 and, over the regions that are compared, of standard deviation 1. What such a map owes to the labels rises with
-w, so its label share must.
+mean 0 and, over the regions that are compared, of standard deviation 1. The part of such a map that depends on the
+labels rises with w, so its label share must rise too.
 """
 
 import io

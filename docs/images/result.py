@@ -1,6 +1,6 @@
 """Draws the picture of the README from a run: python docs/images/result.py RUN docs/images/result.png
 
-One generated film with an opacity, chosen by rule: among them the one whose TT - TN of Grad-CAM is nearest the median.
+It shows one generated film with an opacity: the one whose TT - TN of Grad-CAM is the median.
 """
 
 import io
@@ -31,7 +31,7 @@ def choose(source: Source) -> str:
 
 
 def draw(source: Source) -> Figure:
-    """A row for each method: the film, its map under every variant, and how much of what they agree on labels own."""
+    """A row for each method: the film, its map under every variant, and how much of the agreement depends on labels."""
     image_id, size = choose(source), source.run.preprocess().size
     film_HW = source.films.read([image_id], 224)[image_id]
     columns = 2 + len(source.variants)
