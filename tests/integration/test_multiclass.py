@@ -94,7 +94,8 @@ def test_scales_are_measured_and_told(run):
 def test_scales_at_the_region_grid_are_the_scores_of_the_sample(run):
     scales = run.scales().query("grid == 8 and view == 'magnitude' and method == 'grad_cam'")
     scores = run.scores().query("scale == 'region' and view == 'magnitude' and method == 'grad_cam'")
-    for kind, column in (("true_true", "mean_tt"), ("true_random", "mean_tn"), ("true_true_cross", "mean_ttx")):
+    # the floor of a curve is of one partner, that of scores of sixteen: held against scipy where curves are tested
+    for kind, column in (("true_true", "mean_tt"), ("true_random", "mean_tn")):
         means = scores[scores["kind"] == kind].groupby("image_id")["score"].mean()
         assert scales[column].item() == pytest.approx(means.mean(), abs=1e-6)
 
