@@ -40,7 +40,9 @@ class ScoredPair(NamedTuple):
 
     @property
     def on_this_image(self) -> tuple[str, ...]:
-        """The variants whose maps of the image itself are compared; others are of another image, or of no model."""
+        """The variants whose maps of the image itself are surely in a score; a crossed one is a mean of two ways."""
+        if pairs.is_cross(self.kind):
+            return ()
         return (self.variant_a, self.variant_b) if pairs.is_within(self.kind) else (self.variant_a,)
 
 
@@ -112,11 +114,20 @@ class PerImage:
         return np.divide(sums_VV, counts_VV, out=np.full(sums_VV.shape, np.nan), where=counts_VV > 0)
 
     def degenerate(self, cell: Cell) -> dict[str, int]:
-        """By variant the number of images on which its own map has no similarity to anything."""
+        """By variant the number of images on which its own map is constant: without a similarity to anything there.
+
+        A true map has the references beside other maps. A random one has none, so where every true map of an image is
+        constant, the film it is crossed with tells: of two ways that a crossed score is the mean of, the one from the
+        constant map has no value.
+        """
         alive: dict[str, np.ndarray] = {}
         for pair, scores_N in self.scores[cell].items():
             for variant in pair.on_this_image:
                 alive[variant] = alive.get(variant, False) | ~np.isnan(scores_N)
+        true = {pair.variant_a for pair in self.scores[cell] if pair.kind in (pairs.EDGE, pairs.RANDOM_MAP)}
+        for pair, scores_N in self.scores[cell].items():
+            if pairs.is_cross(pair.kind) and pair.variant_a in true and pair.variant_b in alive.keys() - true:
+                alive[pair.variant_b] = alive[pair.variant_b] | (~np.isnan(scores_N) & ~alive[pair.variant_a])
         return {variant: int((~alive_N).sum()) for variant, alive_N in sorted(alive.items())}
 
 

@@ -77,6 +77,31 @@ def test_a_degenerate_map_is_one_without_any_score_on_its_image():
     assert data.degenerate(CELL) == {"t0": 0, "t1": 0, "t2": 1, "r0": 1}
 
 
+def test_a_crossed_score_does_not_make_a_constant_map_alive():
+    """It is the mean of two ways, of which one is from the map of the other model."""
+    constant = [
+        ("a", "true_true", "t0", "t1", NAN),
+        ("a", "edge", "t0", "edge", NAN),
+        ("a", "edge", "t1", "edge", 0.5),
+        ("a", "true_random", "t0", "r0", NAN),
+        ("a", "true_random", "t1", "r0", 0.25),
+        ("a", "true_true_cross", "t0", "t1", 0.75),
+        ("a", "true_random_cross", "t0", "r0", 0.5),
+    ]
+    data = gather(table(constant), IMAGES.slice(1, 1))
+    assert data.degenerate(CELL) == {"t0": 1, "t1": 0, "r0": 0}
+
+
+@pytest.mark.parametrize(("crossed", "count"), [(0.5, 0), (NAN, 1)])
+def test_a_random_map_beside_constant_true_ones_is_told_by_the_film_it_is_crossed_with(crossed, count):
+    beside = [
+        ("a", "edge", "t0", "edge", NAN),
+        ("a", "true_random", "t0", "r0", NAN),
+        ("a", "true_random_cross", "t0", "r0", crossed),
+    ]
+    assert gather(table(beside), IMAGES.slice(1, 1)).degenerate(CELL) == {"t0": 1, "r0": count}
+
+
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_any_order_and_any_cut_gives_the_same(size):
     other = Cell("integrated_gradients", "magnitude", "region", "top10")
