@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from pneumo_batch.core.variants import RANDOM
 from pneumo_batch.errors import JobError
-from pneumo_batch.job.schema import FINDINGS_ONLY, NO_REGIONS, RESULTS_VERSION, Cascade, Job, Section
+from pneumo_batch.job.schema import FINDINGS_ONLY, NO_REGIONS, RESULTS_VERSION, Cascade, Data, Job, Section
 
 Table = Mapping[str, object]  # of TOML
 Values = TypeVar("Values")
@@ -174,6 +174,8 @@ def fingerprint(job: Job, contents: Mapping[str, str]) -> str:
     if not job.arms[RANDOM].keeps_structure:  # as all jobs were before there was a choice
         for name in ("random_unit", "random_within"):
             del values["train"][name]
+    # it stops a run or lets it go on, and changes no result; fingerprints of before have it
+    values["data"]["max_bad"] = Data.model_fields["max_bad"].default
     values |= {"contents": dict(contents), "version": [metadata.version("pneumo-batch"), RESULTS_VERSION]}
     # allow_nan=False: a value without a stable JSON form must not be fingerprinted
     canonical = json.dumps(values, sort_keys=True, allow_nan=False, separators=(",", ":"))

@@ -27,6 +27,8 @@ from pneumo_batch.stages import arms, external_models, survey
 from pneumo_batch.stages.stage import DAMAGE, Plan, Survey
 from pneumo_batch.stages.workers import pixels, trainer
 
+_NOTHING_TO_MEASURE = "data.normalise: no training images to measure mean and std on; give them, e.g. [0.345, 0.282]"
+
 
 def plan(job: Job, found: Survey, store: Store) -> Plan:
     """What training starts from and what is brought along have to fit the network; decoded images need room."""
@@ -38,6 +40,9 @@ def plan(job: Job, found: Survey, store: Store) -> Plan:
     for spec in job.variant:
         external_models.check(spec, job, survey.preprocess(job), found.classes)
     arms.check(job, found.classes)
+    carved_from = ("train", "val") if job.data.val_fraction else ("train",)
+    if job.data.normalise == "train" and not any(found.images.get(split) for split in carved_from):
+        raise JobError(_NOTHING_TO_MEASURE)
     _check_room(job, found, store)
     epochs = {variant.name: trainer.recipe(job, variant).epochs for variant in job.trained}
     size = pixels.bytes_of(sum(found.images.values()), job.data.image_size)
@@ -202,9 +207,7 @@ def _preprocess(job: Job, train: pixels.Decoded) -> Preprocess:
     std: images.PerChannel
     if data.normalise == "train":
         if not len(train.split):
-            raise JobError(
-                "data.normalise: no training images to measure mean and std on; give them, e.g. [0.345, 0.282]"
-            )
+            raise JobError(_NOTHING_TO_MEASURE)
         mean, std = pixels.moments(train.levels)
     elif isinstance(data.normalise, str):
         mean, std = images.named_normalisation(data.normalise, data.channels)

@@ -168,7 +168,7 @@ def test_demo_data_can_be_written_checked_and_not_overwritten(tmp_path):
     (folder / "test/NORMAL/broken.jpeg").write_bytes(b"no film")
     checked = call("data", "check", str(folder))
     assert checked.returncode == 3
-    stops = "error: a run with these images stops: 1 of 25 images are unreadable, more than data.max_bad = 0.01"
+    stops = "error: a run with these images stops: 1 of 25 images is unreadable, more than data.max_bad = 0.01"
     assert stops in " ".join(checked.stdout.split())
     inside = call("run", "demo", "--run-dir", str(folder))
     assert inside.returncode == 2

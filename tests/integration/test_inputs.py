@@ -77,7 +77,7 @@ def test_too_many_unreadable_images_stop_the_run(ray_cluster, films, tmp_path):
     root = tmp_path / "films"
     shutil.copytree(films, root)
     (root / "test" / "NORMAL" / "broken.jpeg").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"1 of 55 images are unreadable.*test/NORMAL/broken\.jpeg"):
+    with pytest.raises(DataError, match=r"1 of 55 images is unreadable.*test/NORMAL/broken\.jpeg"):
         pipeline.execute(tiny_job(data={"root": str(root)}), str(tmp_path / "run"))
 
 

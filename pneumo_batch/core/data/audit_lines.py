@@ -137,7 +137,8 @@ def too_many_rejected(rejected: pa.Table, total: int, max_bad: float) -> str | N
     if rejected.num_rows <= max_bad * total:
         return None
     first = rejected.slice(0, 1).to_pylist()[0]
+    are = "is" if rejected.num_rows == 1 else "are"
     return (
-        f"{rejected.num_rows} of {total} images are unreadable, more than data.max_bad = {max_bad:g} allows; "
+        f"{rejected.num_rows} of {total} images {are} unreadable, more than data.max_bad = {max_bad:g} allows; "
         f"the first is {first['image_id']}: {first['reason']}"
     )

@@ -64,7 +64,7 @@ class Data(Section):
     """Share of the training images carved out for validation, by patient; 0 keeps the shipped val/ folder."""
     split_seed: int = result(0, ge=0)
     """Seed of the carved splits."""
-    max_bad: float = result(0.01, ge=0, le=1)
+    max_bad: float = neutral(0.01, ge=0, le=1)
     """Share of unreadable images above which the data are rejected (exit 3)."""
     allow_leaks: bool = result(False)
     """Continue although the same image is in two splits."""

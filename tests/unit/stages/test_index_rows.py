@@ -1,6 +1,7 @@
 """Rows of the index come in parts and are written in parts: the manifest is the same however it is cut."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -56,6 +57,20 @@ def test_no_image_at_all_is_no_row(run):
     assert (rows.num_rows, bad.num_rows) == (0, 0)
     whole, rejected = _indexed(run, 100)
     assert (rows.schema, bad.schema) == (whole.schema, rejected.schema)
+
+
+@pytest.mark.parametrize(
+    ("splits", "fraction", "told"), [(["val"], 0.1, True), (["val"], 0, False), (["test"], 0.1, False)]
+)
+def test_val_images_that_are_to_be_explained_and_join_train_are_told_of(run, job, splits, fraction, told):
+    listing = manifest.inventory(run.images, None).listing
+    split = pa.array([name.replace("test", "val") for name in listing["split"].to_pylist()])
+    listing = listing.set_column(listing.column_names.index("split"), listing.schema.field("split"), split)
+    values = {**job.model_dump(), "attribution": {"splits": splits}}
+    values["data"] |= {"val_fraction": fraction}
+    lines = index._listing_warnings(type(job).model_validate(values), listing, listing)
+    line = "11 val images join train before validation is carved; data.val_fraction = 0 keeps them"
+    assert lines == ([line] if told else [])
 
 
 def test_a_small_manifest_is_one_file(run):
