@@ -183,8 +183,8 @@ def _missing(variants: Sequence[VariantFacts], test: CellTest, words: Words) -> 
 def _few_patients(test: CellTest) -> str | None:
     if not 0 < test.patients < FEWEST_PATIENTS:
         return None
-    people = "one patient" if test.patients == 1 else f"{test.patients} patients"
-    return f"Only {people}: no interval can be computed, which takes {FEWEST_PATIENTS}."
+    people = "one patient has" if test.patients == 1 else f"{test.patients} patients have"
+    return f"Only {people} a film with every similarity: no interval can be computed, which takes {FEWEST_PATIENTS}."
 
 
 def _few(variants: Sequence[VariantFacts], words: Words) -> str | None:

@@ -1,10 +1,15 @@
 """A job that cannot end well is refused before there is a directory of it."""
 
+import shutil
+
 import pytest
+import torch
 from helpers import published_sets as sets
 from helpers.tiny import tiny_job
 
 from pneumo_batch import pipeline
+from pneumo_batch.core.data import phantom
+from pneumo_batch.core.models import networks
 from pneumo_batch.errors import JobError
 
 
@@ -31,4 +36,19 @@ def test_nothing_is_left_behind(sections, line, tmp_path):
     data = {**sections.pop("data"), "root": str(root)}
     with pytest.raises(JobError, match=line):
         pipeline.execute(tiny_job(data=data, **sections), str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_mean_of_no_training_images_is_not_waited_for(tmp_path):
+    """Of a brought model that comes with the split to explain alone."""
+    phantom.write(tmp_path / "films", train=8, test=8, seed=0, image_size=64)
+    shutil.rmtree(tmp_path / "films/train")
+    torch.save(networks.build("cnn5", image_size=64, channels=1, outputs=1).state_dict(), tmp_path / "mine.pth")
+    job = tiny_job(
+        data={"root": str(tmp_path / "films")},
+        train={"true_seeds": [], "random_seeds": []},
+        variant=[{"name": "mine", "kind": "true", "checkpoint": str(tmp_path / "mine.pth")}],
+    )
+    with pytest.raises(JobError, match=r"^data\.normalise: no training images to measure mean and std on; give them"):
+        pipeline.execute(job, str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()

@@ -147,12 +147,12 @@ def test_all_that_is_invalid_is_said_and_comes_before_inconclusive():
     assert [reason.split()[0] for reason in found.reasons] == ["true_0", "random_0"]
 
 
-@pytest.mark.parametrize(("patients", "who"), [(1, "one patient"), (4, "4 patients")])
+@pytest.mark.parametrize(("patients", "who"), [(1, "one patient has"), (4, "4 patients have")])
 def test_fewer_than_five_patients_are_inconclusive_whatever_else_there_is(patients, who):
     models = [VariantFacts("true_0", "true", auroc_low=0.4), *MODELS[1:]]
     found = decide(models, numbers(patients=patients), 0.5)
     assert found.verdict == "inconclusive"
-    assert found.reasons == [f"Only {who}: no interval can be computed, which takes 5."]
+    assert found.reasons == [f"Only {who} a film with every similarity: no interval can be computed, which takes 5."]
 
 
 NOTHING = CellTest(0, 0, {"true_random": 0.5})
