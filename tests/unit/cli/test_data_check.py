@@ -1,8 +1,13 @@
 """What `data check` says of a set that the default job could not use."""
 
+import re
+import shlex
+
 import pytest
+from helpers.paths import DOCS
 from PIL import Image
 
+from pneumo_batch import cli
 from pneumo_batch.cli import data_check
 from pneumo_batch.errors import DataError
 from pneumo_batch.job.schema import Data
@@ -34,3 +39,12 @@ def test_a_list_in_place_of_the_folder_is_told_where_it_goes(tmp_path):
     (tmp_path / "images.csv").write_text("path,label,split\n")
     with pytest.raises(DataError, match=r"images\.csv: not a folder; a list of images goes after --manifest"):
         data_check.audit(Data(root=str(tmp_path / "images.csv")))
+
+
+def test_the_first_commands_of_the_page_on_published_sets_work(tmp_path, monkeypatch, capsys):
+    page = (DOCS / "datasets.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^\$ pneumo-batch (data (?:demo|check) .*)$", page, re.MULTILINE)[:2]
+    (tmp_path / "data").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert [cli.cli.main(shlex.split(line, comments=True), standalone_mode=False) or 0 for line in commands] == [0, 0]
+    assert "Infiltration" in capsys.readouterr().out
