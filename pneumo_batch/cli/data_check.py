@@ -27,7 +27,9 @@ def audit(data: Data) -> Audit:
     images = open_roots(data.root)
     if gone := images.missing():
         if Path(gone[0]).is_file():
-            raise DataError(f"{gone[0]}: not a folder; a list of images goes after --manifest, behind their folder")
+            raise DataError(
+                f"{gone[0]}: a file, not a folder; for a list of images: data check ROOT --manifest {gone[0]}"
+            )
         raise DataError(f"{gone[0]}: no such folder")
     found = listing.of_data(data, images)
     rows, rejected = _inspected(found.listing, images)

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 from helpers.paths import DOCS
@@ -10,7 +11,9 @@ from PIL import Image
 from pneumo_batch import cli
 from pneumo_batch.cli import data_check
 from pneumo_batch.errors import DataError
-from pneumo_batch.job.schema import Data
+from pneumo_batch.job.schema import Data, Job
+from pneumo_batch.rundir.locations import open_roots
+from pneumo_batch.stages import index
 
 
 def write(root, *splits):
@@ -35,9 +38,19 @@ def test_a_missing_split_is_a_warning(tmp_path, splits, lines):
     assert [line for line in found.warnings if "default job" in line] == lines
 
 
+def test_a_list_without_a_split_of_the_job_is_told_so(tmp_path):
+    films = Path(write(tmp_path, "train", "test"))
+    rows = [f"{path.relative_to(films)},{path.parent.name},{path.parts[-3]}" for path in films.rglob("*.png")]
+    (tmp_path / "images.csv").write_text("\n".join(["path,label,split", *rows]))
+    data = {"root": str(films), "manifest": str(tmp_path / "images.csv")}
+    job = Job(name="x", data=data, attribution={"splits": ["val"]})
+    with pytest.raises(DataError, match=r"images\.csv: names no images of split val in its column split"):
+        index.discover(job, open_roots(job.data.root))
+
+
 def test_a_list_in_place_of_the_folder_is_told_where_it_goes(tmp_path):
     (tmp_path / "images.csv").write_text("path,label,split\n")
-    with pytest.raises(DataError, match=r"images\.csv: not a folder; a list of images goes after --manifest"):
+    with pytest.raises(DataError, match=r"images\.csv: a file, not a folder; for a list .* --manifest .*images\.csv$"):
         data_check.audit(Data(root=str(tmp_path / "images.csv")))
 
 
