@@ -6,7 +6,8 @@ import io
 import json
 import sys
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import Segment
 from rich.table import Column, Table
 
 _UNWRAPPED = 10_000
@@ -24,9 +25,22 @@ def progress_console() -> Console:
     return Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 
+class _Table(Table):
+    """Without blanks at the ends of lines: rich pads every line to the longest one."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        parts = (part for part in super().__rich_console__(console, options) if isinstance(part, Segment))
+        for line in Segment.split_lines(parts):
+            while line and not line[-1].text.strip():
+                line.pop()
+            if line:
+                yield from [*line[:-1], line[-1]._replace(text=line[-1].text.rstrip())]
+            yield Segment.line()
+
+
 def table(*headers: str) -> Table:
     """A table whose long words go on in the next line, on a terminal too narrow for them."""
-    return Table(*(Column(header, overflow="fold") for header in headers), box=None, pad_edge=False)
+    return _Table(*(Column(header, overflow="fold") for header in headers), box=None, pad_edge=False)
 
 
 def keep_names() -> None:

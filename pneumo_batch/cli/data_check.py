@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable
+from pathlib import Path
 
 import pyarrow as pa
 from rich.console import Console
@@ -25,6 +26,10 @@ def audit(data: Data) -> Audit:
     """Open every image of a data set and report what is wrong with it. Raises DataError when there is none."""
     images = open_roots(data.root)
     if gone := images.missing():
+        if Path(gone[0]).is_file():
+            raise DataError(
+                f"{gone[0]}: a file, not a folder; for a list of images: data check ROOT --manifest {gone[0]}"
+            )
         raise DataError(f"{gone[0]}: no such folder")
     found = listing.of_data(data, images)
     rows, rejected = _inspected(found.listing, images)
@@ -37,8 +42,15 @@ def audit(data: Data) -> Audit:
         audited,
         regions=list(outlined.lines),
         errors=[*audited.errors, *stops],
-        warnings=[*audited.warnings, *unfit],
+        warnings=[*audited.warnings, *unfit, *_missing_splits(found.listing)],
     )
+
+
+def _missing_splits(listing: pa.Table) -> list[str]:
+    """A job may do with less, such as one that brings its models."""
+    there = listing["split"].unique().to_pylist()
+    missing = [split for split in ("train", "test") if split not in there]
+    return [f"no images in {' and '.join(missing)}: the default job needs train and test"] if missing else []
 
 
 def _inspected(listing: pa.Table, images: Roots) -> tuple[pa.Table, pa.Table]:

@@ -101,6 +101,8 @@ def show_status(run: Run) -> None:
         if not run.has_concluded:
             console.print(_EARLIER)
         answer.show_briefly(console, run)
+    if now in ("unfinished", "failed"):
+        console.print("the same command continues it")
 
 
 def _show_progress(console: "Console", run: Run) -> None:

@@ -26,6 +26,8 @@ from pneumo_batch.stages.workers import trainer
 
 _AUTO_STEPS = 100  # docs/performance.md
 _NODE_CORES = 16
+_LEAST = 0.01  # core-hours that are told
+_LESS = f"less than {_LEAST}"
 
 
 @dataclass(frozen=True)
@@ -132,13 +134,11 @@ def show(found: Estimate) -> None:
     other = (
         "" if found.job.network.name == about.measured_with else f" for {about.measured_with} (your network differs)"
     )
-    count = about.nodes_for_an_hour
-    nodes = f"in an hour on about {count} node{'s' if count > 1 else ''} of {about.node_cores} cores"
-    hours = f"about {about.core_hours:.2g} core-hours{other}: about {about.hours_here:.2g} hours here"
     if found.plans["train"].numbers["epochs"] and "train" not in found.done:
-        console.print(f"training       at most {about.training_core_hours_at_most:.2g} core-hours{other}")
+        most = about.training_core_hours_at_most
+        console.print(f"training       {f'at most {most:.2g}' if most >= _LEAST else _LESS} core-hours{other}")
     if "attribute" not in found.done:
-        console.print(f"attribution    {hours}, {nodes}")
+        console.print(f"attribution    {_attribution(about, other)}")
     for line in _power_lines(found.power):
         console.print(f"precision      {line}")
     for arm in found.job.arms.values():
@@ -147,6 +147,14 @@ def show(found: Estimate) -> None:
     console.print(f"classes        {_classes(found)}")
     console.print("not checked    the films: data check finds unreadable ones, and copies in two splits")
     console.print(f"run directory  {found.run_dir}")
+
+
+def _attribution(about: Hours, other: str) -> str:
+    if about.core_hours < _LEAST:
+        return f"{_LESS} core-hours{other}"
+    count = about.nodes_for_an_hour
+    nodes = f"in an hour on about {count} node{'s' if count > 1 else ''} of {about.node_cores} cores"
+    return f"about {about.core_hours:.2g} core-hours{other}: about {about.hours_here:.2g} hours here, {nodes}"
 
 
 def _power_lines(found: Mapping[str, Power]) -> list[str]:

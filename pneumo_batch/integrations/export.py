@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nibabel import Nifti1Image
 
 INDEX = "index.csv"
+_COLUMNS = ["file", "image_id", "method", "variant"]
 _SUFFIXES = {"png": ".png", "npy": ".npy", "nifti": ".nii.gz"}
 _LONGEST = 80
 
@@ -49,28 +50,49 @@ class _Row:
 
 
 def export(run: Run, choice: Choice, form: str, folder: Path) -> int:
-    """Write one file per image, method, variant and target and a table of them, `index.csv`; returns how many.
+    """Write one file per image, method, variant and target and list them in `index.csv`; returns how many.
 
     `npy` and `nifti` hold the map as the run does: signed, float32, at its own resolution; `png` is the signed map laid
-    over the film at the network's resolution. Raises RunError for names the run does not have, for images that cannot
-    be read, and where nibabel is missing.
+    over the film at the network's resolution. Files of earlier exports into the folder stay listed. Raises RunError for
+    names the run does not have, for images that cannot be read, for another index.csv, and where nibabel is missing.
     """
     write = _writer(form, run)
     methods = _known(choice.methods, run.job.attribution.methods, "method", run)
     variants = _known(choice.variants, run.variants(), "variant", run)
     targets = _known(choice.targets, run.targets, "target", run)
     ids = _images(choice, run)
-    columns = ["file", "image_id", "method", "variant", *(["target"] if len(run.targets) > 1 else [])]
+    columns = [*_COLUMNS, *(["target"] if len(run.targets) > 1 else [])]
+    listed = _listed(folder)
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for row in _rows(run, ids, _Names(methods, variants, targets), with_films=form == "png"):
         for place, variant in enumerate(variants):
             name = file_name(row.image_id, row.method, variant + column_suffix(row.target, run.targets))
             write(folder / f"{name}{_SUFFIXES[form]}", row, place)
-            lines.append([f"{name}{_SUFFIXES[form]}", row.image_id, row.method, variant, row.target][: len(columns)])
-    with (folder / INDEX).open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([columns, *lines])
+            values = (f"{name}{_SUFFIXES[form]}", row.image_id, row.method, variant, row.target)
+            lines.append(dict(zip(columns, values, strict=False)))
+    _list(folder, columns, {row["file"]: row for row in [*listed, *lines]})
     return len(lines)
+
+
+def _listed(folder: Path) -> list[dict[str, str]]:
+    """What earlier exports into a folder list, of files that are still there. Raises RunError for another table."""
+    if not (folder / INDEX).exists():
+        return []
+    with (folder / INDEX).open(newline="", encoding="utf-8", errors="replace") as file:
+        reader = csv.DictReader(file)
+        if list(reader.fieldnames or [])[:4] != _COLUMNS:
+            raise RunError(f"{folder / INDEX}: does not list an export; choose another folder")
+        return [row for row in reader if (folder / row["file"]).is_file()]
+
+
+def _list(folder: Path, columns: list[str], rows: dict[str, dict[str, str]]) -> None:
+    """Write `index.csv`, with targets where a row has one."""
+    every = list(dict.fromkeys([*columns, *(name for row in rows.values() for name in row)]))
+    with (folder / INDEX).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, every, restval="")
+        writer.writeheader()
+        writer.writerows(rows.values())
 
 
 class _Names(NamedTuple):
@@ -110,6 +132,8 @@ def _images(choice: Choice, run: Run) -> list[str]:
         return seeded(there, choice.limit or len(there))
     missing = sorted(set(choice.images) - set(there))
     if missing:
+        if missing[0] in run.manifest_table(["image_id"])["image_id"].to_pylist():
+            raise RunError(f"{run.path}: no maps of image {missing[0]!r}: it was not attributed; {there[0]} was")
         raise RunError(f"{run.path}: no maps of image {missing[0]!r}; ids are those of the manifest, e.g. {there[0]}")
     return list(dict.fromkeys(choice.images))
 

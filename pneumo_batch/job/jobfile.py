@@ -4,10 +4,10 @@ import difflib
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata, resources
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
@@ -15,6 +15,10 @@ from pydantic import BaseModel, ValidationError
 from pneumo_batch.core.variants import RANDOM
 from pneumo_batch.errors import JobError
 from pneumo_batch.job.schema import FINDINGS_ONLY, NO_REGIONS, RESULTS_VERSION, Cascade, Data, Job, Section
+from pneumo_batch.job.schema.fields import PATTERNS
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Table = Mapping[str, object]  # of TOML
 Values = TypeVar("Values")
@@ -37,9 +41,10 @@ def load(path: str | Path, overrides: Iterable[str] = (), sections: Table | None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise JobError(f"{path}: cannot read the job file: {reason}") from error
+    overrides = list(overrides)
     for override in overrides:
         _override(values, override)
-    return parse(merged(values, sections or {}), source=str(path))
+    return parse(merged(values, sections or {}), str(path), overrides)
 
 
 def merged(values: Table, changes: Table) -> dict[str, object]:
@@ -52,12 +57,25 @@ def merged(values: Table, changes: Table) -> dict[str, object]:
     return found
 
 
-def parse(values: Table, source: str) -> Job:
-    """Validate the values of a job file; `source` names it in errors."""
+def parse(values: Table, source: str, overrides: Sequence[str] = ()) -> Job:
+    """Validate the values of a job file; `source` names it in errors, or the one of `overrides` that is wrong."""
     try:
         return Job.model_validate(values)
     except ValidationError as error:
-        raise JobError(" ".join(f"{source}: {_one_line(error)}".split())) from error
+        blamed = _blamed(_first(error), source, overrides)
+        raise JobError(" ".join(f"{blamed}: {_one_line(error)}".split())) from error
+
+
+def _blamed(error: "ErrorDetails", source: str, overrides: Sequence[str]) -> str:
+    """The override that set what is wrong; the file with it where both can be, as of fields that contradict."""
+    for text in reversed(overrides):
+        parts = tuple(text.partition("=")[0].strip().split("."))
+        location = error["loc"][: len(parts)]
+        if location == parts or (error["type"] == "extra_forbidden" and location == parts[: len(location)]):
+            return f"--set {text}"
+        if location and location == parts[: len(location)]:
+            return f"{source} with --set {text}"
+    return source
 
 
 def _override(values: dict[str, object], text: str) -> None:
@@ -80,10 +98,13 @@ def _literal(text: str) -> object:
         return text  # a bare word or path: --set data.root=../images
 
 
+def _first(error: ValidationError) -> "ErrorDetails":
+    """A field that is missing is often one that is misspelt, which says more."""
+    return min(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
+
+
 def _one_line(error: ValidationError) -> str:
-    errors = error.errors(include_url=False)
-    # a field that is missing is often one that is misspelt, which says more
-    first = min(errors, key=lambda one: one["type"] != "extra_forbidden")
+    first = _first(error)
     # pydantic appends the union branch to the location: it is no field of the job file
     place = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("literal[", "list[", "tuple[")))
     message = first["msg"].removeprefix("Value error, ")
@@ -91,9 +112,14 @@ def _one_line(error: ValidationError) -> str:
         message = f"no such field{_suggestion(first['loc'])}"
     elif first["type"] == "missing":
         message = "is missing"
+    elif first["type"] == "list_type" and isinstance(first["input"], str | int | float):
+        items = [_literal(part.strip()) for part in str(first["input"]).split(",")]
+        message = f"should be a list, such as {json.dumps(items, default=str)}"
+    elif first["type"] == "string_pattern_mismatch":
+        message = f"{PATTERNS[first['ctx']['pattern']]} (got {first['input']!r})"
     elif not isinstance(first["input"], dict):
         message = f"{message} (got {first['input']!r})"
-    rest = f"; and {len(errors) - 1} more" if len(errors) > 1 else ""
+    rest = f"; and {error.error_count() - 1} more" if error.error_count() > 1 else ""
     return f"{place}: {message}{rest}" if place else f"{message}{rest}"
 
 

@@ -96,8 +96,10 @@ def _foreign(run: Run, expected: checksums.Expected) -> list[tuple[str, str]]:
     return [(name, stage) for name, stage in left if name not in expected]
 
 
-def reopen(run: RunWriter, findings: Sequence[Finding], *, grows: bool) -> None:
+def reopen(run: RunWriter, findings: Sequence[Finding], *, grows: bool, later: bool = False) -> None:
     """Let the first stage of which a file is damaged or missing begin again, and those after it; say so.
+
+    It does so at once, or `later`, with the next run.
 
     Where the data have grown since, the images of a damaged manifest are others now, and the models are made anew too.
     Raises RunError for a file that somebody else has put there.
@@ -106,8 +108,9 @@ def reopen(run: RunWriter, findings: Sequence[Finding], *, grows: bool) -> None:
     if foreign:
         raise RunError(f"{run.path}/{foreign[0]}: not written by this run; move it elsewhere")
     lost = [finding for finding in findings if finding.stage in STAGES]
+    again = "the next run computes it again" if later else "it is computed again"
     for finding in lost:
-        run.warn(f"{finding.name}: {finding.problem}; it is computed again", stage=finding.stage)
+        run.warn(f"{finding.name}: {finding.problem}; {again}", stage=finding.stage)
     if lost:
         first = min(STAGES.index(finding.stage) for finding in lost)
         anew = [MODELS] if grows and first == 0 else []

@@ -155,7 +155,8 @@ def _listing(job: Job, images: Roots) -> manifest.Inventory:
     if gone := images.missing():
         raise DataError(f"{gone[0]}: no such folder; set data.root to the folder of the images")
     found = listing.of_data(job.data, images)
-    manifest.require_splits(found.listing, [*(["train"] if job.trained else []), *job.attribution.splits])
+    needed = [*(["train"] if job.trained else []), *job.attribution.splits]
+    manifest.require_splits(found.listing, needed, file=job.data.manifest)
     return found
 
 

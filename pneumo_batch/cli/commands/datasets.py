@@ -93,7 +93,7 @@ def check(roots: tuple[str, ...], findings: tuple[str, ...], as_json: bool, **na
     \b
     Example:
       pneumo-batch data check data/chest_xray
-      pneumo-batch data check data/nih --format nih --finding Pneumonia
+      pneumo-batch data check data/nih --format nih --finding Infiltration
     """
     from pneumo_batch.cli import data_check
     from pneumo_batch.job import jobfile

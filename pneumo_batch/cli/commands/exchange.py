@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from pneumo_batch.errors import JobError
+
 
 @click.command()
 @click.argument("run_dir", metavar="RUN")
@@ -26,6 +28,8 @@ def export(run_dir: str, form: str, folder: str, limit: int | None, **names: tup
     from pneumo_batch.integrations import export
     from pneumo_batch.rundir.reader import Run
 
+    if limit and names["images"]:
+        raise JobError("--limit chooses images, and so does --image: leave one of them out")
     count = export.export(Run(run_dir), export.Choice(limit=limit, **names), form, Path(folder))
     click.echo(f"{count} files in {folder}; {folder}/{export.INDEX} lists them")
 

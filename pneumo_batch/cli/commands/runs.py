@@ -174,7 +174,8 @@ def verify(run_dir: str, reopen: bool, as_json: bool) -> int:
         unreadable = any(finding.name == JOB for finding in found.findings)  # the next run writes it again
         with opened.lock():
             opened.heal()
-            verification.reopen(opened, found.findings, grows=unreadable or opened.job.data.grows)
+            grows = unreadable or opened.job.data.grows
+            verification.reopen(opened, found.findings, grows=grows, later=True)
     return EXIT_DATA if found.findings else 0
 
 

@@ -92,15 +92,17 @@ def class_names(rows: pa.Table) -> list[str]:
     return pairs["class_name"].to_pylist()
 
 
-def require_splits(listing: pa.Table, splits: Sequence[str]) -> None:
-    """DataError unless every one of `splits` has images."""
+def require_splits(listing: pa.Table, splits: Sequence[str], *, file: str | None = None) -> None:
+    """DataError unless every one of `splits` has images; `file` is the list that names them, if there is one."""
     found = set(listing["split"].unique().to_pylist())
-    missing = [f"{split}/" for split in splits if split not in found]
-    if missing:
-        raise DataError(
-            f"no images in {' and '.join(missing)} (found: {', '.join(sorted(found)) or 'none'}):"
-            " add the folder to the data root"
-        )
+    missing = [split for split in splits if split not in found]
+    if not missing:
+        return
+    there = f"(found: {', '.join(sorted(found)) or 'none'})"
+    if file:
+        raise DataError(f"{file}: names no images of split {' and '.join(missing)} in its column split {there}")
+    folders = " and ".join(f"{split}/" for split in missing)
+    raise DataError(f"no images in {folders} {there}: add the folder to the data root")
 
 
 def listing_digest(listing: pa.Table) -> str:

@@ -8,7 +8,7 @@ from pydantic import field_validator, model_validator
 from pneumo_batch.core import variants
 from pneumo_batch.core.data.options import Stratum, Unit
 from pneumo_batch.core.variants import Arm, Variant
-from pneumo_batch.job.schema.fields import Section, no_repeats, result
+from pneumo_batch.job.schema.fields import ARM_NAME, Section, no_repeats, result
 from pneumo_batch.job.schema.models import Train
 
 Labels = Literal[
@@ -20,7 +20,7 @@ _PERMUTED_ONLY = ("fraction", "unit", "within")  # fields that say how labels ar
 class ArmSpec(Section):
     """Models that are contrasted with the true ones as the random ones are; they differ only in their seed."""
 
-    name: str = result(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$", max_length=32)
+    name: str = result(pattern=ARM_NAME, max_length=32)
     """Name of the arm; its variants are `<name>_<seed>`, its kinds of pairs `true_<name>` and `<name>_<name>`."""
     labels: Labels = result("permuted")
     """What they learn: "true" labels, "permuted" ones, nothing ("untrained"), or another column ("column:view")."""

@@ -7,7 +7,17 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pneumo_batch.core.variants import NAME_PATTERN
+
 Entry = TypeVar("Entry")
+
+JOB_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+ARM_NAME = r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$"
+PATTERNS = {  # in words, for those whose name is refused
+    JOB_NAME: "must begin with a letter or digit and hold only letters, digits, '_', '.' and '-', at most 64 of them",
+    ARM_NAME: "must begin with a lower-case letter and hold only lower-case letters and digits, in words joined by '_'",
+    NAME_PATTERN: "must begin with a lower-case letter and hold only those, digits and '_', at most 63 of them",
+}
 
 
 def result(default: Any = ..., **constraints: Any) -> Any:

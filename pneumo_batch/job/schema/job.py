@@ -10,14 +10,14 @@ from pneumo_batch.job.schema.attribution import Attribution
 from pneumo_batch.job.schema.cluster import Cluster
 from pneumo_batch.job.schema.comparison import Cascade, Compare
 from pneumo_batch.job.schema.data import PHANTOM, SIDES, Data, Phantom
-from pneumo_batch.job.schema.fields import Section, neutral
+from pneumo_batch.job.schema.fields import JOB_NAME, Section, neutral
 from pneumo_batch.job.schema.models import Network, Train, VariantSpec
 
 
 class Job(Section):
     """A job file, resolved."""
 
-    name: str = neutral(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    name: str = neutral(pattern=JOB_NAME)
     """Short name; the run directory starts with it."""
     data: Data = Data()
     phantom: Phantom = Phantom()

@@ -111,6 +111,14 @@ def test_the_state_of_a_run_is_a_line_a_stage(outcome, capsys):
     ]
 
 
+@pytest.mark.parametrize(("status", "ends"), [("failed", True), ("running", True), ("complete", False)])
+def test_the_state_of_a_run_that_stopped_ends_with_how_it_goes_on(outcome, capsys, status, ends):
+    record = json.loads(outcome.run.store.read_bytes("run.json"))
+    outcome.run.store.write_json("run.json", {**record, "status": status})
+    display.show_status(outcome.run)
+    assert (capsys.readouterr().out.splitlines()[-1] == "the same command continues it") == ends
+
+
 def test_the_stage_that_runs_says_how_far_its_tasks_are(outcome, capsys):
     record = json.loads(outcome.run.store.read_bytes("run.json"))
     stages = {"index": {"status": "complete", "seconds": 1.25}, "train": {"status": "running"}}
@@ -123,7 +131,9 @@ def test_the_stage_that_runs_says_how_far_its_tasks_are(outcome, capsys):
     outcome.run.store.write_json("staging/progress.json", {"time": "now", "tasks": tasks})
     with RunWriter(outcome.run.path).lock():
         display.show_status(outcome.run)
-    assert capsys.readouterr().out.splitlines()[2:6] == [
+    shown = capsys.readouterr().out.splitlines()
+    assert "continues" not in shown[-1]
+    assert shown[2:6] == [
         "  train      running",
         "    random_0: 10/80  loss 0.253",
         "    true_0: 0/10",

@@ -1,5 +1,6 @@
 """Names are printed as they are, by every table, line and bar."""
 
+import math
 import os
 import subprocess
 import sys
@@ -8,10 +9,31 @@ import pytest
 from rich.progress import Progress
 
 from pneumo_batch import terminal
-from pneumo_batch.cli import data_check, display, doctor
+from pneumo_batch.cli import data_check, display, doctor, estimate
 from pneumo_batch.core.data.audit import Audit
 
 ODD = "a [red]b[/red] [viral] [/] :smile: \\[c] {d} 100%"
+
+
+def test_lines_of_a_table_end_with_their_words(capsys):
+    table = terminal.table("stage", "would do")
+    table.add_row("index", "a" * 300)
+    table.add_row("train", "")
+    terminal.console().print(table)
+    assert capsys.readouterr().out.splitlines() == ["stage  would do", f"index  {'a' * 300}", "train"]
+
+
+@pytest.mark.parametrize(
+    ("hours", "line"),
+    [
+        (0.0, "less than 0.01 core-hours for cnn5"),
+        (0.009, "less than 0.01 core-hours for cnn5"),
+        (40.0, "about 40 core-hours for cnn5: about 20 hours here, in an hour on about 3 nodes of 16 cores"),
+    ],
+)
+def test_next_to_no_core_hours_are_not_about_0(hours, line):
+    about = estimate.Hours(hours, hours / 2, math.ceil(hours / 16), 16, "cnn5", 0.0)
+    assert estimate._attribution(about, " for cnn5") == line
 
 
 def test_the_audit_of_a_class_with_brackets(capsys):

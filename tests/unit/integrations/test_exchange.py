@@ -1,16 +1,20 @@
 """What goes to and comes from other programs, without a run: file names, NIfTI geometry, MLflow values, the counts."""
 
+import csv
 import dataclasses
 import errno
 
 import numpy as np
 import pytest
+from helpers import report_runs
 from helpers.results import classified
 
+from pneumo_batch import cli
 from pneumo_batch.core.statistics import estimates, results
-from pneumo_batch.errors import DataError, RunError
+from pneumo_batch.errors import DataError, JobError, RunError
 from pneumo_batch.integrations import export, kaggle, mlflow
 from pneumo_batch.report.figures import overlays
+from pneumo_batch.rundir.reader import Run
 
 
 def test_file_names_are_safe_and_differ_with_the_id():
@@ -21,6 +25,51 @@ def test_file_names_are_safe_and_differ_with_the_id():
     assert set("/\\ \n:").isdisjoint(nasty)
     assert export.file_name("a/x.png", "m", "v") != export.file_name("b/x.png", "m", "v")
     assert len(export.file_name("x" * 5000 + ".png", "m", "v")) < 120
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return Run(report_runs.make_run(tmp_path_factory.mktemp("exported"), classes=("NORMAL", "PNEUMONIA")).path)
+
+
+def listed(folder):
+    with (folder / "index.csv").open(encoding="utf-8") as file:
+        return {row["file"]: row for row in csv.DictReader(file)}
+
+
+def test_an_export_beside_an_earlier_one_lists_both(run, tmp_path):
+    first, second = sorted(run.maps("grad_cam", "true_0")[0])[:2]
+    export.export(run, export.Choice(images=(first,), methods=("grad_cam",), variants=("true_0",)), "npy", tmp_path)
+    (before,) = listed(tmp_path).items()
+    chosen = export.Choice(images=(first, second), methods=("grad_cam",), variants=("true_0",))
+    assert export.export(run, chosen, "npy", tmp_path) == 2
+    assert [row["image_id"] for row in listed(tmp_path).values()] == [first, second]
+    assert before in listed(tmp_path).items()
+    (tmp_path / before[0]).unlink()
+    export.export(run, export.Choice(images=(second,), methods=("grad_cam",)), "npy", tmp_path)
+    found = listed(tmp_path)
+    assert before[0] not in found
+    assert sorted([*found, "index.csv"]) == sorted(path.name for path in tmp_path.iterdir())
+
+
+def test_an_export_leaves_another_table_as_it_is(run, tmp_path):
+    (tmp_path / "index.csv").write_text("name,age\n")
+    with pytest.raises(RunError, match=r"index\.csv: does not list an export; choose another folder"):
+        export.export(run, export.Choice(limit=1), "npy", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["index.csv"]
+
+
+def test_an_image_without_maps_is_told_from_one_that_is_unknown(run, tmp_path):
+    with pytest.raises(RunError, match=r"no maps of image 'train/0/person0_0\.png': it was not attributed"):
+        export.export(run, export.Choice(images=("train/0/person0_0.png",)), "npy", tmp_path)
+    with pytest.raises(RunError, match=r"no maps of image 'x'; ids are those of the manifest"):
+        export.export(run, export.Choice(images=("x",)), "npy", tmp_path)
+
+
+def test_a_limit_beside_named_images_is_refused(run, tmp_path):
+    words = ["export", run.path, "--image", "x", "--limit", "3", "--out", str(tmp_path / "out")]
+    with pytest.raises(JobError, match=r"^--limit chooses images, and so does --image: leave one of them out$"):
+        cli.cli.main(words, standalone_mode=False)
 
 
 def test_a_nifti_volume_lies_where_its_pixels_lie():

@@ -60,7 +60,10 @@ REFUSED = [
     ([{**HALF, "name": "random"}], "arm.0.name: 'random' is the arm of train.random_seeds; choose another name"),
     ([{**HALF, "name": "true_again"}], "arm.0.name: must not have true among its words, as kinds of pairs have"),
     ([{**HALF, "name": "two_cross"}], "arm.0.name: must not end in cross, as kinds of pairs on two films do"),
-    ([{**HALF, "name": "a__b"}], "arm.0.name: String should match pattern"),
+    (
+        [{**HALF, "name": "a__b"}],
+        "arm.0.name: must begin with a lower-case letter and hold only",
+    ),
     ([{**HALF, "labels": "shuffled"}], "arm.0.labels: Input should be 'true', 'permuted', 'untrained', 'column:view'"),
     ([{**HALF, "fraction": 1.5}], "arm.0.fraction: Input should be less than or equal to 1"),
     ([{**HALF, "labels": "untrained"}], 'arm.0: fraction is for labels = "permuted", not "untrained"'),

@@ -326,8 +326,13 @@ BAD = [
     ("[cluster]\nactors = 0", "cluster.actors: must be 1 or more, or auto (got 0)"),
     ("[cluster]\nactors = [4, 2]", "cluster.actors: must not begin with more than it ends with"),
     ("[cluster]\ntrainings = [2, 1]", "cluster.trainings: must not begin with more than it ends with"),
-    ('[[variant]]\nname = "A-1"\nkind = "true"\ncheckpoint = "x"', "variant.0.name: String should match pattern"),
+    (
+        '[[variant]]\nname = "A-1"\nkind = "true"\ncheckpoint = "x"',
+        "variant.0.name: must begin with a lower-case",
+    ),
     ('[[variant]]\nname = "a"\nkind = "odd"\ncheckpoint = "x"', "variant.0.kind: Input should be 'true' or 'random'"),
+    ('[attribution]\nmethods = "grad_cam"', 'attribution.methods: should be a list, such as ["grad_cam"]'),
+    ('[train]\ntrue_seeds = "3, 4"', "train.true_seeds: should be a list, such as [3, 4]"),
     ("[trian]", "trian: no such field; did you mean train?"),
     ("data = 3", "data: Input should be a valid dictionary"),
     ("[train]\nlearning_rate = nan", "train.learning_rate: Input should be a finite number"),
@@ -343,6 +348,31 @@ def test_a_wrong_value_is_one_line_that_names_file_and_field(tmp_path, text, mes
     line = str(caught.value)
     assert line.startswith(f"{path}: {message}")
     assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["trian.epochs=3"], "--set trian.epochs=3: trian: no such field; did you mean train?"),
+        (["train.epoch=3"], "--set train.epoch=3: train.epoch: no such field; did you mean"),
+        (["train.epochs=1", "train.epochs=0"], "--set train.epochs=0: train.epochs: Input should be greater"),
+        (["train.epochs=1", "cascade.seeds=[-1]"], "--set cascade.seeds=[-1]: cascade.seeds.0: Input should"),
+        (["data.manifest=x.csv"], "{path} with --set data.manifest=x.csv: data: manifest needs root"),
+        (["train.epochs=1"], "{path}: data.image_size: Input should be a multiple of 32 (got 65)"),
+    ],
+)
+def test_a_wrong_override_is_named_instead_of_the_file(tmp_path, overrides, message):
+    path = tmp_path / "job.toml"
+    path.write_text('name = "job"\n' + ("[data]\nimage_size = 65\n" if "{path}: " in message else ""))
+    with pytest.raises(JobError) as caught:
+        jobfile.load(path, overrides)
+    assert str(caught.value).startswith(message.format(path=path))
+
+
+def test_what_a_job_may_be_called_is_told_in_words(tmp_path):
+    (tmp_path / "job.toml").write_text('name = "my job"\n')
+    with pytest.raises(JobError, match=r"name: must begin with a letter or digit and hold only .* \(got 'my job'\)$"):
+        jobfile.load(tmp_path / "job.toml")
 
 
 def test_unreadable_job_files_say_why(tmp_path):

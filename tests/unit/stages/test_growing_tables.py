@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pneumo_batch import pipeline, terminal
+from pneumo_batch import cli, pipeline, terminal
 from pneumo_batch.core import tables
 from pneumo_batch.core.data import manifest, phantom
 from pneumo_batch.core.similarity import pairs
-from pneumo_batch.errors import DataError
+from pneumo_batch.errors import EXIT_DATA, DataError
 from pneumo_batch.execution import staging
 from pneumo_batch.job import schema
 from pneumo_batch.rundir.layout import SCORES
@@ -190,6 +190,14 @@ def test_what_joined_is_not_told_from_a_damaged_index(finished, name, capsys):
     assert capsys.readouterr().err == f"warning: {run.path}: {name}: damaged; it is computed again\n"
     assert (run.record["status"], run.record["stages"]) == ("running", {})
     assert not run.store.exists("manifest")
+
+
+def test_verify_says_that_the_next_run_computes_what_is_damaged(finished, capsys):
+    _, run, _ = finished
+    run.checksums.seal("index")
+    Path(run.store.path("quarantine.parquet")).write_bytes(b"torn")
+    assert cli.cli.main(["verify", run.path, "--reopen"], standalone_mode=False) == EXIT_DATA
+    assert "quarantine.parquet: damaged; the next run computes it again\n" in capsys.readouterr().err
 
 
 def test_warnings_are_one_line_each_for_machines_too(finished, capsys, monkeypatch):

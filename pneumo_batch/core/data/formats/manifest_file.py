@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _PLACE = ("path", "split")
 _NO_FINDING = "No Finding"
 _VIEW = "view"
+_OTHER_SEPARATORS = (";", "\t", "|")  # of tables that are called CSV
 _ABOUT = ("sex", "age", "site")
 
 
@@ -214,6 +215,8 @@ def _columns(found: Sequence[str], name: str, known: _Columns) -> list[str]:
     """Those that are read. Raises DataError where one is missing, JobError where it is a finding of the job's."""
     for needed in known.needed:
         if needed not in found:
+            if len(found) == 1 and (other := next((sign for sign in _OTHER_SEPARATORS if sign in found[0]), None)):
+                raise DataError(f"{name}: columns must be separated by commas, not {other!r}: {found[0]}")
             raise DataError(f"{name}: no column {needed!r}; it has: {', '.join(found) or 'none'}")
     for finding in known.findings:
         if finding not in found:

@@ -298,6 +298,8 @@ def test_require_splits(tmp_path):
     assert only_test["split"].unique().to_pylist() == ["test"]
     with pytest.raises(DataError, match=r"^no images in train/ and val/ \(found: test\): add the folder"):
         manifest.require_splits(only_test, ["train", "val", "test"])
+    with pytest.raises(DataError, match=r"^x\.csv: names no images of split val in its column split \(found: test\)$"):
+        manifest.require_splits(only_test, ["val", "test"], file="x.csv")
 
 
 def test_listing_digest_sees_names_and_sizes(tmp_path):

@@ -103,7 +103,8 @@ def test_a_byte_order_mark_windows_line_ends_and_quotes(folder):
     ("lines", "message"),
     [
         ((), "images.csv: no column 'path'; it has: none"),
-        (("path;label;split",), "images.csv: no column 'path'; it has: path;label;split"),
+        (("path;label;split",), "images.csv: columns must be separated by commas, not ';': path;label;split"),
+        (("path\tlabel\tsplit",), r"images.csv: columns must be separated by commas, not '\t': path"),
         (("path,label",), "images.csv: no column 'split'; it has: path, label"),
         ((LINES[0],), "images.csv: names no images"),
         ((*LINES, "a/1.png,NORMAL,train"), "images.csv line 6: a/1.png is named twice, first in images.csv line 2"),
