@@ -90,8 +90,10 @@ def _code_digest(name: str) -> str:
     """Of the file that defines a callable: the name alone would let changed code resume an old run."""
     try:
         source = inspect.getsourcefile(user_callable(name))
-    except (TypeError, ValueError) as error:
-        raise JobError(f"{name}: {error}") from error
+    except ValueError as error:
+        raise JobError(str(error)) from error
+    except TypeError as error:
+        raise JobError(f"{name!r}: {error}") from error
     assert source is not None
     return _digest(Path(source).read_bytes())
 

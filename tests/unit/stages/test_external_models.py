@@ -71,3 +71,24 @@ def test_two_variants_of_one_checkpoint_are_refused(tmp_path):
     for second in ("mine.pth", "copy.pth"):
         with pytest.raises(JobError, match=r"^variant\.b: its checkpoint has the content of that of variant\.a: "):
             external_models.digests(job(a="mine.pth", noise="noise.pth", b=second))
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (None, "no such module: is its folder on PYTHONPATH?"),
+        ("import no_such_module", "cannot import the module: No module named 'no_such_module'"),
+        ("from math import no_such_function", "cannot import the module: cannot import name 'no_such_function'"),
+        ("tiny = 1", "the module has no callable 'tiny'"),
+        ("tiny = print", "module, class, method, function"),
+    ],
+)
+def test_code_that_cannot_be_had_is_named_once(code, message, tmp_path, monkeypatch):
+    module = f"nets_{abs(hash(code))}"  # imported modules stay
+    if code is not None:
+        (tmp_path / f"{module}.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(JobError) as error:
+        external_models.digests(tiny_job(network={"name": f"{module}:tiny"}))
+    assert str(error.value).startswith(f"'{module}:tiny': {message}")
+    assert str(error.value).count(module) == 1

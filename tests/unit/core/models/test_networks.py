@@ -99,7 +99,8 @@ def test_a_users_network_that_does_not_fit_is_named(name, message, monkeypatch):
     ("name", "message"),
     [
         ("resnet19", "unknown network 'resnet19'.*cnn5.*densenet121.*resnet18"),
-        ("no_such_module:f", "cannot import module 'no_such_module'"),
+        ("no_such_module:f", r"^'no_such_module:f': no such module: is its folder on PYTHONPATH\?$"),
+        ("torch.no_such:f", r"^'torch.no_such:f': no such module: is its folder on PYTHONPATH\?$"),
         ("squeezenet1_1", "'squeezenet1_1' cannot take an image of shape"),
     ],
 )
