@@ -81,6 +81,12 @@ def _unflattened(data: bytes) -> nn.Module:
     return model
 
 
+def convolves(layer: nn.Module) -> bool:
+    """Whether a layer of a torch.export program, which has no class of its own, is a convolution."""
+    nodes = getattr(layer, "graph", torch.fx.Graph()).nodes
+    return any(node.op == "call_function" and "conv" in str(node.target) for node in nodes)
+
+
 def read(path: str) -> bytes:
     """The content of a program's file. Raises ValueError."""
     try:
