@@ -83,7 +83,8 @@ def _unflattened(data: bytes) -> nn.Module:
 
 def convolves(layer: nn.Module) -> bool:
     """Whether a layer of a torch.export program, which has no class of its own, is a convolution."""
-    nodes = getattr(layer, "graph", torch.fx.Graph()).nodes
+    graph = getattr(layer, "graph", None)
+    nodes = graph.nodes if isinstance(graph, torch.fx.Graph) else ()
     return any(node.op == "call_function" and "conv" in str(node.target) for node in nodes)
 
 
