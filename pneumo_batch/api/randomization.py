@@ -66,10 +66,10 @@ def randomization_test(
 ) -> Verdict:
     """Whether the maps of attribution methods follow the labels: the verdict that a run would come to.
 
-    `true` are networks of one architecture trained on the true labels, `random` those trained on permuted labels, of a
-    kind each from a seed of its own; a mapping names them. With three or more of each the verdict covers other networks too. `images` (N, C, S, S) are
-    test films as the networks get them. `methods` and `target` are as in `pneumo_batch.attribution.attribute`.
-    Settings:
+    `true` are networks of one architecture trained on the true labels, `random` those trained on permuted labels, each
+    from a seed of its own; a mapping names them. With three or more of each the verdict covers other networks too.
+    `images` (N, C, S, S) are test films as the networks get them. `methods` and `target` are as in
+    `pneumo_batch.attribution.attribute`. Settings:
 
     - `normalise`: what pixels in [0, 1] were normalised with (default: nothing); it tells where "black" is.
     - `patients`: the patient of each film. Intervals resample patients, and maps are crossed with another patient's.
