@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from pneumo_batch.api import scoring
+from pneumo_batch.api import arguments, scoring
+from pneumo_batch.api.arguments import Models
 from pneumo_batch.api.verdict import MethodVerdict, Verdict
 from pneumo_batch.core import user_code, variants
 from pneumo_batch.core.attribution import explainer, in_memory
@@ -25,7 +26,6 @@ from pneumo_batch.errors import DataError, JobError
 from pneumo_batch.job import jobfile
 from pneumo_batch.job.schema import Compare, Train
 
-Models = Sequence[nn.Module] | Mapping[str, nn.Module]
 Metric = str | Callable[[np.ndarray, np.ndarray], float]
 
 
@@ -66,10 +66,10 @@ def randomization_test(
 ) -> Verdict:
     """Whether the maps of attribution methods follow the labels: the verdict that a run would come to.
 
-    `true` are networks of one architecture trained on the true labels, `random` those trained on permuted labels; a
-    mapping names them. With three or more of each the verdict covers other networks too. `images` (N, C, S, S) are
-    test films as the networks get them. `methods` and `target` are as in `pneumo_batch.attribution.attribute`.
-    Settings:
+    `true` are networks of one architecture trained on the true labels, `random` those trained on permuted labels, each
+    from a seed of its own; a mapping names them. With three or more of each the verdict covers other networks too.
+    `images` (N, C, S, S) are test films as the networks get them. `methods` and `target` are as in
+    `pneumo_batch.attribution.attribute`. Settings:
 
     - `normalise`: what pixels in [0, 1] were normalised with (default: nothing); it tells where "black" is.
     - `patients`: the patient of each film. Intervals resample patients, and maps are crossed with another patient's.
@@ -86,6 +86,10 @@ def randomization_test(
     """
     settings = {name: value for name, value in settings.items() if value is not None}  # type: ignore[assignment]
     compare, functions = _compare(settings)
+    places = {"true": arguments.by_place(true, "true"), "random": arguments.by_place(random, "random")}
+    arguments.check_copies(**places)
+    if "memorised" in settings:
+        arguments.check_memorised(settings["memorised"], places["random"])
     given = _Given(images, settings)
     with user_code.given(functions):
         _check_size(compare, given.preprocess.size)
@@ -96,6 +100,10 @@ def randomization_test(
     models = {**kinds["true"], **kinds["random"]}
     if len(models) < len(true) + len(random):
         raise ValueError(f"true and random: two networks share a name; there are: {', '.join(models)}")
+    for place, model in {**places["true"], **places["random"]}.items():
+        outputs = arguments.outputs_of(place, model, given.inputs_NCSS[:1])
+        if "labels" in settings:
+            given.labels_N = arguments.labels_of(settings["labels"], outputs)[given.order]
     maps = _maps(models, given, methods, target)
     facts = [_facts(name, model, kind, given) for kind, named in kinds.items() for name, model in named.items()]
     with user_code.given(functions):
@@ -113,15 +121,14 @@ class _Given:
         count = len(images)
         ids = [str(one) for one in settings.get("ids", _places(count))]
         patients = [str(one) for one in settings.get("patients", ids)]
-        labels = settings.get("labels")
-        for name, values in (("ids", ids), ("patients", patients), ("labels", labels)):
+        for name, values in (("ids", ids), ("patients", patients), ("labels", settings.get("labels"))):
             if values is not None and len(values) != count:
                 raise ValueError(f"{name}: {len(values)} given for {count} images")
         if len(set(ids)) < count:
             raise ValueError(f"ids: {next(one for one in ids if ids.count(one) > 1)!r} appears twice")
         self.order = sorted(range(count), key=ids.__getitem__)
         self.inputs_NCSS = images[self.order]
-        self.labels_N = None if labels is None else np.asarray(labels)[self.order].astype(np.int64)
+        self.labels_N: np.ndarray | None = None
         self.identity = scoring.Images([ids[i] for i in self.order], [patients[i] for i in self.order], self._pixels())
 
     def _pixels(self) -> np.ndarray:
@@ -204,8 +211,6 @@ def _with_memory(facts: Sequence[VariantFacts], settings: Settings) -> list[Vari
     places = [place for place, one in enumerate(facts) if not one.is_true]
     if known is None:
         return list(facts)
-    if len(known) != len(places):
-        raise ValueError(f"memorised: {len(known)} given for {len(places)} random networks")
     told = dict(zip(places, known, strict=True))
     required = Train().memorise
     return [

@@ -20,11 +20,15 @@ def user_callable(reference: str) -> Code:
     module_name, _, attribute = reference.partition(":")
     try:
         module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if not f"{module_name}.".startswith(f"{error.name}."):  # one that it imports
+            raise ValueError(f"{reference!r}: cannot import the module: {error}") from error
+        raise ValueError(f"{reference!r}: no such module: is its folder on PYTHONPATH?") from error
     except ImportError as error:
-        raise ValueError(f"{reference!r}: cannot import module {module_name!r}: {error}") from error
+        raise ValueError(f"{reference!r}: cannot import the module: {error}") from error
     found = getattr(module, attribute, None)
     if not callable(found):
-        raise ValueError(f"{reference!r}: module {module_name!r} has no callable {attribute!r}")
+        raise ValueError(f"{reference!r}: the module has no callable {attribute!r}")
     return found
 
 

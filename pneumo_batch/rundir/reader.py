@@ -18,7 +18,7 @@ from pneumo_batch.core.attribution.options import column_suffix
 from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.core.models import answers
 from pneumo_batch.core.similarity import per_image
-from pneumo_batch.errors import DamagedError, RunError
+from pneumo_batch.errors import DamagedError, RunError, did_you_mean
 from pneumo_batch.job import jobfile, schema
 from pneumo_batch.rundir import lock
 from pneumo_batch.rundir.checksums import Checksums
@@ -185,20 +185,38 @@ class Run:
 
         Raises KeyError for a method, variant or target the run does not have.
         """
-        return self._sorted_maps(MAPS, f"{method}__{variant}{column_suffix(target, self.targets)}")
+        return self._sorted_maps(MAPS, method, variant, column_suffix(target, self.targets))
 
     def derived_maps(self, method: str, name: str) -> tuple[list[str], np.ndarray]:
         """As `maps`, of a network derived without training, such as "cascade_3_0": mode, depth and seed.
 
         They are stored only with `attribution.store_derived` in the job.
         """
-        return self._sorted_maps(DERIVED, f"{method}__{name}")
+        return self._sorted_maps(DERIVED, method, name)
 
-    def _sorted_maps(self, folder: str, column: str) -> tuple[list[str], np.ndarray]:
-        table = self.maps_table([column], folder)
+    def _sorted_maps(self, folder: str, method: str, name: str, suffix: str = "") -> tuple[list[str], np.ndarray]:
+        column = f"{method}__{name}{suffix}"
+        try:
+            table = self.maps_table([column], folder)
+        except KeyError as error:
+            raise KeyError(f"{self.path}: {self._no_maps(folder, method, name)}") from error
         order = np.argsort(np.asarray(table["image_id"].to_pylist(), dtype=object), kind="stable")
         ids = table["image_id"].to_pylist()
         return [ids[i] for i in order], table_columns.tensor_array(table[column])[order]
+
+    def _no_maps(self, folder: str, method: str, name: str) -> str:
+        """What to say where a method or a network has no maps: those that there are."""
+        columns = self.store.dataset(folder).schema.names
+        methods = [one for one in self.job.attribution.methods if any(c.startswith(f"{one}__") for c in columns)]
+        if method not in methods:
+            hint = did_you_mean(method, methods)
+            return f"no method {method!r} in {folder}{hint}; there are: {', '.join(methods)}"
+        found = [one.removeprefix(f"{method}__") for one in columns if one.startswith(f"{method}__")]
+        for target in self.targets[1:]:
+            found = [one.removesuffix(column_suffix(target, self.targets)) for one in found]
+        names = list(dict.fromkeys(found))
+        hint = did_you_mean(name, names)
+        return f"no {name!r} of {method} in {folder}{hint}; there are: {', '.join(names)}"
 
     def maps_table(
         self, columns: Sequence[str], folder: str = MAPS, *, image_ids: Sequence[str] | None = None
@@ -291,7 +309,7 @@ class Run:
 
     def history(self, variant: str) -> pd.DataFrame:
         """One row per training epoch; raises RunError for a variant that was brought along."""
-        return self.store.read_table(self._need(f"models/{variant}/history.parquet", "train")).to_pandas()
+        return self.store.read_table(self._of_model(variant, "history.parquet")).to_pandas()
 
     def variants(self) -> list[str]:
         """Names of the models that are there, in the order of the maps columns."""
@@ -301,8 +319,17 @@ class Run:
         return sorted(present, key=lambda name: (self.model_record(name)["kind"] != "true", name))
 
     def model_record(self, variant: str) -> ModelRecord:
-        """The content of model.json."""
-        return self.store.read_json(self._need(f"models/{variant}/model.json", "train"))
+        """The content of model.json. Raises RunError for a variant the run does not have."""
+        return self.store.read_json(self._of_model(variant, "model.json"))
+
+    def _of_model(self, variant: str, file: str) -> str:
+        name = f"{MODELS}/{variant}/{file}"
+        if not self.store.has(name):
+            known = [one.name for one in self.job.variants]
+            if variant not in known:
+                hint = did_you_mean(variant, known)
+                raise RunError(f"{self.path}: no variant {variant!r}{hint}; there are: {', '.join(known)}")
+        return self._need(name, "train")
 
     def unanswered(self) -> dict[str, str]:
         """The images for which some variant has no finite output, and why: no predictions table has them."""
@@ -346,6 +373,8 @@ class Run:
         """
         import torch
 
+        if isinstance(ids, str):  # else its letters were looked for
+            raise TypeError(f"ids: a list of image ids is needed, not one: [{ids!r}]")
         preprocess = self.preprocess(variant)
         return torch.cat([preprocess.inputs(preprocess.pixels(self._file(image_id))[None]) for image_id in ids])
 

@@ -32,9 +32,10 @@ from pneumo_batch.stages.workers import predictor
 def digests(job: Job) -> dict[str, str]:
     """SHA-256 of everything a job names by place and that changes results: checkpoints and code of one's own.
 
-    Raises JobError for a file that cannot be read.
+    Raises JobError for a file that cannot be read, and for two variants that are one model.
     """
     found = {f"variant.{spec.name}": _digest(_read(spec)) for spec in job.variant}
+    _refuse_copies(found)
     methods = [method_of(name) for name in job.attribution.methods]
     for name in [*job.networks, *methods, *job.compare.metrics]:
         if ":" in name and name != networks.XRV_NETWORK and not programs.is_file(name):
@@ -45,6 +46,17 @@ def digests(job: Job) -> dict[str, str]:
     if weights is not None:
         found["network.weights"] = _digest(weights)
     return found
+
+
+def _refuse_copies(checkpoints: dict[str, str]) -> None:
+    """Two copies of one model agree on every map, so any method would look reproducible."""
+    first: dict[str, str] = {}
+    for variant, digest in checkpoints.items():
+        if (other := first.setdefault(digest, variant)) != variant:
+            raise JobError(
+                f"{variant}: its checkpoint has the content of that of {other}: every variant must be a model of its "
+                "own, several of a kind trained from different seeds"
+            )
 
 
 def starting_weights(job: Job) -> bytes | None:
@@ -78,8 +90,10 @@ def _code_digest(name: str) -> str:
     """Of the file that defines a callable: the name alone would let changed code resume an old run."""
     try:
         source = inspect.getsourcefile(user_callable(name))
-    except (TypeError, ValueError) as error:
-        raise JobError(f"{name}: {error}") from error
+    except ValueError as error:
+        raise JobError(str(error)) from error
+    except TypeError as error:
+        raise JobError(f"{name!r}: {error}") from error
     assert source is not None
     return _digest(Path(source).read_bytes())
 

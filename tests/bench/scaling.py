@@ -55,8 +55,11 @@ def films(folder: Path, count: int) -> Path:
     return folder
 
 
-def job(root: Path, weights: Path, address: str) -> Any:
-    brought = [{"name": f"{kind}_0", "kind": kind, "checkpoint": str(weights)} for kind in ("true", "random")]
+def job(root: Path, models: Path, address: str) -> Any:
+    brought = [
+        {"name": f"{kind}_0", "kind": kind, "checkpoint": str(models / f"{kind}.safetensors")}
+        for kind in ("true", "random")
+    ]
     values = {
         "name": "scaling",
         "data": {"root": str(root), "image_size": SIDE, "normalise": [0.5, 0.25], "val_fraction": 0.0},
@@ -121,14 +124,14 @@ def _anonymous() -> float:
     return next(int(line.split()[1]) * 1024.0 for line in lines if line.startswith("RssAnon"))
 
 
-def measure(root: str, weights: str, address: str, run_dir: str) -> dict[str, dict[str, float]]:
+def measure(root: str, models: str, address: str, run_dir: str) -> dict[str, dict[str, float]]:
     """By stage: seconds by the clock, of processor (all, driver), and the largest memory of the driver so far."""
     found = {}
     busy = Busy(os.getppid())  # who has started the nodes
     busy.start()
     for stage in STAGES:
         clock, before, own = time.perf_counter(), busy.seconds() - busy.own, time.process_time() - busy.own
-        pipeline.execute(job(Path(root), Path(weights), address), run_dir, stage)
+        pipeline.execute(job(Path(root), Path(models), address), run_dir, stage)
         found[stage] = {
             "clock": time.perf_counter() - clock,
             "busy": busy.seconds() - busy.own - before,
@@ -148,9 +151,9 @@ def main(few_images: int, many_images: int, *every_nodes: int) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])  # for the method
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        weights = folder / "weights.safetensors"
-        network = networks.build("cnn5", image_size=SIDE, channels=1, outputs=1)
-        weights.write_bytes(checkpoints.state_bytes(network))
+        for kind in ("true", "random"):
+            network = networks.build("cnn5", image_size=SIDE, channels=1, outputs=1)
+            (folder / f"{kind}.safetensors").write_bytes(checkpoints.state_bytes(network))
         roots = {count: films(folder / f"films_{count}", count) for count in (few_images, many_images)}
         print(
             "| nodes | stage | images/s | ms of processor an image | of it the driver | driver's memory, kB an image |"
@@ -159,7 +162,7 @@ def main(few_images: int, many_images: int, *every_nodes: int) -> None:
         for nodes in every_nodes or NODES:
             with cluster(nodes) as address:
                 few, many = (
-                    measured(str(roots[count]), str(weights), address, str(folder / f"run_{nodes}_{count}"))
+                    measured(str(roots[count]), str(folder), address, str(folder / f"run_{nodes}_{count}"))
                     for count in (few_images, many_images)
                 )
             for stage in STAGES:

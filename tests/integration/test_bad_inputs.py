@@ -357,11 +357,19 @@ def test_a_checkpoint_in_ones_home_is_found(films, monkeypatch, capsys, tmp_path
     assert (code, message) == (0, "")
 
 
+def flat(bias):
+    """Zeros but for the last bias: networks that differ and whose every map is zero."""
+    tensors = state(change=lambda s: [tensor.zero_() for tensor in s.values()])
+    list(tensors.values())[-1].fill_(bias)
+    return tensors
+
+
 def test_a_constant_model_is_an_invalid_test_and_not_a_crash(films, ray_cluster, tmp_path):
     variants = []
-    for name, kind in (("flat_a", "true"), ("flat_b", "true"), ("flat_c", "random"), ("flat_d", "random")):
+    kinds = (("flat_a", "true"), ("flat_b", "true"), ("flat_c", "random"), ("flat_d", "random"))
+    for bias, (name, kind) in enumerate(kinds):
         path = tmp_path / f"{name}.pth"
-        path.write_bytes(torch_bytes(state(change=lambda s: [tensor.zero_() for tensor in s.values()])))
+        path.write_bytes(torch_bytes(flat(bias)))
         variants.append({"name": name, "kind": kind, "checkpoint": str(path)})
     values = {
         "data": {"root": str(films), "image_size": 64, "normalise": [0.4, 0.3]},

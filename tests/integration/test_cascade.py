@@ -211,7 +211,7 @@ def test_the_original_is_the_map_that_was_attributed(cascaded, tiny_run):
     all_ids, stored_Nhw = tiny_run.maps("grad_cam", "true_1")
     for image_id, map_hw in zip(ids, maps_Nhw, strict=True):
         np.testing.assert_allclose(map_hw, stored_Nhw[all_ids.index(image_id)], atol=1e-5)
-    with pytest.raises(KeyError, match="no column 'grad_cam__cascade_9_3' in derived"):
+    with pytest.raises(KeyError, match="no 'cascade_9_3' of grad_cam in derived"):
         run.derived_maps("grad_cam", "cascade_9_3")
 
 

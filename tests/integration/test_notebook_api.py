@@ -51,7 +51,7 @@ def _begin(job):
 @pytest.mark.parametrize(
     ("metrics", "message"),
     [
-        (["spearman", "helpers.own_metrics:rank"], "module 'helpers.own_metrics' has no callable 'rank'"),
+        (["spearman", "helpers.own_metrics:rank"], "'helpers.own_metrics:rank': the module has no callable 'rank'"),
         (["helpers.own_metrics:only_pixels"], "only_pixels has no value at the region scale: name another"),
     ],
 )

@@ -6,6 +6,7 @@ Array legend: N images, C channels, S pixels a side.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -72,6 +73,9 @@ def preprocess_of(images: torch.Tensor, normalise: Normalise | None) -> Preproce
 
     Raises ValueError for images that are not (N, C, S, S), and for such that no pixels in 0 to 1 give.
     """
+    if not isinstance(images, torch.Tensor):
+        hint = ": torch.from_numpy makes one" if isinstance(images, np.ndarray) else ""
+        raise ValueError(f"images: a torch tensor (N, C, S, S) is needed, not {type(images).__name__}{hint}")
     if images.ndim != 4 or images.shape[2] != images.shape[3] or not len(images) or not images.is_floating_point():
         raise ValueError(
             f"images: one or more square images, floats (N, C, S, S), are needed, not {images.dtype}"
@@ -82,6 +86,8 @@ def preprocess_of(images: torch.Tensor, normalise: Normalise | None) -> Preproce
     mean, std = named_normalisation(given, channels) if isinstance(given, str) else given
     preprocess = Preprocess(size=size, channels=channels, mean=mean, std=std)
     if normalise is not None:
+        if not (finite_N := images.isfinite().flatten(1).all(1)).all():
+            raise ValueError(f"images: images[{int(finite_N.int().argmin())}] holds nan or inf: leave it out")
         low, high = (float(value) for value in preprocess.gray(images).aminmax())
         if not (-_ROUNDING <= low <= high <= 1 + _ROUNDING):
             raise ValueError(

@@ -29,6 +29,7 @@ __all__ = [
 
 XRV_NETWORK = "torchxrayvision:densenet121"
 CNN5_LAYER = "conv5.1"  # after the last convolution and its ReLU, before pooling: 14 x 14 at 224 px
+_LISTED = 10  # layers in a message
 
 
 def _block(inputs: int, outputs: int, dropout: float | None) -> nn.Sequential:
@@ -161,7 +162,11 @@ def _is_torchvision(model: nn.Module, kind: str) -> bool:
 def _last_convolution(modules: dict[str, nn.Module]) -> str:
     convolutions = [path for path, module in modules.items() if isinstance(module, nn.Conv2d)]
     if not convolutions:
-        raise ValueError("the network has no Conv2d for Grad-CAM: name a layer in grad_cam.layer, or drop grad_cam")
+        named = [path for path, module in modules.items() if programs.convolves(module)] or list(modules)
+        there = f" (the last there are: {', '.join(named[-_LISTED:])})" if named else ""
+        raise ValueError(
+            f"Grad-CAM finds no Conv2d in the network: name a layer in grad_cam.layer{there}, or drop grad_cam"
+        )
     return convolutions[-1]
 
 

@@ -81,6 +81,13 @@ def _unflattened(data: bytes) -> nn.Module:
     return model
 
 
+def convolves(layer: nn.Module) -> bool:
+    """Whether a layer of a torch.export program, which has no class of its own, is a convolution."""
+    graph = getattr(layer, "graph", None)
+    nodes = graph.nodes if isinstance(graph, torch.fx.Graph) else ()
+    return any(node.op == "call_function" and "conv" in str(node.target) for node in nodes)
+
+
 def read(path: str) -> bytes:
     """The content of a program's file. Raises ValueError."""
     try:

@@ -139,6 +139,13 @@ def test_without_a_second_true_network_nothing_is_drawn(models, images):
         ({"patients": ["a"]}, ValueError, "patients: 1 given for 12 images"),
         ({"ids": ["a"] * COUNT}, ValueError, "ids: 'a' appears twice"),
         ({"memorised": [1.0]}, ValueError, "memorised: 1 given for 3 random networks"),
+        ({"memorised": [1.0, 98.5, 1.0]}, ValueError, r"memorised: 98.5 for random\[1\] is no accuracy from 0 to 1"),
+        ({"memorised": [1.0, float("nan"), 1.0]}, ValueError, "memorised: nan for"),
+        ({"labels": [0]}, ValueError, "labels: 1 given for 12 images"),
+        ({"labels": [0, 1, 2] * 4}, ValueError, "labels: one whole number from 0 to 1 for each image is needed, not 2"),
+        ({"labels": [0, 0.5] * 6}, ValueError, "labels: one whole number .* not 0.5"),
+        ({"labels": ["PNEUMONIA"] * COUNT}, ValueError, "labels: one whole number .*: could not convert"),
+        ({"labels": torch.zeros(COUNT, 1)}, ValueError, r"labels: one whole number .* not \(12, 1\)"),
         ({"normalise": (0.5, 2.0)}, ValueError, r"images: with normalise = \(0.5, 2.0\) undone they lie in 0.5"),
         ({"target": [0, 0]}, ValueError, r"target: \(2,\) for 12 images"),
         ({"target": -1}, ValueError, "target: -1 is no output"),
@@ -158,6 +165,61 @@ def test_a_network_without_a_number_for_an_image_is_named(models, images):
     broken = network(np.full((SIZE, SIZE), np.inf))
     with pytest.raises(DataError, match="images: 00: the network random_0 gives inf for it; leave it out"):
         randomization_test(true, [broken, *random], images, METHOD, **SMALL)
+
+
+def test_one_network_given_twice_is_refused(models, images):
+    (first, *others), (noise, *_) = models
+    copy, wrapped = network(first[1].weight.data), nn.Sequential(first)
+    for true, random, message in (
+        (
+            [first, copy],
+            [noise],
+            r"true\[1\] has the weights of true\[0\]: several models of a kind must differ",
+        ),
+        ([first, *others, wrapped], [noise], r"true\[3\] has the weights of true\[0\]"),
+        ([first], {"a": noise, "b": noise}, r"random\['b'\] has the weights of random\['a'\]: several models"),
+        (
+            [first],
+            [noise, copy],
+            r"random\[1\] has the weights of true\[0\]: a random model is one that was",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            randomization_test(true, random, images, METHOD, **SMALL)
+
+
+def test_what_are_no_networks_is_named(models, images):
+    true, random = models
+    for wrong, message in (
+        (true[0], "^true: a list of networks is needed, not Sequential"),
+        (nn.Linear(2, 2), "^true: a list of networks is needed, not Linear"),
+        ([true[0], "mine.pth"], r"^true\[1\]: a torch.nn.Module is needed, not str"),
+        ([nn.Flatten()], r"^true\[0\]: the network has no weights"),
+        (
+            [nn.Conv2d(1, 1, 3)],
+            r"^true\[0\]: the network must return logits .* not \(1, 1, 14, 14\)",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            randomization_test(wrong, random, images, METHOD, **SMALL)
+
+
+def test_images_of_other_channels_are_refused_with_what_torch_says(models):
+    with pytest.raises(
+        ValueError, match=r"true\[0\]: the network cannot take an image of shape \(1, 3, 16, 16\): mat1 and mat2"
+    ) as caught:
+        randomization_test(*models, torch.rand(COUNT, 3, SIZE, SIZE), METHOD, **SMALL)
+    assert "\n" not in str(caught.value)
+
+
+def test_images_that_are_no_numbers_are_refused(models, images):
+    with pytest.raises(ValueError, match=r"images: a torch tensor .* not ndarray: torch.from_numpy makes one"):
+        randomization_test(*models, images.numpy(), METHOD, **SMALL)
+    for value in (np.nan, np.inf):
+        spoilt = images.clone()
+        spoilt[3, 0, 0, 0] = value
+        with pytest.raises(ValueError, match=r"images: images\[3\] holds nan or inf: leave it out"):
+            randomization_test(*models, spoilt, METHOD, **SMALL)
 
 
 def test_images_that_are_no_films_are_refused(models):

@@ -1,6 +1,7 @@
 """What `Run` says of images that are not where the job says."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -38,6 +39,37 @@ def test_an_image_that_is_not_there_is_named_with_where_it_was_looked_for(folder
     monkeypatch.chdir(folder / "elsewhere")
     with pytest.raises(RunError, match=f"no such image in {folder}/elsewhere/films;"):
         Run("../run").inputs(["test/A/one.png"])
+
+
+def test_a_variant_that_there_is_not_is_told_from_one_that_is_yet_to_be_trained(folder):
+    run = Run("run")
+    for ask in (run.model, run.model_record, run.history, run.preprocess):
+        with pytest.raises(RunError, match=r"^run: no variant 'tru_0' \(did you mean true_0\?\); there are: true_0$"):
+            ask("tru_0")
+    with pytest.raises(RunError, match=r"^run: no models/true_0/history.parquet yet; the stage 'train' writes it"):
+        run.history("true_0")
+    with pytest.raises(RunError, match="nowhere: no run here"):
+        Run("nowhere").model("true_0")
+
+
+@pytest.mark.parametrize(
+    ("method", "variant", "message"),
+    [
+        ("gradcam", "true_0", "no method 'gradcam' in maps (did you mean grad_cam?); there are: grad_cam"),
+        ("grad_cam", "true_00", "no 'true_00' of grad_cam in maps (did you mean true_0?); there are: true_0, random_9"),
+    ],
+)
+def test_maps_that_there_are_not_are_named_with_those_there_are(folder, method, variant, message):
+    names = ("image_id", "logit__true_0", "grad_cam__true_0", "grad_cam__random_9")
+    Run("run").store.write_table("maps/p0001-0.parquet", pa.table({name: ["1"] for name in names}))
+    with pytest.raises(KeyError) as error:
+        Run("run").maps(method, variant)
+    assert error.value.args == (f"run: {message}",)
+
+
+def test_one_id_is_no_list_of_ids(folder):
+    with pytest.raises(TypeError, match=r"^ids: a list of image ids is needed, not one: \['test/A/one.png'\]$"):
+        Run("run").inputs("test/A/one.png")
 
 
 def test_a_report_made_elsewhere_asks_about_a_relative_root(folder, monkeypatch):

@@ -4,9 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from helpers.tiny import tiny_job
 
 from pneumo_batch import terminal
 from pneumo_batch.core.data.images import Preprocess
+from pneumo_batch.errors import JobError
 from pneumo_batch.job.schema import VariantSpec
 from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages import external_models
@@ -53,3 +55,40 @@ def test_probabilities_are_warned_of_in_one_line(log, tmp_path, capsys, monkeypa
     (line,) = capsys.readouterr().err.splitlines()
     said = json.loads(line)["message"] if log == "json" else line
     assert said.removeprefix("warning: ").startswith("variant.mine: all 2 outputs lie in 0 to 1: ")
+
+
+def test_two_variants_of_one_checkpoint_are_refused(tmp_path):
+    for name, content in (("mine.pth", b"1"), ("copy.pth", b"1"), ("noise.pth", b"2")):
+        (tmp_path / name).write_bytes(content)
+
+    def job(**checkpoints):
+        variants = [
+            {"name": name, "kind": "true", "checkpoint": str(tmp_path / checkpoints[name])} for name in checkpoints
+        ]
+        return tiny_job(variant=variants)
+
+    assert len(external_models.digests(job(a="mine.pth", b="noise.pth"))) == 2
+    for second in ("mine.pth", "copy.pth"):
+        with pytest.raises(JobError, match=r"^variant\.b: its checkpoint has the content of that of variant\.a: "):
+            external_models.digests(job(a="mine.pth", noise="noise.pth", b=second))
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (None, "no such module: is its folder on PYTHONPATH?"),
+        ("import no_such_module", "cannot import the module: No module named 'no_such_module'"),
+        ("from math import no_such_function", "cannot import the module: cannot import name 'no_such_function'"),
+        ("tiny = 1", "the module has no callable 'tiny'"),
+        ("tiny = print", "module, class, method, function"),
+    ],
+)
+def test_code_that_cannot_be_had_is_named_once(code, message, tmp_path, monkeypatch):
+    module = f"nets_{abs(hash(code))}"  # imported modules stay
+    if code is not None:
+        (tmp_path / f"{module}.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(JobError) as error:
+        external_models.digests(tiny_job(network={"name": f"{module}:tiny"}))
+    assert str(error.value).startswith(f"'{module}:tiny': {message}")
+    assert str(error.value).count(module) == 1

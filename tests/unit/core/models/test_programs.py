@@ -78,6 +78,12 @@ def test_maps_of_a_program_are_those_of_its_network(kind, method):
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-7)
 
 
+def test_grad_cam_of_a_program_without_a_layer_lists_its_convolutions():
+    program = networks.program("mine.pt2", exported(network()), **SHAPE)
+    with pytest.raises(ValueError, match=r"name a layer in grad_cam.layer \(the last there are: features.0\), or drop"):
+        Explainer(program, {"grad_cam": {}}, PREPROCESS)
+
+
 @pytest.mark.parametrize("kind", FILES)
 def test_methods_that_change_the_gradient_of_a_relu_are_refused(kind):
     program = networks.program("mine.pt", FILES[kind](network()), **SHAPE)
