@@ -20,6 +20,7 @@ from pneumo_batch.core.similarity import options, pairs, per_image
 from pneumo_batch.core.statistics import arms, localisation, model_results, results, summaries, verdict
 from pneumo_batch.core.variants import KINDS, RANDOM, Variant, arms_of, names_of, of_records
 from pneumo_batch.job import jobfile
+from pneumo_batch.report.source import Source
 from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages import localise
 
@@ -300,3 +301,15 @@ def build_once(root: Path, make: Callable[[Path], RunWriter]) -> tuple[RunWriter
 def shown(value: float) -> str:
     """A number as the page writes it."""
     return "0.000" if abs(value) < 0.0005 else f"{value:.3f}".replace("-", "−")
+
+
+def without_test_split(source: Source) -> Source:
+    """The source as of a run whose data have no test split; how maps compare stays."""
+    source.manifest = source.manifest[source.manifest["split"] != "test"].copy()
+    nothing = {"images": 0, "auroc": None, "auroc_interval": (None, None)}
+    variants = {
+        name: dataclasses.replace(one, test=dataclasses.replace(one.test, **nothing))
+        for name, one in source.results.variants.items()
+    }
+    source.results = dataclasses.replace(source.results, variants=variants)
+    return source

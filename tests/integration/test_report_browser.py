@@ -166,3 +166,14 @@ def test_the_keyboard_alone_reaches_the_verdict_and_shows_where_it_is(visit):
 def test_files_are_beside_the_page(address):
     names = {path.name for path in Path(address.removeprefix("file://")).parent.rglob("*") if path.is_file()}
     assert {"index.html", "counts.svg", "summary.csv", "examples_normal.png", "model_card_true_0.md"} <= names
+
+
+def test_a_film_its_six_maps_and_their_difference_stand_in_one_row(visit):
+    tops = (
+        visit()
+        .locator(".case:not([hidden]) .tiles")
+        .first.locator(".tile")
+        .evaluate_all("tiles => tiles.map(tile => tile.offsetTop)")
+    )
+    assert len(tops) == 1 + 6 + 1
+    assert len(set(tops)) == 1

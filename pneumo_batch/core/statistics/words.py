@@ -17,7 +17,7 @@ class Words:
     cause: str = "random labels"  # what makes its models others
     lost: str = "is owed to the labels"  # of what true models agree on, where they do not agree with these
     left: str = "is there without the labels"
-    changed: str = "what random labels change on every film"
+    changed: str = "which is the change that random labels make on every film"
     unchanged: str = "so random labels change nothing measurable there"
     untold: str = "too wide an interval to tell what random labels change there"
 
@@ -32,7 +32,8 @@ def words_of(arm: Arm) -> Words:
     lost, left = f"is lost with {cause}", f"is there with {cause}"
     if not arm.is_trained:
         lost, left = "is owed to training", "is there without training"
-    changed, unchanged = f"what changes on every film with {cause}", f"so nothing measurable changes there with {cause}"
+    changed = f"which is the change on every film with {cause}"
+    unchanged = f"so nothing measurable changes there with {cause}"
     untold = f"too wide an interval to tell what changes there with {cause}"
     return Words(arm.name, f"one of {arm.name}", cause, lost, left, changed, unchanged, untold)
 

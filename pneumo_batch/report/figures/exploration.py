@@ -22,14 +22,15 @@ def counts(source: Source) -> Picture:
     found = source.audit.counts
     bars = [(split, name, parts) for split, by_class in found.items() for name, parts in by_class.items()]
     figure, axes = canvas(5.4, 0.8 + 0.34 * len(bars))
-    ax = axes[0, 0]
+    ax, inside = axes[0, 0], []
     for place, (_, name, parts) in enumerate(bars):
         left, label = 0, source.classes.index(name) if name in source.classes else len(source.classes)
         for position, (subtype, count) in enumerate(parts.items()):
-            ax.barh(place, count, left=left, color=class_colour(label), alpha=1 - 0.4 * position, height=0.7)
-            if len(parts) > 1 and count > 0.08 * max(sum(p.values()) for _, _, p in bars):
+            (bar,) = ax.barh(place, count, left=left, color=class_colour(label), alpha=1 - 0.4 * position, height=0.7)
+            if len(parts) > 1:
                 words = f"{subtype} {count}" if subtype != "-" else str(count)
-                ax.text(left + count / 2, place, words, ha="center", va="center", color="#1c1f23", fontsize=7.5)
+                centred = {"ha": "center", "va": "center", "color": "#1c1f23", "fontsize": 7.5}
+                inside.append((bar, ax.text(left + count / 2, place, words, **centred)))
             left += count
         beside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
         ax.annotate(str(left), (left, place), fontsize=7.5, color="#4a5058", **beside)
@@ -38,6 +39,9 @@ def counts(source: Source) -> Picture:
     ax.grid(False, axis="y")
     ax.set_xlabel("images")
     ax.margins(x=0.1)
+    figure.draw_without_rendering()  # the layout tells how wide a bar is
+    for bar, text in inside:
+        text.set_visible(text.get_window_extent().width < 0.9 * bar.get_window_extent().width)
     words = "; ".join(f"{split} {name} {sum(parts.values())}" for split, name, parts in bars)
     return picture(figure, "counts", f"Images by split and class: {words}.", "Images by split, class and subtype.")
 

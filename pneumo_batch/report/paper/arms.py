@@ -57,7 +57,7 @@ def _permuted(specs: list[ArmSpec]) -> bool:
 def until(source: Source) -> str:
     """When a training on permuted labels ends."""
     train = source.job.train
-    return f"until they reproduced {train.memorise:.0%} of them or for {train.max_epochs} epochs"
+    return f"until they reproduced {train.memorise:.0%} of them or for at most {train.max_epochs} epochs"
 
 
 def permuted(arm: Arm) -> str:
@@ -71,14 +71,18 @@ def seeds(values: Sequence[int]) -> str:
     return f"{'seed' if len(values) == 1 else 'seeds'} {listed([str(seed) for seed in values])}"
 
 
-def conditions(source: Source) -> str:
-    """When models make a verdict invalid, of the run's own contrast and of its further arms."""
+def conditions(source: Source) -> list[str]:
+    """When models make a verdict invalid, of the run's own contrast and of its further arms: what was measured."""
     arms = {arm.name: arm for arm in [contrast(source), *(spec.arm for spec in source.job.arm)]}
-    found = [
-        "a network of true labels was no better than chance on the test images (the interval of its AUROC reaching 0.5)"
-    ]
-    if any(arm.is_permuted for arm in arms.values()):
-        found.append("one with permuted labels did not memorise them")
-    if any(arm.column for arm in arms.values()):
+    found, variants = [], source.results.variants.values()
+    if is_tested := any(one.test.auroc_interval[0] is not None for one in variants):
+        found.append(
+            "a network of true labels was no better than chance on the test images (the interval of its AUROC reaching"
+            " 0.5)"
+        )
+    if any(arm.is_permuted for arm in arms.values()) and any(one.memorised is not None for one in variants):
+        one = "one" if found else "a network"
+        found.append(f"{one} with permuted labels did not memorise them")
+    if is_tested and any(arm.column for arm in arms.values()):
         found.append("one trained on another column was no better than chance at that")
-    return listed(found, "or")
+    return found

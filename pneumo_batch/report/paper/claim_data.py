@@ -111,10 +111,9 @@ def _assignment(source: Source) -> Answer:
     given = "Splits as the data have them"
     if data.is_published:
         given += f" where they are published, else {data.test_fraction:.0%} for testing by patient"
-    carved = f"; {data.val_fraction * 100:g} % of the training images for validation, by patient" * bool(
-        data.val_fraction
-    )
-    by = f" (seed {data.split_seed})" if data.is_published or data.val_fraction else ""
+    is_carved = data.val_fraction and (source.manifest["split"] == "val").any()
+    carved = f"; {data.val_fraction * 100:g} % of the training images for validation, by patient" if is_carved else ""
+    by = f" (seed {data.split_seed})" if data.is_published or is_carved else ""
     return Answer(f"{given}{carved}{by}: {methods.splits(source)}.")
 
 
@@ -126,16 +125,27 @@ def _disjoint(source: Source) -> Answer:
         some = f"{found.patient_overlap} patient{'s' * (found.patient_overlap > 1)}"
         have = "have" if found.patient_overlap > 1 else "has"
         level = f"Images: {some} of the test split also {have} images in training or validation."
+    if images["split"].nunique() == 1 or not (images["split"] == "test").any():
+        level = _other_splits(images)
     nobody = f" {unknown} images of no known patient count as one each." if unknown else ""
     return Answer(f"{level}{nobody} Files of the same content: {found.duplicates['groups']} groups.")
 
 
+def _other_splits(images: pd.DataFrame) -> str:
+    if images["split"].nunique() == 1:
+        return f"Every image is in one split, {images['split'].iloc[0]}."
+    both = int((images.groupby("patient_id")["split"].nunique() > 1).sum())
+    return f"There is no test split. Patients with images in both training and validation: {both}."
+
+
 def _numbers(source: Source) -> Answer:
     images = source.manifest
-    by_split = [f"{split} {len(rows)} of {rows['patient_id'].nunique()}" for split, rows in _splits(images).items()]
-    included = (
-        f"Images and patients: {listed(by_split)}. {_rejected(source)} {source.attributed.num_rows} were explained."
-    )
+    by_split = [
+        f"{split}: {len(rows)} images of {rows['patient_id'].nunique()} patients"
+        for split, rows in _splits(images).items()
+    ]
+    explained = f"{source.attributed.num_rows} images were explained."
+    included = f"Included, {'; '.join(by_split)}. {_rejected(source)} {explained}"
     if not source.job.data.is_published:
         return Answer(included)
     return Answer(

@@ -12,6 +12,8 @@ from pneumo_batch.report.paper.references import Uncited
 from pneumo_batch.report.parts import interval, number, span
 from pneumo_batch.report.source import Source
 
+_UNTESTED = "The networks of true labels were not tested: there are no test images."
+
 
 def _metrics(source: Source) -> Answer:
     return Answer(
@@ -64,6 +66,8 @@ def _internal(source: Source) -> Answer:
     known = span(one.training_accuracy for one in found)
     tested = span(one.test.auroc for one in found)
     images = found[0].test.images if found else 0
+    if not images:
+        return Answer(f"{_UNTESTED} {source.measure.capitalize()} on the training labels: {known}.", is_whole=False)
     return Answer(
         f"{len(found)} networks of true labels on {images} test images: AUROC {tested}; {source.measure} on their"
         f" training labels {known}."
@@ -79,6 +83,8 @@ def _performance(source: Source) -> Answer:
 
 
 def _diagnostic(source: Source) -> Answer:
+    if not _is_tested(source):
+        return Answer(_UNTESTED, is_whole=False)
     lines = [
         f"{name}: AUROC {number(test.auroc)} ({interval(*test.auroc_interval)}), recall {number(test.recall)},"
         f" precision {number(test.precision)}, balanced accuracy {number(test.balanced_accuracy)}."
@@ -88,6 +94,8 @@ def _diagnostic(source: Source) -> Answer:
 
 
 def _failures(source: Source) -> Answer:
+    if not _is_tested(source):
+        return Answer(_UNTESTED, is_whole=False)
     lines = [f"{name}: {_wrong(test, source.is_binary)}." for name, test in _tests(source)]
     return Answer(
         f"{_subject(source)}{' '.join(lines)} By class and subtype: model cards; images: predictions.parquet of each"
@@ -98,6 +106,10 @@ def _failures(source: Source) -> Answer:
 
 def _subject(source: Source) -> str:
     return f"Of {source.finding}, explained here: " if source.finding else ""
+
+
+def _is_tested(source: Source) -> bool:
+    return any(test.images for _, test in _tests(source))
 
 
 def _tests(source: Source) -> Iterator[tuple[str, OnTest]]:

@@ -101,11 +101,11 @@ def permutation(source: Source) -> list[str]:
 def rule(source: Source) -> str:
     threshold = source.results.threshold
     few = f" (always with fewer than {FEWEST_MODELS} networks of a kind)" if _few_models(source) else ""
+    invalid = listed(["the interval of h reaches 0", *arms.conditions(source)], "or")
     return (
         "Maps are called sensitive when the interval of L lies above"
         f" {threshold:g} and the permutation p is at most {ALPHA:g}, and insensitive when that interval lies below"
-        f" {threshold:g}; invalid when the interval of h reaches 0, {arms.conditions(source)}; and inconclusive"
-        f" otherwise{few}."
+        f" {threshold:g}; invalid when {invalid}; and inconclusive otherwise{few}."
     )
 
 

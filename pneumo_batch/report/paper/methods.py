@@ -57,7 +57,8 @@ def _data(source: Source, cite: Citations) -> str:
     what = "generated chest-X-ray-like images" if source.job.is_phantom else "images"
     carved, counts = source.job.data.val_fraction, source.manifest["split"].value_counts()
     kept, all_of_it = (int(sum(counts.get(name, 0) for name in some)) for some in (["val"], ["train", "val"]))
-    aside = f"; {kept} of {all_of_it} training images were set aside for validation, by patient" if carved else ""
+    is_carved = carved and kept
+    aside = f"; {kept} of {all_of_it} training images were set aside for validation, by patient" if is_carved else ""
     return (
         f"We applied the data randomization test{cite('adebayo', 'arun_2020')} to {len(source.manifest)} {what} of"
         f" {patients} patients ({splits(source)}{aside}), {_labels(source)}."
@@ -98,14 +99,13 @@ def _training(source: Source, cite: Citations) -> list[str]:
 
 def _brought(source: Source) -> str:
     kinds = [spec.kind for spec in source.job.variant]
-    groups = [
-        f"{kinds.count(kind)} on {labels}" for kind, labels in ((TRUE, "the true labels"), (RANDOM, "random ones"))
-    ]
-    groups = [group for group in groups if not group.startswith("0 ")]
-    if not groups:
+    labels = {kind: words for kind, words in ((TRUE, "the true labels"), (RANDOM, "random labels")) if kind in kinds}
+    if not labels:
         return ""
+    counted = listed([f"{kinds.count(kind)} on {words}" for kind, words in labels.items()])
+    of_which = f"on {next(iter(labels.values()))}" if len(labels) == 1 else counted
     were = "was" if len(kinds) == 1 else "were"
-    return f"Of the networks, {listed(groups)} {were} trained outside this run ({source.job.network.name})."
+    return f"{_models(len(kinds))} ({source.job.network.name}) {were} trained outside this run, {of_which}."
 
 
 def _trained(source: Source, cite: Citations) -> str:

@@ -8,6 +8,7 @@ from pneumo_batch.core.statistics.words import described
 from pneumo_batch.core.variants import RANDOM, TRUE
 from pneumo_batch.report.paper.arms import permuted
 from pneumo_batch.report.parts import (
+    MISSING,
     Block,
     Code,
     Fold,
@@ -34,15 +35,6 @@ Card = list[tuple[str, list[str]]]
 
 def build(source: Source) -> Section:
     record = source.record
-    stages = [
-        [
-            name,
-            stage["status"],
-            number(stage.get("seconds"), 1),
-            ", ".join(f"{k} {v}" for k, v in stage.get("counts", {}).items()),
-        ]
-        for name, stage in record["stages"].items()
-    ]
     commit = record.get("commit")
     dirty = " with local changes" if record.get("dirty") else ""
     made = f"commit {commit}{dirty}" if commit else "an installed package, without a commit"
@@ -50,7 +42,7 @@ def build(source: Source) -> Section:
         Text(f"Run {record['name']}, fingerprint {record['fingerprint']}, begun {record['created']}, made by {made}."),
         Side(
             [
-                Table("stages", "Stages.", ["stage", "status", "seconds", "counts"], stages),
+                Table("stages", "Stages.", ["stage", "status", "seconds", "counts"], _stages(source)),
                 Table("versions", "Versions.", ["package", "version"], [list(i) for i in record["versions"].items()]),
             ]
         ),
@@ -61,6 +53,16 @@ def build(source: Source) -> Section:
         parts = [Items(lines, title=title) for title, lines in card(source, variant)]
         blocks.append(Fold(f"{variant}: {source.models[variant]['network']}, {_labels(source, variant)}", parts))
     return Section("record", "Record", blocks)
+
+
+def _stages(source: Source) -> list[list[str]]:
+    """Of each stage a row; of the one that is writing this page nothing that only its end will tell."""
+    rows = []
+    for name, stage in source.record["stages"].items():
+        counts = ", ".join(f"{k} {v}" for k, v in stage.get("counts", {}).items())
+        done = [stage["status"], number(stage.get("seconds"), 1), counts]
+        rows.append([name, *(["writes this page", MISSING, ""] if name == "report" else done)])
+    return rows
 
 
 def card(source: Source, variant: str) -> Card:

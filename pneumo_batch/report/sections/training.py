@@ -14,7 +14,10 @@ _METRICS = ("images", "accuracy", "balanced_accuracy", "auroc", "auprc", "precis
 
 
 def build(source: Source) -> Section:
-    blocks: list[Block] = [Side([training.memorisation(source), _memory_table(source)]), _metrics_table(source)]
+    blocks: list[Block] = []
+    if _knows_training(source):
+        blocks.append(Side([training.memorisation(source), _memory_table(source)]))
+    blocks.append(_metrics_table(source))
     if source.finding:
         blocks.append(_findings_table(source))
     blocks += [Fold("Learning curves", list(_curves(source)))]
@@ -89,6 +92,11 @@ def _curves(source: Source) -> list[Block]:
         table = Table("history", caption, tables.HISTORY.names, rows, ("variant",), chosen)
         blocks.append(Fold("Every epoch", [table]))
     return blocks
+
+
+def _knows_training(source: Source) -> bool:
+    """Whether any model's training is known; of models brought along it may be of none."""
+    return any((one.on_its_labels, one.epochs) != (None, None) for one in source.results.variants.values())
 
 
 def _memory_table(source: Source) -> Table:

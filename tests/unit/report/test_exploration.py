@@ -1,8 +1,11 @@
 from pathlib import Path
+from types import SimpleNamespace
 
+import matplotlib
 import numpy as np
 from helpers.report_runs import EVIL, shown
 
+from pneumo_batch.report.figures import base, exploration
 from pneumo_batch.report.source import Source
 
 
@@ -29,3 +32,16 @@ def test_drift_is_measured_against_training(full):
     trained = means["train", EVIL]
     assert rows["test", EVIL][1] == shown(means["test", EVIL].mean())
     assert rows["test", EVIL][3] == shown((means["test", EVIL].mean() - trained.mean()) / trained.std())
+
+
+def test_a_subtype_is_named_in_its_bar_only_where_it_fits():
+    counts = {"train": {"WELL": {"-": 170}, "ILL": {"bacteria": 90, "virus": 80}}}
+    counts["val"] = {"WELL": {"-": 36}, "ILL": {"bacteria": 21, "virus": 15}}
+    source = SimpleNamespace(audit=SimpleNamespace(counts=counts), classes=["WELL", "ILL"])
+    with matplotlib.rc_context(base.STYLE):
+        text = exploration.counts(source).data.decode()
+    assert ">bacteria 90<" in text
+    assert ">virus 80<" in text
+    assert ">bacteria 21<" not in text
+    assert ">virus 15<" not in text
+    assert ">36<" in text

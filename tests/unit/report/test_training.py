@@ -1,9 +1,16 @@
+import dataclasses
+
+import matplotlib
 import numpy as np
+import pytest
 import scipy
 from helpers.report_runs import EVIL, shown
 
 from pneumo_batch.core.statistics import classification
-from pneumo_batch.report.figures import training
+from pneumo_batch.report import parts
+from pneumo_batch.report.figures import base, training
+from pneumo_batch.report.sections import training as section
+from pneumo_batch.report.source import Source
 
 _FIRST = ("accuracy", "balanced_accuracy", "auroc")
 
@@ -46,3 +53,15 @@ def test_operating_points():
     assert false_T.tolist() == [0, 1, 2]
     area = scipy.integrate.trapezoid([0, *hits_T / 2], [0, *false_T / 2])
     assert area == classification.auroc(scores_N, positive_N) == 0.875
+
+
+@pytest.mark.parametrize(("known", "drawn"), [({}, 0), ({"memorised": 0.9}, 2), ({"epochs": 2}, 2)])
+def test_how_labels_were_learnt_is_left_out_where_no_training_is_known(pair, known, drawn):
+    source = Source(pair[0])
+    nothing = {"epochs": None, "memorised": None, "training_accuracy": None} | known
+    variants = {name: dataclasses.replace(one, **nothing) for name, one in source.results.variants.items()}
+    source.results = dataclasses.replace(source.results, variants=variants)
+    with matplotlib.rc_context(base.STYLE):
+        names = [getattr(block, "name", "") for block in parts.walk(section.build(source).blocks)]
+    assert names.count("memorisation") == drawn  # a picture and a table
+    assert "metrics" in names

@@ -181,7 +181,8 @@ def test_maps_that_only_one_model_gives_leave_no_interval():
 def test_what_happens_everywhere_is_one_sentence():
     assert on_every_film(numbers(everywhere=span(0.03, 0.07))) == (
         "Everywhere: on films of different patients two true models agree by 0.350, a true and a random one by 0.300;"
-        " the difference is 0.050 (95 % interval 0.030 to 0.070), what random labels change on every film."
+        " the difference is 0.050 (95 % interval 0.030 to 0.070), which is the change that random labels make on every"
+        " film."
     )
     assert on_every_film(numbers(everywhere=span(-0.03, 0.07))).endswith(
         "-0.030 to 0.070), so random labels change nothing measurable there."

@@ -2,7 +2,7 @@
 
 import html
 
-from helpers.report_runs import EVIL
+from helpers.report_runs import EVIL, without_test_split
 
 from pneumo_batch.report.paper import claim
 from pneumo_batch.report.source import Source
@@ -37,7 +37,9 @@ def test_answers_are_those_of_the_run(full):
     assert "Files 50 pixels wide and 40 to 51 high, modes 24 L." in found[13].text
     assert "10 % of the training images for validation, by patient (seed 0)" in found[19].text
     assert found[20].text.startswith("Patients: none of the test split is in another split.")
-    assert "train 8 of 8, val 4 of 4 and test 12 of 12" in found[35].text
+    assert found[35].text.startswith(
+        "Included, train: 8 images of 8 patients; val: 4 images of 4 patients; test: 12 images of 12 patients. 1 image"
+    )
     assert "true_0, true_1 and true_2: true labels, 2 epochs." in found[25].text
     share = run.verdict["methods"]["grad_cam"]["numbers"]["share"]
     assert (
@@ -61,6 +63,19 @@ def test_several_classes_and_arms(many, armed):
     assert " of 18 wrong." in answer(many, 39)
     assert "further arms: some_25, some_50 and fresh;" in answer(armed, 30)
     assert "fresh_7, fresh_8 and fresh_9: fresh weights" in answer(armed, 25)
+
+
+def test_without_a_test_split_nothing_is_said_of_it(pair):
+    source = without_test_split(Source(pair[0]))
+    found = {number: answer.text for number, answer in claim.answers(source).items() if answer}
+    assert found[20].startswith("There is no test split. Patients with images in both training and validation: 0. ")
+    untested = "The networks of true labels were not tested: there are no test images."
+    assert found[32].startswith(f"{untested} Accuracy on the training labels: ")
+    assert found[38] == found[39] == untested
+    source.manifest["split"] = "train"
+    found = {number: answer.text for number, answer in claim.answers(source).items() if answer}
+    assert found[20].startswith("Every image is in one split, train. ")
+    assert "for validation" not in found[19]
 
 
 def test_no_answer_cites_by_number(full):

@@ -4,7 +4,9 @@ import re
 from types import SimpleNamespace
 
 import pytest
+from helpers.report_runs import without_test_split
 
+from pneumo_batch.core.statistics.wording import listed
 from pneumo_batch.core.variants import Arm
 from pneumo_batch.report.paper import arms, methods
 from pneumo_batch.report.paper.references import PAPERS, Citations
@@ -120,11 +122,13 @@ def test_an_arm_is_cited_by_what_it_changes(arm, papers):
 
 
 def test_conditions_name_what_arms_there_are():
-    def of(*found):
+    def of(*found, tested=True, memorised=1.0):
         specs = [SimpleNamespace(arm=arm) for arm in found[1:]]
-        results = SimpleNamespace(contrast=found[0].name, arms={})
+        test = SimpleNamespace(auroc_interval=(0.6, 0.8) if tested else (None, None))
+        models = {"one": SimpleNamespace(test=test, memorised=memorised)}
+        results = SimpleNamespace(contrast=found[0].name, arms={}, variants=models)
         job = SimpleNamespace(arms={found[0].name: found[0]}, arm=specs)
-        return arms.conditions(SimpleNamespace(results=results, job=job))
+        return listed(arms.conditions(SimpleNamespace(results=results, job=job)), "or")
 
     assert "memorise" not in of(Arm("fresh", "untrained"))
     assert of(Arm("random", "permuted")).endswith("or one with permuted labels did not memorise them")
@@ -132,6 +136,23 @@ def test_conditions_name_what_arms_there_are():
         "one with permuted labels did not memorise them or one trained on another column was no better than chance at"
         " that"
     )
+    both = Arm("random", "permuted"), Arm("sex", "column:sex")
+    assert of(*both, tested=False) == "a network with permuted labels did not memorise them"
+    assert "memorise" not in of(*both, memorised=None)
+    assert of(*both, tested=False, memorised=None) == listed([])
+
+
+def test_a_run_without_a_test_split_says_nothing_of_it(full):
+    source = without_test_split(Source(full[0]))
+    text = methods.write(source).text
+    assert "invalid when the interval of h reaches 0 or a network with permuted labels did not memorise them;" in text
+    assert "better than chance" not in text
+    source.manifest["split"] = "train"
+    assert "set aside" not in methods.write(source).text
+
+
+def test_labels_are_learnt_for_at_most_so_many_epochs(full):
+    assert re.search(r"until they reproduced \d+% of them or for at most \d+ epochs", written(full).text)
 
 
 def test_names_of_versions_are_those_that_computed(full):
@@ -146,14 +167,13 @@ def test_names_of_versions_are_those_that_computed(full):
     [
         (
             ["true", "true", "random"],
-            "2 on the true labels and 1 on random ones were trained outside this run (cnn5).",
+            "3 networks (cnn5) were trained outside this run, 2 on the true labels and 1 on random labels.",
         ),
-        (["true"], "1 on the true labels was trained outside this run (cnn5)."),
+        (["true"], "1 network (cnn5) was trained outside this run, on the true labels."),
         ([], ""),
     ],
 )
 def test_models_that_were_brought_along_were_not_trained_here(kinds, said):
     specs = [SimpleNamespace(kind=kind) for kind in kinds]
     job = SimpleNamespace(variant=specs, network=SimpleNamespace(name="cnn5"))
-    assert methods._brought(SimpleNamespace(job=job)).endswith(said)
-    assert bool(methods._brought(SimpleNamespace(job=job))) == bool(said)
+    assert methods._brought(SimpleNamespace(job=job)) == said
