@@ -249,6 +249,9 @@ def test_data_without_a_test_split_get_a_verdict_and_a_report(ray_cluster, films
     assert "The run has no test images." in page
     assert "subtypes.csv" not in page
     assert "Accuracy by class and subtype" not in page
+    card = run.store.read_bytes("report/model_card_true_0.md").decode()
+    assert "Not measured on test images: the run has none." in card
+    assert "Test, 0 images" not in card
 
 
 def by_hand(path, data):

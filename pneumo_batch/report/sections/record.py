@@ -151,6 +151,9 @@ def _metrics(source: Source, variant: str) -> list[str]:
     """Of several findings those of the one explained first, and the AUROC of the others."""
     one = source.results.variants[variant]
     test = one.test
+    known = f"{one.measure.capitalize()} on the training labels it was given: {number(one.on_its_labels)}."
+    if not test.images:
+        return [known, "Not measured on test images: the run has none."]
     others = [
         f"{name} {number(found.test.auroc)} ({interval(*found.test.auroc_interval)})"
         for name, found in one.findings.items()
@@ -158,7 +161,7 @@ def _metrics(source: Source, variant: str) -> list[str]:
     ]
     return [
         *([f"Of {source.finding}, unless another finding is named:"] if source.finding else []),
-        f"{one.measure.capitalize()} on the training labels it was given: {number(one.on_its_labels)}.",
+        known,
         f"Test, {test.images} images: AUROC {number(test.auroc)} ({interval(*test.auroc_interval)}), balanced"
         f" accuracy {number(test.balanced_accuracy)}, accuracy {number(test.accuracy)}, AUPRC"
         f" {number(test.auprc)}, F1 {number(test.f1)}.",
@@ -177,7 +180,10 @@ def _by_group(source: Source, variant: str) -> list[str]:
 
 
 def _limits(source: Source, variant: str) -> list[str]:
-    lines = ["Measured on the test split of one data set; nothing is known of other hospitals, devices or people."]
+    measured = (
+        "Measured on the test split of one data set" if source.results.variants[variant].test.images else "One data set"
+    )
+    lines = [f"{measured}; nothing is known of other hospitals, devices or people."]
     arm = source.arm(variant)
     if not arm.is_trained or (arm.is_permuted and arm.fraction == 1):
         lines.append("Predicts noise by design.")
