@@ -225,7 +225,7 @@ class _Reporter:
             self._commit(logits, self._record(logits, splits, agreement))
             total, epochs = self.trainer.recipe.epochs, len(self.trainer.history)
             self.common.board.set(
-                self.variant.name, total, "done" + (f" early, after {epochs}" if epochs < total else "")
+                self.variant.name, total, f"done early, after {epochs} epochs" if epochs < total else "done"
             )
 
     def _record(self, logits: dict[str, np.ndarray], splits: dict[str, Split], agreement: float) -> ModelRecord:
