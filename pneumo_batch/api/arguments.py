@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from pneumo_batch.core.models import programs
+from pneumo_batch.core.models.checkpoints import first_copy
 
 Models = Sequence[nn.Module] | Mapping[str, nn.Module]
 
@@ -31,16 +32,15 @@ def by_place(models: Models, argument: str) -> dict[str, nn.Module]:
 
 def check_copies(true: Mapping[str, nn.Module], random: Mapping[str, nn.Module]) -> None:
     """Two copies of one network agree on every map, so any method would look reproducible."""
-    first: dict[str, str] = {}
-    for place, model in {**true, **random}.items():
-        other = first.setdefault(_digest(model), place)
-        if other == place:
-            continue
-        if (other in true) == (place in true):
-            reason = "several models of a kind must differ by their seed"
-        else:
-            reason = "a random model is one that was trained on permuted labels"
-        raise ValueError(f"{place} has the weights of {other}: {reason}")
+    found = first_copy({place: _digest(model) for place, model in {**true, **random}.items()})
+    if found is None:
+        return
+    place, other = found
+    if (other in true) == (place in true):
+        reason = "several models of a kind must differ by their seed"
+    else:
+        reason = "a random model is one that was trained on permuted labels"
+    raise ValueError(f"{place} has the weights of {other}: {reason}")
 
 
 def _digest(model: nn.Module) -> str:

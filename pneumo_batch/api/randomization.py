@@ -86,30 +86,45 @@ def randomization_test(
     """
     settings = {name: value for name, value in settings.items() if value is not None}  # type: ignore[assignment]
     compare, functions = _compare(settings)
-    places = {"true": arguments.by_place(true, "true"), "random": arguments.by_place(random, "random")}
-    arguments.check_copies(**places)
-    if "memorised" in settings:
-        arguments.check_memorised(settings["memorised"], places["random"])
+    places = _places_of(true, random, settings)
     given = _Given(images, settings)
     with user_code.given(functions):
         _check_size(compare, given.preprocess.size)
-    kinds: dict[variants.Kind, dict[str, nn.Module]] = {
-        "true": _named(true, "true"),
-        "random": _named(random, "random"),
-    }
+    kinds = _by_kind(true, random)
     models = {**kinds["true"], **kinds["random"]}
-    if len(models) < len(true) + len(random):
-        raise ValueError(f"true and random: two networks share a name; there are: {', '.join(models)}")
-    for place, model in {**places["true"], **places["random"]}.items():
-        outputs = arguments.outputs_of(place, model, given.inputs_NCSS[:1])
-        if "labels" in settings:
-            given.labels_N = arguments.labels_of(settings["labels"], outputs)[given.order]
+    given.labels_N = _labels(places, given, settings)
     maps = _maps(models, given, methods, target)
     facts = [_facts(name, model, kind, given) for kind, named in kinds.items() for name, model in named.items()]
     with user_code.given(functions):
         found = scoring.conclude(given.identity, maps, _with_memory(facts, settings), compare)
     verdicts = {method: MethodVerdict(method, result) for method, result in found.items()}
     return Verdict(verdicts, compare.primary.model_dump(), compare.threshold, len(models))
+
+
+def _places_of(true: Models, random: Models, settings: Settings) -> dict[str, nn.Module]:
+    """Every network by what stands for it in a message. Raises ValueError for what cannot be tested."""
+    known, others = arguments.by_place(true, "true"), arguments.by_place(random, "random")
+    arguments.check_copies(known, others)
+    if "memorised" in settings:
+        arguments.check_memorised(settings["memorised"], others)
+    return {**known, **others}
+
+
+def _by_kind(true: Models, random: Models) -> dict[variants.Kind, dict[str, nn.Module]]:
+    kinds: dict[variants.Kind, dict[str, nn.Module]] = {
+        "true": _named(true, "true"),
+        "random": _named(random, "random"),
+    }
+    names = {**kinds["true"], **kinds["random"]}
+    if len(names) < len(true) + len(random):
+        raise ValueError(f"true and random: two networks share a name; there are: {', '.join(names)}")
+    return kinds
+
+
+def _labels(places: Mapping[str, nn.Module], given: "_Given", settings: Settings) -> np.ndarray | None:
+    """Of the images in their order, where they are given; that every network answers an image is seen in any case."""
+    outputs = [arguments.outputs_of(place, model, given.inputs_NCSS[:1]) for place, model in places.items()]
+    return arguments.labels_of(settings["labels"], min(outputs))[given.order] if "labels" in settings else None
 
 
 class _Given:

@@ -48,15 +48,14 @@ def digests(job: Job) -> dict[str, str]:
     return found
 
 
-def _refuse_copies(checkpoints: dict[str, str]) -> None:
-    """Two copies of one model agree on every map, so any method would look reproducible."""
-    first: dict[str, str] = {}
-    for variant, digest in checkpoints.items():
-        if (other := first.setdefault(digest, variant)) != variant:
-            raise JobError(
-                f"{variant}: its checkpoint has the content of that of {other}: every variant must be a model of its "
-                "own, several of a kind trained from different seeds"
-            )
+def _refuse_copies(digests: dict[str, str]) -> None:
+    """Raise JobError where two variants are one model: any method would look reproducible."""
+    if found := checkpoints.first_copy(digests):
+        variant, other = found
+        raise JobError(
+            f"{variant}: its checkpoint has the content of that of {other}: every variant must be a model of its "
+            "own, several of a kind trained from different seeds"
+        )
 
 
 def starting_weights(job: Job) -> bytes | None:

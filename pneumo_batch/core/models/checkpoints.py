@@ -24,6 +24,15 @@ def state_bytes(model: nn.Module) -> bytes:
     return safetensors.torch.save(state)
 
 
+def first_copy(digests: Mapping[str, str]) -> tuple[str, str] | None:
+    """The first model that has the digest of another, and that one: copies agree on every map, by whatever method."""
+    first: dict[str, str] = {}
+    for name, digest in digests.items():
+        if (other := first.setdefault(digest, name)) != name:
+            return name, other
+    return None
+
+
 def load_state(model: nn.Module, source: str | pathlib.Path | bytes) -> nn.Module:
     """Load weights into `model`, strictly, and return it.
 
