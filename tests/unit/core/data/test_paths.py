@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from pneumo_batch.core.data import paths
 
-# a name that ends with a dot has a suffix from Python 3.14 on
-_NAMES = st.text("ab.- é", min_size=1, max_size=6).filter(lambda name: name not in (".", "..") and name[-1] != ".")
+# a name that ends with a dot has a suffix from Python 3.14 on, and "..a" cannot lose its own from 3.13 on
+_NAMES = st.text("ab.- é", min_size=1, max_size=6).filter(lambda name: name[-1] != "." and not name.startswith(".."))
 _PATHS = st.lists(_NAMES, min_size=1, max_size=4).map("/".join)
 
 
