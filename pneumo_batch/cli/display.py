@@ -15,7 +15,7 @@ from pneumo_batch.core.variants import RANDOM
 from pneumo_batch.errors import EXIT_DONE, EXIT_NOT_MET, DamagedError, JobError, RunError
 from pneumo_batch.pipeline import Outcome as Ended
 from pneumo_batch.rundir.layout import RECORD, REPORT, STAGES, SUMMARY, VERDICT
-from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.reader import Run, Snapshot
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -164,18 +164,18 @@ def rows(folder: str) -> list[RunRow]:
     found: list[RunRow] = []
     for path in sorted(place.iterdir()):
         if (path / RECORD).exists():
-            found.append(_row(Run(path)))
+            found.append(_row(Snapshot(path)))
     return found
 
 
 def _row(run: Run) -> RunRow:
-    record = run.record
+    record, now = run.record, state(run)  # at once: it may end while its verdict is read
     by_target = answer.by_target(run, answer.results_of(run)) if run.store.exists(VERDICT) else {None: {}}
     methods = next(iter(by_target.values()))
     row: RunRow = {
         "run_dir": run.path,
         "name": record["name"],
-        "status": state(run),
+        "status": now,
         "updated": record["updated"],
         "counts": record["counts"],
         "verdicts": {method: one.verdict for method, one in methods.items()},

@@ -88,9 +88,9 @@ def status(run_dir: str, as_json: bool) -> None:
       pneumo-batch status runs/demo-1a2b3c4d5e6f
     """
     from pneumo_batch.cli import display
-    from pneumo_batch.rundir.reader import Run
+    from pneumo_batch.rundir.reader import Snapshot
 
-    opened = Run(run_dir)
+    opened = Snapshot(run_dir)
     if as_json:
         print_json(display.as_dict(opened))
     else:

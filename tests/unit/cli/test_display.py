@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections import Counter
 
 import pytest
 
@@ -16,6 +17,7 @@ from pneumo_batch.job import jobfile
 from pneumo_batch.pipeline import Outcome
 from pneumo_batch.rundir.layout import FORMAT
 from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
 
 
@@ -257,6 +259,25 @@ def test_several_targets_are_told_one_after_the_other_and_whether_maps_tell_them
     assert row["by_target"] == {"Effusion": {"grad_cam": "sensitive"}, "Mass": {"grad_cam": "insensitive"}}
     display.show_rows([row], folder)
     assert "Effusion: grad_cam sensitive; Mass: grad_cam insensitive" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("status", ["complete", "running"])
+@pytest.mark.parametrize("arguments", [["status", "{run}"], ["status", "{run}", "--json"], ["ls", "{folder}"]])
+def test_the_state_of_a_run_takes_one_look_at_each_of_its_files(two_targets, monkeypatch, arguments, status):
+    """On object storage each is a round trip."""
+    run = two_targets.run
+    run.store.write_json("run.json", {**run.record, "status": status})
+    read, reads = Store.read_bytes, Counter()
+
+    def counting(store, name):
+        reads[name] += 1
+        return read(store, name)
+
+    monkeypatch.setattr(Store, "read_bytes", counting)
+    places = {"run": run.path, "folder": run.path.rpartition("/")[0]}
+    cli.cli.main([argument.format(**places) for argument in arguments], standalone_mode=False)
+    reads.pop("staging/progress.json", None)  # which changes while a run works
+    assert reads == {"run.json": 1, "job.toml": 1, "verdict.json": 1}
 
 
 def test_what_holds_for_every_method_on_a_target_is_said_once_for_it(two_targets, capsys):

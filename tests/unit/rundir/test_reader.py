@@ -1,4 +1,4 @@
-"""What `Run` says of images that are not where the job says."""
+"""What `Run` says of images that are not where the job says, and whether it looks at the record again."""
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +8,7 @@ from PIL import Image
 from pneumo_batch.errors import RunError
 from pneumo_batch.job import jobfile
 from pneumo_batch.report.source import Films
-from pneumo_batch.rundir.reader import Run
+from pneumo_batch.rundir.reader import Run, Snapshot
 from pneumo_batch.rundir.writer import RunWriter
 
 NORMALISED = {"data": {"root": "films", "image_size": 64, "normalise": [0.5, 0.25]}}
@@ -82,3 +82,11 @@ def test_a_report_made_elsewhere_asks_about_a_relative_root(folder, monkeypatch)
         "The images cannot be shown: test/A/one.png: the file cannot be read. Was the image folder moved, or is films"
         " not seen from where this report was made?"
     )
+
+
+def test_a_run_that_is_written_changes_its_record_for_all_but_a_snapshot(folder):
+    run, snapshot = Run("run"), Snapshot("run")
+    assert run.number == snapshot.number == 1
+    RunWriter("run").begin_pass()
+    assert run.number == 2
+    assert snapshot.number == 1
