@@ -369,6 +369,18 @@ def test_a_wrong_override_is_named_instead_of_the_file(tmp_path, overrides, mess
     assert str(caught.value).startswith(message.format(path=path))
 
 
+@pytest.mark.parametrize("address", ["http://head:8265", "tcp://head:6379", "ray://head", "head", "Local", ""])
+def test_an_address_that_ray_cannot_join_is_told_from_those_it_can(address):
+    wanted = r'must be "local", "auto", HOST:PORT or ray://HOST:PORT; http://HOST:8265 is what submit takes'
+    with pytest.raises(JobError, match=rf"^job: cluster\.address: {wanted} \(got '{address}'\)$"):
+        jobfile.parse({"name": "x", "cluster": {"address": address}}, "job")
+
+
+@pytest.mark.parametrize("address", ["local", "auto", "10.0.0.1:6379", "[::1]:6379", "ray://head.example.org:10001"])
+def test_an_address_that_ray_can_join_is_taken(address):
+    assert jobfile.parse({"name": "x", "cluster": {"address": address}}, "job").cluster.address == address
+
+
 def test_what_a_job_may_be_called_is_told_in_words(tmp_path):
     (tmp_path / "job.toml").write_text('name = "my job"\n')
     with pytest.raises(JobError, match=r"name: must begin with a letter or digit and hold only .* \(got 'my job'\)$"):
