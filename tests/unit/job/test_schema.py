@@ -49,10 +49,10 @@ def test_a_file_goes_before_the_shipped_job_of_its_name_and_a_folder_does_not(tm
 
 def test_an_unknown_shipped_job_is_one_line_that_lists_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = ", ".join(sorted(path.stem for path in JOBS))
-    with pytest.raises(JobError, match=f"^rigourous: cannot read .*; shipped jobs go by name: {names}$"):
+    names, hint = ", ".join(sorted(path.stem for path in JOBS)), r"\(did you mean rigorous\?\)"
+    with pytest.raises(JobError, match=f"^rigourous: cannot read .* {hint}; shipped jobs go by name: {names}$"):
         jobfile.load("rigourous")
-    with pytest.raises(JobError, match=f"^--from rigourous: no shipped job of that name; there are: {names}$"):
+    with pytest.raises(JobError, match=f"^--from rigourous: no shipped job of that name {hint}; there are: {names}$"):
         jobfile.shipped_text("rigourous")
 
 
