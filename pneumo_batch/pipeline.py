@@ -125,7 +125,9 @@ def _advance(job: Job, run: RunWriter, found: Survey, until: str, *, planned: bo
     if todo:
         with _recorded(run):
             if todo[0].needs_ray and not planned:
-                plan(job, found, run)
+                from pneumo_batch.stages import incremental
+
+                plan(job, incremental.remaining(job, found, run), run)
             with _cluster(job, run, todo, found) as resources:
                 for stage in todo:
                     _do(stage, job, run, resources)

@@ -91,8 +91,7 @@ def plan(job: Job, run_dir: str | None) -> Estimate:
     done = []
     if not run.is_new:
         run.refuse_other_job(found.fingerprint)
-        if job.data.grows:
-            found = incremental.remaining(job, found, run)
+        found = incremental.remaining(job, found, run)
         done = _done(job, found, run)
     return Estimate(job, run.path, found, pipeline.plan(job, found, run), _hours(job, found), done)
 

@@ -39,12 +39,12 @@ def begin(job: Job, run: RunWriter) -> bool:
 
 
 def remaining(job: Job, found: Survey, run: Run) -> Survey:
-    """What was found, with the images told apart that were there before the pass that is next, or goes on.
+    """What was found; of data that grow, less what passes before the next one, or the one that goes on, have had.
 
     Raises DataError as `begin` does.
     """
     ended = run.record["status"] == "complete"
-    if run.number == 1 and not ended:
+    if not job.data.grows or (run.number == 1 and not ended):
         return found
     known = run.manifest_table()
     listing = _listing(job, open_roots(job.data.root), known)

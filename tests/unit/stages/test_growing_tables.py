@@ -13,10 +13,10 @@ from pneumo_batch.cli import estimate
 from pneumo_batch.core import tables
 from pneumo_batch.core.data import manifest, phantom
 from pneumo_batch.core.similarity import pairs
-from pneumo_batch.errors import EXIT_DATA, DataError
+from pneumo_batch.errors import EXIT_DATA, DataError, JobError
 from pneumo_batch.execution import staging
 from pneumo_batch.job import schema
-from pneumo_batch.rundir.layout import SCORES
+from pneumo_batch.rundir.layout import SCORES, STAGES
 from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages import compare, incremental, index, survey
 
@@ -182,6 +182,18 @@ def test_a_dry_run_tells_those_that_joined_from_those_that_are_done(finished):
     assert planned.power["random"].patients == 5  # of all images
     assert incremental.begin(job, run)  # and while that pass goes on
     assert estimate.plan(job, run.path).plans == planned.plans
+
+
+def test_a_further_pass_needs_disk_for_the_maps_of_those_that_joined(finished, monkeypatch):
+    job, run, root = finished
+    stages = {name: {"status": "complete"} for name in STAGES}
+    run.update_record(fingerprint=survey.survey(job).fingerprint, stages=stages)
+    shutil.copy(next((root / "train" / "NORMAL").iterdir()), root / "test" / "NORMAL" / "new-0001.jpeg")
+    monkeypatch.setattr("pneumo_batch.rundir.locations.free_bytes", lambda _: 1e6)
+    monkeypatch.setattr("pneumo_batch.stages.train._check_room", lambda *_: None)  # of models that are there
+    with pytest.raises(JobError, match="for 1 images and 2 variants"):
+        pipeline.execute(job, run.path)
+    assert run.number == 2
 
 
 def test_what_was_rejected_once_is_no_news(finished):
