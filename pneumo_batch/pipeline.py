@@ -125,7 +125,9 @@ def _advance(job: Job, run: RunWriter, found: Survey, until: str, *, planned: bo
     if todo:
         with _recorded(run):
             if todo[0].needs_ray and not planned:
-                plan(job, found, run)
+                from pneumo_batch.stages import incremental
+
+                plan(job, incremental.remaining(job, found, run), run)
             with _cluster(job, run, todo, found) as resources:
                 for stage in todo:
                     _do(stage, job, run, resources)
@@ -137,7 +139,13 @@ def _advance(job: Job, run: RunWriter, found: Survey, until: str, *, planned: bo
 
 def plan(job: Job, found: Survey, run: Run) -> dict[str, Plan]:
     """What each stage would do. Raises JobError for what can be known to go wrong before hours are spent."""
-    return {stage.name: stage.work().plan(job, found, run.store) for stage in STAGES}
+    from pneumo_batch.execution import cluster
+    from pneumo_batch.stages import survey
+
+    plans = {stage.name: stage.work().plan(job, found, run.store) for stage in STAGES}
+    if cluster.starts_here(job.cluster):  # what another has is known once it is joined
+        survey.fits(job, found, cluster.here())
+    return plans
 
 
 def _is_done(run: Run, stage: Stage) -> bool:

@@ -3,15 +3,13 @@
 Shapes: N images, C channels, S pixels a side.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import nn
 
-from pneumo_batch.core.models import programs
-from pneumo_batch.core.models.checkpoints import first_copy
+from pneumo_batch.core.models import checkpoints, programs
 
 Models = Sequence[nn.Module] | Mapping[str, nn.Module]
 
@@ -32,7 +30,7 @@ def by_place(models: Models, argument: str) -> dict[str, nn.Module]:
 
 def check_copies(true: Mapping[str, nn.Module], random: Mapping[str, nn.Module]) -> None:
     """Two copies of one network agree on every map, so any method would look reproducible."""
-    found = first_copy({place: _digest(model) for place, model in {**true, **random}.items()})
+    found = checkpoints.first_copy({place: checkpoints.digest(model) for place, model in {**true, **random}.items()})
     if found is None:
         return
     place, other = found
@@ -41,16 +39,6 @@ def check_copies(true: Mapping[str, nn.Module], random: Mapping[str, nn.Module])
     else:
         reason = "a random model is one that was trained on permuted labels"
     raise ValueError(f"{place} has the weights of {other}: {reason}")
-
-
-def _digest(model: nn.Module) -> str:
-    """SHA-256 of all weights; the names of a network that another wraps are others."""
-    found = hashlib.sha256()
-    for tensor in model.state_dict().values():
-        if isinstance(tensor, torch.Tensor):
-            found.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-            found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return found.hexdigest()
 
 
 def outputs_of(place: str, model: nn.Module, image_1CSS: torch.Tensor) -> int:

@@ -163,7 +163,7 @@ def rows(folder: str) -> list[RunRow]:
         raise RunError(f"{folder}: no such folder")
     found: list[RunRow] = []
     for path in sorted(place.iterdir()):
-        if (path / RECORD).exists():
+        if not path.name.startswith(".") and (path / RECORD).exists():  # of a run, the copy of its record
             found.append(_row(Snapshot(path)))
     return found
 

@@ -20,7 +20,7 @@ from pneumo_batch.execution import cluster
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir.layout import owner
 from pneumo_batch.rundir.writer import RunWriter
-from pneumo_batch.stages import survey
+from pneumo_batch.stages import incremental, survey
 from pneumo_batch.stages.stage import Plan, Survey
 from pneumo_batch.stages.workers import trainer
 
@@ -88,16 +88,19 @@ def plan(job: Job, run_dir: str | None) -> Estimate:
     found = survey.survey(job)
     run = RunWriter(run_dir or str(pipeline.default_run_dir(job, found.fingerprint)))  # writes nothing here
     run.refuse_other_folder()
-    done = [] if run.is_new else _done(job, found, run)
+    done = []
+    if not run.is_new:
+        run.refuse_other_job(found.fingerprint)
+        found = incremental.remaining(job, found, run)
+        done = _done(job, found, run)
     return Estimate(job, run.path, found, pipeline.plan(job, found, run), _hours(job, found), done)
 
 
 def _done(job: Job, found: Survey, run: RunWriter) -> list[str]:
-    """Stages that are done; of a complete run whose data grow those that a further pass leaves as they are."""
-    run.refuse_other_job(found.fingerprint)
+    """Stages that are done; of a complete run that images have joined those that a further pass leaves as they are."""
     record = run.record
     done = [name for name, stage in record["stages"].items() if stage["status"] == "complete"]
-    again = job.data.grows and record["status"] == "complete"
+    again = job.data.grows and record["status"] == "complete" and found.attributed(job) > 0
     return [name for name in done if owner(name).settled or not again]
 
 

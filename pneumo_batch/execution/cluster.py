@@ -107,6 +107,20 @@ def session(cluster: schema.Cluster) -> Iterator[Resources]:
             yield resources(local)
 
 
+def starts_here(cluster: schema.Cluster) -> bool:
+    """Whether `session` will start Ray on this machine; in a notebook it may run already, here or elsewhere."""
+    import ray
+
+    return cluster.address == "local" and not ray.is_initialized()
+
+
+def here() -> Resources:
+    """At most what Ray will offer once it has been started here; asking wakes no GPU."""
+    import torch
+
+    return Resources((Node(usable_cpus(), torch.cuda.device_count(), psutil.virtual_memory().total),))
+
+
 @contextlib.contextmanager
 def told_memory() -> Iterator[None]:
     """Raise OSError, in a line that says what to lower, where memory of a machine or of a GPU did not do for a task."""

@@ -95,5 +95,5 @@ def _gpu_share(given: float | str, job: Job, resources: Resources, field: str) -
         small = job.data.image_size <= _SHARED_SIZE
         return (_SHARE if small else 1.0) if resources.gpus else 0.0
     if given > resources.gpus:
-        raise JobError(f"cluster.{field} = {given:g} but the cluster has {resources.gpus:g} GPUs")
+        raise JobError(f"cluster.{field} = {given:g} but the cluster has {resources.gpus:g} GPUs; lower it or use auto")
     return float(given)

@@ -13,7 +13,7 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from pneumo_batch.core.variants import RANDOM
-from pneumo_batch.errors import JobError
+from pneumo_batch.errors import JobError, did_you_mean
 from pneumo_batch.job.schema import FINDINGS_ONLY, NO_REGIONS, RESULTS_VERSION, Cascade, Data, Job, Section
 from pneumo_batch.job.schema.fields import PATTERNS
 
@@ -36,8 +36,8 @@ def load(path: str | Path, overrides: Iterable[str] = (), sections: Table | None
     try:
         values = tomllib.loads(found.read_text(encoding="utf-8-sig"))  # Windows editors put a byte order mark first
     except FileNotFoundError as error:
-        hint = f"shipped jobs go by name: {', '.join(shipped())}"
-        raise JobError(f"{path}: cannot read the job file: {error.strerror}; {hint}") from error
+        hint = f"{did_you_mean(str(path), shipped())}; shipped jobs go by name: {', '.join(shipped())}"
+        raise JobError(f"{path}: cannot read the job file: {error.strerror}{hint}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise JobError(f"{path}: cannot read the job file: {reason}") from error
@@ -154,7 +154,8 @@ def shipped_text(name: str) -> str:
     """A shipped job as it is written, comments and all. Raises JobError for an unknown name."""
     jobs = shipped()
     if name not in jobs:
-        raise JobError(f"--from {name}: no shipped job of that name; there are: {', '.join(jobs)}")
+        hint = did_you_mean(name, jobs)
+        raise JobError(f"--from {name}: no shipped job of that name{hint}; there are: {', '.join(jobs)}")
     return jobs[name].read_text(encoding="utf-8")
 
 

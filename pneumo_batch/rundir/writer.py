@@ -55,6 +55,8 @@ class RunWriter(Run):
         if not self.store.is_local or self.store.exists(RECORD):
             return
         folder = Path(self.store.root)
+        if folder.is_file():
+            raise RunError(f"{self.path}: a file, not a folder: choose another --run-dir")
         found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
         others = [name for name in found if not name.startswith(".") and name not in _BEFORE_THE_RECORD]
         if others:

@@ -54,7 +54,7 @@ def plan(job: Job, found: Survey, store: Store) -> Plan:
     sides = {name: list(shape) for name, shape in shapes.items()}
     listed = ", ".join(f"{name} {h} x {w}" for name, (h, w) in shapes.items())
     numbers = {"images": images, "maps": maps, "map_shapes": sides, "bytes": size}
-    return Plan(f"{images} images, {maps} maps ({listed}), {terminal.size(size)}", numbers)
+    return Plan(f"{images} image{'s' * (images != 1)}, {maps} maps ({listed}), {terminal.size(size)}", numbers)
 
 
 def execute(job: Job, run: RunWriter, resources: Resources | None) -> dict[str, int]:

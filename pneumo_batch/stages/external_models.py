@@ -32,10 +32,10 @@ from pneumo_batch.stages.workers import predictor
 def digests(job: Job) -> dict[str, str]:
     """SHA-256 of everything a job names by place and that changes results: checkpoints and code of one's own.
 
-    Raises JobError for a file that cannot be read, and for two variants that are one model.
+    Raises JobError for a file that cannot be read, and for two variants with the same.
     """
     found = {f"variant.{spec.name}": _digest(_read(spec)) for spec in job.variant}
-    _refuse_copies(found)
+    _refuse_copies(found, "content")
     methods = [method_of(name) for name in job.attribution.methods]
     for name in [*job.networks, *methods, *job.compare.metrics]:
         if ":" in name and name != networks.XRV_NETWORK and not programs.is_file(name):
@@ -48,12 +48,12 @@ def digests(job: Job) -> dict[str, str]:
     return found
 
 
-def _refuse_copies(digests: dict[str, str]) -> None:
+def _refuse_copies(digests: dict[str, str], what: str) -> None:
     """Raise JobError where two variants are one model: any method would look reproducible."""
     if found := checkpoints.first_copy(digests):
         variant, other = found
         raise JobError(
-            f"{variant}: its checkpoint has the content of that of {other}: every variant must be a model of its "
+            f"{variant}: its checkpoint has the {what} of that of {other}: every variant must be a model of its "
             "own, several of a kind trained from different seeds"
         )
 
@@ -97,13 +97,19 @@ def _code_digest(name: str) -> str:
     return _digest(Path(source).read_bytes())
 
 
-def check(spec: VariantSpec, job: Job, preprocess: Preprocess, classes: list[str]) -> None:
-    """Raises JobError where a checkpoint does not fit, or its network answers twice differently."""
-    model, own = network(spec, job, preprocess, classes)
-    try:
-        soundness.check(model, baselines.baseline_input("mean", own))
-    except ValueError as error:
-        raise JobError(f"variant.{spec.name}: {error}") from error
+def check(job: Job, preprocess: Preprocess, classes: list[str]) -> None:
+    """Raises JobError where a checkpoint does not fit or has the weights of another, or a network answers twice
+    differently.
+    """
+    found = {}
+    for spec in job.variant:
+        model, own = network(spec, job, preprocess, classes)
+        try:
+            soundness.check(model, baselines.baseline_input("mean", own))
+        except ValueError as error:
+            raise JobError(f"variant.{spec.name}: {error}") from error
+        found[f"variant.{spec.name}"] = checkpoints.digest(model)
+    _refuse_copies(found, "weights")
 
 
 @dataclass(frozen=True)

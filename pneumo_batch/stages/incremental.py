@@ -1,5 +1,6 @@
 """Runs whose data grow: what has joined the data since the last pass, and what else has changed there."""
 
+import dataclasses
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -8,12 +9,16 @@ import pyarrow.compute as pc
 from pneumo_batch import terminal
 from pneumo_batch.core import tables
 from pneumo_batch.core.data import manifest
+from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.errors import DataError
-from pneumo_batch.execution import progress
+from pneumo_batch.execution import progress, staging
 from pneumo_batch.job.schema import Job
-from pneumo_batch.rundir.layout import QUARANTINE
+from pneumo_batch.rundir.layout import MANIFEST, QUARANTINE
+from pneumo_batch.rundir.locations import open_roots
+from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages import index
+from pneumo_batch.stages.stage import Survey
 
 
 def begin(job: Job, run: RunWriter) -> bool:
@@ -21,24 +26,53 @@ def begin(job: Job, run: RunWriter) -> bool:
 
     Raises DataError when the classes are no longer those the models were trained for.
     """
-    found = index.discover(job, run.images)
-    listing, classes = found.listing, found.classes
-    known = run.manifest_table()
-    expected = manifest.class_names(known)
-    if classes != expected:
-        raise DataError(
-            f"{', '.join(job.data.roots)}: the classes are {', '.join(classes)} now; this run knows "
-            f"{', '.join(expected)}"
-        )
-    rejected = run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)["image_id"].combine_chunks()
+    known, rejected = run.manifest_table(), _rejected(run)
+    listing = _listing(job, run.images, known)
     for line in _warnings(listing, known, rejected, job):
         progress.warn(run, "index", line)
     new = index.joined(listing, known, job)
-    if pc.all(pc.is_in(new["image_id"], rejected)).as_py() is not False:  # nothing, or what was rejected before
+    if not _is_news(new, rejected):
         return False
     terminal.say(f"{_images(new.num_rows)} joined the data")
     run.begin_pass()
     return True
+
+
+def remaining(job: Job, found: Survey, run: Run) -> Survey:
+    """What was found; of data that grow, less what passes before the next one, or the one that goes on, have had.
+
+    Raises DataError as `begin` does.
+    """
+    ended = run.record["status"] == "complete"
+    if not job.data.grows or (run.number == 1 and not ended):
+        return found
+    known = run.manifest_table()
+    listing = _listing(job, open_roots(job.data.root), known)
+    if not ended:
+        known = known.filter(pc.is_in(known["image_id"], staging.earlier_ids(run, MANIFEST)))
+    new = index.joined(listing, known, job)
+    count = 0 if ended and not _is_news(new, _rejected(run)) else new.num_rows
+    return dataclasses.replace(found, earlier=found.attributed(job) - count)
+
+
+def _listing(job: Job, images: Roots, known: pa.Table) -> pa.Table:
+    """The images that are there now."""
+    found, expected = index.discover(job, images), manifest.class_names(known)
+    if found.classes != expected:
+        raise DataError(
+            f"{', '.join(job.data.roots)}: the classes are {', '.join(found.classes)} now; this run knows "
+            f"{', '.join(expected)}"
+        )
+    return found.listing
+
+
+def _rejected(run: Run) -> pa.Array:
+    return run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)["image_id"].combine_chunks()
+
+
+def _is_news(new: pa.Table, rejected: pa.Array) -> bool:
+    """Whether there is an image among those that joined that was not rejected before."""
+    return pc.all(pc.is_in(new["image_id"], rejected)).as_py() is False
 
 
 def _warnings(listing: pa.Table, known: pa.Table, rejected: pa.Array, job: Job) -> Iterator[str]:

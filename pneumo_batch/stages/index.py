@@ -34,7 +34,10 @@ _FEWEST_PER_TASK, _MOST_PER_TASK = 256, 2048
 _FILMS_PER_TASK = 32
 
 
-def plan(_job: Job, found: Survey, _store: Store) -> Plan:
+def plan(job: Job, found: Survey, _store: Store) -> Plan:
+    if found.earlier:
+        new = found.attributed(job)
+        return Plan(f"images: {new} new, {found.earlier} done", {"images": new, "earlier": found.earlier})
     total = sum(found.images.values())
     splits = ", ".join(f"{name} {count}" for name, count in found.images.items())
     return Plan(f"{total} images ({splits})", {"images": total, **found.images})

@@ -28,10 +28,11 @@ class Survey:
     classes: list[str]
     images: dict[str, int]  # by split, before validation is carved from train
     patients: dict[str, int]  # by split, as paths and lists tell them: a DICOM header may join or part some
+    earlier: int = 0  # of the images to attribute, those that earlier passes over growing data have had
 
     def attributed(self, job: Job) -> int:
         """Images to attribute."""
-        return _limited(self.images, job)
+        return _limited(self.images, job) - self.earlier
 
     def patients_attributed(self, job: Job) -> int:
         """Patients of the images to attribute, at most."""

@@ -72,7 +72,7 @@ def network(job: Job, classes: list[str], name: str | None = None) -> torch.nn.M
 
 
 def fits(job: Job, found: Survey, resources: Resources) -> None:
-    """Raise JobError when the cluster that was joined or started has no room for a part of the job."""
+    """Raise JobError when a cluster, or this machine before Ray starts here, has no room for a part of the job."""
     model = network(job, found.classes)
     weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     shares.attribution(job, weights * len(variant_names(job)), resources)

@@ -37,8 +37,7 @@ def plan(job: Job, found: Survey, store: Store) -> Plan:
         network = survey.network(job, found.classes)
         if weights is not None:
             _check_start(network, weights, job)
-    for spec in job.variant:
-        external_models.check(spec, job, survey.preprocess(job), found.classes)
+    external_models.check(job, survey.preprocess(job), found.classes)
     arms.check(job, found.classes)
     carved_from = ("train", "val") if job.data.val_fraction else ("train",)
     if job.data.normalise == "train" and not any(found.images.get(split) for split in carved_from):

@@ -10,7 +10,12 @@ from pneumo_batch.errors import JobError
 @click.command()
 @click.argument("run_dir", metavar="RUN")
 @click.option("--image", "images", multiple=True, metavar="ID", help="An image id of the run; repeatable.")
-@click.option("--limit", type=click.IntRange(min=1), help="Without --image: at most N images, chosen by a seeded rule.")
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Without --image: at most N images, chosen by a seeded rule.",
+)
 @click.option("--method", "methods", multiple=True, help="A method; repeatable (default: all).")
 @click.option("--variant", "variants", multiple=True, help="A variant; repeatable (default: all).")
 @click.option("--target", "targets", multiple=True, help="One of several targets; repeatable (default: all).")

@@ -34,7 +34,7 @@ class RunOptions(TypedDict):
 @click.argument("job_file", metavar="JOB.toml")
 @click.option("--run-dir", metavar="DIR", help="Run directory or URI (default: runs/<name>-<fingerprint>).")
 @set_option
-@click.option("--limit", type=click.IntRange(min=1), help="Attribute at most N test images.")
+@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Attribute at most N test images.")
 @click.option("--until", type=click.Choice(STAGES), default=STAGES[-1], help="Stop after this stage.")
 @click.option("--address", help="Ray cluster to join, e.g. auto or ray://head:10001.")
 @require_option
@@ -44,6 +44,8 @@ class RunOptions(TypedDict):
 @json_option
 def run(job_file: str, overrides: tuple[str, ...], **options: Unpack[RunOptions]) -> int:
     """Run a job: all stages; resumes an unfinished run; does nothing when the run is complete.
+
+    JOB.toml is a job file, or a job that comes with pneumo-batch by its name: demo, kaggle, rigorous, ...
 
     \b
     Example:

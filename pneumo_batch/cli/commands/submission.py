@@ -47,7 +47,7 @@ class Submission(TypedDict):
 @_address_option
 @click.option("--run-dir", metavar="DIR", help="Run directory or URI that every node sees.")
 @set_option
-@click.option("--limit", type=click.IntRange(min=1), help="Attribute at most N test images.")
+@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Attribute at most N test images.")
 @require_option
 @click.option("--hash-paths", is_flag=True, help="Write digests instead of absolute paths into the run's records.")
 @click.option("--no-wait", is_flag=True, help="Return as soon as the cluster has the job.")

@@ -1,5 +1,6 @@
 """Weights in and out: safetensors, written by us; .safetensors, .pth, .pt and Lightning .ckpt, read from anyone."""
 
+import hashlib
 import io
 import pathlib
 import pickle
@@ -22,6 +23,16 @@ def state_bytes(model: nn.Module) -> bytes:
     # The clone separates tied weights, which safetensors refuses.
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
     return safetensors.torch.save(state)
+
+
+def digest(model: nn.Module) -> str:
+    """SHA-256 of all weights, whatever file they come from; the names of a network that another wraps are others."""
+    found = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        if isinstance(tensor, torch.Tensor) and not name.endswith(_COUNTER):
+            found.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+            found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def first_copy(digests: Mapping[str, str]) -> tuple[str, str] | None:

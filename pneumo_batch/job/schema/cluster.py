@@ -4,14 +4,14 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from pneumo_batch.job.schema.fields import Section, neutral
+from pneumo_batch.job.schema.fields import RAY_ADDRESS, Section, neutral
 
 
 class Cluster(Section):
     """Where the job runs. Never part of the fingerprint."""
 
-    address: str = neutral("local")
-    """"local" starts Ray here; "auto" or ray://host:10001 joins a running cluster."""
+    address: str = neutral("local", pattern=RAY_ADDRESS)
+    """"local" starts Ray here; "auto", host:6379 or ray://host:10001 joins a running cluster."""
     actors: int | tuple[int, int] | Literal["auto"] = neutral("auto")
     """Attribution actors; "auto" is one per available CPU or GPU share; [least, most] follows a growing cluster."""
     gpus_per_actor: float | Literal["auto"] = neutral("auto")

@@ -13,10 +13,12 @@ Entry = TypeVar("Entry")
 
 JOB_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 ARM_NAME = r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$"
-PATTERNS = {  # in words, for those whose name is refused
+RAY_ADDRESS = r"^(local|auto|(ray://)?[^/\s]+:[0-9]{1,5})$"
+PATTERNS = {  # in words, for those whose value is refused
     JOB_NAME: "must begin with a letter or digit and hold only letters, digits, '_', '.' and '-', at most 64 of them",
     ARM_NAME: "must begin with a lower-case letter and hold only lower-case letters and digits, in words joined by '_'",
     NAME_PATTERN: "must begin with a lower-case letter and hold only those, digits and '_', at most 63 of them",
+    RAY_ADDRESS: 'must be "local", "auto", HOST:PORT or ray://HOST:PORT; http://HOST:8265 is what submit takes',
 }
 
 

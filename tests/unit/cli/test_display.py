@@ -191,6 +191,11 @@ def test_a_verdict_of_the_pass_before_is_told_from_one_of_this(outcome, capsys):
         outcome.run.check_concluded()
 
 
+def test_the_copy_of_a_record_is_no_run_in_a_list(outcome):
+    outcome.run.store.write_twice("run.json", outcome.run.store.read_bytes("run.json"))
+    assert display.rows(outcome.run.path) == []
+
+
 def test_a_list_of_runs_has_shares_beside_verdicts(outcome, capsys):
     folder = str(outcome.run.path).rpartition("/")[0]
     (row,) = display.rows(folder)

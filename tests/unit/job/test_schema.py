@@ -49,10 +49,10 @@ def test_a_file_goes_before_the_shipped_job_of_its_name_and_a_folder_does_not(tm
 
 def test_an_unknown_shipped_job_is_one_line_that_lists_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = ", ".join(sorted(path.stem for path in JOBS))
-    with pytest.raises(JobError, match=f"^rigourous: cannot read .*; shipped jobs go by name: {names}$"):
+    names, hint = ", ".join(sorted(path.stem for path in JOBS)), r"\(did you mean rigorous\?\)"
+    with pytest.raises(JobError, match=f"^rigourous: cannot read .* {hint}; shipped jobs go by name: {names}$"):
         jobfile.load("rigourous")
-    with pytest.raises(JobError, match=f"^--from rigourous: no shipped job of that name; there are: {names}$"):
+    with pytest.raises(JobError, match=f"^--from rigourous: no shipped job of that name {hint}; there are: {names}$"):
         jobfile.shipped_text("rigourous")
 
 
@@ -367,6 +367,18 @@ def test_a_wrong_override_is_named_instead_of_the_file(tmp_path, overrides, mess
     with pytest.raises(JobError) as caught:
         jobfile.load(path, overrides)
     assert str(caught.value).startswith(message.format(path=path))
+
+
+@pytest.mark.parametrize("address", ["http://head:8265", "tcp://head:6379", "ray://head", "head", "Local", ""])
+def test_an_address_that_ray_cannot_join_is_told_from_those_it_can(address):
+    wanted = r'must be "local", "auto", HOST:PORT or ray://HOST:PORT; http://HOST:8265 is what submit takes'
+    with pytest.raises(JobError, match=rf"^job: cluster\.address: {wanted} \(got '{address}'\)$"):
+        jobfile.parse({"name": "x", "cluster": {"address": address}}, "job")
+
+
+@pytest.mark.parametrize("address", ["local", "auto", "10.0.0.1:6379", "[::1]:6379", "ray://head.example.org:10001"])
+def test_an_address_that_ray_can_join_is_taken(address):
+    assert jobfile.parse({"name": "x", "cluster": {"address": address}}, "job").cluster.address == address
 
 
 def test_what_a_job_may_be_called_is_told_in_words(tmp_path):

@@ -33,6 +33,8 @@ def test_a_folder_of_something_else_becomes_no_run(tmp_path):
     ):
         RunWriter(tmp_path / "films").refuse_other_folder()
     assert [path.name for path in (tmp_path / "films").iterdir()] == ["film.png"]
+    with pytest.raises(RunError, match=r"film\.png: a file, not a folder: choose another --run-dir$"):
+        RunWriter(tmp_path / "films" / "film.png").refuse_other_folder()
 
 
 def test_an_empty_folder_and_one_of_a_run_that_ended_before_its_record_become_one(tmp_path):

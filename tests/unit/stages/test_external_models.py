@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from helpers.tiny import tiny_job
 
 from pneumo_batch import terminal
 from pneumo_batch.core.data.images import Preprocess
+from pneumo_batch.core.models import checkpoints, networks
 from pneumo_batch.errors import JobError
 from pneumo_batch.job.schema import VariantSpec
 from pneumo_batch.rundir.writer import RunWriter
@@ -71,6 +73,30 @@ def test_two_variants_of_one_checkpoint_are_refused(tmp_path):
     for second in ("mine.pth", "copy.pth"):
         with pytest.raises(JobError, match=r"^variant\.b: its checkpoint has the content of that of variant\.a: "):
             external_models.digests(job(a="mine.pth", noise="noise.pth", b=second))
+
+
+def test_two_files_of_the_same_weights_are_refused(tmp_path):
+    own, other = (networks.build("cnn5", image_size=64, channels=1, outputs=1) for _ in range(2))
+    own_state = own.state_dict()
+    torch.save(own_state, tmp_path / "a.pt")
+    torch.save({"state_dict": {f"module.{name}": value for name, value in own_state.items()}}, tmp_path / "b.ckpt")
+    counted = [name for name in own_state if name.endswith("num_batches_tracked")]
+    assert counted
+    torch.save({name: value for name, value in own_state.items() if name not in counted}, tmp_path / "c.pt")
+    (tmp_path / "d.safetensors").write_bytes(checkpoints.state_bytes(own))
+    torch.save(other.state_dict(), tmp_path / "e.pt")
+
+    def check(*files):
+        variants = [{"name": name[0], "kind": "true", "checkpoint": str(tmp_path / name)} for name in files]
+        job = tiny_job(variant=variants)
+        assert len(external_models.digests(job)) == len(files)
+        external_models.check(job, COMMON, ["NORMAL", "PNEUMONIA"])
+
+    check("a.pt", "e.pt")
+    for copy in ("b.ckpt", "c.pt", "d.safetensors"):
+        line = rf"^variant\.{copy[0]}: its checkpoint has the weights of that of variant\.a: every variant must be a mo"
+        with pytest.raises(JobError, match=line):
+            check("a.pt", "e.pt", copy)
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,16 @@ import pyarrow as pa
 import pytest
 
 from pneumo_batch import cli, pipeline, terminal
+from pneumo_batch.cli import estimate
 from pneumo_batch.core import tables
 from pneumo_batch.core.data import manifest, phantom
 from pneumo_batch.core.similarity import pairs
-from pneumo_batch.errors import EXIT_DATA, DataError
+from pneumo_batch.errors import EXIT_DATA, DataError, JobError
 from pneumo_batch.execution import staging
 from pneumo_batch.job import schema
-from pneumo_batch.rundir.layout import SCORES
+from pneumo_batch.rundir.layout import SCORES, STAGES
 from pneumo_batch.rundir.writer import RunWriter
-from pneumo_batch.stages import compare, incremental, index
+from pneumo_batch.stages import compare, incremental, index, survey
 
 JOB = schema.Job(name="x", data={"root": "films", "grows": True})
 
@@ -169,12 +170,39 @@ def test_a_pass_begins_when_an_image_joined_and_settles_nothing_but_what_the_fir
     assert (record["pass"], record["status"], list(record["stages"])) == (2, "running", ["train", "cascade"])
 
 
+def test_a_dry_run_tells_those_that_joined_from_those_that_are_done(finished):
+    job, run, root = finished
+    run.update_record(fingerprint=survey.survey(job).fingerprint)
+    assert estimate.plan(job, run.path).done == list(run.record["stages"])  # nobody joined
+    shutil.copy(next((root / "train" / "NORMAL").iterdir()), root / "test" / "NORMAL" / "new-0001.jpeg")
+    planned = estimate.plan(job, run.path)
+    assert planned.done == ["train", "cascade"]
+    assert planned.plans["index"].line == "images: 1 new, 4 done"
+    assert planned.plans["attribute"].line.startswith("1 image, 4 maps (")
+    assert planned.power["random"].patients == 5  # of all images
+    assert incremental.begin(job, run)  # and while that pass goes on
+    assert estimate.plan(job, run.path).plans == planned.plans
+
+
+def test_a_further_pass_needs_disk_for_the_maps_of_those_that_joined(finished, monkeypatch):
+    job, run, root = finished
+    stages = {name: {"status": "complete"} for name in STAGES}
+    run.update_record(fingerprint=survey.survey(job).fingerprint, stages=stages)
+    shutil.copy(next((root / "train" / "NORMAL").iterdir()), root / "test" / "NORMAL" / "new-0001.jpeg")
+    monkeypatch.setattr("pneumo_batch.rundir.locations.free_bytes", lambda _: 1e6)
+    monkeypatch.setattr("pneumo_batch.stages.train._check_room", lambda *_: None)  # of models that are there
+    with pytest.raises(JobError, match="for 1 images and 2 variants"):
+        pipeline.execute(job, run.path)
+    assert run.number == 2
+
+
 def test_what_was_rejected_once_is_no_news(finished):
     job, run, root = finished
     (root / "test" / "NORMAL" / "broken-0001.jpeg").write_bytes(b"no image")
     row = {"image_id": "test/NORMAL/broken-0001.jpeg", "stage": "index", "reason": "no image"}
     run.store.write_table("quarantine.parquet", pa.Table.from_pylist([row], schema=tables.QUARANTINE))
     assert not incremental.begin(job, run)
+    assert incremental.remaining(job, survey.survey(job), run).attributed(job) == 0
 
 
 @pytest.mark.parametrize("name", ["manifest/part-0.parquet", "quarantine.parquet"])
@@ -216,8 +244,11 @@ def test_other_classes_than_the_models_know_are_refused(finished):
     job, run, root = finished
     for split in ("train", "test"):
         shutil.copytree(root / split / "NORMAL", root / split / "OTHER")
-    with pytest.raises(DataError, match="classes are NORMAL, OTHER, PNEUMONIA now; this run knows NORMAL, PN"):
+    line = "classes are NORMAL, OTHER, PNEUMONIA now; this run knows NORMAL, PN"
+    with pytest.raises(DataError, match=line):
         incremental.begin(job, run)
+    with pytest.raises(DataError, match=line):
+        incremental.remaining(job, survey.survey(job), run)
 
 
 def test_a_run_that_is_resumed_looks_for_its_images_where_they_are_now(finished, tmp_path):

@@ -8,6 +8,7 @@ from helpers import published_sets as sets
 from helpers.tiny import tiny_job
 
 from pneumo_batch import pipeline
+from pneumo_batch.cli import estimate
 from pneumo_batch.core.data import phantom
 from pneumo_batch.core.models import networks
 from pneumo_batch.errors import JobError
@@ -52,3 +53,16 @@ def test_a_mean_of_no_training_images_is_not_waited_for(tmp_path):
     with pytest.raises(JobError, match=r"^data\.normalise: no training images to measure mean and std on; give them"):
         pipeline.execute(job, str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("field", ["gpus_per_training", "gpus_per_actor"])
+def test_ray_is_not_started_for_gpus_that_this_machine_has_not(field, tmp_path, monkeypatch):
+    monkeypatch.setattr("ray.is_initialized", lambda: False)  # whatever other tests have started
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    line = rf"^cluster\.{field} = 0\.5 but the cluster has 0 GPUs; lower it or use auto$"
+    for begin in (pipeline.execute, estimate.plan):
+        with pytest.raises(JobError, match=line):
+            begin(tiny_job(cluster={field: 0.5}), str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+    elsewhere = tiny_job(cluster={field: 0.5, "address": "head:6379"})
+    assert estimate.plan(elsewhere, str(tmp_path / "run")).done == []
