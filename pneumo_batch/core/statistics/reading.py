@@ -7,7 +7,7 @@ from pneumo_batch.core.statistics.digits import fixed
 from pneumo_batch.core.statistics.estimates import CellTest, Estimate
 from pneumo_batch.core.statistics.words import RANDOM_WORDS, Words
 
-_WIDE = 1.0  # of an interval: half of what correlations span
+_SLIGHT = 0.2  # below it a correlation is "very weak" (Evans, Straightforward Statistics, 1996)
 _PLURAL = {"signed": "signed maps", "magnitude": "magnitudes", "pixel": "pixels", "region": "regions"}
 
 
@@ -20,7 +20,7 @@ def on_every_film(test: CellTest, words: Words = RANDOM_WORDS) -> str | None:
     if low is None or high is None or low > 0 or high < 0:
         change = words.changed
     else:
-        change = words.unchanged if high - low < _WIDE else words.untold
+        change = words.unchanged if max(-low, high) < _SLIGHT else words.untold
     return (
         f"Everywhere: on films of different patients two true models agree by {fixed(floor)}, a true and {words.one} by"
         f" {fixed(mixed)}; the difference is {with_interval(test.everywhere, None)}, {change}."

@@ -97,7 +97,7 @@ def decide(variants: Sequence[VariantFacts], test: CellTest, threshold: float, w
     if alone := _few_patients(test):
         return Decision("inconclusive", [alone])
     if broken := _model_problems(variants, words):
-        return Decision("invalid", broken)
+        return Decision("invalid", [*broken, *_undefined(variants, test)])
     if missing := _missing(variants, test, words):
         return Decision("inconclusive", missing)
     if few := _few(variants, words):
@@ -159,10 +159,12 @@ def _widest(sd: Deviations, words: Words) -> list[str]:
     if not known or not max(known.values()):
         return []
     name = max(known, key=lambda one: known[one])
+    variances = {one: value**2 for one, value in known.items()}
+    part = "Most" if 2 * variances[name] > sum(variances.values()) else "The largest part"
     if name == "patients":
-        return ["Most of its width comes from the patients: more of them would narrow it."]
+        return [f"{part} of its width comes from the patients: more of them would narrow it."]
     models = words.models if name == "random" else name
-    return [f"Most of its width comes from which {models} models were trained: more {models} seeds would narrow it."]
+    return [f"{part} of its width comes from which {models} models were trained: more {models} seeds would narrow it."]
 
 
 # ----------------------------------------------------------------------------------------------------- the conditions
@@ -175,9 +177,15 @@ def _missing(variants: Sequence[VariantFacts], test: CellTest, words: Words) -> 
         reasons.append(f"{'One' if true else 'No'} true variant: no reproducibility ceiling to compare with.")
     if true == len(variants):
         reasons.append(f"No {words.models} variant: nothing to compare with.")
-    if not reasons and not test.images:
-        reasons.append("No image has a defined similarity of every kind: its maps are constant, or it is too small.")
-    return reasons
+    return reasons or _undefined(variants, test)
+
+
+def _undefined(variants: Sequence[VariantFacts], test: CellTest) -> list[str]:
+    """Why there is no number at all, where the models are not the cause."""
+    true = sum(v.is_true for v in variants)
+    if test.images or true < 2 or true == len(variants):
+        return []
+    return ["No image has a defined similarity of every kind: its maps are constant, or it is too small."]
 
 
 def _few_patients(test: CellTest) -> str | None:

@@ -76,15 +76,17 @@ def test_reasons_of_an_insensitive_method():
 
 def test_an_undecided_share_says_what_would_narrow_it():
     test = numbers(shares=(0.2, 0.9))
-    for sd, words in (
-        (Deviations(0.2, 0.1, 0.05), "which true models were trained: more true seeds would narrow it."),
-        (Deviations(0.1, 0.2, 0.05), "which random models were trained: more random seeds would narrow it."),
-        (Deviations(0.1, 0.2, 0.3), "the patients: more of them would narrow it."),
+    for sd, part, words in (
+        (Deviations(0.2, 0.1, 0.05), "Most", "which true models were trained: more true seeds would narrow it."),
+        (Deviations(0.1, 0.2, 0.05), "Most", "which random models were trained: more random seeds would narrow it."),
+        (Deviations(0.1, 0.2, 0.3), "Most", "the patients: more of them would narrow it."),
+        # variances 0.0088, 0.0702 and 0.0773
+        (Deviations(0.094, 0.265, 0.278), "The largest part", "the patients: more of them would narrow it."),
     ):
         found = decide(MODELS, dataclasses.replace(test, share=span(0.2, 0.9, sd)), 0.5)
         assert found.verdict == "inconclusive"
         assert found.reasons[0].endswith("0.200 to 0.900): the interval contains the threshold of 0.5.")
-        assert found.reasons[1] == f"Most of its width comes from {words}"
+        assert found.reasons[1] == f"{part} of its width comes from {words}"
 
 
 def test_disagreeing_models_keep_a_high_share_from_being_sensitive():
@@ -167,6 +169,9 @@ def test_missing_models_or_maps_are_inconclusive():
     found = decide(MODELS, NOTHING, 0.5)
     assert found.verdict == "inconclusive"
     assert "constant" in found.reasons[0]
+    unfit = decide([*MODELS[:-1], dataclasses.replace(MODELS[-1], memorised=0.6)], NOTHING, 0.5)
+    assert unfit.verdict == "invalid"
+    assert unfit.reasons[1:] == found.reasons  # nor is there a number to it
 
 
 def test_maps_that_only_one_model_gives_leave_no_interval():
@@ -187,9 +192,10 @@ def test_what_happens_everywhere_is_one_sentence():
     assert on_every_film(numbers(everywhere=span(-0.03, 0.07))).endswith(
         "-0.030 to 0.070), so random labels change nothing measurable there."
     )
-    assert on_every_film(numbers(everywhere=span(-2.7, 2.4))).endswith(
-        "too wide an interval to tell what random labels change there."
-    )
+    for low, high in ((-2.7, 2.4), (-0.103, 0.84), (-0.21, 0.01)):
+        assert on_every_film(numbers(everywhere=span(low, high))).endswith(
+            "too wide an interval to tell what random labels change there."
+        )
     assert on_every_film(NOTHING) is None
 
 
