@@ -28,11 +28,15 @@ def of_cell(scores: pd.DataFrame, true: list[str], random: list[str], resamples:
     value = quantities(kinds.mean())
     drawn = resampled(kinds, scores, resamples)
     found = {"images": len(kinds), "patients": patients_of(kinds, scores).nunique()}
+    films = patients_of(kinds, scores).value_counts()
+    effective = films.sum() ** 2 / (films**2).sum()  # Kish: as so many patients with equally many films they count
     without = {m: quantities(kind_means(scores[(scores.variant_a != m) & (scores.variant_b != m)]).mean())
                for m in [*true, *random]}  # fmt: skip
+    # the delta method: L = 1 - k / h varies as k - (1 - L) h does, over h
+    varying = drawn.assign(share=(drawn.remainder - (1 - value.share) * drawn.headroom) / value.headroom)
     for name in value.index:
         found[name] = estimate(value[name], *([without[m][name] for m in models] for models in (true, random)),
-                               drawn[name], found["patients"])  # fmt: skip
+                               drawn[name], varying[name], effective)  # fmt: skip
     here = scores[scores.image_id.isin(kinds.index)]
     same, crossed = (
         here[here.kind.isin(["true_true", "true_random", "random_random"])],
@@ -45,9 +49,11 @@ def of_cell(scores: pd.DataFrame, true: list[str], random: list[str], resamples:
     return found
 
 
-def estimate(value: float, true: list[float], random: list[float], drawn: pd.Series, patients: int) -> dict:
+def estimate(
+    value: float, true: list[float], random: list[float], drawn: pd.Series, varying: pd.Series, patients: float
+) -> dict:
     drawn = drawn.dropna() if drawn.isna().mean() <= MOST_MISSING else drawn.iloc[:0]
-    v = [jackknife(true), jackknife(random), drawn.var(ddof=1)]
+    v = [jackknife(true), jackknife(random), varying.var(ddof=1) * patients / (patients - 1) if len(drawn) else np.nan]
     df = sum(v) ** 2 / sum(x**2 / (n - 1) for x, n in zip(v, (len(true), len(random), patients), strict=True))
     reach = scipy.stats.t.ppf(0.975, df) * np.sqrt(sum(v))
     low, high = np.percentile(drawn, [2.5, 97.5]) if len(drawn) else (np.nan, np.nan)

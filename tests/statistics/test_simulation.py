@@ -161,8 +161,17 @@ QUIET = [Setting(n, n, model_sd=sd, noise=0.02) for n, sd in ((3, 0.0), (3, 0.04
 PATIENTS = [Setting(n, n, model_sd=sd, patients=p) for n, sd, p in ((3, 0.0, 25), (5, 0.02, 25), (3, 0.04, 400))]
 SKEWED = [
     Setting(n, n, model_sd=sd, patients=p, skewed=True, noise=noise)
-    for n, sd, p, noise in ((3, 0.0, 25, 0.02), (5, 0.02, 25, 0.1), (4, 0.04, 100, 0.1), (3, 0.04, 400, 0.1))
+    for n, sd, p, noise in (
+        (3, 0.0, 25, 0.02),
+        (5, 0.0, 25, 0.02),
+        (8, 0.0, 25, 0.02),
+        (5, 0.02, 25, 0.1),
+        (5, 0.0, 12, 0.02),
+        (4, 0.04, 100, 0.1),
+        (3, 0.04, 400, 0.1),
+    )
 ]
+SKEWED.append(Setting(5, 5, model_sd=0.0, headroom=0.1, patients=25, skewed=True))
 OTHERS = {
     "strength of models differs (sd 0.2)": Setting(3, 3, model_sd=0.0, strength_sd=0.2),
     "strength of models differs (sd 0.4)": Setting(5, 5, model_sd=0.0, strength_sd=0.4),

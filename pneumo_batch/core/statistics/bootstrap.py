@@ -52,6 +52,12 @@ def _drawn(clusters: int, resamples: int, seed: int, step: int) -> Iterator[np.n
         yield counts_bC
 
 
+def effective(patients_N: np.ndarray) -> float:
+    """As how many patients with equally many films the patients of N films count (Kish, Survey Sampling, 1965)."""
+    films_C = np.unique(patients_N, return_counts=True)[1]
+    return float(len(patients_N) ** 2 / (films_C**2).sum())
+
+
 def means(values_NQ: np.ndarray, patients_N: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     """Means (B, Q) over the images of resampled patients, the same patients for every quantity: joint draws.
 

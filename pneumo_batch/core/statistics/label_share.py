@@ -25,6 +25,7 @@ from pneumo_batch.core.statistics.options import RESAMPLES
 
 KINDS = ("true_true", "true_random", "true_true_cross", "true_random_cross")  # what the quantities are made of
 QUANTITIES = ("difference", "everywhere", "image_specific", "headroom", "remainder", "share")
+_H, _K, _SHARE = 3, 4, 5  # among them
 FEWEST_MODELS = 3  # of a kind, for an interval that speaks of other models
 FEWEST_PATIENTS = 5  # for an interval at all
 _MOST_MISSING = 0.025  # of the resamples
@@ -63,22 +64,37 @@ def projected(values_N: np.ndarray, kind: str) -> np.ndarray:
     return 2 * values_N - np.nanmean(values_N) if is_cross(kind) and not np.isnan(values_N).all() else values_N
 
 
+def tangent(top_B: np.ndarray, bottom_B: np.ndarray, ratio: float, bottom: float) -> np.ndarray:
+    """What varies of a ratio's draws along its tangent at the estimate (delta method), about 0.
+
+    The draws themselves have no variance where some divide by almost nothing: it would be that of the few smallest.
+    """
+    return (top_B - ratio * bottom_B) / bottom
+
+
 def combine(
-    value: float, true_R: np.ndarray, random_K: np.ndarray | None, drawn_B: np.ndarray, patients: int
+    value: float,
+    true_R: np.ndarray,
+    random_K: np.ndarray | None,
+    drawn_B: np.ndarray,
+    patients: float,
+    tangent_B: np.ndarray | None = None,
 ) -> Estimate:
     """A quantity's interval over models and patients.
 
     `true_R` and `random_K` are its values without each model (None where random ones take no part in it), `drawn_B`
-    those of resampled patients. The variances of the delete-one jackknife over true and over random models (Efron and
-    Stein 1981) and of the patient bootstrap add up, since the three are drawn independently; Student's t with
-    Satterthwaite's (1946) degrees of freedom.
+    those of resampled patients, and of a ratio `tangent_B` what they vary by. The variances of the delete-one jackknife
+    over true and over random models (Efron and Stein 1981) and of the patient bootstrap, times P / (P - 1), add up,
+    since the three are drawn independently; Student's t with Satterthwaite's (1946) degrees of freedom. `patients` are
+    P, their effective number where some have more films than others (`bootstrap.effective`).
     """
     models = [true_R] if random_K is None else [true_R, random_K]
     missing = np.isnan(drawn_B).mean()  # ratios to a headroom that was not above 0: with many, nothing can be said
     drawn_B = drawn_B if missing <= _MOST_MISSING else np.full(1, np.nan)
     low, high = bootstrap.interval(drawn_B[:, None])[:, 0]
     of_patients = Interval(number(low), number(high))
-    variance_P = np.nan if np.isnan(drawn_B).all() else np.nanvar(drawn_B, ddof=1)
+    varying_B = drawn_B if tangent_B is None else tangent_B
+    variance_P = np.nan if np.isnan(drawn_B).all() else np.nanvar(varying_B, ddof=1) * patients / (patients - 1)
     parts = np.array([*(_jackknife(without_V) for without_V in models), variance_P])
     freedom = np.array([*(len(without_V) - 1 for without_V in models), patients - 1])
     deviations = [number(np.sqrt(part)) for part in parts]
@@ -113,10 +129,17 @@ def _test(data: PerImage, cell: Cell, models: Models, resamples: int, seed: int)
     else:
         projected_N4 = np.stack([projected(kinds_N4[complete_N, k], kind) for k, kind in enumerate(KINDS)], axis=1)
         drawn_B4 = bootstrap.means(projected_N4, data.patients_N[complete_N], resamples, seed)
-        drawn_BQ = quantities(drawn_B4)
+        drawn_QB = quantities(drawn_B4).T
         without = (np.stack([data.means_without(cell, kind, names) for kind in KINDS], axis=-1) for names in models)
         true_QR, random_QK = (quantities(without_each(kinds_NV4)).T for kinds_NV4 in without)
-        found = [combine(*parts, patients) for parts in zip(values_Q, true_QR, random_QK, drawn_BQ.T, strict=True)]
+        h, _, share = values_Q[_H:]
+        of_share_B = tangent(drawn_QB[_K], drawn_QB[_H], 1 - share, h) if h > 0 else None
+        parts = zip(values_Q, true_QR, random_QK, drawn_QB, [*[None] * _SHARE, of_share_B], strict=True)
+        effective = bootstrap.effective(data.patients_N[complete_N])
+        found = [
+            combine(value, true_R, random_K, drawn_B, effective, tangent_B)
+            for value, true_R, random_K, drawn_B, tangent_B in parts
+        ]
     return CellTest(
         images=int(complete_N.sum()),
         patients=patients,

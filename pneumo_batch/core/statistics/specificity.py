@@ -21,7 +21,14 @@ from pneumo_batch.core.similarity.per_image import ByTarget, Cell, PerImage
 from pneumo_batch.core.statistics import bootstrap, reading, wording
 from pneumo_batch.core.statistics.digits import fixed
 from pneumo_batch.core.statistics.estimates import Estimate
-from pneumo_batch.core.statistics.label_share import FEWEST_MODELS, FEWEST_PATIENTS, combine, projected, without_each
+from pneumo_batch.core.statistics.label_share import (
+    FEWEST_MODELS,
+    FEWEST_PATIENTS,
+    combine,
+    projected,
+    tangent,
+    without_each,
+)
 from pneumo_batch.core.statistics.numbers import number
 from pneumo_batch.core.statistics.options import RESAMPLES
 from pneumo_batch.core.statistics.outcomes import Specific
@@ -141,10 +148,13 @@ def _test(
         projected_NK = np.stack(
             [projected(kinds_NK[complete_N, k], kind) for k, (_, kind) in enumerate(columns)], axis=1
         )
-        drawn_BQ = quantities(bootstrap.means(projected_NK, codes_N, resamples, seed))
+        drawn_QB = quantities(bootstrap.means(projected_NK, codes_N, resamples, seed)).T
         kinds_NRK = np.stack([data.means_without(cell, kind, true) for data, kind in columns], axis=-1)
-        parts = zip(values_Q, quantities(without_each(kinds_NRK)).T, drawn_BQ.T, strict=True)
-        found = [combine(value, without_R, None, drawn_B, patients) for value, without_R, drawn_B in parts]
+        h, _, share, _ = values_Q
+        tangents = [None, None, tangent(drawn_QB[1], drawn_QB[0], share, h) if h > 0 else None, None]
+        parts = zip(values_Q, quantities(without_each(kinds_NRK)).T, drawn_QB, tangents, strict=True)
+        effective = bootstrap.effective(codes_N)
+        found = [combine(value, without_R, None, drawn_B, effective, line) for value, without_R, drawn_B, line in parts]
     return SpecificityTest(
         images=int(complete_N.sum()),
         patients=patients,

@@ -20,7 +20,7 @@ def test_the_width_is_that_of_an_interval_made_of_the_same_variances():
         signs = np.resize([1.0, -1.0], models)
         return 1 + signs * math.sqrt(of_a_model / (models * (models - 1)))
 
-    drawn = np.resize([1.0, -1.0], 2000) * math.sqrt(of_patients * 1999 / 2000)
+    drawn = np.resize([1.0, -1.0], 2000) * math.sqrt(of_patients * 1999 / 2000 * (patients - 1) / patients)
     found = label_share.combine(1.0, without(true), without(others), drawn, patients)
     width = power.width(true, others, patients, tau)
     assert found.ci_high - found.ci_low == pytest.approx(width)

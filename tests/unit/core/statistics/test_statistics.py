@@ -10,7 +10,7 @@ from helpers.recomputed import flat
 from pneumo_batch.core import tables
 from pneumo_batch.core.similarity import pairs, per_image
 from pneumo_batch.core.similarity.per_image import Cell, PerImage, ScoredPair
-from pneumo_batch.core.statistics import label_share
+from pneumo_batch.core.statistics import bootstrap, label_share
 from pneumo_batch.core.statistics.label_share import Deviations, Estimate, Interval
 from pneumo_batch.core.variants import Variant
 
@@ -71,14 +71,15 @@ def test_the_two_parts_by_hand():
 
 
 def test_a_quantity_with_its_interval_by_hand():
-    # jackknife variances 2/3 * (0.01 + 0 + 0.01) and 3/4 * 4 * 0.04; the drawn ones 1, 2, 3 have variance 1
+    # jackknife variances 2/3 * (0.01 + 0 + 0.01) and 3/4 * 4 * 0.04; the drawn ones 1, 2, 3 have variance 1, of ten
+    # patients 10/9
     found = label_share.combine(
         0.5, np.array([0.4, 0.5, 0.6]), np.array([0.3, 0.7, 0.3, 0.7]), np.array([1.0, 2, 3]), 10
     )
-    parts = np.array([2 / 3 * 0.02, 3 / 4 * 0.16, 1.0])
+    parts = np.array([2 / 3 * 0.02, 3 / 4 * 0.16, 10 / 9])
     df = parts.sum() ** 2 / (parts[0] ** 2 / 2 + parts[1] ** 2 / 3 + parts[2] ** 2 / 9)
     assert found.df == pytest.approx(df)
-    assert 10.9 < df < 11.4  # t is 2.20 there
+    assert 10.7 < df < 11.1  # t is 2.20 there
     assert (
         found.ci_high - 0.5 == pytest.approx(0.5 - found.ci_low) == pytest.approx(2.2 * np.sqrt(parts.sum()), rel=2e-3)
     )
@@ -101,6 +102,24 @@ def test_a_quantity_that_many_resamples_lack_has_no_interval():
     assert label_share.combine(0.5, models, models, some, 10).ci_low is not None
     found = label_share.combine(0.5, models, models, many, 10)
     assert (found.ci_low, found.patients, found.sd.patients) == (None, Interval(), None)
+
+
+def test_a_ratio_varies_as_its_tangent_does_however_near_to_nothing_it_is_divided():
+    rng = np.random.default_rng(0)
+    h, k = 0.1, 0.05
+    h_B, k_B = rng.normal(h, 0.03, 10**5), rng.normal(k, 0.02, 10**5)
+    of_ratio = label_share.tangent(k_B, h_B, k / h, h)
+    assert of_ratio.std() == pytest.approx(np.hypot(0.02, 0.5 * 0.03) / h, rel=0.01)
+    models, drawn = np.array([0.4, 0.5, 0.6]), 1 - k_B / np.where(h_B > 0, h_B, NAN)
+    found = label_share.combine(0.5, models, models, drawn, 10**6, of_ratio)
+    assert found.sd.patients == pytest.approx(0.25, rel=0.01)
+    assert found.patients.ci_low == pytest.approx(np.nanpercentile(drawn, 2.5))  # of the draws as they are
+    assert np.nanstd(drawn) > 1  # which a few decide
+
+
+def test_patients_with_more_films_than_others_count_as_fewer():
+    assert bootstrap.effective(np.array([1, 1, 2, 2, 3, 3])) == pytest.approx(3)
+    assert bootstrap.effective(np.array(["a"] * 4 + ["b", "c"])) == pytest.approx(36 / 18)
 
 
 def test_maps_that_no_model_changes_have_a_share_of_zero_without_spread():
