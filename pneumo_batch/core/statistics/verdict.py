@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from pneumo_batch.core.similarity.pairs import same_model_floor
+from pneumo_batch.core.similarity.pairs import EDGE, same_model_floor
 from pneumo_batch.core.similarity.per_image import Cell
 from pneumo_batch.core.statistics import reading
-from pneumo_batch.core.statistics.digits import P_DIGITS, p_is, small
+from pneumo_batch.core.statistics.digits import P_DIGITS, fixed, p_is, small
 from pneumo_batch.core.statistics.estimates import CellTest, Deviations
 from pneumo_batch.core.statistics.label_share import FEWEST_MODELS, FEWEST_PATIENTS
 from pneumo_batch.core.statistics.outcomes import Outcome
@@ -16,6 +16,8 @@ from pneumo_batch.core.variants import MEMORISED, Arm, Variant
 
 ALPHA = 0.05
 CHANCE = 0.5
+_AS_EDGES = 0.9  # of what true maps agree by: no more is left that edges do not show
+_FEW_PATIENTS = 25  # tests/statistics: below the bar of 0.93 where patients are unequal
 _ROUNDING = 1e-9  # 3 + 3 models reach exactly 1/20
 
 
@@ -77,7 +79,7 @@ def _of_method(
         on_every_film=reading.on_every_film(test, words),
         read=reading.read(chosen, outcomes, tests),
         for_these_models=decided.for_these_models,
-        caveats=[*_unknowns(variants, words), *_training(variants, words), *_floor(variants)],
+        caveats=[*_unknowns(variants, words), *_training(variants, words), *_floor(variants), *_of_numbers(test)],
         disagreements=reading.disagreements(chosen, outcomes),
         primary=primary,
         threshold=threshold,
@@ -227,6 +229,22 @@ def _floor(variants: Sequence[VariantFacts]) -> list[str]:
     if same_model_floor(variants):
         return ["The cross-image floor compares one model with itself, which makes it too high."]
     return []
+
+
+def _of_numbers(test: CellTest) -> list[str]:
+    """What a verdict, which asks whether labels change maps, does not weigh."""
+    found, edge, agreement = [], test.means.get(EDGE), test.means.get("true_true")
+    if edge is not None and agreement is not None and edge >= _AS_EDGES * agreement > 0:
+        found.append(
+            f"True models' maps are like the film's edges ({fixed(edge)}) nearly as much as like each other"
+            f" ({fixed(agreement)}): what they show takes no model to find."
+        )
+    if FEWEST_PATIENTS <= test.patients <= _FEW_PATIENTS:
+        found.append(
+            f"{test.patients} patients: intervals over so few are somewhat too narrow where some have many more films"
+            " than others."
+        )
+    return found
 
 
 def _training(variants: Sequence[VariantFacts], words: Words) -> list[str]:

@@ -80,7 +80,8 @@ def intervals(source: Source, cite: Citations) -> str:
         f"As similarities share networks{cite('aronow')}, the variance of each quantity is the sum of the delete-one"
         f" jackknife variances over the true and over the {arms.words(source).models} networks{cite('efron')} and of"
         f" the variance over {resamples} bootstrap resamples of patients (floors by their projection"
-        f"{cite('hoeffding')}); 95 % intervals use Student's t with Satterthwaite's degrees of freedom"
+        f"{cite('hoeffding')}, L by the delta method; patients with more films than others count as fewer"
+        f"{cite('kish')}); 95 % intervals use Student's t with Satterthwaite's degrees of freedom"
         f"{cite('satterthwaite')}: they cover other patients and retrained networks."
     )
 

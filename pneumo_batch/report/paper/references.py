@@ -212,6 +212,7 @@ PAPERS = {
         1981,
         doi="10.1214/aos/1176345462",
     ),
+    "kish": Paper("Kish L", "Survey sampling", "Wiley, New York", 1965),
     "satterthwaite": Paper(
         "Satterthwaite FE",
         "An approximate distribution of estimates of variance components",

@@ -174,6 +174,29 @@ def test_missing_models_or_maps_are_inconclusive():
     assert unfit.reasons[1:] == found.reasons  # nor is there a number to it
 
 
+def caveats(**fields):
+    cell = Cell("m", "magnitude", "region", "spearman")
+    test = dataclasses.replace(numbers(), **fields)
+    return conclude(MODELS, {cell: test}, Primary(*cell[1:]), 0.5)["m"].caveats[1:]
+
+
+def test_maps_that_edges_explain_are_told_whatever_labels_do():
+    like_edges = (
+        "True models' maps are like the film's edges (0.730) nearly as much as like each other (0.800): what they show"
+        " takes no model to find."
+    )
+    assert caveats(means={**MEANS, "edge": 0.73}) == [like_edges]
+    assert caveats(means={**MEANS, "edge": 0.71}) == []  # 0.72 is nine tenths of 0.8
+    assert caveats(means={**MEANS, "true_true": -0.2, "edge": -0.1}) == []
+
+
+def test_few_patients_are_a_caveat():
+    few = "25 patients: intervals over so few are somewhat too narrow where some have many more films than others."
+    assert caveats(patients=25) == [few]
+    assert caveats(patients=26) == []
+    assert caveats(patients=4) == []  # which the verdict says
+
+
 def test_maps_that_only_one_model_gives_leave_no_interval():
     lost = Estimate(0.4, patients=Interval(0.3, 0.5))
     found = decide(MODELS, numbers(heads=(0.3, 0.5), shares=(0.8, 1.0)), 0.5)
