@@ -4,7 +4,7 @@ from matplotlib.lines import Line2D
 
 from pneumo_batch.core.statistics.wording import method_name
 from pneumo_batch.report import estimates
-from pneumo_batch.report.figures.base import GREY, INK, SPECIFIC, canvas, picture
+from pneumo_batch.report.figures.base import GREY, HALF, INK, SPECIFIC, canvas, picture
 from pneumo_batch.report.parts import Picture, number
 from pneumo_batch.report.source import Source
 
@@ -21,7 +21,7 @@ def draw(source: Source) -> Picture | None:
     ]
     if not rows:
         return None
-    figure, axes = canvas(5.6, 1.1 + 0.36 * len(rows))
+    figure, axes = canvas(HALF, 1.1 + 0.36 * len(rows))
     ax = axes[0, 0]
     ax.set_xlim(*_REACH)
     most = 1 - source.results.threshold
@@ -38,7 +38,7 @@ def draw(source: Source) -> Picture | None:
             ax.plot(one.numbers.random_share, place, "D", color="white", mec=GREY, ms=5, zorder=5)
         names.append(f"{name}\n{' – '.join(one.targets)}")
         said.append(f"{name}, {' and '.join(one.targets)}: {estimates.written(share, 2)}, {one.verdict}")
-    ax.set_yticks(range(len(rows)), names, fontsize=7.5)
+    ax.set_yticks(range(len(rows)), names, fontsize=8)
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.grid(False, axis="y")
     ax.set_xlabel("c / h: 0, another map for another target; 1, the same", fontsize=8)
