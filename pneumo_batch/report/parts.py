@@ -13,6 +13,7 @@ from typing import ClassVar
 from pneumo_batch.core.statistics.digits import fixed, small
 
 MISSING = "–"
+_NEGATIVE = re.compile(r"(?:(?<=[ (])|^)-(?=\d)")
 _TYPES = {"svg": "image/svg+xml", "png": "image/png", "jpg": "image/jpeg"}
 
 
@@ -176,14 +177,24 @@ class Small(float):
     """Above 0 and perhaps very small, as a p value: where it would read 0, `number` writes "< 0.001" instead."""
 
 
+class Rate(float):
+    """Of no common size, as a learning rate: `number` writes the digits that it has instead of so many decimals."""
+
+
 def number(value: object, digits: int = 3) -> str:
     """A number for people: "–" where there is none, whole numbers as they are, others with `digits` decimals."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return MISSING
     if not isinstance(value, float):
         return str(value)
-    text = small(value, digits) if isinstance(value, Small) else fixed(value, digits)
+    text = f"{value:.6g}" if isinstance(value, Rate) else fixed(value, digits)
+    text = small(value, digits) if isinstance(value, Small) else text
     return text.replace("-", "−")
+
+
+def signs(text: str) -> str:
+    """Sentences that the terminal shows too, with the minus sign of figures and tables: `-0.2` as `−0.2`."""
+    return _NEGATIVE.sub("−", text)
 
 
 def numbers(values: float | Sequence[float]) -> str:

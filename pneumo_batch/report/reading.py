@@ -4,6 +4,12 @@ from pneumo_batch.core.statistics.label_share import FEWEST_MODELS
 from pneumo_batch.report.source import Source
 
 GUIDE = [
+    "Similarity is that of two maps: rank correlation over their pixels or regions (Spearman), correlation (Pearson),"
+    " structural similarity (SSIM), correlation of their outlines (HOG), or overlap of their highest 10 % (top 10 %)."
+    " 1 is the same map; unrelated maps are near 0, but smooth ones are above it under SSIM and HOG.",
+    "Signed view: a map as it is, for and against the explained class. Magnitude view: how strong it is, whatever its"
+    " sign (of Grad-CAM, the part above 0). Pixel scale: every pixel. Region scale: averaged over a coarse grid, as"
+    " people look at maps.",
     "TT, two models trained on true labels, same film: how reproducible a map is at all. TN, a true and a random model,"
     " same film: what is left of that agreement with random labels. NN, two random models, same film.",
     "TTx, TNx and NNx, the same pairs on films of two patients: what maps share without sharing a film, such as where"
@@ -49,5 +55,6 @@ def picture(source: Source) -> str:
     return (
         "A bar is h = TT − TTx: what two models trained on true labels agree on about a film, beyond what they agree on"
         " about films of different patients. Blue is owed to the labels; grey is there with random labels too"
-        f" (k = TN − TNx). The label share L = 1 − k / h is the blue part. {beyond}"
+        " (k = TN − TNx). The label share L = 1 − k / h is the blue part. The diamonds show what labels change on every"
+        f" film alike, which is no part of the bar. {beyond}"
     )

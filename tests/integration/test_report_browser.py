@@ -14,6 +14,7 @@ from pneumo_batch import report
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium is installed")
 WIDE, NARROW = 1280, 400
+A4 = 703  # pixels between the usual margins
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +88,32 @@ def test_a_phone_gets_the_first_figure_in_its_own_width(visit):
     assert visit(NARROW).evaluate(scale) > 0.9  # not shrunk: its words can be read
 
 
+@pytest.mark.parametrize("width", [800, 1100, 1400])
+def test_the_first_figure_is_not_shrunk_beside_its_words(visit, width):
+    page = visit(width)
+    picture = page.locator("picture img")
+    assert picture.evaluate("(one) => one.getBoundingClientRect().width / one.naturalWidth") > 0.85
+    table = page.locator("[data-table='arms'] .scroll")
+    assert table.evaluate("(one) => one.scrollWidth <= one.clientWidth") is True
+
+
 def test_paper_gets_what_is_folded(visit):
     page = visit()
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.evaluate("[...document.querySelectorAll('details')].every((fold) => fold.open)") is True
+
+
+def test_nothing_is_cut_off_on_paper(visit):
+    page = visit(A4)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    inside = "(all) => all.every((one) => one.getBoundingClientRect().right <= innerWidth + 1)"
+    for name in ("img", "table", "pre"):
+        assert page.locator(name).evaluate_all(inside) is True, name
+    heights = "(all) => all.every((one) => one.scrollHeight <= one.clientHeight + 1)"
+    assert page.locator(".scroll, .code").evaluate_all(heights) is True
+    film = page.locator(".case .stack").first
+    assert film.evaluate("(one) => getComputedStyle(one).printColorAdjust") == "exact"  # a film is a background
 
 
 def test_tables_are_narrowed_down_and_opened_again(visit):

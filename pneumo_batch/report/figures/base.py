@@ -11,26 +11,33 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from pneumo_batch.report.parts import Picture, number
+from pneumo_batch.report.parts import Picture, number, shortened
+
+# Inches of a figure with a neighbour and of one that has all of the width: what is in them is read on a telephone too.
+HALF, FULL = 4.7, 9.2
+LABEL = 24  # characters of a name at an axis or in a legend
+Dash = str | tuple[float, tuple[float, ...]]
 
 # Okabe and Ito's colours: told apart with any colour vision.
 TRUE, RANDOM, GREY, INK = "#0072B2", "#D55E00", "#5f6670", "#1c1f23"
-FILM, EVERYWHERE = "#b4bac3", "#E69F00"  # what the film alone owns of a map, and what happens on every film
+FILM, EVERYWHERE = "#b4bac3", "#E69F00"  # what the film alone owns of a map, and what labels change on every film
 VERDICTS = {"sensitive": "#0b6e4f", "insensitive": "#a83f00", "inconclusive": "#555c66", "invalid": INK}
 SPECIFIC = {"specific": "#0b6e4f", "unspecific": "#a83f00", "inconclusive": "#555c66", "invalid": INK}
 CLASSES = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2", "#D55E00")
 MARKERS = ("o", "^", "s", "D", "v", "P")
-DASHES = ("-", "--", ":", "-.")
+DASHES: tuple[Dash, ...] = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (9, 2)))
 KINDS = {
     "true_true": ("TT", "true – true", TRUE),
     "true_random": ("TN", "true – random", RANDOM),
     "random_random": ("NN", "random – random", "#CC79A7"),
-    "true_true_cross": ("TTx", "true – true, other image", "#56B4E9"),
-    "true_random_cross": ("TNx", "true – random, other image", "#E69F00"),
-    "random_random_cross": ("NNx", "random – random, other image", "#e3b5ce"),
+    "true_true_cross": ("TTx", "true – true, other film", TRUE),  # the hue of its kind, but hollow or dashed
+    "true_random_cross": ("TNx", "true – random, other film", RANDOM),
+    "random_random_cross": ("NNx", "random – random, other film", "#CC79A7"),
     "edge": ("edge", "true – edges", GREY),
-    "random_map": ("noise", "true – smooth map", "#9aa0a8"),
+    "random_map": ("noise", "true – smooth noise", "#868d97"),
 }
+
+_METRICS = {"spearman": "Spearman", "pearson": "Pearson", "ssim": "SSIM", "hog": "HOG", "top10": "top 10 %"}
 
 _DRAWN = re.compile(rb"<(?:path|use)\b[^>]*>")  # and no text, whose digits are somebody's number
 _DECIMALS = re.compile(rb"(?<=\.\d\d)\d+")
@@ -101,9 +108,14 @@ def picture(figure: Figure, name: str, alt: str, caption: str = "", **shape: Unp
     return Picture(name, svg(figure), alt, caption, **shape)
 
 
-def shades(names: list[str], is_true: bool) -> dict[str, tuple[str, str]]:
+def shades(names: list[str], is_true: bool) -> dict[str, tuple[str, Dash]]:
     """Colour and dash of each variant of one kind: the kind is the hue, dashes tell its members apart."""
     return {name: (TRUE if is_true else RANDOM, DASHES[i % len(DASHES)]) for i, name in enumerate(names)}
+
+
+def metric_name(metric: str) -> str:
+    """As papers write it; a function of the user's keeps its name."""
+    return _METRICS.get(metric, metric)
 
 
 def class_colour(position: int) -> str:
@@ -123,6 +135,14 @@ def annotated(ax: Axes, table: np.ndarray, digits: int, cmap: str, limits: tuple
         ink = "white" if np.dot(colours(float(np.clip(shade, 0, 1)))[:3], (0.299, 0.587, 0.114)) < 0.5 else "#1c1f23"
         ax.text(column, row, number(float(value), digits), ha="center", va="center", color=ink, fontsize=8)
     return image
+
+
+def legend_above(figure: Figure, ax: Axes) -> None:
+    """Above the axes: inside, it would cover what is drawn."""
+    handles, names = ax.get_legend_handles_labels()
+    labels = [shortened(name, LABEL) for name in names]
+    columns = max(1, min(len(labels), 3, 64 // (6 + max(map(len, labels), default=1))))
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns, markerscale=1.5)
 
 
 def columns_of(count: int, most: int = 3) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from pneumo_batch.core.statistics.estimates import Estimate
 from pneumo_batch.core.statistics.model_results import VariantResult
 from pneumo_batch.core.statistics.wording import method_name
 from pneumo_batch.report import estimates
-from pneumo_batch.report.figures.base import CLASSES, GREY, INK, MARKERS, RANDOM, TRUE, canvas, picture
+from pneumo_batch.report.figures.base import CLASSES, FULL, GREY, INK, MARKERS, RANDOM, TRUE, canvas, picture
 from pneumo_batch.report.parts import Picture, number
 from pneumo_batch.report.source import Source
 
@@ -22,7 +22,7 @@ _REACH = (-0.75, 1.75)  # of a small h the share is anything
 
 
 def draw(source: Source, curve: Sequence[Dose]) -> Picture:
-    figure, axes = canvas(10.5, 3.6, 1, 3)
+    figure, axes = canvas(FULL, 3.5, 1, 3)
     for place, method in enumerate(source.methods):
         _draw_share(axes[0, 0], doses.shares(curve, method), method, (place, len(source.methods)))
     axes[0, 0].axhline(source.results.threshold, color=INK, lw=1.0, ls=(0, (3, 2)))
@@ -36,9 +36,9 @@ def draw(source: Source, curve: Sequence[Dose]) -> Picture:
     axes[0, 2].axhline(source.job.train.memorise, color=INK, lw=1.0, ls=(0, (3, 2)))
     axes[0, 2].set_title(f"{source.measure} on its labels")
     for ax in axes.flat:
-        ax.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+        ax.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0, symbol=" %"))
         ax.set_xticks(sorted({one.fraction for one in curve}))
-        ax.set_xlabel("labels permuted")
+        ax.set_xlabel("training labels permuted")
     measured = curve[1].fraction == 0
     at_none = "the true labels once more, trained as the others" if measured else "0 by definition"
     said = [f"{method_name(method)}: {doses.read(curve, method) or 'no L'}" for method in source.methods]

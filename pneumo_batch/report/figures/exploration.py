@@ -6,10 +6,21 @@ Shapes: N images, H x W pixels.
 import io
 
 import numpy as np
+from matplotlib.lines import Line2D
 from PIL import Image
 
-from pneumo_batch.report.figures.base import DASHES, MARKERS, canvas, class_colour, picture
-from pneumo_batch.report.parts import Picture, number, slug
+from pneumo_batch.report.figures.base import (
+    DASHES,
+    HALF,
+    INK,
+    LABEL,
+    MARKERS,
+    canvas,
+    class_colour,
+    legend_above,
+    picture,
+)
+from pneumo_batch.report.parts import Picture, number, shortened, slug
 from pneumo_batch.report.source import Source
 
 STRIP_SIDE, _GAP = 140, 4
@@ -21,7 +32,7 @@ def counts(source: Source) -> Picture:
     """Stacked bars: a bar a split and class, its parts the subtypes."""
     found = source.audit.counts
     bars = [(split, name, parts) for split, by_class in found.items() for name, parts in by_class.items()]
-    figure, axes = canvas(5.4, 0.8 + 0.34 * len(bars))
+    figure, axes = canvas(HALF, 0.8 + 0.34 * len(bars))
     ax, inside = axes[0, 0], []
     for place, (_, name, parts) in enumerate(bars):
         left, label = 0, source.classes.index(name) if name in source.classes else len(source.classes)
@@ -29,12 +40,12 @@ def counts(source: Source) -> Picture:
             (bar,) = ax.barh(place, count, left=left, color=class_colour(label), alpha=1 - 0.4 * position, height=0.7)
             if len(parts) > 1:
                 words = f"{subtype} {count}" if subtype != "-" else str(count)
-                centred = {"ha": "center", "va": "center", "color": "#1c1f23", "fontsize": 7.5}
+                centred = {"ha": "center", "va": "center", "color": "#1c1f23", "fontsize": 8}
                 inside.append((bar, ax.text(left + count / 2, place, words, **centred)))
             left += count
         beside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
-        ax.annotate(str(left), (left, place), fontsize=7.5, color="#4a5058", **beside)
-    ax.set_yticks(range(len(bars)), [f"{split}, {name}" for split, name, _ in bars])
+        ax.annotate(str(left), (left, place), fontsize=8, color="#4a5058", **beside)
+    ax.set_yticks(range(len(bars)), [f"{split}, {shortened(name, LABEL)}" for split, name, _ in bars])
     ax.set_ylim(len(bars) - 0.5, -0.5)
     ax.grid(False, axis="y")
     ax.set_xlabel("images")
@@ -43,25 +54,28 @@ def counts(source: Source) -> Picture:
     for bar, text in inside:
         text.set_visible(text.get_window_extent().width < 0.9 * bar.get_window_extent().width)
     words = "; ".join(f"{split} {name} {sum(parts.values())}" for split, name, parts in bars)
-    return picture(figure, "counts", f"Images by split and class: {words}.", "Images by split, class and subtype.")
+    caption = "Images by split and class."
+    if any(len(parts) > 1 for _, _, parts in bars):
+        caption += " Parts of a bar are the subtypes, in the order of the table and each paler than the one before."
+    return picture(figure, "counts", f"Images by split and class: {words}.", caption)
 
 
 def sizes(source: Source) -> Picture:
-    figure, axes = canvas(5.4, 3.4)
+    figure, axes = canvas(HALF, 3.4)
     ax, rows = axes[0, 0], source.manifest
     for label, name in enumerate(source.classes):
         of_class = rows[rows["class_name"] == name]
         style = {"marker": MARKERS[label % len(MARKERS)], "color": class_colour(label)}
-        ax.scatter(of_class["width"], of_class["height"], s=12, alpha=0.4, lw=0, label=name, rasterized=True, **style)
+        ax.scatter(of_class["width"], of_class["height"], s=16, alpha=0.5, lw=0, label=name, rasterized=True, **style)
     ax.set_xlabel("width, pixels")
     ax.set_ylabel("height, pixels")
-    ax.legend(loc="upper left")
+    legend_above(figure, ax)
     span = f"{rows['width'].min()} to {rows['width'].max()} wide, {rows['height'].min()} to {rows['height'].max()} high"
     return picture(figure, "sizes", f"Width against height of every image: {span}.", "Width and height as stored.")
 
 
 def aspects(source: Source) -> Picture:
-    figure, axes = canvas(5.4, 3.4)
+    figure, axes = canvas(HALF, 3.4)
     ax, rows = axes[0, 0], source.manifest
     ratio = rows["width"] / rows["height"]
     edges = np.histogram_bin_edges(ratio, 40)
@@ -79,8 +93,8 @@ def aspects(source: Source) -> Picture:
             ls="-" if label % 2 == 0 else "--",
         )
     ax.set_xlabel("width / height")
-    ax.set_ylabel("share of the class")
-    ax.legend(loc="upper right")
+    ax.set_ylabel("share of the class's images")
+    legend_above(figure, ax)
     medians = "; ".join(
         f"{name} {number(float(ratio[rows['class_name'] == name].median()), 2)}" for name in source.classes
     )
@@ -90,7 +104,7 @@ def aspects(source: Source) -> Picture:
 
 def brightness(stacks: dict[str, np.ndarray]) -> Picture:
     """Histogram of grey values of each class, padding left out."""
-    figure, axes = canvas(5.4, 3.4)
+    figure, axes = canvas(HALF, 3.4)
     ax, words = axes[0, 0], []
     for label, (name, stack_NHW) in enumerate(stacks.items()):
         values = stack_NHW[stack_NHW > _BLACK]
@@ -104,9 +118,9 @@ def brightness(stacks: dict[str, np.ndarray]) -> Picture:
             ls="-" if label % 2 == 0 else "--",
         )
         words.append(f"{name} {number(float(values.mean()) / 255)}")
-    ax.set_xlabel("grey value, black left out")
-    ax.set_ylabel("density")
-    ax.legend(loc="upper right")
+    ax.set_xlabel("grey value, from black 0 to white 1 (black itself left out)")
+    ax.set_ylabel("density of pixels")
+    legend_above(figure, ax)
     alt = f"Histograms of grey values by class; means: {'; '.join(words)}."
     return picture(figure, "brightness", alt, "Grey values by class.")
 
@@ -114,18 +128,21 @@ def brightness(stacks: dict[str, np.ndarray]) -> Picture:
 def drift(stacks: dict[tuple[str, str], np.ndarray]) -> Picture:
     """Mean grey value of single images, a panel for each class, a line for each split."""
     names, splits = (list(dict.fromkeys(key[place] for key in stacks)) for place in (1, 0))
-    figure, axes = canvas(5.4, 0.6 + 1.5 * len(names), len(names), 1, sharex=True)
+    drawn: dict[str, Line2D] = {}
+    figure, axes = canvas(HALF, 0.8 + 1.5 * len(names), len(names), 1, sharex=True)
     levels = {key: stack_NHW.mean(axis=(1, 2)) / 255 for key, stack_NHW in stacks.items()}
     edges = np.histogram_bin_edges(np.concatenate(list(levels.values())), 16)
     for label, (ax, name) in enumerate(zip(axes.flat, names, strict=True)):
-        for place, split in enumerate(split for split in splits if (split, name) in levels):
+        shown = [split for split in splits if (split, name) in levels]
+        for place, split in enumerate(shown):
             values_N, style = levels[split, name], {"ls": DASHES[place], "lw": 1.6, "color": class_colour(label)}
             share = np.full(len(values_N), 1 / len(values_N))
             ax.hist(values_N, edges, weights=share, histtype="step", label=split, **style)
-        ax.set_title(name, fontsize=8.5)
-        ax.set_ylabel("share")
-        ax.legend(loc="upper right")
-    axes[-1, 0].set_xlabel("mean grey value of an image")
+        ax.set_title(shortened(name, 2 * LABEL), fontsize=8.5)
+        ax.set_ylabel("share of images", fontsize=8)
+        drawn |= {split: Line2D([], [], color=INK, label=split, ls=DASHES[place]) for place, split in enumerate(shown)}
+    figure.legend(handles=list(drawn.values()), loc="outside upper center", ncols=len(drawn))
+    axes[-1, 0].set_xlabel("mean grey value of an image, from black 0 to white 1")
     words = "; ".join(f"{split} {name} {number(float(values.mean()))}" for (split, name), values in levels.items())
     caption = "Mean grey value of single images by split: where the lines differ, test is not what was trained on."
     return picture(figure, "drift", f"Mean grey value by split and class: {words}.", caption)
@@ -134,27 +151,28 @@ def drift(stacks: dict[tuple[str, str], np.ndarray]) -> Picture:
 def means(stacks: dict[str, np.ndarray]) -> Picture:
     """Mean image of each class, and of two classes their difference."""
     mean_images = {name: stack_NHW.mean(axis=0) / 255 for name, stack_NHW in stacks.items()}
-    pair = len(mean_images) == 2
-    figure, axes = canvas(5.4, 2.4, 1, len(mean_images) + pair)
+    names, pair = list(mean_images), len(mean_images) == 2
+    figure, axes = canvas(HALF, 2.4, 1, len(mean_images) + pair)
     figure.set_layout_engine("compressed")
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, (name, mean_HW) in zip(axes.flat, mean_images.items(), strict=False):
         ax.imshow(mean_HW, cmap="gray", vmin=0, vmax=1)
-        ax.set_title(name, fontsize=8)
+        ax.set_title(shortened(name, 16), fontsize=8)
     text = f"Mean image of {', '.join(mean_images)}"
     if pair:
         first, second = mean_images.values()
         limit = float(np.abs(second - first).max()) or 1.0
         shown = axes[0, -1].imshow(second - first, cmap="RdBu_r", vmin=-limit, vmax=limit)
-        axes[0, -1].set_title("second less first", fontsize=8)
+        axes[0, -1].set_title("difference", fontsize=8)
         figure.colorbar(shown, ax=axes[0, -1], location="bottom", shrink=0.9)
         text += f", and their difference of at most {number(limit, 2)}"
     return picture(
         figure,
         "mean_images",
         f"{text}.",
-        "Mean image of each class, black 0 and white 1, and the second less the first.",
+        "Mean image of each class, black 0 and white 1"
+        + (f"; difference: {names[1]} less {names[0]}, red where {names[1]} is brighter." if pair else "."),
     )
 
 

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from pneumo_batch.core.statistics.pointing import CROSS_IMAGE, EDGE, MEAN_MASK, MEASURES, Means, OfFinding
 from pneumo_batch.core.statistics.wording import method_name
 from pneumo_batch.report.figures import overlays
-from pneumo_batch.report.figures.base import GREY, INK, RANDOM, TRUE, canvas, picture
+from pneumo_batch.report.figures.base import FULL, GREY, INK, RANDOM, TRUE, canvas, picture
 from pneumo_batch.report.parts import Picture, number, slug
 
 TITLES = {
@@ -29,6 +29,12 @@ NAMES = {
     CROSS_IMAGE: "true models, another film",
     MEAN_MASK: "mean mask",
     EDGE: "edges of the film",
+}
+_UNITS = {
+    "hit": "share of films",
+    "auprc": "mean over films, 0 to 1",
+    "iou": "mean over films, 0 to 1",
+    "positive_share": "share of the map",
 }
 _CHANCE = ("auprc", "positive_share")  # where a map that knows nothing reaches the share of pixels inside
 _OUTLINE = "#00e5a8"  # on a gray film and on red and blue maps alike
@@ -58,13 +64,14 @@ def lines(found: OfFinding) -> Iterator[Line]:
 def measures(finding: str, found: OfFinding) -> Picture:
     """A panel a measure, a line a kind of models or a baseline, with intervals over patients."""
     rows = list(lines(found))
-    figure, axes = canvas(10.5, 1.0 + 0.23 * len(rows), columns=len(MEASURES), sharey="row")
+    figure, axes = canvas(FULL, 1.1 + 0.25 * len(rows), columns=len(MEASURES), sharey="row")
     for ax, measure in zip(axes[0], MEASURES, strict=True):
         for place, row in enumerate(rows):
             _draw(ax, place, row, measure)
         if measure in _CHANCE:
             ax.axvline(found.chance, color=INK, lw=0.9, dashes=(4, 3))
-        ax.set_title(TITLES[measure])
+        ax.set_title(TITLES[measure], fontsize=8.5)
+        ax.set_xlabel(_UNITS[measure], fontsize=8)
         ax.set_xlim(left=0)
         ax.grid(False, axis="y")
     axes[0, 0].set_yticks(range(len(rows)), [row.words for row in rows])
@@ -74,8 +81,10 @@ def measures(finding: str, found: OfFinding) -> Picture:
         figure,
         f"localisation_{slug(finding)}",
         f"How well maps point at {finding}, AUPRC: {said}. The table has the other measures.",
-        "Means over films with 95 % intervals over patients. Dashed: what a map that knows nothing reaches. Circles are"
-        " true models, squares random ones, diamonds true models' maps of another film, triangles maps of no model.",
+        "Means over films with 95 % intervals over patients; further right is better. AUPRC: average precision of the"
+        " map's values for the pixels inside. IoU: overlap with what Otsu's threshold leaves of the positive map."
+        " Dashed: what a map that knows nothing reaches. Circles are true models, squares random ones, diamonds true"
+        " models' maps of another film, triangles maps of no model.",
         wide=True,
     )
 
@@ -86,7 +95,7 @@ def _draw(ax: Axes, place: int, row: Line, measure: str) -> None:
         return
     if one.ci_low is not None and one.ci_high is not None:
         ax.plot([one.ci_low, one.ci_high], [place, place], color=row.colour, lw=1.3)
-    ax.plot(one.mean, place, row.marker, color=row.colour, ms=4.5)
+    ax.plot(one.mean, place, row.marker, color=row.colour, ms=5, clip_on=False, zorder=4)  # whole at 0, too
 
 
 class Shown(NamedTuple):
@@ -107,7 +116,7 @@ def films(finding: str, shown: Sequence[Shown]) -> Picture:
             map_HW = one.maps[title]
             _film(ax, np.asarray(overlays.blend(one.film_HW, map_HW, overlays.limit(map_HW))), one)
     for ax, title in zip(axes[0], ["film", *titles], strict=True):
-        ax.set_title(title, fontsize=7)
+        ax.set_title(title, fontsize=8)
     buffer = io.BytesIO()
     figure.set_dpi(110)
     FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})

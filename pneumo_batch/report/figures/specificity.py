@@ -1,11 +1,13 @@
 """What the maps of two targets share, of what those of one target do: a bar for every method and two targets."""
 
+import numpy as np
 from matplotlib.lines import Line2D
 
+from pneumo_batch.core.statistics.estimates import Estimate
 from pneumo_batch.core.statistics.wording import method_name
 from pneumo_batch.report import estimates
-from pneumo_batch.report.figures.base import GREY, INK, SPECIFIC, canvas, picture
-from pneumo_batch.report.parts import Picture, number
+from pneumo_batch.report.figures.base import GREY, HALF, INK, LABEL, SPECIFIC, canvas, picture
+from pneumo_batch.report.parts import Picture, number, shortened
 from pneumo_batch.report.source import Source
 
 _REACH = (-0.5, 2.0)  # of a small h the share is anything
@@ -21,7 +23,7 @@ def draw(source: Source) -> Picture | None:
     ]
     if not rows:
         return None
-    figure, axes = canvas(5.6, 1.1 + 0.36 * len(rows))
+    figure, axes = canvas(HALF, 1.1 + 0.36 * len(rows))
     ax = axes[0, 0]
     ax.set_xlim(*_REACH)
     most = 1 - source.results.threshold
@@ -33,21 +35,36 @@ def draw(source: Source) -> Picture | None:
         value = max(_REACH[0], min(_REACH[1], share.value or 0.0))
         ax.barh(place, value, 0.5, color=colour, alpha=0.3 if one.verdict == "invalid" else 0.85)
         if ends := estimates.ends(share):
-            ax.plot([max(ends.low, _REACH[0]), min(ends.high, _REACH[1])], [place, place], color=INK, lw=1.3)
+            ax.plot(np.clip(ends[:2], *_REACH), [place, place], color=INK, lw=1.3)
+        for edge, mark in zip(_REACH, beyond(share), strict=True):
+            if mark:
+                ax.plot(edge, place, mark, color=INK, ms=6, clip_on=False, zorder=6)
         if one.numbers.random_share is not None:
             ax.plot(one.numbers.random_share, place, "D", color="white", mec=GREY, ms=5, zorder=5)
-        names.append(f"{name}\n{' – '.join(one.targets)}")
+        targets = [shortened(target, LABEL // 2) for target in one.targets]
+        names.append(f"{shortened(name, LABEL)}\n{' – '.join(targets)}: {one.verdict}")
         said.append(f"{name}, {' and '.join(one.targets)}: {estimates.written(share, 2)}, {one.verdict}")
-    ax.set_yticks(range(len(rows)), names, fontsize=7.5)
+    ax.set_yticks(range(len(rows)), names, fontsize=8)
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.grid(False, axis="y")
     ax.set_xlabel("c / h: 0, another map for another target; 1, the same", fontsize=8)
-    key = Line2D([], [], color="white", marker="D", mec=GREY, ms=5, label="what random labels leave, k / h")
-    figure.legend(handles=[key], loc="outside lower center", fontsize=8)
+    keys = [
+        Line2D([], [], color="white", marker="D", mec=GREY, ms=5, label="what random labels leave, k / h"),
+        Line2D([], [], color=INK, lw=1, ls="--", label=f"threshold {number(most, 2)}"),
+    ]
+    figure.legend(handles=keys, loc="outside lower center", fontsize=8, ncols=2)
     about = "Of what two true models agree on about a film, what is left when each explains another target."
     alt = f"{about} {'; '.join(said)}."
     caption = (
         "Of what two true models agree on about a film, what is left when each is asked for another target, with 95 %"
-        f" intervals. Left of the dashed line ({number(most)}) maps say which target is explained."
+        f" intervals; an arrow leads beyond the axis. Left of the dashed line ({number(most)}) maps say which target is"
+        " explained."
     )
     return picture(figure, "specificity", alt, caption)
+
+
+def beyond(share: Estimate) -> tuple[str, str]:
+    """Arrows at the left and right end of the axis, where the ratio or its interval goes on; else ""."""
+    ends = estimates.ends(share)
+    reached = [share.value or 0.0, *(ends[:2] if ends else ())]
+    return "<" * (min(reached) < _REACH[0]), ">" * (max(reached) > _REACH[1])

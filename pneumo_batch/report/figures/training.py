@@ -10,25 +10,41 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from pneumo_batch.report.figures.base import DASHES, RANDOM, TRUE, annotated, canvas, columns_of, picture, shades
-from pneumo_batch.report.parts import Picture, number
+from pneumo_batch.report.figures.base import (
+    FULL,
+    HALF,
+    INK,
+    LABEL,
+    MARKERS,
+    RANDOM,
+    TRUE,
+    Dash,
+    annotated,
+    canvas,
+    columns_of,
+    picture,
+    shades,
+)
+from pneumo_batch.report.parts import Picture, number, shortened
 from pneumo_batch.report.source import Source
 
 _PANELS = (
-    ("loss", (("train_loss", "-", "training"), ("val_loss", ":", "validation"))),
-    ("accuracy", (("train_accuracy", "-", "training"), ("val_accuracy", ":", "validation"))),
-    ("AUROC, validation", (("val_auroc", "-", "validation"),)),
-    ("accuracy on its labels, eval mode", (("memorised", "-", "training"),)),
-    ("learning rate", (("learning_rate", "-", ""),)),
+    ("loss", (("train_loss", "-"), ("val_loss", ":"))),
+    ("accuracy", (("train_accuracy", "-"), ("val_accuracy", ":"))),
+    ("AUROC on validation", (("val_auroc", ":"),)),
+    ("accuracy on its labels, eval mode", (("memorised", "-"),)),
+    ("learning rate", (("learning_rate", "-"),)),
 )
 _BINS = 10
+_MOST_RATES = 4
 
 
 def curves(source: Source, histories: dict[str, pd.DataFrame]) -> Picture:
-    """Every variant's history; true ones left, random ones right, on the same scale."""
-    figure, axes = canvas(10.5, 9.5, len(_PANELS), 2, sharex="col", sharey="row")
+    """The histories of true variants left, of random ones right, on the same scale."""
+    figure, axes = canvas(FULL, 9.5, len(_PANELS), 2, sharex="col", sharey="row")
     for column, names in enumerate((source.true, source.random)):
         for row, (title, series) in enumerate(_PANELS):
             ax = axes[row, column]
@@ -36,27 +52,43 @@ def curves(source: Source, histories: dict[str, pd.DataFrame]) -> Picture:
             _draw_series(ax, {name: histories[name] for name in names if name in histories}, series, column == 0)
         axes[-1, column].set_xlabel("epoch")
         axes[-1, column].xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes[-1, 0].set_yscale("log")
-    axes[-1, 0].yaxis.set_major_formatter("{x:g}")
-    axes[-1, 0].yaxis.set_minor_formatter("")
+    _mark_rates(axes[-1, 0], [histories[name] for name in (*source.true, *source.random) if name in histories])
     required = source.job.train.memorise
     axes[3, 1].axhline(required, color="#8a9099", lw=0.8, dashes=(4, 3), label=f"required {required:g}")
     axes[3, 1].legend(loc="best")
     _mark_kept(source, axes[3], histories)
     handles = [handle for ax in axes[0] for handle in ax.get_legend_handles_labels()[0]]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    styles = [
+        Line2D([], [], color=INK, ls=dash, label=words) for dash, words in (("-", "training"), (":", "validation"))
+    ]
+    kept = Line2D([], [], color=INK, ls="", marker="D", ms=5, label="weights kept")
+    figure.legend(handles=[*handles, *styles, kept], loc="outside lower center", ncols=5)
     last = {name: history.iloc[-1] for name, history in histories.items()}
+    beyond = len(histories) > len([name for name in (*source.true, *source.random) if name in histories])
+    others = " The table of every epoch has the other arms." if beyond else ""
     values = "; ".join(
         f"{name} {number(float(row['train_loss']))} after {row['epoch']} epochs" for name, row in last.items()
     )
     return picture(
         figure,
         "curves",
-        f"Learning curves of every variant, true labels left and random labels right. Final training loss: {values}.",
+        f"Learning curves, true labels left and random labels right. Final training loss: {values}.",
         "Solid: training; dotted: validation, whose labels are always the true ones. A random variant learns its own"
-        " labels and should not get better on validation. Diamonds: the weights that were kept.",
+        f" labels and should not get better on validation. Diamonds: the weights that were kept.{others}",
         wide=True,
     )
+
+
+def _mark_rates(ax: Axes, histories: Sequence[pd.DataFrame]) -> None:
+    """The learning rates that there were, few of many; a logarithmic axis alone may name none of them."""
+    rates = sorted({float(f"{rate:.6g}") for history in histories for rate in history["learning_rate"].dropna()})
+    ax.set_yscale("log")
+    if rates:
+        shown = rates if len(rates) <= _MOST_RATES else [rates[0], rates[-1]]
+        ax.set_yticks(shown, [f"{rate:g}" for rate in shown])
+        ax.set_ylim(rates[0] / 1.5, rates[-1] * 1.5)
+    ax.yaxis.set_minor_formatter("")
+    ax.tick_params(which="minor", left=False)
 
 
 def _mark_kept(source: Source, axes: Sequence[Axes], histories: dict[str, pd.DataFrame]) -> None:
@@ -69,19 +101,18 @@ def _mark_kept(source: Source, axes: Sequence[Axes], histories: dict[str, pd.Dat
 
 
 def _draw_series(
-    ax: Axes, histories: dict[str, pd.DataFrame], series: Sequence[tuple[str, str, str]], is_true: bool
+    ax: Axes, histories: dict[str, pd.DataFrame], series: Sequence[tuple[str, str]], is_true: bool
 ) -> None:
     colours = _tints(len(histories), TRUE if is_true else RANDOM)
     for (name, history), colour in zip(histories.items(), colours, strict=True):
-        for column, dash, words in series:
+        for place, (column, dash) in enumerate(series):
             shown = history[history[column].notna()]
             if shown.empty:
                 continue
-            label = f"{name}, {words}" if words else name
             marker = "o" if len(shown) < 3 else None
             (line,) = ax.plot(shown["epoch"], shown[column], ls=dash, color=colour, marker=marker, ms=3)
-            if column != "memorised":
-                line.set_label(label)
+            if place == 0 and column != "memorised":
+                line.set_label(name)
 
 
 def _tints(count: int, colour: str) -> list[tuple[float, ...]]:
@@ -93,7 +124,7 @@ def _tints(count: int, colour: str) -> list[tuple[float, ...]]:
 def memorisation(source: Source) -> Picture:
     """Accuracy on the labels given (of one of several findings balanced accuracy), against a majority guess."""
     measure = source.measure
-    figure, axes = canvas(5.4, 1.1 + 0.3 * len(source.variants))
+    figure, axes = canvas(HALF, 1.1 + 0.3 * len(source.variants))
     ax, guess, required = axes[0, 0], source.majority, source.job.train.memorise
     texts = []
     for place, (name, one) in enumerate(source.results.variants.items()):
@@ -121,10 +152,10 @@ def memorisation(source: Source) -> Picture:
 
 
 def _per_variant(
-    source: Source, draw: Callable[[Axes, str, str, str], None], labels: tuple[str, str]
+    source: Source, draw: Callable[[Axes, str, str, Dash], None], labels: tuple[str, str]
 ) -> tuple[Figure, Axes]:
     count = len(source.variants)
-    figure, axes = canvas(4.3, 4.0 + 0.19 * -(-count // 2))
+    figure, axes = canvas(3.7, 3.6 + 0.19 * -(-count // 2))
     ax = axes[0, 0]
     for names, is_true in ((source.true, True), (source.random, False)):
         for name, (colour, dash) in shades(names, is_true).items():
@@ -153,7 +184,7 @@ def operating_points(scores_N: np.ndarray, positive_N: np.ndarray) -> tuple[np.n
 def roc(source: Source) -> Picture:
     areas = {name: one.test.auroc for name, one in source.results.variants.items()}
 
-    def draw(ax: Axes, name: str, colour: str, dash: str) -> None:
+    def draw(ax: Axes, name: str, colour: str, dash: Dash) -> None:
         found = source.predictions(name)
         hits_T, false_T = operating_points(found.probabilities, found.labels_N == 1)
         y, x = hits_T / max(hits_T[-1], 1), false_T / max(false_T[-1], 1)
@@ -163,13 +194,18 @@ def roc(source: Source) -> Picture:
     ax.plot([0, 1], [0, 1], color="#8a9099", lw=0.8, dashes=(4, 3))
     _legend_below(figure, ax, "area under the curve")
     values = "; ".join(f"{name} {number(area)}" for name, area in areas.items())
-    return picture(figure, "roc", f"ROC curves on test; areas: {values}.", "Receiver operating characteristic.")
+    return picture(
+        figure,
+        "roc",
+        f"ROC curves on test; areas: {values}.",
+        "Receiver operating characteristic on test; dashed: chance.",
+    )
 
 
 def precision_recall(source: Source) -> Picture:
     areas = {name: one.test.auprc for name, one in source.results.variants.items()}
 
-    def draw(ax: Axes, name: str, colour: str, dash: str) -> None:
+    def draw(ax: Axes, name: str, colour: str, dash: Dash) -> None:
         found = source.predictions(name)
         hits_T, false_T = operating_points(found.probabilities, found.labels_N == 1)
         recall_T, precision_T = hits_T / max(hits_T[-1], 1), hits_T / (hits_T + false_T)
@@ -180,14 +216,14 @@ def precision_recall(source: Source) -> Picture:
     ax.axhline(share, color="#8a9099", lw=0.8, dashes=(4, 3))
     _legend_below(figure, ax, "area under the curve")
     values = "; ".join(f"{name} {number(area)}" for name, area in areas.items())
-    caption = "Precision and recall; dashed: the share of positives."
+    caption = "Precision and recall on test; dashed: the share of positives, which is chance."
     return picture(figure, "precision_recall", f"Precision-recall curves on test; areas: {values}.", caption)
 
 
 def calibration(source: Source) -> Picture:
-    positive = source.classes[1]
+    positive = shortened(source.classes[1], LABEL)
 
-    def draw(ax: Axes, name: str, colour: str, dash: str) -> None:
+    def draw(ax: Axes, name: str, colour: str, dash: Dash) -> None:
         found = source.predictions(name)
         bins_N = np.minimum((found.probabilities * _BINS).astype(int), _BINS - 1)
         counts = np.bincount(bins_N, minlength=_BINS)
@@ -204,7 +240,7 @@ def calibration(source: Source) -> Picture:
         figure,
         "calibration",
         "Calibration on test: of images given a probability, the share that are positive, by variant.",
-        f"Calibration in {_BINS} bins of equal width; on the diagonal a probability means what it says."
+        f"Calibration on test in {_BINS} bins of equal width; on the diagonal a probability means what it says."
         " Larger points hold more images.",
     )
 
@@ -214,7 +250,7 @@ def confusion(source: Source) -> Picture:
     names = source.variants
     rows, columns = columns_of(len(names), 4)
     side = 2.6 if len(source.classes) <= 3 else 1.2 + 0.5 * len(source.classes)
-    figure, axes = canvas(min(10.5, side * columns), side * rows, rows, columns)
+    figure, axes = canvas(min(FULL, side * columns), side * rows, rows, columns)
     texts = []
     for ax, name in zip(axes.flat, names, strict=False):
         test = source.results.variants[name].test
@@ -222,8 +258,9 @@ def confusion(source: Source) -> Picture:
         annotated(ax, table.astype(float), 0, "Blues", (0, float(max(table.max(), 1))))
         at = f", threshold {number(test.threshold, 2)}" if test.threshold is not None else ""
         ax.set_title(f"{name}{at}", fontsize=8.5)
-        ax.set_xticks(range(len(source.classes)), source.classes, fontsize=7.5)
-        ax.set_yticks(range(len(source.classes)), source.classes, fontsize=7.5, rotation=90, va="center")
+        classes = [shortened(one, LABEL // 2) for one in source.classes]
+        ax.set_xticks(range(len(classes)), classes, fontsize=8)
+        ax.set_yticks(range(len(classes)), classes, fontsize=8, rotation=90, va="center")
         ax.set_xlabel("predicted", fontsize=8)
         ax.set_ylabel("label", fontsize=8)
         texts.append(f"{name} {test.confusion}")
@@ -236,16 +273,16 @@ def confusion(source: Source) -> Picture:
 def subtypes(rows: Sequence[Sequence[Any]]) -> Picture:
     """Accuracy of every group of images, by variant; `rows` are those of the table beside."""
     groups = sorted({row[2] for row in rows})
-    figure, axes = canvas(5.4, 1.0 + 0.5 * len(groups))
+    figure, axes = canvas(HALF, 1.0 + 0.5 * len(groups))
     ax = axes[0, 0]
     names = list(dict.fromkeys((row[0], row[1]) for row in rows))
     for position, (name, kind) in enumerate(names):
         shift = (position - (len(names) - 1) / 2) * 0.6 / max(1, len(names))
         mine = [(groups.index(row[2]) + shift, row[4]) for row in rows if row[0] == name]
         colour = TRUE if kind == "true" else RANDOM
-        marker = "os^D"[position % len(DASHES)]
+        marker = MARKERS[position % len(MARKERS)]
         ax.plot([value for _, value in mine], [place for place, _ in mine], marker, color=colour, ms=5, label=name)
-    ax.set_yticks(range(len(groups)), groups)
+    ax.set_yticks(range(len(groups)), [shortened(name, LABEL) for name in groups])
     ax.set_ylim(len(groups) - 0.5, -0.5)
     ax.set_xlim(-0.02, 1.02)
     ax.grid(False, axis="y")

@@ -14,6 +14,7 @@ from pneumo_batch.core.similarity import metrics, options, pairs
 from pneumo_batch.core.statistics.wording import listed, method_name
 from pneumo_batch.report import kept, selection
 from pneumo_batch.report.figures import overlays
+from pneumo_batch.report.figures.base import metric_name
 from pneumo_batch.report.parts import number
 from pneumo_batch.report.source import Source
 
@@ -95,12 +96,15 @@ def _about(row: pd.Series) -> str:
 
 
 def _notes(source: Source, maps: "_Maps", problem: str | None) -> list[str]:
+    primary = source.results.primary
     notes = [
         f"Within a row all maps share one scale, clipped at the {overlays.PERCENTILE}th percentile of their absolute"
         " values; the ends of the colour bar give it. Difference: the mean of the true maps minus the mean of the"
         " random ones.",
         "Signed maps: red speaks for the explained class, blue against it, white is 0.",
         "Magnitude: brighter is larger.",
+        "Below a map: its mean similarity to the maps of the true models (TT of a true model, to the other ones; TN of"
+        f" a random one), {metric_name(primary.metric)}, {primary.view} view, {primary.scale} scale.",
     ]
     if source.results.first_target:
         notes.insert(

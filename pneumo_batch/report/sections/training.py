@@ -7,7 +7,7 @@ import numpy as np
 from pneumo_batch.core import tables
 from pneumo_batch.core.variants import KINDS
 from pneumo_batch.report.figures import training
-from pneumo_batch.report.parts import Block, Fold, Section, Side, Table, Text, interval
+from pneumo_batch.report.parts import Block, Fold, Rate, Section, Side, Table, Text, interval
 from pneumo_batch.report.source import Source
 
 _METRICS = ("images", "accuracy", "balanced_accuracy", "auroc", "auprc", "precision", "recall", "f1")
@@ -83,7 +83,7 @@ def _curves(source: Source) -> list[Block]:
     if found:
         blocks.append(training.curves(source, found))
         rows = [
-            [row[key] for key in tables.HISTORY.names]
+            [Rate(row[key]) if key == "learning_rate" and row[key] else row[key] for key in tables.HISTORY.names]
             for history in found.values()
             for row in history.astype(object).where(history.notna(), None).to_dict("records")
         ]

@@ -6,6 +6,7 @@ import pytest
 from helpers.report_runs import build, make_run, shown
 
 from pneumo_batch.core.statistics import arm_lines, estimates, results
+from pneumo_batch.report.parts import signs
 from pneumo_batch.report.sections import arms, method_details
 from pneumo_batch.report.source import Source
 
@@ -21,7 +22,7 @@ def test_every_arm_and_method_has_its_numbers_and_reasons(armed):
     for arm, method, verdict, share, *_ in rows:
         one = found[arm]["methods"]["grad_cam" if method == "Grad-CAM" else "integrated_gradients"]
         assert (verdict, share) == (one["verdict"], shown(one["numbers"]["share"]["value"]))
-        assert any(" ".join(one["reasons"]) in line for line in page.text)
+        assert any(signs(" ".join(one["reasons"])) in line for line in page.text)
     assert header[3] == "L"
 
 

@@ -17,7 +17,7 @@ def share(value=None, low=None, high=None, patients=(None, None)):
 
 def band(h=0.2, k=0.05, everywhere=0.1, verdict="sensitive", **of_share):
     value = 1 - k / h if h > 0 else None
-    return Band("grad_cam", verdict, h, k, everywhere, share(value, **of_share))
+    return Band("grad_cam", verdict, h, k, share(everywhere, -0.02, 0.22), share(value, **of_share))
 
 
 def drawn(*found: Band) -> Figure:
@@ -35,7 +35,6 @@ def test_h_is_split_where_the_part_of_the_labels_ends():
     figure = drawn(band(h=0.2, k=0.05, low=0.6, high=0.9))
     assert spans(figure, TRUE) == [pytest.approx((0, 0.15))]
     assert spans(figure, FILM) == [pytest.approx((0.15, 0.2))]
-    assert spans(figure, EVERYWHERE) == [pytest.approx((0, 0.1))]
     whiskers = [line.get_xdata() for line in figure.axes[0].lines if len(set(line.get_ydata())) == 1]
     assert any(list(ends) == pytest.approx([0.6 * 0.2, 0.9 * 0.2]) for ends in whiskers if len(ends) == 2)
 
@@ -75,16 +74,41 @@ def test_an_interval_wider_than_the_figure_ends_in_an_arrow():
 
 
 def test_the_interval_in_words():
-    assert "label share 0.75 (0.60 to 0.90); everywhere 0.100; sensitive." in decomposition.said(
-        band(low=0.6, high=0.9)
+    assert "label share 0.75 (0.60 to 0.90); sensitive. On every film alike, labels change 0.10 (−0.02 to 0.22)." in (
+        decomposition.said(band(low=0.6, high=0.9))
     )
     assert "0.75 (0.50 to 1.00, these models only)" in decomposition.said(band(patients=(0.5, 1.0)))
     assert "0.75 (no interval)" in decomposition.said(band())
 
 
+@pytest.mark.parametrize("layout", [decomposition._WIDE, decomposition._NARROW])
+def test_what_labels_change_on_every_film_has_an_axis_of_its_own(layout):
+    figure = decomposition._figure([band(h=0.02, k=0.01, everywhere=0.1)], "spearman", 0.5, layout)
+    bars, every = figure.axes
+    assert max(bars.get_xlim()) < 0.1  # the bar is not dwarfed by what is no part of it
+    (point,) = [line for line in every.lines if line.get_marker() == "D"]
+    assert point.get_xdata() == [0.1]
+    assert point.get_markerfacecolor() == EVERYWHERE
+    assert any(
+        [*line.get_xdata()] == pytest.approx([-0.02, 0.22]) for line in every.lines if len(line.get_xdata()) == 2
+    )
+    assert any("0.10 (−0.02 to 0.22)" in text.get_text() for text in every.texts)
+    left, right = every.get_xlim()
+    assert left < -0.02
+    assert right > 0.22
+
+
+def test_fewer_methods_have_higher_bands():
+    heights = [
+        decomposition._figure([band()] * count, "m", 0.5, decomposition._WIDE).get_figheight() for count in (2, 4)
+    ]
+    assert heights[0] == pytest.approx(heights[1], rel=0.1)  # and so are as high as the words beside them
+
+
 def test_ten_methods_and_a_long_name_keep_their_places():
     name = "my_department.saliency.methods:expected_gradients_with_smoothing_and_sixteen_reference_films"
-    found = [Band(name, "sensitive", 0.2, 0.05, 0.1, share(0.75, 0.6, 0.9)), *[band(low=0.6, high=0.9)] * 9]
+    first = Band(name, "sensitive", 0.2, 0.05, share(0.1), share(0.75, 0.6, 0.9))
+    found = [first, *[band(low=0.6, high=0.9)] * 9]
     for layout in (decomposition._WIDE, decomposition._NARROW):
         figure = decomposition._figure(found, "spearman", 0.5, layout)
         figure.draw_without_rendering()

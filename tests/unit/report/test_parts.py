@@ -8,9 +8,17 @@ def test_number():
     assert parts.number(-0.0006) == "−0.001"
     assert parts.number(parts.Small(3e-07)) == "< 0.001"
     assert parts.number(parts.Small(0.0143)) == "0.014"
+    assert parts.number(parts.Rate(3e-4)) == "0.0003"
+    assert parts.number(parts.Rate(1.5e-6)) == "1.5e−06"
     assert parts.number(0.0) == "0.000"
     assert parts.number(7) == "7"
     assert parts.number(float("nan")) == parts.number(None) == "–"
+
+
+def test_signs():
+    assert parts.signs("-0.1 (-0.2 to -0.05)") == "−0.1 (−0.2 to −0.05)"
+    kept = "2026-11-27, top-10, person-1, a - 1, X-ray/-1.png"
+    assert parts.signs(kept) == kept
 
 
 def test_shortened():

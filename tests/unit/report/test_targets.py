@@ -1,14 +1,18 @@
 """The report of a run with two of three classes as targets: the second has the tables of the first."""
 
 import dataclasses
+from types import SimpleNamespace
 
+import matplotlib
 import pyarrow as pa
 import pytest
 from helpers.report_runs import build, make_run
 
 from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.statistics import arm_lines
+from pneumo_batch.core.statistics.estimates import Estimate
 from pneumo_batch.core.statistics.results import Specificity, SpecificityTest, TargetResult, read
+from pneumo_batch.report.figures import base, specificity
 
 HALF = {"name": "half", "fraction": 0.5, "seeds": [50, 51]}
 
@@ -83,3 +87,16 @@ def test_what_a_paper_says_of_several_targets(two):
     of = [("C", "random")] * cells + [("C", "half")] * cells + [("A", "random")] * cells
     assert [tuple(row.split(",")[:2]) for row in rows] == of
     assert "Target & Arm & Method &" in run.store.read_bytes("report/paper/results_primary.tex").decode()
+
+
+def test_a_ratio_beyond_the_axis_ends_in_an_arrow():
+    far = Specificity(("C", "A"), "invalid", [], numbers=SpecificityTest(share=Estimate(3.2, -1.5, 7.9)))
+    near = Specificity(("C", "B"), "specific", [], numbers=SpecificityTest(share=Estimate(0.2, 0.1, 0.3)))
+    results = SimpleNamespace(threshold=0.5, specificity={"grad_cam": [near, far]})
+    with matplotlib.rc_context(base.STYLE):
+        drawn = specificity.draw(SimpleNamespace(methods=["grad_cam"], results=results))
+    assert "3.20 (−1.50 to 7.90), invalid" in drawn.alt
+    for words in ("C – B: specific", "C – A: invalid", "threshold 0.50"):
+        assert f">{words}<" in drawn.data.decode()
+    assert specificity.beyond(far.numbers.share) == ("<", ">")
+    assert specificity.beyond(near.numbers.share) == ("", "")

@@ -2,6 +2,7 @@ import dataclasses
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 import scipy
 from helpers.report_runs import EVIL, shown
@@ -44,6 +45,17 @@ def test_no_variant_is_without_its_accuracy_in_training(full):
     drawn = run.store.read_bytes("report/figures/curves.svg").decode()
     assert "not measured" not in drawn
     assert "Diamonds: the weights that were kept" in run.store.read_bytes("report/index.html").decode()
+
+
+@pytest.mark.parametrize(
+    ("rates", "named"),
+    [([3e-4], ["0.0003"]), ([3e-4, 1.5e-4], ["0.00015", "0.0003"]), ([2.0**-k for k in range(9)], ["0.00390625", "1"])],
+)
+def test_the_axis_of_the_learning_rate_names_what_there_was(rates, named):
+    figure, axes = base.canvas(4, 2)
+    training._mark_rates(axes[0, 0], [pd.DataFrame({"learning_rate": rates})])
+    figure.draw_without_rendering()
+    assert [label.get_text() for label in axes[0, 0].get_yticklabels() if label.get_text()] == named
 
 
 def test_operating_points():

@@ -42,8 +42,8 @@ def test_the_first_screen_answers(full):
         for line in page.text
     )
     for one in methods.values():
-        assert " ".join(one["reasons"]) in page.text
-        assert one["on_every_film"] in page.text
+        assert parts.signs(" ".join(one["reasons"])) in page.text
+        assert parts.signs(one["on_every_film"]) in page.text
     before_folds = text[: text.index("<details")]
     assert before_folds.count("<img") == 1
     assert "What two true models agree on about a film (h)" in before_folds
