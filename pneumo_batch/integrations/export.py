@@ -15,7 +15,7 @@ import numpy as np
 
 from pneumo_batch.core import table_columns
 from pneumo_batch.core.attribution.options import column_suffix
-from pneumo_batch.errors import RunError, did_you_mean
+from pneumo_batch.errors import RunError
 from pneumo_batch.rundir.reader import Run
 
 if TYPE_CHECKING:
@@ -120,8 +120,7 @@ def _safe(text: str) -> str:
 def _known(wanted: tuple[str, ...], there: list[str], word: str, run: Run) -> list[str]:
     for name in wanted:
         if name not in there:
-            hint = did_you_mean(name, there)
-            raise RunError(f"{run.path}: no {word} {name!r}{hint}; there are: {', '.join(there)}")
+            raise RunError(f"{run.path}: no {word} {name!r}; there are: {', '.join(there)}")
     return list(wanted) or there
 
 

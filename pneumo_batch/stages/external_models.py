@@ -32,7 +32,7 @@ from pneumo_batch.stages.workers import predictor
 def digests(job: Job) -> dict[str, str]:
     """SHA-256 of everything a job names by place and that changes results: checkpoints and code of one's own.
 
-    Raises JobError for a file that cannot be read, and for two variants with the same.
+    Raises JobError for a file that cannot be read, and for two variants with the same checkpoint.
     """
     found = {f"variant.{spec.name}": _digest(_read(spec)) for spec in job.variant}
     _refuse_copies(found, "content")

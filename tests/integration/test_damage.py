@@ -142,16 +142,24 @@ def test_both_copies_of_the_record_damaged_is_one_line(copied):
     assert "run.json: damaged: not what was written" in one_line(result)
 
 
-@pytest.mark.parametrize("kind", ["models/true_0/predictions.parquet", "manifest/*.parquet", "summary.parquet"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("models/true_0/predictions.parquet", "manifest/*.parquet", "summary.parquet"),
+        *("maps/*.parquet", "scores/*.parquet", "scales.parquet"),
+    ],
+)
 def test_a_damaged_table_is_one_line_for_those_who_read_it(copied, kind):
-    """The data root of a phantom run is in it: `report` reads all of these."""
+    """The data root of a phantom run is in it: `report` reads all of these, and leaves the former one as it was."""
     path = sorted(copied.glob(kind))[0]
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(DamagedError, match="damaged"):
         RunWriter(copied).store.read_table(path.relative_to(copied).as_posix())
+    before = [(path, path.stat().st_mtime_ns) for path in [copied / "SHA256SUMS", *copied.rglob("report/**/*")]]
     result = call("report", str(copied))
     assert result.returncode == 3
     assert "pneumo-batch verify --reopen" in one_line(result)
+    assert [(path, path.stat().st_mtime_ns) for path, _ in before] == before
 
 
 def test_a_damaged_file_of_a_kept_run_is_computed_again(copied, tiny_run, ray_cluster, capfd):

@@ -116,7 +116,7 @@ def test_shipped_jobs_go_by_name_where_there_is_no_repository(call):
     unknown = call("run", "demmo")
     assert unknown.returncode == 2
     assert unknown.stderr.splitlines() == [
-        "pneumo-batch: demmo: cannot read the job file: No such file or directory; "
+        "pneumo-batch: demmo: cannot read the job file: No such file or directory (did you mean demo?); "
         f"shipped jobs go by name: {', '.join(SHIPPED)}"
     ]
 

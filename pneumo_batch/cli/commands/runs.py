@@ -137,8 +137,8 @@ def report(run_dir: str, browse: bool) -> None:
     opened.job  # noqa: B018 - says so if there is none, before the lock would make the directory
     opened.check_concluded()
     with opened.lock():
+        reporting.build(opened)  # which reads all of it before it writes: of a damaged run the former report stays
         opened.checksums.drop(["report"])
-        reporting.build(opened)
         opened.checksums.seal("report")
     click.echo(f"{run_dir}/{REPORT}")
     if browse:
