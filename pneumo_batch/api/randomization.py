@@ -75,7 +75,7 @@ def randomization_test(
     - `patients`: the patient of each film. Intervals resample patients, and maps are crossed with another patient's.
       By default every image counts as its own patient; where that is not so, intervals are too narrow.
     - `labels`: the true class of each image, to check that true networks are better than chance. `memorised`: for each
-      random network, the accuracy on its training labels. What is not given becomes a caveat of the verdict.
+      random network, the balanced accuracy on its training labels. What is not given becomes a caveat of the verdict.
     - `ids`: names of the images (default: their positions); the images each is crossed with follow from them.
     - `metrics`, `region_grid`, `primary`, `threshold`, `partner_seed`, `resamples`: as in a job's `[compare]`, with its
       defaults. A metric may be a function (a_HW, b_HW) -> float.

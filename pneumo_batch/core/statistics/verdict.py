@@ -24,15 +24,15 @@ class VariantFacts(Variant):
     """A variant with what the verdict needs to know of it; None where nobody measured it."""
 
     memorised: float | None = (
-        None  # of one with permuted labels: accuracy on the training labels it was given, in eval mode
+        None  # of one with permuted labels: balanced accuracy on the training labels it was given, in eval mode
     )
     required: float = MEMORISED  # of such a one
-    majority: float | None = None  # what always naming the most frequent label would score
+    majority: float | None = None  # what always naming the most frequent label would score by that measure
     auroc: float | None = None  # on test; of another column that one's
     auroc_low: float | None = None  # lower end of its 95 % interval
     training_accuracy: float | None = None  # of either kind, on the labels it was given, in eval mode
     epochs: int | None = None
-    measure: str = "accuracy"  # on training labels, in words
+    measure: str = "accuracy"  # what `training_accuracy` is, in words
     arm: Arm | None = None  # None: the kind says it
 
     @property
@@ -211,8 +211,8 @@ def _model_problems(variants: Sequence[VariantFacts], words: Words) -> list[str]
         if v.has_to_memorise and v.memorised is not None and v.memorised < v.required:
             beside = "" if v.majority is None else f"; a majority guess scores {v.majority:.3f}"
             problems.append(
-                f"{v.name} did not memorise its labels: {v.measure} {v.memorised:.4f} on them, {v.required:.2f}"
-                f" required{beside}. A model that fitted nothing is no reference for {words.cause}."
+                f"{v.name} did not memorise its labels: balanced accuracy {v.memorised:.4f} on them,"
+                f" {v.required:.2f} required{beside}. A model that fitted nothing is no reference for {words.cause}."
             )
         if v.has_to_know and v.auroc_low is not None and v.auroc_low <= CHANCE:
             value = "" if v.auroc is None else f" {v.auroc:.3f},"

@@ -57,7 +57,8 @@ def _permuted(specs: list[ArmSpec]) -> bool:
 def until(source: Source) -> str:
     """When a training on permuted labels ends."""
     train = source.job.train
-    return f"until they reproduced {train.memorise:.0%} of them or for at most {train.max_epochs} epochs"
+    until = f"until their balanced accuracy on them was {train.memorise:g}"
+    return f"{until} or for at most {train.max_epochs} epochs"
 
 
 def permuted(arm: Arm) -> str:

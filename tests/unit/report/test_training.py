@@ -58,7 +58,7 @@ def test_operating_points():
 @pytest.mark.parametrize(("known", "drawn"), [({}, 0), ({"memorised": 0.9}, 2), ({"epochs": 2}, 2)])
 def test_how_labels_were_learnt_is_left_out_where_no_training_is_known(pair, known, drawn):
     source = Source(pair[0])
-    nothing = {"epochs": None, "memorised": None, "training_accuracy": None} | known
+    nothing = {"epochs": None, "memorised": None, "training_balanced_accuracy": None} | known
     variants = {name: dataclasses.replace(one, **nothing) for name, one in source.results.variants.items()}
     source.results = dataclasses.replace(source.results, variants=variants)
     with matplotlib.rc_context(base.STYLE):

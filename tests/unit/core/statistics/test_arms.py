@@ -102,7 +102,7 @@ def judged(arm, **changes):
 @pytest.mark.parametrize(
     ("arm", "changes", "verdict", "reason"),
     [
-        (HALF, {"memorised": 0.8}, "invalid", "half_0 did not memorise its labels: accuracy 0.8000 on them"),
+        (HALF, {"memorised": 0.8}, "invalid", "half_0 did not memorise its labels: balanced accuracy 0.8000"),
         (HALF, {"auroc_low": 0.4}, "sensitive", "is lost with 50 % of the labels permuted."),
         (Arm("fresh", "untrained"), {"memorised": None, "auroc_low": 0.3}, "sensitive", "is owed to training."),
         (Arm("sex", "column:sex"), {"memorised": None}, "sensitive", "is lost with sex for labels."),

@@ -14,7 +14,7 @@ MODELS = [
         for i in range(3)
     ),
     *(
-        VariantFacts(f"random_{i}", "random", memorised=0.96, majority=0.743, training_accuracy=0.96, epochs=20 + i)
+        VariantFacts(f"random_{i}", "random", memorised=0.96, majority=0.5, training_accuracy=0.96, epochs=20 + i)
         for i in range(3)
     ),
 ]
@@ -116,12 +116,12 @@ def test_fewer_than_three_models_of_a_kind_are_inconclusive_and_say_what_holds_f
 
 
 def test_a_random_variant_that_did_not_memorise_makes_the_test_invalid():
-    models = [*MODELS[:5], VariantFacts("random_1", "random", memorised=0.9499, majority=0.743)]
+    models = [*MODELS[:5], VariantFacts("random_1", "random", memorised=0.9499, majority=0.5)]
     found = decide(models, numbers(), 0.5)
     assert found.verdict == "invalid"
     assert found.reasons == [
-        "random_1 did not memorise its labels: accuracy 0.9499 on them, 0.95 required; a majority guess scores 0.743."
-        " A model that fitted nothing is no reference for random labels."
+        "random_1 did not memorise its labels: balanced accuracy 0.9499 on them, 0.95 required; a majority guess scores"
+        " 0.500. A model that fitted nothing is no reference for random labels."
     ]
 
 

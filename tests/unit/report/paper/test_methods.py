@@ -152,7 +152,7 @@ def test_a_run_without_a_test_split_says_nothing_of_it(full):
 
 
 def test_labels_are_learnt_for_at_most_so_many_epochs(full):
-    assert re.search(r"until they reproduced \d+% of them or for at most \d+ epochs", written(full).text)
+    assert re.search(r"until their balanced accuracy on them was 0\.\d+ or for at most \d+ epochs", written(full).text)
 
 
 def test_names_of_versions_are_those_that_computed(full):
