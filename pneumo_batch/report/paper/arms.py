@@ -81,6 +81,8 @@ def conditions(source: Source) -> list[str]:
             "a network of true labels was no better than chance on the test images (the interval of its AUROC reaching"
             " 0.5)"
         )
+    if is_tested and any(arm.is_permuted and arm.fraction == 1 for arm in arms.values()):
+        found.append("one with fully permuted labels ranked them as well as one of true labels")
     if any(arm.is_permuted for arm in arms.values()) and any(one.memorised is not None for one in variants):
         one = "one" if found else "a network"
         found.append(f"{one} with permuted labels did not memorise them")
