@@ -46,6 +46,15 @@ def test_no_variant_is_without_its_accuracy_in_training(full):
     assert "Diamonds: the weights that were kept" in run.store.read_bytes("report/index.html").decode()
 
 
+def test_what_was_memorised_stands_beside_a_guess_by_the_same_measure(full):
+    run, page, _, _ = full
+    rows = {row[0]: row for row in page.tables["memorisation"][1:]}
+    measured = run.model_record("true_0")["metrics"]["train"]["balanced_accuracy"]
+    assert rows["true_0"][4:6] == [shown(measured), shown(0.5)]
+    name = next(name for name in rows if name.startswith("random"))
+    assert rows[name][4:6] == [shown(run.model_record(name)["memorised"]), shown(0.5)]
+
+
 def test_operating_points():
     scores_N, positive_N = np.array([0.9, 0.8, 0.8, 0.1]), np.array([True, True, False, False])
     hits_T, false_T = training.operating_points(scores_N, positive_N)

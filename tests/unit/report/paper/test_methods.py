@@ -136,6 +136,9 @@ def test_conditions_name_what_arms_there_are():
         "one with permuted labels did not memorise them or one trained on another column was no better than chance at"
         " that"
     )
+    knowing = "with fully permuted labels ranked them as well as one of true labels"
+    assert knowing in of(Arm("random", "permuted"))
+    assert knowing not in of(Arm("half", "permuted", 0.5))
     both = Arm("random", "permuted"), Arm("sex", "column:sex")
     assert of(*both, tested=False) == "a network with permuted labels did not memorise them"
     assert "memorise" not in of(*both, memorised=None)
