@@ -74,8 +74,9 @@ def randomization_test(
     - `normalise`: what pixels in [0, 1] were normalised with (default: nothing); it tells where "black" is.
     - `patients`: the patient of each film. Intervals resample patients, and maps are crossed with another patient's.
       By default every image counts as its own patient; where that is not so, intervals are too narrow.
-    - `labels`: the true class of each image, to check that true networks are better than chance. `memorised`: for each
-      random network, the accuracy on its training labels. What is not given becomes a caveat of the verdict.
+    - `labels`: the true class of each image, to check that true networks are better than chance and that random ones
+      do not rank films as well as these. `memorised`: for each random network, the balanced accuracy on its training
+      labels. What is not given becomes a caveat of the verdict.
     - `ids`: names of the images (default: their positions); the images each is crossed with follow from them.
     - `metrics`, `region_grid`, `primary`, `threshold`, `partner_seed`, `resamples`: as in a job's `[compare]`, with its
       defaults. A metric may be a function (a_HW, b_HW) -> float.
@@ -208,8 +209,8 @@ def _maps(models: Mapping[str, nn.Module], given: _Given, methods: Methods, targ
 
 
 def _facts(name: str, model: nn.Module, kind: variants.Kind, given: _Given) -> VariantFacts:
-    """What the images tell of a network: of a true one how well it ranks them, where labels are given."""
-    if given.labels_N is None or kind != "true":
+    """What the images tell of a network: how well it ranks them, where labels are given."""
+    if given.labels_N is None:
         return VariantFacts(name, kind)
     frozen = programs.frozen_copy(model)
     inputs_NCSS = given.inputs_NCSS.to(next(frozen.parameters()))

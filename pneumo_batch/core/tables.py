@@ -64,7 +64,7 @@ HISTORY = pa.schema(
         pa.field("learning_rate", pa.float64()),
         pa.field("train_loss", pa.float64()),
         pa.field("train_accuracy", pa.float64()),  # running, in training mode, on the labels the variant was given
-        pa.field("memorised", pa.float64()),  # in eval mode; null in epochs where it was not measured
+        pa.field("memorised", pa.float64()),  # balanced, in eval mode; null in epochs where it was not measured
         pa.field("val_loss", pa.float64()),
         pa.field("val_accuracy", pa.float64()),
         pa.field("val_auroc", pa.float64()),

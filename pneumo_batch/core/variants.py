@@ -10,7 +10,7 @@ ShortForm = Literal["true", "random"]  # the arms that need no table
 KINDS: tuple[ShortForm, ...] = get_args(ShortForm)
 TRUE, RANDOM = KINDS
 NAME_PATTERN = r"^[a-z][a-z0-9_]{0,62}$"
-MEMORISED = 0.95  # accuracy on its training labels from which a random variant counts as having memorised them
+MEMORISED = 0.95  # balanced accuracy on its labels from which a random variant counts as having memorised them
 PERMUTED, UNTRAINED, COLUMN = "permuted", "untrained", "column:"
 
 

@@ -189,15 +189,14 @@ class Source:
 
     @cached_property
     def majority(self) -> float | None:
-        """What always naming the most frequent training label would score; None without training images.
+        """The balanced accuracy of always naming one training label; None without training images.
 
-        Permuting labels keeps their counts, so that it holds for every variant trained here. Of several findings it is
-        a half, of the balanced accuracy.
+        Permuting labels keeps their counts, so that it holds for every variant trained here.
         """
         if self.finding:
             return 0.5
         labels = self.manifest.loc[self.manifest["split"] == "train", "label"]
-        return float(labels.value_counts(normalize=True).max()) if len(labels) else None
+        return 1 / labels.nunique() if len(labels) else None
 
     @cached_property
     def cascade_summary(self) -> pd.DataFrame | None:
@@ -223,7 +222,7 @@ class Source:
 
     @property
     def measure(self) -> str:
-        """What accuracies on training labels are, in words."""
+        """What the `training_accuracy` of models is, in words."""
         return next(iter(self.results.variants.values())).measure
 
     def predictions(self, variant: str, split: str = "test") -> Predictions:

@@ -179,20 +179,20 @@ def _images(job: Job, run: Run, target: str) -> tuple[pa.Table, list[str]]:
 
 
 def _facts(name: str, found: VariantResult, run: Run) -> verdict.VariantFacts:
-    test = found.own_test or found.test
+    test, record = found.own_test or found.test, run.model_record(name)
     return verdict.VariantFacts(
         name=name,
         kind=found.kind,
         seed=found.seed,
         memorised=found.memorised,
         required=run.job.train.memorise,
-        majority=found.majority,
+        majority=None if found.majority is None else 1 / len(record["classes"]),
         auroc=test.auroc,
         auroc_low=test.auroc_interval[0],
         training_accuracy=found.training_accuracy,
         epochs=found.epochs,
         measure=found.measure,
-        arm=Arm.of_record(run.model_record(name)),
+        arm=Arm.of_record(record),
     )
 
 

@@ -33,24 +33,23 @@ def _result(record: ModelRecord, run: Run, test: OnTest, by_finding: dict[str, F
         majority=record.get("majority"),
         label_agreement=record.get("label_agreement"),
         threshold=record["threshold"],
-        training_accuracy=_training_accuracy(record),
+        training_accuracy=_on_training(record, "balanced_accuracy" if "findings" in record else "accuracy"),
+        training_balanced_accuracy=_on_training(record, "balanced_accuracy"),
         test=test,
         findings=by_finding,
         own_test=_on_own_labels(record, run),
     )
 
 
-def _training_accuracy(record: ModelRecord) -> float | None:
+def _on_training(record: ModelRecord, metric: str) -> float | None:
     """In eval mode, on the labels the model was given; None for an untrained one, or a brought random one: its labels
     stayed elsewhere.
-
-    Of several findings the balanced one.
     """
     arm = Arm.of_record(record)
     if not arm.is_trained or (arm.is_permuted and record["memorised"] is None):
         return None
     trained = record["metrics"].get("train")
-    return trained["balanced_accuracy" if "findings" in record else "accuracy"] if trained else None
+    return trained[metric] if trained else None
 
 
 def _on_test(record: ModelRecord, run: Run) -> OnTest:

@@ -235,9 +235,10 @@ def _judged(run: RunWriter, name: str) -> model_results.VariantResult:
     record = run.model_record(name)
     keys = ("kind", "seed", "network", "epochs", "chosen_epoch", "memorised", "label_agreement", "threshold")
     test = model_results.OnTest(**record["metrics"]["test"], auroc_interval=(0.4, 0.9))
-    accuracy = record["metrics"]["train"]["accuracy"]
+    train = record["metrics"]["train"]
+    trained = {"training_accuracy": train["accuracy"], "training_balanced_accuracy": train["balanced_accuracy"]}
     known = {key: record[key] for key in keys}
-    return model_results.VariantResult(**known, majority=None, training_accuracy=accuracy, test=test)
+    return model_results.VariantResult(**known, majority=None, **trained, test=test)
 
 
 class Page(html.parser.HTMLParser):

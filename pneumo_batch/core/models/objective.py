@@ -2,7 +2,7 @@
 
 Labels (B,) are of classes, with one logit for the second of two, else one each. Labels (B, K) are of K findings, a
 logit each: 1, 0, or `UNKNOWN`, which no loss, accuracy or sampling sees. Shapes: B images of a batch, N of a split, K
-outputs, C counts: one for classes; two a finding, of films without it and with it.
+outputs; of counts L labels, one a class or a finding's two, and F findings: one where labels are of classes.
 """
 
 import numpy as np
@@ -37,29 +37,32 @@ def predictions(logits_BK: torch.Tensor) -> torch.Tensor:
 
 
 def right(logits_BK: torch.Tensor, labels_B: torch.Tensor) -> torch.Tensor:
-    """Right answers (C,)."""
-    if labels_B.ndim == 1:
-        return (predictions(logits_BK) == labels_B).sum()[None]
-    right_BK = (logits_BK > 0).long() == labels_B
-    return torch.cat([(right_BK & (labels_B == label)).sum(0) for label in (0, 1)])
+    """Right answers (L, F)."""
+    answers_BF = predictions(logits_BK)[:, None] if labels_B.ndim == 1 else (logits_BK > 0).long()
+    labels_BF = labels_B.reshape(answers_BF.shape)
+    right_BF = answers_BF == labels_BF
+    return torch.stack([(right_BF & (labels_BF == label)).sum(0) for label in _labels(logits_BK.shape[1], labels_B)])
 
 
-def asked(labels_N: np.ndarray) -> np.ndarray:
-    """Known labels (C,) that `right` counts the right answers to."""
-    if labels_N.ndim == 1:
-        return np.array([len(labels_N)])
-    return np.concatenate([(labels_N == label).sum(axis=0) for label in (0, 1)])
+def asked(labels_N: np.ndarray, outputs: int) -> np.ndarray:
+    """Known labels (L, F) that `right` counts the right answers to, of a network of so many outputs."""
+    labels_NF = labels_N.reshape(len(labels_N), -1)
+    return np.stack([(labels_NF == label).sum(axis=0) for label in _labels(outputs, labels_N)])
 
 
-def learnt(right_C: np.ndarray, asked_C: np.ndarray) -> float:
-    """How well labels are known by heart: the accuracy; of several findings the smallest balanced accuracy.
+def _labels(outputs: int, labels_N: np.ndarray | torch.Tensor) -> range:
+    """L of them."""
+    return range(2 if labels_N.ndim == 2 else max(2, outputs))
 
-    Naming the more frequent label scores 0.98 where one film in fifty has a finding: its accuracy alone says nothing.
+
+def learnt(right_LF: np.ndarray, asked_LF: np.ndarray) -> float:
+    """How well labels are known by heart: the balanced accuracy, of several findings the smallest.
+
+    It is the mean over the labels that are there of how many of their films are known. Naming the more frequent label
+    scores 0.98 where one film in fifty has the other: accuracy alone says nothing.
     """
-    recall_C = np.divide(right_C, asked_C, out=np.full(len(asked_C), np.nan), where=asked_C > 0)
-    if len(recall_C) == 1:
-        return float(recall_C[0])
-    return float(np.nanmean(recall_C.reshape(2, -1), axis=0).min())
+    recall_LF = np.divide(right_LF, asked_LF, out=np.full(asked_LF.shape, np.nan), where=asked_LF > 0)
+    return float(np.nanmean(recall_LF, axis=0).min())
 
 
 def accuracy_of(logits_NK: torch.Tensor, labels_N: np.ndarray) -> float:
@@ -70,7 +73,7 @@ def accuracy_of(logits_NK: torch.Tensor, labels_N: np.ndarray) -> float:
 
 def memorised_of(logits_NK: torch.Tensor, labels_N: np.ndarray) -> float:
     """`learnt` of all images at once."""
-    return learnt(right(logits_NK, torch.tensor(labels_N)).numpy(), asked(labels_N))
+    return learnt(right(logits_NK, torch.tensor(labels_N)).numpy(), asked(labels_N, logits_NK.shape[1]))
 
 
 def sampling_weights(labels_N: np.ndarray) -> np.ndarray:

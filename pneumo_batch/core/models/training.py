@@ -1,7 +1,7 @@
 """One training recipe for true and random variants. No Ray: `Trainer` holds one rank's state, `fit` steps it by epochs.
 
 Shapes: N images, B a batch, C channels, H = W the input size, K outputs (1 for two classes, else one per class or
-finding). Labels are as in objective.py.
+finding). Labels, and counts (L, F) of them, are as in objective.py.
 """
 
 import copy
@@ -23,7 +23,7 @@ from pneumo_batch.core.models.runtime import exact_arithmetic, repeatable_arithm
 # Images that are evaluated at a time, and pixels: 256 of 224 x 224 would be 1.6 GB of the first layer's activations.
 _EVAL_BATCH, _EVAL_PIXELS = 256, 256 * 64**2
 # Measuring what a random variant has memorised costs a pass over the training split: only when it can have got there.
-# Dropout keeps the running accuracy below the measured one by less than this.
+# Dropout keeps the running balanced accuracy below the measured one by less than this.
 _WORTH_MEASURING = 0.25
 
 
@@ -123,9 +123,9 @@ class Trainer:
         # Seeds follow from the variant and the epoch alone, so that a resumed training repeats the uninterrupted one.
         torch.manual_seed((self.recipe.seed * 1_000_003 + self.epoch * 7919 + self.ranks.rank) % 2**63)
         self.model.train()
-        asked_C = np.zeros_like(objective.asked(train.labels_N))
         total_loss = torch.zeros((), device=self.device)
-        total_right_C = torch.zeros(len(asked_C), device=self.device)
+        # the network's first answer tells how many labels there are, and so the shape
+        total_right_LF, asked_LF = torch.zeros((1, 1), device=self.device), np.zeros((1, 1), dtype=np.int64)
         for index_B in self._batches(train.labels_N):
             mine_B = index_B[self.ranks.rank :: self.ranks.world]
             labels_B = torch.from_numpy(train.labels_N[mine_B]).to(self.device)
@@ -139,14 +139,13 @@ class Trainer:
             self.scaler.step(self.optimizer)
             self.scaler.update()
             total_loss += loss_sum.detach()
-            total_right_C += objective.right(logits_BK.detach(), labels_B)
-            asked_C += objective.asked(train.labels_N[index_B])
-        totals = torch.cat([total_loss[None], total_right_C])
+            total_right_LF = total_right_LF + objective.right(logits_BK.detach(), labels_B)
+            asked_LF = asked_LF + objective.asked(train.labels_N[index_B], logits_BK.shape[1])
+        totals = torch.cat([total_loss[None], total_right_LF.flatten()])
         if self.ranks.world > 1:
             torch.distributed.all_reduce(totals)
-        loss, accuracy = (torch.stack([totals[0], totals[1:].sum()]) / int(asked_C.sum())).tolist()
-        learnt = accuracy if len(asked_C) == 1 else objective.learnt(totals[1:].cpu().numpy(), asked_C)
-        return loss, accuracy, learnt
+        loss, accuracy = (torch.stack([totals[0], totals[1:].sum()]) / int(asked_LF.sum())).tolist()
+        return loss, accuracy, objective.learnt(totals[1:].cpu().numpy().reshape(asked_LF.shape), asked_LF)
 
     def _batches(self, labels_N: np.ndarray) -> Iterator[np.ndarray]:
         """Global batches of one epoch, the same on every rank; the incomplete last one is dropped."""

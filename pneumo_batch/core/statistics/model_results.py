@@ -66,8 +66,9 @@ class FindingResult:
 class VariantResult:
     """How a variant was trained and how well it classifies; None where nobody trained or measured it here.
 
-    Of several findings the numbers are those of the one explained, accuracies on training labels are balanced ones, and
-    `findings` has the numbers of each. `own_test` is of a model of another column how well it tells that one.
+    `memorised` is a balanced accuracy. Of several findings the numbers are those of the one explained,
+    `training_accuracy` is balanced too, and `findings` has the numbers of each. `own_test` is of a model of another
+    column how well it tells that one.
     """
 
     kind: Kind
@@ -83,13 +84,14 @@ class VariantResult:
     test: OnTest
     findings: Mapping[str, FindingResult] = field(default_factory=dict)
     own_test: OnTest | None = None
+    training_balanced_accuracy: float | None = None
 
     @property
     def measure(self) -> str:
-        """What the accuracies on training labels are, in words."""
+        """What `training_accuracy` is, in words."""
         return "balanced accuracy" if self.findings else "accuracy"
 
     @property
     def on_its_labels(self) -> float | None:
-        """Accuracy on the training labels it was given, in eval mode; of several findings a balanced one."""
-        return self.training_accuracy if self.memorised is None else self.memorised
+        """Balanced accuracy on the training labels it was given, in eval mode: what memorising is judged by."""
+        return self.training_balanced_accuracy if self.memorised is None else self.memorised

@@ -26,15 +26,15 @@ class VariantFacts(Variant):
     """A variant with what the verdict needs to know of it; None where nobody measured it."""
 
     memorised: float | None = (
-        None  # of one with permuted labels: accuracy on the training labels it was given, in eval mode
+        None  # of one with permuted labels: balanced accuracy on the training labels it was given, in eval mode
     )
     required: float = MEMORISED  # of such a one
-    majority: float | None = None  # what always naming the most frequent label would score
+    majority: float | None = None  # what always naming the most frequent label would score by that measure
     auroc: float | None = None  # on test; of another column that one's
     auroc_low: float | None = None  # lower end of its 95 % interval
     training_accuracy: float | None = None  # of either kind, on the labels it was given, in eval mode
     epochs: int | None = None
-    measure: str = "accuracy"  # on training labels, in words
+    measure: str = "accuracy"  # what `training_accuracy` is, in words
     arm: Arm | None = None  # None: the kind says it
 
     @property
@@ -45,6 +45,15 @@ class VariantFacts(Variant):
     def has_to_know(self) -> bool:
         """Whether what it was taught can be told from films it has not seen."""
         return self.arm.is_trained and not self.arm.is_permuted if self.arm else self.is_true
+
+    @property
+    def has_to_be_ignorant(self) -> bool:
+        """Whether it saw no true label but by chance; of labels permuted in part it has seen some."""
+        return self.arm.is_permuted and self.arm.fraction == 1 if self.arm else not self.is_true
+
+    @property
+    def beats_chance(self) -> bool:
+        return self.auroc is not None and self.auroc_low is not None and self.auroc_low > CHANCE
 
 
 def conclude(
@@ -79,7 +88,13 @@ def _of_method(
         on_every_film=reading.on_every_film(test, words),
         read=reading.read(chosen, outcomes, tests),
         for_these_models=decided.for_these_models,
-        caveats=[*_unknowns(variants, words), *_training(variants, words), *_floor(variants), *_of_numbers(test)],
+        caveats=[
+            *_unknowns(variants, words),
+            *_lucky(variants),
+            *_training(variants, words),
+            *_floor(variants),
+            *_of_numbers(test),
+        ],
         disagreements=reading.disagreements(chosen, outcomes),
         primary=primary,
         threshold=threshold,
@@ -92,9 +107,10 @@ def decide(variants: Sequence[VariantFacts], test: CellTest, threshold: float, w
     """The verdict of one cell.
 
     In this order: `inconclusive` with fewer than five patients; `invalid` if one with permuted labels did not memorise,
-    another is no better than chance on test, or h is not above 0; `inconclusive` without a second true model or one to
-    contrast with, and with fewer than three models of a kind; `sensitive` if the interval of the label share lies above
-    `threshold` and the permutation p is at most 0.05; `insensitive` if the interval lies below; else `inconclusive`.
+    one with fully permuted labels ranks test films as well as a true one, another is no better than chance on test, or
+    h is not above 0; `inconclusive` without a second true model or one to contrast with, and with fewer than three
+    models of a kind; `sensitive` if the interval of the label share lies above `threshold` and the permutation p is at
+    most 0.05; `insensitive` if the interval lies below; else `inconclusive`.
     """
     if alone := _few_patients(test):
         return Decision("inconclusive", [alone])
@@ -213,8 +229,8 @@ def _model_problems(variants: Sequence[VariantFacts], words: Words) -> list[str]
         if v.has_to_memorise and v.memorised is not None and v.memorised < v.required:
             beside = "" if v.majority is None else f"; a majority guess scores {v.majority:.3f}"
             problems.append(
-                f"{v.name} did not memorise its labels: {v.measure} {v.memorised:.4f} on them, {v.required:.2f}"
-                f" required{beside}. A model that fitted nothing is no reference for {words.cause}."
+                f"{v.name} did not memorise its labels: balanced accuracy {v.memorised:.4f} on them,"
+                f" {v.required:.2f} required{beside}. A model that fitted nothing is no reference for {words.cause}."
             )
         if v.has_to_know and v.auroc_low is not None and v.auroc_low <= CHANCE:
             value = "" if v.auroc is None else f" {v.auroc:.3f},"
@@ -222,7 +238,43 @@ def _model_problems(variants: Sequence[VariantFacts], words: Words) -> list[str]
                 f"{v.name} is no better than chance on test: AUROC{value} interval from {v.auroc_low:.3f}."
                 " A model that learned nothing has no explanation to be true to."
             )
-    return problems
+    return [*problems, *_knowing(variants, words)]
+
+
+def _knowing(variants: Sequence[VariantFacts], words: Words) -> list[str]:
+    """Of the models that should know nothing of the true labels those that do: were these the ones they learnt?"""
+    worst = _worst_true(variants)
+    if worst is None:
+        return []
+    return [
+        f"{v.name} ranks test films as well as a true model: AUROC {v.auroc:.3f} (interval from {v.auroc_low:.3f}),"
+        f" {worst.name}'s interval begins at {worst.auroc_low:.3f}. A model that knows the true labels is no reference"
+        f" for {words.cause}."
+        for v in variants
+        if _knows(v, worst)
+    ]
+
+
+def _lucky(variants: Sequence[VariantFacts]) -> list[str]:
+    """Those better than chance but no match for a true one: films differ most in what tells the classes apart, so that
+    a model of random labels can rank them a little without having seen a true one.
+    """
+    worst = _worst_true(variants)
+    return [
+        f"{v.name} ranks test films better than chance: AUROC {v.auroc:.3f}, interval from {v.auroc_low:.3f}."
+        for v in variants
+        if v.has_to_be_ignorant and v.beats_chance and not (worst and _knows(v, worst))
+    ]
+
+
+def _knows(one: VariantFacts, worst: VariantFacts) -> bool:
+    return one.has_to_be_ignorant and one.beats_chance and (one.auroc or 0) >= (worst.auroc_low or 0)
+
+
+def _worst_true(variants: Sequence[VariantFacts]) -> VariantFacts | None:
+    """The true model whose interval of the AUROC begins lowest; None where that was measured of none."""
+    known = [v for v in variants if v.is_true and v.auroc_low is not None]
+    return min(known, key=lambda v: v.auroc_low or 0, default=None)
 
 
 def _floor(variants: Sequence[VariantFacts]) -> list[str]:

@@ -35,7 +35,7 @@ class Train(Section):
     max_epochs: int = result(80, ge=1)
     """Maximum epochs of random variants; they stop once they have memorised their labels."""
     memorise: float = result(variants.MEMORISED, gt=0, le=1)
-    """Training accuracy (eval mode; of several findings, balanced accuracy of each) that counts as memorised."""
+    """Balanced accuracy on the training labels (eval mode; of several findings, of each) that counts as memorised."""
     patience: int = result(0, ge=0)
     """True variants stop after this many epochs without a better validation loss; 0 never stops early."""
     batch_size: int = result(32, ge=2)

@@ -34,7 +34,7 @@ def draw(source: Source, curve: Sequence[Dose]) -> Picture:
     axes[0, 1].set_title("AUROC on test, true labels")
     _draw_models(source, axes[0, 2], curve, lambda one: one.on_its_labels)
     axes[0, 2].axhline(source.job.train.memorise, color=INK, lw=1.0, ls=(0, (3, 2)))
-    axes[0, 2].set_title(f"{source.measure} on its labels")
+    axes[0, 2].set_title("balanced accuracy on its labels")
     for ax in axes.flat:
         ax.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=0, symbol=" %"))
         ax.set_xticks(sorted({one.fraction for one in curve}))

@@ -35,7 +35,7 @@ _PANELS = (
     ("loss", (("train_loss", "-"), ("val_loss", ":"))),
     ("accuracy", (("train_accuracy", "-"), ("val_accuracy", ":"))),
     ("AUROC on validation", (("val_auroc", ":"),)),
-    ("accuracy on its labels, eval mode", (("memorised", "-"),)),
+    ("balanced accuracy on its labels, eval mode", (("memorised", "-"),)),
     ("learning rate", (("learning_rate", "-"),)),
 )
 _BINS = 10
@@ -92,12 +92,12 @@ def _mark_rates(ax: Axes, histories: Sequence[pd.DataFrame]) -> None:
 
 
 def _mark_kept(source: Source, axes: Sequence[Axes], histories: dict[str, pd.DataFrame]) -> None:
-    """The accuracy of the weights that were kept, at their epoch: true variants are measured then and not before."""
+    """What the weights that were kept know, at their epoch: true variants are measured then and not before."""
     for ax, names, colour in zip(axes, (source.true, source.random), (TRUE, RANDOM), strict=True):
         for name, tint in zip(names, _tints(len(names), colour), strict=True):
             one = source.results.variants[name]
-            if name in histories and one.training_accuracy is not None and one.chosen_epoch is not None:
-                ax.plot(one.chosen_epoch, one.training_accuracy, "D", color=tint, ms=5, clip_on=False)
+            if name in histories and one.on_its_labels is not None and one.chosen_epoch is not None:
+                ax.plot(one.chosen_epoch, one.on_its_labels, "D", color=tint, ms=5, clip_on=False)
 
 
 def _draw_series(
@@ -122,8 +122,7 @@ def _tints(count: int, colour: str) -> list[tuple[float, ...]]:
 
 
 def memorisation(source: Source) -> Picture:
-    """Accuracy on the labels given (of one of several findings balanced accuracy), against a majority guess."""
-    measure = source.measure
+    """Balanced accuracy on the labels given, against a majority guess."""
     figure, axes = canvas(HALF, 1.1 + 0.3 * len(source.variants))
     ax, guess, required = axes[0, 0], source.majority, source.job.train.memorise
     texts = []
@@ -141,12 +140,12 @@ def memorisation(source: Source) -> Picture:
         ax.axvline(guess, color="#1c1f23", lw=0.9, dashes=(4, 3), label=f"majority guess {guess:.3f}")
     ax.axvline(required, color=RANDOM, lw=0.9, dashes=(1, 2), label=f"required of random variants {required:g}")
     ax.grid(False, axis="y")
-    ax.set_xlabel(f"{measure} on the training labels it was given")
+    ax.set_xlabel("balanced accuracy on the training labels it was given")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
     return picture(
         figure,
         "memorisation",
-        f"{measure.capitalize()} on the labels each variant was given: {'; '.join(texts)}; a majority guess scores"
+        f"Balanced accuracy on the labels each variant was given: {'; '.join(texts)}; a majority guess scores"
         f" {number(guess)}.",
     )
 

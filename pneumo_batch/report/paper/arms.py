@@ -57,7 +57,8 @@ def _permuted(specs: list[ArmSpec]) -> bool:
 def until(source: Source) -> str:
     """When a training on permuted labels ends."""
     train = source.job.train
-    return f"until they reproduced {train.memorise:.0%} of them or for at most {train.max_epochs} epochs"
+    until = f"until their balanced accuracy on them was {train.memorise:g}"
+    return f"{until} or for at most {train.max_epochs} epochs"
 
 
 def permuted(arm: Arm) -> str:
@@ -80,6 +81,8 @@ def conditions(source: Source) -> list[str]:
             "a network of true labels was no better than chance on the test images (the interval of its AUROC reaching"
             " 0.5)"
         )
+    if is_tested and any(arm.is_permuted and arm.fraction == 1 for arm in arms.values()):
+        found.append("one with fully permuted labels ranked them as well as one of true labels")
     if any(arm.is_permuted for arm in arms.values()) and any(one.memorised is not None for one in variants):
         one = "one" if found else "a network"
         found.append(f"{one} with permuted labels did not memorise them")

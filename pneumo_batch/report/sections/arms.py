@@ -53,7 +53,7 @@ def _models_table(source: Source) -> Table:
             span(one.own_test.auroc if one.own_test else None for one in found),
         ]
         rows.append([name, words, len(names), *spans])
-    header = ["arm", "labels", "models", "labels kept", f"{source.measure} on them", "epochs", "AUROC on test"]
+    header = ["arm", "labels", "models", "labels kept", "balanced accuracy on them", "epochs", "AUROC on test"]
     caption = (
         "Labels kept: share of the training labels that equal the true ones. AUROC on test is of the true labels; for"
         " models of another column, their AUROC of that column stands beside it."

@@ -151,7 +151,7 @@ def _metrics(source: Source, variant: str) -> list[str]:
     """Of several findings those of the one explained first, and the AUROC of the others."""
     one = source.results.variants[variant]
     test = one.test
-    known = f"{one.measure.capitalize()} on the training labels it was given: {number(one.on_its_labels)}."
+    known = f"Balanced accuracy on the training labels it was given: {number(one.on_its_labels)}."
     if not test.images:
         return [known, "Not measured on test images: the run has none."]
     others = [

@@ -107,16 +107,16 @@ def _memory_table(source: Source) -> Table:
             one.epochs,
             one.chosen_epoch,
             one.on_its_labels,
-            source.majority if one.kind in KINDS else one.majority,
+            source.majority if one.kind in KINDS or one.majority is not None else None,
             one.label_agreement,
         ]
         for name, one in source.results.variants.items()
     ]
-    measure = source.measure
-    header = ["variant", "labels", "epochs", "chosen", f"{measure} on its labels", "majority guess", "labels kept"]
+    accuracy = "balanced accuracy on its labels"
+    header = ["variant", "labels", "epochs", "chosen", accuracy, "majority guess", "labels kept"]
     caption = (
-        f"{measure.capitalize()} on the training labels a variant was given (eval mode), beside what always naming"
-        " the most frequent class would score. “Labels kept” is the share of training labels that equal the true ones."
+        "Balanced accuracy on the training labels a variant was given (eval mode), beside what always naming the most"
+        " frequent class would score. “Labels kept” is the share of training labels that equal the true ones."
     )
     return Table("memorisation", caption, header, rows)
 

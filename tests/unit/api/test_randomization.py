@@ -95,6 +95,20 @@ def test_labels_tell_networks_that_know_nothing(models, images):
     assert any(reason.startswith("random_1 did not memorise its labels") for reason in reasons)
 
 
+def test_labels_tell_random_networks_that_know_them(images):
+    """Five networks of nearly the same weights, and labels that these tell: the last two were never given others."""
+    first, *others = [network(noise(0) + 0.01 * noise(seed)) for seed in range(1, 6)]
+    with torch.no_grad():
+        logits_N = first(images)[:, 0]
+    labels = (logits_N > logits_N.median()).long().tolist()
+    told = randomization_test([first, *others[:2]], others[2:], images, METHOD, labels=labels, **SMALL)
+    assert told["input_x_gradient"].verdict == "invalid"
+    reasons = told["input_x_gradient"].reasons
+    assert [reason.partition(":")[0] for reason in reasons] == [
+        f"random_{i} ranks test films as well as a true model" for i in range(2)
+    ]
+
+
 def test_what_nobody_measured_is_a_caveat(found):
     caveats = " ".join(found["input_x_gradient"].details["caveats"])
     assert "It was not measured whether random_0, random_1, random_2 memorised" in caveats

@@ -58,6 +58,15 @@ def test_the_axis_of_the_learning_rate_names_what_there_was(rates, named):
     assert [label.get_text() for label in axes[0, 0].get_yticklabels() if label.get_text()] == named
 
 
+def test_what_was_memorised_stands_beside_a_guess_by_the_same_measure(full):
+    run, page, _, _ = full
+    rows = {row[0]: row for row in page.tables["memorisation"][1:]}
+    measured = run.model_record("true_0")["metrics"]["train"]["balanced_accuracy"]
+    assert rows["true_0"][4:6] == [shown(measured), shown(0.5)]
+    name = next(name for name in rows if name.startswith("random"))
+    assert rows[name][4:6] == [shown(run.model_record(name)["memorised"]), shown(0.5)]
+
+
 def test_operating_points():
     scores_N, positive_N = np.array([0.9, 0.8, 0.8, 0.1]), np.array([True, True, False, False])
     hits_T, false_T = training.operating_points(scores_N, positive_N)
@@ -70,7 +79,7 @@ def test_operating_points():
 @pytest.mark.parametrize(("known", "drawn"), [({}, 0), ({"memorised": 0.9}, 2), ({"epochs": 2}, 2)])
 def test_how_labels_were_learnt_is_left_out_where_no_training_is_known(pair, known, drawn):
     source = Source(pair[0])
-    nothing = {"epochs": None, "memorised": None, "training_accuracy": None} | known
+    nothing = {"epochs": None, "memorised": None, "training_balanced_accuracy": None} | known
     variants = {name: dataclasses.replace(one, **nothing) for name, one in source.results.variants.items()}
     source.results = dataclasses.replace(source.results, variants=variants)
     with matplotlib.rc_context(base.STYLE):

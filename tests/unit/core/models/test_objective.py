@@ -29,9 +29,9 @@ def test_no_gradient_comes_from_a_label_that_is_not_known():
 
 def test_answers_are_counted_by_finding_and_label():
     # findings without: (1 film, wrong), (1, right); with: (1, right), (1, wrong)
-    right_C = objective.right(LOGITS_NK, torch.from_numpy(LABELS_NK))
-    assert right_C.tolist() == [0, 1, 1, 0]
-    assert objective.asked(LABELS_NK).tolist() == [1, 1, 1, 1]
+    right_LF = objective.right(LOGITS_NK, torch.from_numpy(LABELS_NK))
+    assert right_LF.tolist() == [[0, 1], [1, 0]]
+    assert objective.asked(LABELS_NK, 2).tolist() == [[1, 1], [1, 1]]
     assert objective.accuracy_of(LOGITS_NK, LABELS_NK) == 0.5
     assert objective.memorised_of(LOGITS_NK, LABELS_NK) == 0.5
 
@@ -53,10 +53,40 @@ def test_what_is_known_by_heart_is_the_least_known_finding_whatever_its_frequenc
     assert objective.memorised_of(logits_NK, labels_NK) == pytest.approx(min(wanted))
 
 
-def test_of_classes_it_is_the_accuracy():
+def test_of_two_classes_it_is_the_mean_of_their_recalls():
     logits_N1, labels_N = torch.tensor([[1.0], [-1.0], [1.0]]), np.array([1, 0, 0])
-    assert objective.right(logits_N1, torch.from_numpy(labels_N)).tolist() == [2]
-    assert objective.memorised_of(logits_N1, labels_N) == objective.accuracy_of(logits_N1, labels_N) == 2 / 3
+    assert objective.right(logits_N1, torch.from_numpy(labels_N)).tolist() == [[1], [1]]
+    assert objective.asked(labels_N, 1).tolist() == [[2], [1]]
+    assert objective.accuracy_of(logits_N1, labels_N) == 2 / 3
+    assert objective.memorised_of(logits_N1, labels_N) == (1 / 2 + 1) / 2
+    labels_N = np.repeat([0, 1], [270, 11])
+    logits_N1 = torch.full((281, 1), -1.0)  # NORMAL for every film
+    assert objective.accuracy_of(logits_N1, labels_N) == 270 / 281 > 0.96
+    assert objective.memorised_of(logits_N1, labels_N) == 0.5
+    assert objective.memorised_of(logits_N1[:270], labels_N[:270]) == 1  # of the classes that are there
+
+
+def test_of_three_classes_it_is_the_mean_of_their_recalls():
+    labels_N = np.repeat([0, 1, 2], [4, 2, 1])
+    logits_NK = torch.zeros(7, 3)
+    logits_NK[:, 0] = 1
+    assert objective.asked(labels_N, 3).tolist() == [[4], [2], [1]]
+    assert objective.memorised_of(logits_NK, labels_N) == pytest.approx(1 / 3)
+    logits_NK[4, 1] = 2  # one of the two films of class 1
+    assert objective.right(logits_NK, torch.from_numpy(labels_N)).tolist() == [[4], [1], [0]]
+    assert objective.memorised_of(logits_NK, labels_N) == (1 + 1 / 2 + 0) / 3
+    assert objective.memorised_of(logits_NK[:6], labels_N[:6]) == (1 + 1 / 2) / 2  # no film of class 2
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_of_classes_as_frequent_as_each_other_it_is_the_accuracy(outputs):
+    rng = np.random.default_rng(outputs)
+    labels_N = np.repeat(np.arange(max(2, outputs)), 50)
+    logits_NK = torch.from_numpy(rng.normal(size=(len(labels_N), outputs)))
+    accuracy = objective.accuracy_of(logits_NK, labels_N)
+    assert objective.memorised_of(logits_NK, labels_N) == pytest.approx(accuracy, rel=1e-15)
+    guessed_N = objective.predictions(logits_NK).numpy()
+    assert accuracy == pytest.approx(balanced_accuracy_score(labels_N, guessed_N))
 
 
 def test_a_film_is_drawn_for_every_finding_whose_label_is_known():

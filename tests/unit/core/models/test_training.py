@@ -99,7 +99,30 @@ def test_a_random_variant_stops_once_it_has_memorised_and_keeps_that_epoch():
     assert learner.memorised >= 0.9
     assert learner.best_epoch == learner.epoch
     measured = objective.accuracy_of(learner.logits(train), train.labels_N)
-    assert measured == learner.memorised
+    assert learner.memorised == pytest.approx(measured)  # both classes have twelve films
+
+
+class Answers(torch.nn.Module):
+    """Says the same of every film."""
+
+    def __init__(self, *logits):
+        super().__init__()
+        self.logits = torch.nn.Parameter(torch.tensor(logits))
+
+    def forward(self, inputs_BCHW):
+        return self.logits.expand(len(inputs_BCHW), -1)
+
+
+@pytest.mark.parametrize(("logits", "counts"), [((-9.0,), (270, 11)), ((9.0, 0.0, 0.0), (270, 6, 5))])
+def test_naming_the_majority_is_not_memorising(logits, counts):
+    settings = {"batch_size": 281, "sampler": "shuffle", "learning_rate": 1e-6, "plateau_patience": 9, "epochs": 2}
+    recipe = training.Recipe(seed=0, plateau="none", memorise=0.95, **settings)
+    learner = training.Trainer(Answers(*logits), PREPROCESS, recipe)
+    train = Split(np.zeros((281, 32, 32), np.uint8), np.repeat(np.arange(len(counts)), counts))
+    training.fit(learner, train, Split(train.pixels_NHW[:0], train.labels_N[:0]), lambda row: None)
+    assert learner.epoch == 2  # it had its time, and did not stop early
+    assert learner.history[0]["train_accuracy"] == pytest.approx(270 / 281)
+    assert learner.memorised == pytest.approx(1 / len(counts))
 
 
 def test_a_true_variant_keeps_its_best_epoch_and_stops_without_progress():

@@ -28,7 +28,8 @@ def models(*kinds):
 
 def facts(variants, known):
     told = {"memorised": 1.0, "auroc": 0.9, "auroc_low": 0.8, "training_accuracy": 1.0, "epochs": 5}
-    return [VariantFacts(one.name, one.kind, arm=known.get(one.kind), **told) for one in variants]
+    found = [VariantFacts(one.name, one.kind, arm=known.get(one.kind), **told) for one in variants]
+    return [dataclasses.replace(one, auroc=0.5, auroc_low=0.4) if one.has_to_be_ignorant else one for one in found]
 
 
 def scores(variants, agreement=AGREEMENT):
@@ -91,6 +92,9 @@ def test_what_is_lost_is_solved_by_hand():
     assert shares["random"] == pytest.approx(1 - 0.05 / 0.6, abs=0.03)
 
 
+KNOWS = {"auroc": 0.8, "auroc_low": 0.7}  # the intervals of true models begin at 0.8
+
+
 def judged(arm, **changes):
     variants = models("true", arm.name)
     told = facts(variants, {arm.name: arm})
@@ -102,8 +106,13 @@ def judged(arm, **changes):
 @pytest.mark.parametrize(
     ("arm", "changes", "verdict", "reason"),
     [
-        (HALF, {"memorised": 0.8}, "invalid", "half_0 did not memorise its labels: accuracy 0.8000 on them"),
+        (HALF, {"memorised": 0.8}, "invalid", "half_0 did not memorise its labels: balanced accuracy 0.8000"),
         (HALF, {"auroc_low": 0.4}, "sensitive", "is lost with 50 % of the labels permuted."),
+        (HALF, {}, "sensitive", "is lost with 50 % of the labels permuted."),  # as good as true ones, and may be
+        (Arm("full", "permuted"), KNOWS, "invalid", "full_0 ranks test films as well as a true model: AUROC 0.800"),
+        (Arm("people", "permuted", unit="patient"), KNOWS, "invalid", "people_0 ranks test films as well as a true"),
+        (Arm("fresh", "untrained"), KNOWS, "sensitive", "is owed to training."),
+        (Arm("sex", "column:sex"), KNOWS, "sensitive", "is lost with sex for labels."),
         (Arm("fresh", "untrained"), {"memorised": None, "auroc_low": 0.3}, "sensitive", "is owed to training."),
         (Arm("sex", "column:sex"), {"memorised": None}, "sensitive", "is lost with sex for labels."),
         (Arm("sex", "column:sex"), {"auroc_low": 0.45}, "invalid", "sex_0 is no better than chance on test"),
@@ -117,6 +126,13 @@ def test_what_an_arm_has_to_have_learnt_follows_from_its_labels(arm, changes, ve
     assert reason in found.reasons[0]
     assert not [caveat for caveat in found.caveats if caveat.startswith("Nobody")]
     assert found.on_every_film.endswith(f"so nothing measurable changes there with {described(arm)}.")
+
+
+def test_labels_that_are_partly_true_by_patient_may_be_better_than_chance():
+    """Patients with equally many films are more often of one class; these models are clearly worse than true ones."""
+    found = judged(Arm("people", "permuted", unit="patient"), auroc=0.674, auroc_low=0.629)
+    assert found.verdict == "sensitive"
+    assert "people_0 ranks test films better than chance: AUROC 0.674, interval from 0.629." in found.caveats
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ MODELS = [
         for i in range(3)
     ),
     *(
-        VariantFacts(f"random_{i}", "random", memorised=0.96, majority=0.743, training_accuracy=0.96, epochs=20 + i)
+        VariantFacts(f"random_{i}", "random", memorised=0.96, majority=0.5, training_accuracy=0.96, epochs=20 + i)
         for i in range(3)
     ),
 ]
@@ -116,12 +116,12 @@ def test_fewer_than_three_models_of_a_kind_are_inconclusive_and_say_what_holds_f
 
 
 def test_a_random_variant_that_did_not_memorise_makes_the_test_invalid():
-    models = [*MODELS[:5], VariantFacts("random_1", "random", memorised=0.9499, majority=0.743)]
+    models = [*MODELS[:5], VariantFacts("random_1", "random", memorised=0.9499, majority=0.5)]
     found = decide(models, numbers(), 0.5)
     assert found.verdict == "invalid"
     assert found.reasons == [
-        "random_1 did not memorise its labels: accuracy 0.9499 on them, 0.95 required; a majority guess scores 0.743."
-        " A model that fitted nothing is no reference for random labels."
+        "random_1 did not memorise its labels: balanced accuracy 0.9499 on them, 0.95 required; a majority guess scores"
+        " 0.500. A model that fitted nothing is no reference for random labels."
     ]
 
 
@@ -130,6 +130,64 @@ def test_a_true_variant_at_chance_makes_the_test_invalid():
     found = decide(models, numbers(), 0.5)
     assert found.verdict == "invalid"
     assert found.reasons[0].startswith("true_0 is no better than chance on test: AUROC 0.550, interval from 0.500.")
+
+
+def test_a_random_variant_that_names_one_class_makes_the_test_invalid():
+    """270 films of one class and 11 of the other, and the larger for each: an accuracy of 0.961."""
+    models = [*MODELS[:5], VariantFacts("random_2", "random", memorised=0.5, majority=0.5)]
+    found = decide(models, numbers(), 0.5)
+    assert found.verdict == "invalid"
+    assert found.reasons[0].startswith("random_2 did not memorise its labels: balanced accuracy 0.5000 on them, 0.95")
+
+
+def with_auroc(value, low, place=3):
+    """True intervals begin at 0.93, 0.801 and 0.93; the model at `place` ranks test films so well."""
+    models = [*MODELS]
+    models[1] = dataclasses.replace(models[1], auroc_low=0.801)
+    models[place] = dataclasses.replace(models[place], auroc=value, auroc_low=low)
+    return models
+
+
+def test_a_random_variant_that_knows_the_true_labels_makes_the_test_invalid():
+    found = decide(with_auroc(0.923, 0.853), numbers(), 0.5)
+    assert found.verdict == "invalid"
+    assert found.reasons == [
+        "random_0 ranks test films as well as a true model: AUROC 0.923 (interval from 0.853), true_1's interval begins"
+        " at 0.801. A model that knows the true labels is no reference for random labels."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "verdict"),
+    [
+        (0.801, 0.7, "invalid"),  # at the lowest that a true one can be
+        (0.8009, 0.7, "sensitive"),
+        (0.85, 0.501, "invalid"),
+        (0.85, 0.5, "sensitive"),  # of so few films that it may be chance
+        (0.45, 0.3, "sensitive"),
+        (None, None, "sensitive"),
+        (None, 0.9, "sensitive"),
+    ],
+)
+def test_how_well_a_random_variant_may_rank_test_films(value, low, verdict):
+    assert decide(with_auroc(value, low), numbers(), 0.5).verdict == verdict
+
+
+def caveats_of(models):
+    cell = Cell("m", "magnitude", "region", "spearman")
+    return conclude(models, {cell: numbers()}, Primary(*cell[1:]), 0.5)["m"].caveats
+
+
+def test_a_random_variant_better_than_chance_is_a_caveat():
+    better = "random_0 ranks test films better than chance: AUROC 0.750, interval from 0.580."
+    assert decide(with_auroc(0.75, 0.58), numbers(), 0.5).verdict == "sensitive"
+    assert better in caveats_of(with_auroc(0.75, 0.58))
+    assert not [line for line in caveats_of(with_auroc(0.75, 0.5)) if "better than chance:" in line]
+    assert not [line for line in caveats_of(with_auroc(0.923, 0.853)) if "better than chance:" in line]  # it is invalid
+    # where nobody knows how well true models rank films, nothing can be compared
+    unknown = [dataclasses.replace(one, auroc_low=None) if one.is_true else one for one in with_auroc(0.75, 0.58)]
+    assert decide(unknown, numbers(), 0.5).verdict == "sensitive"
+    assert better in caveats_of(unknown)
 
 
 def test_a_ceiling_that_does_not_exceed_the_floor_makes_the_test_invalid():
