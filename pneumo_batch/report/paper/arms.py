@@ -77,12 +77,12 @@ def conditions(source: Source) -> list[str]:
     found, variants = [], source.results.variants.values()
     if is_tested := any(one.test.auroc_interval[0] is not None for one in variants):
         found.append(
-            "a network of true labels was no better than chance on the test images (the interval of its AUROC reaching"
-            " 0.5)"
+            "a network of true labels could not be told from chance on the test images (the interval of its AUROC"
+            " reaching 0.5)"
         )
     if any(arm.is_permuted for arm in arms.values()) and any(one.memorised is not None for one in variants):
         one = "one" if found else "a network"
         found.append(f"{one} with permuted labels did not memorise them")
     if is_tested and any(arm.column for arm in arms.values()):
-        found.append("one trained on another column was no better than chance at that")
+        found.append("one trained on another column could not be told from chance at that")
     return found
