@@ -127,14 +127,14 @@ def _without_map(target: str, asked: Asked) -> list[str]:
     """
     if asked.at_chance:
         names = wording.listed(asked.at_chance)
-        return [f"{target}: {names} cannot be told from chance on test, so there is no learned map to compare."]
+        return [f"{target}: {names} cannot be told from chance on test, so there is nothing to compare."]
     full = asked.found.numbers.headroom
     # with too few models, as the target's own verdict for these models
     h, over = (full.for_these_models, "patients") if full.ci_low is None else (full, "patients and models")
     if h.ci_low is None or h.ci_low > 0:
         return []
     measured = reading.with_interval(h, over)
-    return [f"{target}: it is not known that h = {measured} is above 0, so there is no reproducible map to compare."]
+    return [f"{target}: it is not known that h = {measured} is above 0, so there is nothing to compare."]
 
 
 def _by_share(numbers: SpecificityTest, share: Estimate, most: float, over: str) -> tuple[Specific, list[str]]:

@@ -164,7 +164,7 @@ def test_random_models_that_did_not_memorise_say_nothing_of_two_targets(parts):
     found = concluded(data, of_first=at_chance)
     assert found.verdict == "invalid"
     assert found.reasons == [
-        "Effusion: true_0 and true_1 cannot be told from chance on test, so there is no learned map to compare."
+        "Effusion: true_0 and true_1 cannot be told from chance on test, so there is nothing to compare."
     ]
 
 
@@ -194,7 +194,7 @@ def test_nothing_is_said_of_invalid_maps_and_of_few_models_only_for_them(parts):
     assert (found.verdict, found.for_these_models) == ("invalid", None)
     assert found.reasons == [
         f"{target}: it is not known that h = 0.386 (95 % interval over patients and models -0.079 to 0.850) is above 0,"
-        " so there is no reproducible map to compare."
+        " so there is nothing to compare."
         for target in TARGETS
     ]
     two = (*VARIANTS[:2], *VARIANTS[4:])
