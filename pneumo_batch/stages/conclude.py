@@ -66,9 +66,10 @@ def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str,
     }
     several = found if len(found) > 1 else {}
     methods = {target: one.methods for target, one in several.items()}
-    true = names_of(variants, "true")
-    facts = _facts_of(first, run)
-    of_arms = {name: arms.conclude(scores.one[first.target], facts, known[name], rule) for name in further}
+    facts = {one.target: _facts_of(one, run) for one in explained}
+    of_arms = {
+        name: arms.conclude(scores.one[first.target], facts[first.target], known[name], rule) for name in further
+    }
     concluded = Results(
         primary=primary,
         threshold=settings.threshold,
@@ -76,7 +77,7 @@ def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str,
         localisation=_localisation(job, run, variants),
         target=first.target if job.data.several or several else None,
         targets=several,
-        specificity=specificity.conclude(scores, methods, true, primary, resamples=settings.resamples),
+        specificity=specificity.conclude(scores, methods, facts, primary, resamples=settings.resamples),
         cascade=_cascade(run, primary),
         contrast=main,
         arms=arms.results_of(known, variants, {main: found[first.target].methods, **of_arms}),

@@ -91,7 +91,7 @@ def test_the_notebooks_pair_gets_a_verdict_without_training(ray_cluster, place):
     run = Run("runs/pair")
     assert run.record["stages"]["train"]["counts"] == {"variants": 2, "trained": 0}
     found = run.verdict["methods"]["grad_cam"]
-    assert found["verdict"] in ("inconclusive", "invalid")  # a network of random weights is no better than chance
+    assert found["verdict"] in ("inconclusive", "invalid")  # a network of random weights is at chance
     assert any("It was not measured whether cnn_random memorised" in line for line in found["caveats"])
 
 

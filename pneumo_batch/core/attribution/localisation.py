@@ -27,9 +27,14 @@ def positive_share(map_HW: np.ndarray, mask_HW: np.ndarray) -> float:
     return float(positive_HW[mask_HW].sum() / total) if total > 0 else float("nan")
 
 
-def points_inside(map_HW: np.ndarray, mask_HW: np.ndarray) -> bool:
-    """The pointing game (Zhang et al. 2016): whether the highest value lies inside the mask."""
-    return bool(mask_HW.flat[int(np.argmax(map_HW))])
+def points_inside(map_HW: np.ndarray, mask_HW: np.ndarray) -> float:
+    """The pointing game (Zhang et al. 2016): 1 if the highest value lies inside the mask, else 0.
+
+    NaN for a constant map: it points nowhere, and the first of its pixels, a corner, would make it a miss.
+    """
+    if map_HW.min() == map_HW.max():
+        return float("nan")
+    return float(mask_HW.flat[int(np.argmax(map_HW))])
 
 
 def average_precision(map_HW: np.ndarray, mask_HW: np.ndarray) -> float:

@@ -234,9 +234,9 @@ class References:
 
     def __init__(self, comparison: Comparison, image_id: str, image_SS: np.ndarray | None, own: ImageFeatures):
         self.comparison = comparison
+        self.image_id = image_id
         self.image_SS = image_SS
         self.own = own
-        self.rng = pairs.image_rng(image_id, comparison.seed)
         self._features: dict[tuple[str, ...], Features] = {}
 
     def edge(self) -> Features:
@@ -249,9 +249,9 @@ class References:
         return self._cached((method, view), lambda: self._random_maps(method, view))
 
     def _random_maps(self, method: str, view: str) -> np.ndarray:
-        own = self.own.of(method, view)
+        own, rng = self.own.of(method, view), pairs.map_rng(self.image_id, method, view, self.comparison.seed)
         true = [position for position, variant in enumerate(self.comparison.variants) if variant.is_true]
-        return np.stack([controls.random_map(own.maps_VHW[at], self.rng, own.ranks[at]) for at in true])
+        return np.stack([controls.random_map(own.maps_VHW[at], rng, own.ranks[at]) for at in true])
 
     def _cached(self, key: tuple[str, ...], make: Callable[[], np.ndarray]) -> Features:
         if key not in self._features:

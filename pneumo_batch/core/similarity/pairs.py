@@ -116,9 +116,12 @@ def partners(
     return partners_NC
 
 
-def image_rng(image_id: str, seed: int) -> np.random.Generator:
-    """The generator of one image's random map: the same for any worker, batch or order."""
-    digest = hashlib.sha256(f"{seed}:{RANDOM_MAP}:{image_id}".encode()).digest()
+def map_rng(image_id: str, method: str, view: str, seed: int) -> np.random.Generator:
+    """The generator of one image's random maps by a method and view.
+
+    The same for any worker, batch or order, and whatever other methods there are.
+    """
+    digest = hashlib.sha256(f"{seed}:{RANDOM_MAP}:{method}:{view}:{image_id}".encode()).digest()
     return np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))
 
 

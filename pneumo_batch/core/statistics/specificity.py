@@ -33,6 +33,8 @@ from pneumo_batch.core.statistics.numbers import number
 from pneumo_batch.core.statistics.options import RESAMPLES
 from pneumo_batch.core.statistics.outcomes import Specific
 from pneumo_batch.core.statistics.results import MethodResult, Primary, Specificity, SpecificityTest
+from pneumo_batch.core.statistics.verdict import VariantFacts
+from pneumo_batch.core.variants import names_of
 
 _OF_ONE = ("true_true", "true_true_cross")
 _OF_TWO = (pairs.TWO_TARGETS, pairs.TWO_TARGETS_CROSS, pairs.ONE_MODEL, pairs.ONE_MODEL_CROSS)
@@ -45,6 +47,13 @@ class Column(NamedTuple):
 
     data: PerImage
     kind: str
+
+
+class Asked(NamedTuple):
+    """A method's result for one target, and which true models cannot be told from chance at it."""
+
+    found: MethodResult
+    at_chance: Sequence[str]
 
 
 def measure(
@@ -70,42 +79,47 @@ def quantities(kinds_8: np.ndarray) -> np.ndarray:
 def conclude(
     scores: ByTarget,
     concluded: Mapping[str, Mapping[str, MethodResult]],
-    true: Sequence[str],
+    facts: Mapping[str, Sequence[VariantFacts]],
     primary: Primary,
     *,
     resamples: int = RESAMPLES,
 ) -> dict[str, list[Specificity]]:
-    """By method what the maps of each two targets share; `concluded` has the methods of each target."""
+    """By method what the maps of each two targets share.
+
+    Of each target `concluded` has the methods, and `facts` what is known of the models.
+    """
     found: dict[str, list[Specificity]] = {}
     for targets in scores.two:
+        true = names_of(facts[targets[0]], "true")
+        unfit = {target: [one.name for one in facts[target] if one.is_true and one.at_chance] for target in targets}
         tests = measure(scores, targets, true, resamples=resamples)
         for method in sorted({cell.method for cell in tests}):
             of_method = {Primary(*cell[1:]).key: one for cell, one in tests.items() if cell.method == method}
-            both = [(target, concluded[target][method]) for target in targets]
+            both = {target: Asked(concluded[target][method], unfit[target]) for target in targets}
             numbers = of_method[primary.key]
-            decided = decide(numbers, dict(both), len(true))
+            decided = decide(numbers, both, len(true))
             found.setdefault(method, []).append(Specificity(targets, *decided, numbers, of_method))
     return found
 
 
 def decide(
-    numbers: SpecificityTest, methods: Mapping[str, MethodResult], models: int
+    numbers: SpecificityTest, methods: Mapping[str, Asked], models: int
 ) -> tuple[Specific, list[str], Specific | None]:
     """The verdict, its reasons, and with fewer than three true models what it would be for these.
 
-    `invalid` where the maps of a target are; `specific` if the interval of the share lies below what the threshold of
-    the label share leaves, `unspecific` if it lies above; else `inconclusive`.
+    `invalid` where true models have no maps of a target to compare, whatever random ones did; `specific` if the
+    interval of the share lies below what the threshold of the label share leaves, `unspecific` if it lies above; else
+    `inconclusive`.
     """
-    invalid = [target for target, found in methods.items() if _is_invalid(found)]
-    if invalid:
-        return "invalid", [f"There is no valid map of {wording.listed(invalid)} to compare."], None
+    if nothing := [line for target, asked in methods.items() for line in _without_map(target, asked)]:
+        return "invalid", nothing, None
     if numbers.share.value is None:
         return (
             "inconclusive",
             ["Too few models or films: what two true models agree on about a film is not known."],
             None,
         )
-    most = 1 - next(iter(methods.values())).threshold
+    most = 1 - next(iter(methods.values())).found.threshold
     if models >= FEWEST_MODELS:
         return *_by_share(numbers, numbers.share, most, "patients and models"), None
     outcome, reasons = _by_share(numbers, numbers.share.for_these_models, most, "patients")
@@ -113,8 +127,21 @@ def decide(
     return "inconclusive", [few, *reasons], outcome
 
 
-def _is_invalid(found: MethodResult) -> bool:
-    return "invalid" in (found.verdict, found.for_these_models)
+def _without_map(target: str, asked: Asked) -> list[str]:
+    """Why true models have no maps of a target to compare.
+
+    Not its verdict, which random models that did not memorise make invalid, and they take no part here.
+    """
+    if asked.at_chance:
+        names = wording.listed(asked.at_chance)
+        return [f"{target}: {names} cannot be told from chance on test, so there is nothing to compare."]
+    full = asked.found.numbers.headroom
+    # with too few models, as the target's own verdict for these models
+    h, over = (full.for_these_models, "patients") if full.ci_low is None else (full, "patients and models")
+    if h.ci_low is None or h.ci_low > 0:
+        return []
+    measured = reading.with_interval(h, over)
+    return [f"{target}: it is not known that h = {measured} is above 0, so there is nothing to compare."]
 
 
 def _by_share(numbers: SpecificityTest, share: Estimate, most: float, over: str) -> tuple[Specific, list[str]]:

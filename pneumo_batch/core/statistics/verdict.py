@@ -7,17 +7,20 @@ from pneumo_batch.core.similarity.pairs import EDGE, same_model_floor
 from pneumo_batch.core.similarity.per_image import Cell
 from pneumo_batch.core.statistics import reading
 from pneumo_batch.core.statistics.digits import P_DIGITS, fixed, p_is, small
-from pneumo_batch.core.statistics.estimates import CellTest, Deviations
+from pneumo_batch.core.statistics.estimates import CellTest, Deviations, Estimate
 from pneumo_batch.core.statistics.label_share import FEWEST_MODELS, FEWEST_PATIENTS
 from pneumo_batch.core.statistics.outcomes import Outcome
 from pneumo_batch.core.statistics.results import CellResult, Decision, MethodResult, Primary
-from pneumo_batch.core.statistics.words import NO_MAP, RANDOM_WORDS, Words
+from pneumo_batch.core.statistics.words import NO_MAP, RANDOM_WORDS, UNTOLD_MAP, Words
 from pneumo_batch.core.variants import MEMORISED, Arm, Variant
 
 ALPHA = 0.05
 CHANCE = 0.5
 _AS_EDGES = 0.9  # of what true maps agree by: no more is left that edges do not show
 _FEW_PATIENTS = 25  # tests/statistics: below the bar of 0.93 where patients are unequal
+# An interval of h that reaches 0 and ends below it shows that true models agree on next to nothing, of the 1 that equal
+# maps have at most; one that reaches further shows only that models or patients were too few.
+_NEXT_TO_NOTHING = 0.1
 _ROUNDING = 1e-9  # 3 + 3 models reach exactly 1/20
 
 
@@ -54,6 +57,11 @@ class VariantFacts(Variant):
     @property
     def beats_chance(self) -> bool:
         return self.auroc is not None and self.auroc_low is not None and self.auroc_low > CHANCE
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether it cannot be told from chance on test; of one that nobody tested that is not known."""
+        return self.auroc_low is not None and self.auroc_low <= CHANCE
 
 
 def conclude(
@@ -107,8 +115,8 @@ def decide(variants: Sequence[VariantFacts], test: CellTest, threshold: float, w
     """The verdict of one cell.
 
     In this order: `inconclusive` with fewer than five patients; `invalid` if one with permuted labels did not memorise,
-    one with fully permuted labels ranks test films as well as a true one, another is no better than chance on test, or
-    h is not above 0; `inconclusive` without a second true model or one to contrast with, and with fewer than three
+    one with fully permuted labels ranks test films as well as a true one, another cannot be told from chance on test,
+    or h is not above 0; `inconclusive` without a second true model or one to contrast with, and with fewer than three
     models of a kind; `sensitive` if the interval of the label share lies above `threshold` and the permutation p is at
     most 0.05; `insensitive` if the interval lies below; else `inconclusive`.
     """
@@ -139,10 +147,7 @@ def _by_share(test: CellTest, threshold: float, over: str, words: Words) -> tupl
     if headroom.ci_low is None:
         return "inconclusive", ["Without one of the models no film has every similarity: no interval can be computed."]
     if headroom.ci_low <= 0:
-        return "invalid", [
-            "Two true models agree on a film no more than on films of different patients: h ="
-            f" {reading.with_interval(headroom, over)}. {NO_MAP}"
-        ]
+        return "invalid", _no_headroom(headroom, over, words)
     measured = f"Label share L = {reading.with_interval(share, over)}"
     if share.ci_low is None or share.ci_high is None:
         return "inconclusive", [f"{measured}: what two true models agree on about a film is too little to divide."]
@@ -155,6 +160,17 @@ def _by_share(test: CellTest, threshold: float, over: str, words: Words) -> tupl
     return "inconclusive", [
         f"{measured}: the interval contains the threshold of {threshold:g}.",
         *_widest(share.sd, words),
+    ]
+
+
+def _no_headroom(headroom: Estimate, over: str, words: Words) -> list[str]:
+    measured = f"h = {reading.with_interval(headroom, over)}"
+    if headroom.ci_high is not None and headroom.ci_high < _NEXT_TO_NOTHING:
+        return [f"Two true models agree on a film no more than on films of different patients: {measured}. {NO_MAP}"]
+    return [
+        "It cannot be told whether two true models agree on a film more than on films of different patients:"
+        f" {measured}. {UNTOLD_MAP}",
+        *_widest(headroom.sd, words, "the interval's"),
     ]
 
 
@@ -172,7 +188,7 @@ def _by_models(outcome: Outcome, reasons: list[str], test: CellTest) -> tuple[Ou
     return "inconclusive", [why, *reasons]
 
 
-def _widest(sd: Deviations, words: Words) -> list[str]:
+def _widest(sd: Deviations, words: Words, whose: str = "its") -> list[str]:
     known = {name: value for name, value in asdict(sd).items() if value is not None}
     if not known or not max(known.values()):
         return []
@@ -180,9 +196,10 @@ def _widest(sd: Deviations, words: Words) -> list[str]:
     variances = {one: value**2 for one, value in known.items()}
     part = "Most" if 2 * variances[name] > sum(variances.values()) else "The largest part"
     if name == "patients":
-        return [f"{part} of its width comes from the patients: more of them would narrow it."]
+        return [f"{part} of {whose} width comes from the patients: more of them would narrow it."]
     models = words.models if name == "random" else name
-    return [f"{part} of its width comes from which {models} models were trained: more {models} seeds would narrow it."]
+    which = f"which {models} models were trained: more {models} seeds would narrow it"
+    return [f"{part} of {whose} width comes from {which}."]
 
 
 # ----------------------------------------------------------------------------------------------------- the conditions
@@ -232,10 +249,10 @@ def _model_problems(variants: Sequence[VariantFacts], words: Words) -> list[str]
                 f"{v.name} did not memorise its labels: balanced accuracy {v.memorised:.4f} on them,"
                 f" {v.required:.2f} required{beside}. A model that fitted nothing is no reference for {words.cause}."
             )
-        if v.has_to_know and v.auroc_low is not None and v.auroc_low <= CHANCE:
+        if v.has_to_know and v.at_chance:
             value = "" if v.auroc is None else f" {v.auroc:.3f},"
             problems.append(
-                f"{v.name} is no better than chance on test: AUROC{value} interval from {v.auroc_low:.3f}."
+                f"{v.name} cannot be told from chance on test: AUROC{value} interval from {v.auroc_low:.3f}."
                 " A model that learned nothing has no explanation to be true to."
             )
     return [*problems, *_knowing(variants, words)]

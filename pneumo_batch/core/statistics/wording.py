@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pneumo_batch.core.method_names import method_of, setting_of
 from pneumo_batch.core.statistics.results import MethodResult
-from pneumo_batch.core.statistics.words import NO_MAP
+from pneumo_batch.core.statistics.words import NO_MAP, UNTOLD_MAP
 
 _METHODS = {
     "grad_cam": "Grad-CAM",
@@ -14,7 +14,7 @@ _METHODS = {
     "integrated_gradients_unscaled": "Unscaled Integrated Gradients",
 }
 _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-_FOLLOW, _SHOW, _OPEN, _NOTHING, _UNFIT = "follow", "show", "open", "nothing", "unfit"
+_FOLLOW, _SHOW, _OPEN, _NOTHING, _UNTOLD, _UNFIT = "follow", "show", "open", "nothing", "untold", "unfit"
 _OUTCOMES = {"sensitive": _FOLLOW, "insensitive": _SHOW, "inconclusive": _OPEN}
 
 
@@ -71,6 +71,11 @@ def headline(methods: Mapping[str, MethodResult], models: int | None = None) -> 
             f"Maps of {listed(groups[_NOTHING])} show nothing that true models agree on about a film: there is nothing"
             " to test."
         )
+    if groups[_UNTOLD]:
+        sentences.append(
+            f"For maps of {listed(groups[_UNTOLD])} it cannot be told whether true models agree on anything about a"
+            " film, without which there is nothing to test."
+        )
     if groups[_UNFIT]:
         sentences.append(
             f"This run says nothing about maps of {listed(groups[_UNFIT])}: its models do not meet the conditions of"
@@ -89,11 +94,11 @@ def headlines(by_target: Mapping[str | None, Mapping[str, MethodResult]], models
 
 def _groups(methods: Mapping[str, MethodResult]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Names of the methods by answer; apart from them those that have one for the models of the run only."""
-    groups: dict[str, list[str]] = {answer: [] for answer in (_FOLLOW, _SHOW, _OPEN, _NOTHING, _UNFIT)}
+    groups: dict[str, list[str]] = {answer: [] for answer in (_FOLLOW, _SHOW, _OPEN, _NOTHING, _UNTOLD, _UNFIT)}
     of_these: dict[str, list[str]] = {_FOLLOW: [], _SHOW: []}
     for method, found in methods.items():
         outcome = found.for_these_models or found.verdict
-        answer = _OUTCOMES.get(outcome) or (_NOTHING if _nothing_reproducible(found) else _UNFIT)
+        answer = _OUTCOMES.get(outcome) or _why_invalid(found)
         chosen = of_these if found.for_these_models and answer in of_these else groups
         chosen[answer].append(method_name(method))
     return groups, of_these
@@ -111,9 +116,12 @@ def _for_these(of_these: Mapping[str, Sequence[str]], models: int | None) -> lis
     return [f"For these {count}models, {listed(said)}; this run says nothing about other models."]
 
 
-def _nothing_reproducible(found: MethodResult) -> bool:
+def _why_invalid(found: MethodResult) -> str:
     """Whether an `invalid` method is so by its own headroom; else the models are to blame, whatever h is."""
-    return any(reason.endswith(NO_MAP) for reason in found.reasons)
+    for ending, answer in ((NO_MAP, _NOTHING), (UNTOLD_MAP, _UNTOLD)):
+        if any(reason.endswith(ending) for reason in found.reasons):
+            return answer
+    return _UNFIT
 
 
 def _without_labels(thresholds: Sequence[float]) -> str:

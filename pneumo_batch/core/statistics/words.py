@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from pneumo_batch.core.variants import RANDOM, Arm
 
-# How a reason ends where h is not above 0, and no model is to blame.
+# How a reason ends where h is not above 0, and no model is to blame: known to be next to nothing, or not known.
 NO_MAP = "There is no reproducible map to test."
+UNTOLD_MAP = "There is no map known to be reproducible, which the test takes."
 
 
 @dataclass(frozen=True)

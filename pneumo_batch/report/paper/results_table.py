@@ -20,7 +20,9 @@ BOTH, PATIENTS = "patients and models", "patients, for these models"  # what int
 def frame(results: Results, methods: Sequence[str]) -> pd.DataFrame:
     """Of each target and arm the methods in their order, of each method the cell first that its verdict is read from.
 
-    `films` and `patients` are those with every similarity. Of too few models intervals are over patients alone.
+    `films` and `patients` are those with every similarity. Of too few models intervals are over patients alone. In one
+    row that may be so of some quantities only, as of L where h is not above 0 without one of the models: each says what
+    its own interval is over, L in `interval_over`.
     """
     return pd.DataFrame([row for one in results.by_target.values() for row in _of_target(one, methods)])
 
@@ -43,14 +45,13 @@ def _primary_first(cells: Mapping[str, CellResult], primary: str) -> list[tuple[
 
 
 def _numbers(cell: CellResult) -> dict[str, object]:
-    ends, permuted = estimates.ends(cell.share), cell.permutation.image_specific
-    over = None if ends is None else PATIENTS if ends.of_these_models else BOTH
+    permuted = cell.permutation.image_specific
+    quantities = {"h": cell.headroom, "k": cell.remainder, "L": cell.share, "everywhere": cell.everywhere}
+    values = {column: value for name, one in quantities.items() for column, value in _estimate(name, one).items()}
     return {
-        **_estimate("h", cell.headroom),
-        **_estimate("k", cell.remainder),
-        **_estimate("L", cell.share),
-        **_estimate("everywhere", cell.everywhere),
-        "interval_over": over,
+        **values,
+        "interval_over": _over(cell.share),
+        **{f"{name}_interval_over": _over(one) for name, one in quantities.items() if name != "L"},
         "p": permuted.p if permuted else None,
         "smallest_p": permuted.smallest_p if permuted else None,
         "verdict": cell.verdict,
@@ -64,6 +65,11 @@ def _estimate(name: str, estimate: Estimate) -> dict[str, object]:
     found = estimates.ends(estimate)
     ends = (found.low, found.high) if found else (None, None)
     return dict(zip((name, f"{name}_low", f"{name}_high"), (estimate.value, *ends), strict=True))
+
+
+def _over(estimate: Estimate) -> str | None:
+    found = estimates.ends(estimate)
+    return None if found is None else PATIENTS if found.of_these_models else BOTH
 
 
 def csv(table: pd.DataFrame) -> bytes:

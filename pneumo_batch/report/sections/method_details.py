@@ -59,7 +59,8 @@ def fold(source: Source, method: str, ladder: Picture | None) -> Fold:
     cells = [[*cell.split("/"), one.verdict, *columns(one)] for cell, one in sorted(found.cells.items())]
     table = Table(
         f"cells_{slug(method)}",
-        f"{name}: the test in every cell",
+        f"{name}: the test in every cell. L has an interval over these models alone, or none, also where h is not above"
+        " 0 with a model left out, or in more than 2.5 % of the resamples: there is no ratio then.",
         ["view", "scale", "metric", "verdict", *HEADER],
         cells,
     )

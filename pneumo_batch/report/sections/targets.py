@@ -13,7 +13,7 @@ _ANSWERS = {
     "specific": "maps say which of the two is explained",
     "unspecific": "maps hardly say which of the two is explained",
     "inconclusive": "this run cannot tell whether maps say which of the two is explained",
-    "invalid": "maps of one or both are invalid, so there is nothing to compare",
+    "invalid": "true models have no maps of one or both to compare",
 }
 
 

@@ -17,8 +17,11 @@ def test_share_of_the_positive_attribution_inside_the_mask():
 
 
 def test_the_pointing_game_asks_for_the_highest_value():
-    assert localisation.points_inside(np.array([[3.0, 1.0], [-5.0, 0.0]]), MASK)
-    assert not localisation.points_inside(np.array([[0.0, 1.0], [-5.0, 0.0]]), MASK)
+    assert localisation.points_inside(np.array([[3.0, 1.0], [-5.0, 0.0]]), MASK) == 1
+    assert localisation.points_inside(np.array([[0.0, 1.0], [-5.0, 0.0]]), MASK) == 0
+    for value in (0.0, 2.0, -1.0):  # a constant map has no highest value, whether or not its corner is inside
+        assert math.isnan(localisation.points_inside(np.full((2, 2), value), MASK))
+        assert math.isnan(localisation.points_inside(np.full((2, 2), value), ~MASK))
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -143,8 +143,9 @@ def test_most_partners_are_neighbours_in_hash_order():
     assert pairs.partners(ids, patients, 0)[order, 0].tolist() == np.roll(order, -1).tolist()
 
 
-def test_image_rng_depends_on_image_and_seed_only():
-    first = pairs.image_rng("a.png", 0).random(3)
-    assert pairs.image_rng("a.png", 0).random(3).tolist() == first.tolist()
-    assert pairs.image_rng("b.png", 0).random(3).tolist() != first.tolist()
-    assert pairs.image_rng("a.png", 1).random(3).tolist() != first.tolist()
+def test_the_generator_of_random_maps_depends_on_image_method_view_and_seed_only():
+    every = [("a.png", "m", "signed", 0), ("b.png", "m", "signed", 0), ("a.png", "n", "signed", 0)]
+    every += [("a.png", "m", "magnitude", 0), ("a.png", "m", "signed", 1)]
+    drawn = [pairs.map_rng(*one).random() for one in every]
+    assert [pairs.map_rng(*one).random() for one in every] == drawn
+    assert len(set(drawn)) == len(every)

@@ -115,9 +115,9 @@ def judged(arm, **changes):
         (Arm("sex", "column:sex"), KNOWS, "sensitive", "is lost with sex for labels."),
         (Arm("fresh", "untrained"), {"memorised": None, "auroc_low": 0.3}, "sensitive", "is owed to training."),
         (Arm("sex", "column:sex"), {"memorised": None}, "sensitive", "is lost with sex for labels."),
-        (Arm("sex", "column:sex"), {"auroc_low": 0.45}, "invalid", "sex_0 is no better than chance on test"),
+        (Arm("sex", "column:sex"), {"auroc_low": 0.45}, "invalid", "sex_0 cannot be told from chance on test"),
         (Arm("deep", "true", network="resnet18"), {}, "sensitive", "is lost with another network, resnet18."),
-        (Arm("deep", "true", network="resnet18"), {"auroc_low": 0.45}, "invalid", "deep_0 is no better than chance"),
+        (Arm("deep", "true", network="resnet18"), {"auroc_low": 0.45}, "invalid", "deep_0 cannot be told from chance"),
     ],
 )
 def test_what_an_arm_has_to_have_learnt_follows_from_its_labels(arm, changes, verdict, reason):

@@ -12,7 +12,9 @@ from pneumo_batch.core.similarity import pairs, per_image
 from pneumo_batch.core.similarity.comparison import Comparison, Others
 from pneumo_batch.core.similarity.several_targets import Compared, TargetsComparison
 from pneumo_batch.core.statistics import label_share, specificity
-from pneumo_batch.core.statistics.results import MethodResult, Primary
+from pneumo_batch.core.statistics.estimates import CellTest, Estimate, Interval
+from pneumo_batch.core.statistics.results import MethodResult, Primary, SpecificityTest
+from pneumo_batch.core.statistics.verdict import VariantFacts
 from pneumo_batch.core.variants import Variant
 
 SIZE, IMAGES, PATIENTS = 64, 48, 32
@@ -20,7 +22,8 @@ TARGETS = ("Effusion", "Mass")
 TRUE, RANDOM = [f"true_{i}" for i in range(4)], [f"random_{i}" for i in range(3)]
 VARIANTS = tuple(Variant(name, "true" if name in TRUE else "random") for name in TRUE + RANDOM)
 PRIMARY = Primary("signed", "region", "spearman")
-VALID = MethodResult("sensitive", [], threshold=0.5)
+VALID = MethodResult("sensitive", [], threshold=0.5, numbers=CellTest(headroom=Estimate(0.4, 0.3, 0.5)))
+FACTS = [VariantFacts(*vars(one).values(), auroc=0.9, auroc_low=0.8) for one in VARIANTS]
 
 
 def smooth(rng, *shape):
@@ -48,9 +51,11 @@ def scored(maps_TNVSS, variants=VARIANTS, metrics=(PRIMARY.metric,)):
 KINDS = (*pairs.WITHIN_KINDS, *pairs.CROSS_KINDS)  # no edges: there are no films
 
 
-def concluded(data, methods=VALID, true=TRUE):
+def concluded(data, methods=VALID, facts=FACTS, of_first=None):
+    """`of_first` is known of the models at the first target, `facts` at the others."""
     of_each = {target: {"planted": methods} for target in TARGETS}
-    return specificity.conclude(data, of_each, true, PRIMARY, resamples=300)["planted"][0]
+    known = dict.fromkeys(TARGETS, facts) | ({TARGETS[0]: of_first} if of_first else {})
+    return specificity.conclude(data, of_each, known, PRIMARY, resamples=300)["planted"][0]
 
 
 @pytest.fixture(scope="module")
@@ -148,19 +153,57 @@ def test_scores_of_one_target_are_those_of_a_run_with_it_alone(parts):
     assert images.num_rows == table.num_rows
 
 
+def test_random_models_that_did_not_memorise_say_nothing_of_two_targets(parts):
+    _, by_target, of_model = parts
+    data = scored(by_target + 0.5 * of_model)[1]
+    unfit = [one if one.is_true else dataclasses.replace(one, memorised=0.7, auroc_low=0.4) for one in FACTS]
+    for methods in (VALID, dataclasses.replace(VALID, verdict="invalid", reasons=["random_0 did not memorise."])):
+        found = concluded(data, methods, unfit)
+        assert (found.verdict, found.reasons) == (concluded(data).verdict, concluded(data).reasons)
+    at_chance = [*(dataclasses.replace(one, auroc_low=0.5) for one in FACTS[:2]), *FACTS[2:]]
+    found = concluded(data, of_first=at_chance)
+    assert found.verdict == "invalid"
+    assert found.reasons == [
+        "Effusion: true_0 and true_1 cannot be told from chance on test, so there is nothing to compare."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("headroom", "over"),
+    [
+        (Estimate(0.1, 0.01, 0.2, Interval(0.0, 0.2)), None),  # over models too there is one, which counts
+        (Estimate(0.1, 0.0, 0.2, Interval(0.01, 0.2)), "patients and models 0.000"),
+        (Estimate(0.1, None, None, Interval(0.0, 0.2)), "patients 0.000"),
+        (Estimate(0.1, None, None, Interval(0.01, 0.2)), None),
+        (Estimate(0.1), None),
+    ],
+)
+def test_the_headroom_of_a_target_is_read_as_its_own_verdict_reads_it(headroom, over):
+    asked = {"Mass": specificity.Asked(MethodResult("invalid", [], numbers=CellTest(headroom=headroom)), [])}
+    found, reasons, _ = specificity.decide(SpecificityTest(), asked, models=3)
+    assert (found == "invalid") == bool(over)
+    assert not over or f"Mass: it is not known that h = 0.100 (95 % interval over {over} to 0.200)" in reasons[0]
+
+
 def test_nothing_is_said_of_invalid_maps_and_of_few_models_only_for_them(parts):
     _, by_target, of_model = parts
     maps_TNVSS = by_target + 0.5 * of_model
     data = scored(maps_TNVSS)[1]
-    found = concluded(data, dataclasses.replace(VALID, verdict="invalid"))
-    assert (found.verdict, found.reasons) == ("invalid", ["There is no valid map of Effusion and Mass to compare."])
+    wide = Estimate(0.386, -0.079, 0.85, Interval(0.2, 0.6))
+    found = concluded(data, dataclasses.replace(VALID, numbers=CellTest(headroom=wide)))
+    assert (found.verdict, found.for_these_models) == ("invalid", None)
+    assert found.reasons == [
+        f"{target}: it is not known that h = 0.386 (95 % interval over patients and models -0.079 to 0.850) is above 0,"
+        " so there is nothing to compare."
+        for target in TARGETS
+    ]
     two = (*VARIANTS[:2], *VARIANTS[4:])
     data = scored(maps_TNVSS[:, :, [0, 1, 4, 5, 6]], two)[1]
-    found = concluded(data, true=TRUE[:2])
+    found = concluded(data, facts=[*FACTS[:2], *FACTS[4:]])
     assert (found.verdict, found.for_these_models) == ("inconclusive", "specific")
     assert found.reasons[0] == "2 true models: too few to speak of other models, which takes 3."
     one = (VARIANTS[0], *VARIANTS[4:])
     data = scored(maps_TNVSS[:, :, [0, 4, 5, 6]], one)[1]
-    found = concluded(data, true=TRUE[:1])
+    found = concluded(data, facts=[FACTS[0], *FACTS[4:]])
     assert found.verdict == "inconclusive"
     assert found.numbers.share.value is None

@@ -129,7 +129,7 @@ def test_a_true_variant_at_chance_makes_the_test_invalid():
     models = [VariantFacts("true_0", "true", auroc=0.55, auroc_low=0.5), *MODELS[1:]]
     found = decide(models, numbers(), 0.5)
     assert found.verdict == "invalid"
-    assert found.reasons[0].startswith("true_0 is no better than chance on test: AUROC 0.550, interval from 0.500.")
+    assert found.reasons[0].startswith("true_0 cannot be told from chance on test: AUROC 0.550, interval from 0.500.")
 
 
 def test_a_random_variant_that_names_one_class_makes_the_test_invalid():
@@ -191,13 +191,37 @@ def test_a_random_variant_better_than_chance_is_a_caveat():
 
 
 def test_a_ceiling_that_does_not_exceed_the_floor_makes_the_test_invalid():
-    found = decide(MODELS, numbers(heads=(0.0, 0.1)), 0.5)
+    found = decide(MODELS, numbers(heads=(0.0, 0.09)), 0.5)
     assert found.verdict == "invalid"
     assert found.reasons == [
-        "Two true models agree on a film no more than on films of different patients: h = 0.050 (95 % interval over"
-        " patients and models 0.000 to 0.100). There is no reproducible map to test."
+        "Two true models agree on a film no more than on films of different patients: h = 0.045 (95 % interval over"
+        " patients and models 0.000 to 0.090). There is no reproducible map to test."
     ]
     assert decide(MODELS, numbers(heads=(1e-9, 0.1)), 0.5).verdict == "sensitive"
+
+
+@pytest.mark.parametrize(
+    ("sd", "narrower"),
+    [
+        (Deviations(0.2, 0.0, 0.1), "which true models were trained: more true seeds would narrow it."),
+        (Deviations(0.1, 0.0, 0.2), "the patients: more of them would narrow it."),
+    ],
+)
+def test_a_ceiling_that_may_well_exceed_the_floor_is_invalid_but_not_called_nothing(sd, narrower):
+    found = decide(MODELS, numbers(headroom=span(-0.079, 0.85, sd)), 0.5)
+    assert found.verdict == "invalid"
+    assert found.reasons == [
+        "It cannot be told whether two true models agree on a film more than on films of different patients: h = 0.386"
+        " (95 % interval over patients and models -0.079 to 0.850). There is no map known to be reproducible, which the"
+        " test takes.",
+        f"Most of the interval's width comes from {narrower}",
+    ]
+    few = Estimate(0.3, patients=Interval(-0.1, 0.7), sd=sd)
+    assert (
+        decide(TWO_EACH, numbers(headroom=few), 0.5)
+        .reasons[1]
+        .startswith("For these 4 models it would be invalid: it cannot be told whether two true models agree")
+    )
 
 
 def test_all_that_is_invalid_is_said_and_comes_before_inconclusive():

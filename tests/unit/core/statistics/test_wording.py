@@ -8,7 +8,7 @@ import pytest
 from pneumo_batch.core.statistics.estimates import CellTest, Estimate
 from pneumo_batch.core.statistics.results import MethodResult
 from pneumo_batch.core.statistics.wording import common, headline, listed, method_name
-from pneumo_batch.core.statistics.words import NO_MAP
+from pneumo_batch.core.statistics.words import NO_MAP, UNTOLD_MAP
 
 
 def found(verdict, for_these_models=None, reasons=(), threshold=0.5, headroom=(0.1, 0.3)):
@@ -46,6 +46,10 @@ def test_what_holds_for_the_models_of_the_run_alone_is_said_so():
 
 
 NOTHING = "Maps of Saliency show nothing that true models agree on about a film: there is nothing to test."
+UNTOLD = (
+    "For maps of Saliency it cannot be told whether true models agree on anything about a film, without which there is"
+    " nothing to test."
+)
 UNFIT = "This run says nothing about maps of Saliency: its models do not meet the conditions of the test."
 
 
@@ -53,6 +57,7 @@ UNFIT = "This run says nothing about maps of Saliency: its models do not meet th
     ("reasons", "expected"),
     [
         ([f"h = -0.1. {NO_MAP}"], NOTHING),
+        ([f"h = 0.4. {UNTOLD_MAP}", "Most of the interval's width comes from the patients."], UNTOLD),
         (["random_100 did not memorise its labels."], UNFIT),
     ],
 )

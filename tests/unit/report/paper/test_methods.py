@@ -133,8 +133,8 @@ def test_conditions_name_what_arms_there_are():
     assert "memorise" not in of(Arm("fresh", "untrained"))
     assert of(Arm("random", "permuted")).endswith("or one with permuted labels did not memorise them")
     assert of(Arm("random", "permuted"), Arm("sex", "column:sex")).endswith(
-        "one with permuted labels did not memorise them or one trained on another column was no better than chance at"
-        " that"
+        "one with permuted labels did not memorise them or one trained on another column could not be told from chance"
+        " at that"
     )
     knowing = "with fully permuted labels ranked them as well as one of true labels"
     assert knowing in of(Arm("random", "permuted"))

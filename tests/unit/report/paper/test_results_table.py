@@ -1,6 +1,7 @@
 """The table of results: which rows, which numbers, and LaTeX that compiles whatever findings are called."""
 
 import csv
+import dataclasses
 import io
 import re
 import shutil
@@ -108,6 +109,22 @@ def test_too_few_models_have_intervals_over_patients_and_say_so():
     assert r"1.101 (0.662 to 1.136)$^\dagger$" in text
     assert r"$^\dagger$ Over patients alone, for these models." in text
     assert "over patients and models" not in text
+
+
+def test_every_number_says_what_its_own_interval_is_over():
+    one = results_table.frame(found(), ["grad_cam"]).iloc[0]
+    names = ["interval_over", "h_interval_over", "k_interval_over", "everywhere_interval_over"]
+    assert one[names].tolist() == ["patients and models"] * 4
+    mixed = dataclasses.replace(
+        cell(), share=estimate(0.9, 0.4, 1.3, of_these=True), everywhere=Estimate(0.1), remainder=Estimate()
+    )
+    of_run = found()
+    method = dataclasses.replace(of_run.methods["grad_cam"], cells={PRIMARY.key: mixed})
+    table = results_table.frame(dataclasses.replace(of_run, methods={"grad_cam": method}), ["grad_cam"])
+    row = parsed(results_table.csv(table))[0]
+    assert [row[name] for name in names] == ["patients, for these models", "patients and models", "", ""]
+    assert (row["h_low"], row["h_high"], row["everywhere"], row["everywhere_low"]) == ("0.200", "0.400", "0.100", "")
+    assert r"0.900 (0.400 to 1.300)$^\dagger$" in results_table.latex(table, primary=True).decode()
 
 
 def test_the_numbers_are_those_of_the_page(full):
