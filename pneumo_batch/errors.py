@@ -48,11 +48,14 @@ class RejectedImage(ValueError):  # noqa: N818 - the word users read in the quar
     """An image that cannot be used; the message is the reason, without the path."""
 
 
+UNREAD = "cannot be read"
+
+
 def unread(error: OSError | ValueError) -> str:
     """Why an image could not be used, without its place: tables name it by its id, and may hold no path."""
     if not isinstance(error, OSError):
         return str(error)
-    return f"cannot be read: {os.strerror(error.errno) if error.errno else error}"
+    return f"{UNREAD}: {os.strerror(error.errno) if error.errno else error}"
 
 
 def did_you_mean(name: str, known: Iterable[str], most: int = 1) -> str:

@@ -24,6 +24,12 @@ from pneumo_batch.errors import RejectedImage
 from pneumo_batch.execution import turns
 
 _DEATHS = 2  # one could be the machine's fault
+_DIED, _STUCK = "the process that worked on it died", "no result within"  # begin the reasons why an image is left out
+
+
+def gave_up(reason: str) -> bool:
+    """Whether an image was rejected for this reason because a worker died of it, or hung on it."""
+    return reason.startswith((_DIED, _STUCK))
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ class Watchdog:
 
     def image_started_alone(self, image_id: str) -> str | None:
         if self._alone[image_id] >= _DEATHS:
-            self._left_out[image_id] = f"the process that worked on it died, {_DEATHS + 1} times"
+            self._left_out[image_id] = f"{_DIED}, {_DEATHS + 1} times"
         self._alone[image_id] += 1
         return self._left_out.get(image_id)
 
@@ -174,6 +180,6 @@ def _look_at(watchdog: Watching, place: Place, image_ids: list[str], seconds: fl
     if number is None:  # the batch is long, and no image of it
         return
     # first, so that nobody turns to the image again in between
-    watchdog.leave_out(image_ids[number], place, f"no result within {seconds:g} s (cluster.stall_seconds)")
+    watchdog.leave_out(image_ids[number], place, f"{_STUCK} {seconds:g} s (cluster.stall_seconds)")
     with contextlib.suppress(ProcessLookupError):
         os.kill(place.pid, signal.SIGKILL)

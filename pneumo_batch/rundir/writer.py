@@ -36,7 +36,6 @@ from pneumo_batch.rundir.locations import reason
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.record import RunRecord, StageRecord, parse_record, record_bytes
 
-_LEVELS = {"warning": "warning", "failed": "error"}  # of events, for who reads the log
 _BEFORE_THE_RECORD = {SUMS, JOB, EVENTS, METRICS}  # what a run may have that ended before it had one
 
 
@@ -201,8 +200,8 @@ class RunWriter(Run):
         """One line of events.jsonl."""
         told = jobfile.redacted(fields, self._hidden)
         line = json.dumps({"time": provenance.now(), "event": kind, **told}, default=str) + "\n"
-        if terminal.logs_json():
-            terminal.say(kind, _LEVELS.get(kind, "info"), event=kind, **fields)
+        if terminal.logs_json() and kind != "failed":  # which the command itself says at its end
+            terminal.say(kind, "warning" if kind == "warning" else "info", event=kind, **fields)
         if self.store.is_local:
             with Path(self.store.path(EVENTS)).open("a", encoding="utf-8") as file:
                 file.write(line)

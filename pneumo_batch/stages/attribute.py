@@ -132,10 +132,12 @@ def _check(chosen: int, bad: list[dict[str, str]], max_bad: float) -> None:
     """Not too many of the chosen images were rejected, and not all."""
     if bad and (len(bad) > max_bad * chosen or len(bad) == chosen):
         first = min(bad, key=lambda row: row["image_id"])
-        allowed = "none is left" if len(bad) == chosen else f"more than data.max_bad = {max_bad:g} allows"
+        none_left = len(bad) == chosen
+        allowed = "none is left" if none_left else f"more than data.max_bad = {max_bad:g} allows"
+        way_on = "" if none_left else f", or {audit_lines.allowing(len(bad), chosen)}"
         raise DataError(
             f"{len(bad)} of {chosen} images could no longer be read, or not be explained, {allowed}; the first is "
-            f"{first['image_id']}: {first['reason']}"
+            f"{first['image_id']}: {first['reason']}; put back the files that have changed or gone{way_on}"
         )
 
 

@@ -1,7 +1,7 @@
 """Runs whose data grow: what has joined the data since the last pass, and what else has changed there."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,12 +12,13 @@ from pneumo_batch.core.data import manifest
 from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.errors import DataError
 from pneumo_batch.execution import progress, staging
+from pneumo_batch.execution.staging import rows_without
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir.layout import MANIFEST, QUARANTINE
 from pneumo_batch.rundir.locations import open_roots
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.writer import RunWriter
-from pneumo_batch.stages import index
+from pneumo_batch.stages import index, newcomers
 from pneumo_batch.stages.stage import Survey
 
 
@@ -28,12 +29,13 @@ def begin(job: Job, run: RunWriter) -> bool:
     """
     known, rejected = run.manifest_table(), _rejected(run)
     listing = _listing(job, run.images, known)
-    for line in _warnings(listing, known, rejected, job):
+    found = newcomers.find(listing, known, job, run.images)
+    for line in _warnings(listing, known, rejected, found.moved, job):
         progress.warn(run, "index", line)
-    new = index.joined(listing, known, job)
-    if not _is_news(new, rejected):
+    if not _is_news(found.rows, known, rejected, run.images):
         return False
-    terminal.say(f"{_images(new.num_rows)} joined the data")
+    joined = rows_without(found.rows, rejected["image_id"]).num_rows
+    terminal.say(f"{_images(joined)} joined the data" if joined else "an image that was rejected can be read now")
     run.begin_pass()
     return True
 
@@ -47,11 +49,14 @@ def remaining(job: Job, found: Survey, run: Run) -> Survey:
     if not job.data.grows or (run.number == 1 and not ended):
         return found
     known = run.manifest_table()
-    listing = _listing(job, open_roots(job.data.root), known)
+    images = open_roots(job.data.root)
+    listing, rejected = _listing(job, images, known), _rejected(run)
     if not ended:
         known = known.filter(pc.is_in(known["image_id"], staging.earlier_ids(run, MANIFEST)))
-    new = index.joined(listing, known, job)
-    count = 0 if ended and not _is_news(new, _rejected(run)) else new.num_rows
+    new = newcomers.find(listing, known, job, images).rows
+    count = new.num_rows + _unexplained(listing, known, rejected)
+    if ended and not _is_news(new, known, rejected, images):
+        count = 0
     return dataclasses.replace(found, earlier=found.attributed(job) - count)
 
 
@@ -66,26 +71,44 @@ def _listing(job: Job, images: Roots, known: pa.Table) -> pa.Table:
     return found.listing
 
 
-def _rejected(run: Run) -> pa.Array:
-    return run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)["image_id"].combine_chunks()
+def _rejected(run: Run) -> pa.Table:
+    return run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)
 
 
-def _is_news(new: pa.Table, rejected: pa.Array) -> bool:
-    """Whether there is an image among those that joined that was not rejected before."""
-    return pc.all(pc.is_in(new["image_id"], rejected)).as_py() is False
+def _unexplained(listing: pa.Table, known: pa.Table, rejected: pa.Table) -> int:
+    """How many images are there and indexed, and were rejected afterwards: every pass tries to explain them again."""
+    ids = rejected["image_id"].filter(pc.equal(rejected["stage"], "attribute"))
+    ids = ids.filter(pc.is_in(ids, known["image_id"]))
+    return int(pc.sum(pc.is_in(ids, listing["image_id"])).as_py() or 0)
 
 
-def _warnings(listing: pa.Table, known: pa.Table, rejected: pa.Array, job: Job) -> Iterator[str]:
+def _is_news(new: pa.Table, known: pa.Table, rejected: pa.Table, images: Roots) -> bool:
+    """Whether an image joined, or one that was rejected can be read now."""
+    joined = rows_without(new, rejected["image_id"]).num_rows
+    return joined > 0 or newcomers.one_was_repaired(rejected, new, known, images)
+
+
+def _warnings(
+    listing: pa.Table, known: pa.Table, rejected: pa.Table, moved: Mapping[str, str], job: Job
+) -> Iterator[str]:
+    """What else changed; `moved` has the images of the run that have another id now, which is the key."""
     there = listing["image_id"].combine_chunks()
     others = listing.filter(pc.invert(pc.is_in(listing["split"], pa.array(job.attribution.splits))))
-    before = pa.concat_arrays([known["image_id"].combine_chunks(), rejected])
+    before = pa.chunked_array([*known["image_id"].chunks, *rejected["image_id"].chunks], pa.string())
     added = pc.sum(pc.invert(pc.is_in(others["image_id"], before))).as_py() or 0
     if added:
         yield (
             f"{_images(added)} joined the training data and {'is' if added == 1 else 'are'} not used: the models are"
             " those of the first pass"
         )
-    gone = known.filter(pc.invert(pc.is_in(known["image_id"], there)))
+    if moved:
+        now, then = min(moved.items())
+        has, they = ("has", "it stays") if len(moved) == 1 else ("have", "they stay")
+        yield (
+            f"{_images(len(moved))} {has} moved (the first: {then} is {now} now); {they} in the run under the name and"
+            " class of before, and counted once: for the new ones start another run, in another --run-dir"
+        )
+    gone = rows_without(rows_without(known, there), pa.array(list(moved.values()), pa.string()))
     if gone.num_rows:
         first = gone["image_id"][0].as_py()
         are = "is" if gone.num_rows == 1 else "are"

@@ -16,6 +16,7 @@ from pneumo_batch.errors import DataError
 from pneumo_batch.execution import progress, watchdog
 from pneumo_batch.execution.board import Board
 from pneumo_batch.execution.cluster import Resources
+from pneumo_batch.execution.staging import rows_without
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import accounts
 from pneumo_batch.rundir.accounts import ImbalanceError
@@ -25,7 +26,7 @@ from pneumo_batch.rundir.locations import reason
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
-from pneumo_batch.stages import listing, regions
+from pneumo_batch.stages import listing, newcomers, regions
 from pneumo_batch.stages.stage import Plan, Survey
 
 ROWS_PER_FILE = 100_000  # of the manifest: 16 MB
@@ -94,11 +95,10 @@ def _index(job: Job, run: RunWriter, cpus: int) -> tuple[pa.Table, pa.Table]:
 def _index_new(job: Job, run: RunWriter, cpus: int) -> tuple[pa.Table, pa.Table]:
     """Rows of the images that joined the splits to attribute, and the whole quarantine; its images are tried again."""
     known = run.manifest_table()
-    before = run.store.read_table(QUARANTINE, schema=tables.QUARANTINE)
     found = discover(job, run.images)
-    fresh = joined(found.listing, known, job)
+    fresh = newcomers.find(found.listing, known, job, run.images).rows
     rows, rejected = _inspect_watched(job, run, fresh, cpus)
-    before = before.filter(pc.invert(pc.is_in(before["image_id"], fresh["image_id"].combine_chunks())))
+    before = _rejected_before(run, known, found.listing, fresh)
     rejected = pa.concat_tables([before, rejected]).sort_by("image_id")
     _check_rejected(rejected, known.num_rows + fresh.num_rows, job.data.max_bad)
     every = pa.concat_tables([known, rows])
@@ -126,10 +126,11 @@ def _write_regions(job: Job, run: RunWriter, found: manifest.Inventory, rows: pa
     return [outlined.unfit] if outlined.unfit else []
 
 
-def joined(listing: pa.Table, known: pa.Table, job: Job) -> pa.Table:
-    """The listed images of the splits to attribute that are not in the manifest."""
-    fresh = pc.invert(pc.is_in(listing["image_id"], known["image_id"].combine_chunks()))
-    return listing.filter(pc.and_(fresh, pc.is_in(listing["split"], pa.array(job.attribution.splits))))
+def _rejected_before(run: Run, known: pa.Table, listing: pa.Table, fresh: pa.Table) -> pa.Table:
+    """The quarantine of earlier passes, without images that are tried again and those whose file was removed."""
+    before = rows_without(run.store.read_table(QUARANTINE, schema=tables.QUARANTINE), fresh["image_id"])
+    there = pa.chunked_array([*listing["image_id"].chunks, *known["image_id"].chunks], pa.string())
+    return before.filter(pc.is_in(before["image_id"], there))
 
 
 def _audit(job: Job, run: RunWriter, findings: audit.Audit, own_words: Iterable[str] = ()) -> None:

@@ -26,7 +26,7 @@ from pneumo_batch.job import jobfile, schema
 from pneumo_batch.rundir.locations import open_roots
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.writer import RunWriter
-from pneumo_batch.stages import incremental, index, survey
+from pneumo_batch.stages import incremental, index, newcomers, survey
 from pneumo_batch.stages.stage import Survey
 
 ROWS = 1_000_000
@@ -171,8 +171,8 @@ def _read(job: schema.Job, run: RunWriter, inventory: Inventory, meter: Meter) -
     with meter.step("every later stage: read the manifest"):
         known = run.manifest_table()
     with meter.step("a pass over growing data: what joined"):
-        index.joined(inventory.listing, known, job)
-        list(incremental._warnings(inventory.listing, known, job))
+        found = newcomers.find(inventory.listing, known, job, run.images)
+        list(incremental._warnings(inventory.listing, known, incremental._rejected(run), found.moved, job))
     del known
     with meter.step("Run.manifest(), pandas"):
         Run(run.path).manifest()

@@ -316,6 +316,28 @@ def test_a_night_whose_images_are_gone_when_it_goes_on_is_an_empty_one(nights, f
     assert verification.verify(run).findings == []
 
 
+def test_a_film_that_was_relabelled_stops_no_night_and_one_that_was_repaired_is_taken_up(
+    nights, films, tmp_path, capfd
+):
+    run, path = copy_of(nights, tmp_path)
+    root = tmp_path / "films"
+    shutil.copytree(films, root)
+    film = min((root / "test" / "NORMAL").iterdir())
+    film.rename(root / "test" / "PNEUMONIA" / film.name)
+    broken = root / "test" / "NORMAL" / "IM-9999-0001.jpeg"
+    broken.write_bytes(b"no image")
+    assert pipeline.execute(growing_job(root), str(path)).complete
+    assert f"(the first: test/NORMAL/{film.name} is test/PNEUMONIA/{film.name} now)" in capfd.readouterr().err
+    assert run.record["counts"] == {"images": 55, "quarantined": 1, "attributed": 14}
+    broken.write_bytes(phantom_film(tmp_path))
+    assert estimate.plan(growing_job(root), str(path)).plans["index"].line.startswith("images: 1 new")
+    assert pipeline.execute(growing_job(root), str(path)).complete
+    assert run.record["counts"] == {"images": 55, "quarantined": 0, "attributed": 15}
+    assert f"test/NORMAL/{film.name}" in run.maps("grad_cam", "true_0")[0]
+    assert not pipeline.execute(growing_job(root), str(path)).worked
+    assert verification.verify(run).findings == []
+
+
 def phantom_film(tmp_path):
     phantom.write(tmp_path / "more", train=8, test=4, seed=77, image_size=96)
     return next((tmp_path / "more" / "test" / "NORMAL").iterdir()).read_bytes()

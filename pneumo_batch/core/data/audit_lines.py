@@ -3,6 +3,7 @@
 `same` are the images that share their bytes with another, with the number of classes and the splits of their group.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -137,8 +138,14 @@ def too_many_rejected(rejected: pa.Table, total: int, max_bad: float) -> str | N
     if rejected.num_rows <= max_bad * total:
         return None
     first = rejected.slice(0, 1).to_pylist()[0]
-    are = "is" if rejected.num_rows == 1 else "are"
+    are, them = ("is", "it") if rejected.num_rows == 1 else ("are", "them")
     return (
         f"{rejected.num_rows} of {total} images {are} unreadable, more than data.max_bad = {max_bad:g} allows; "
-        f"the first is {first['image_id']}: {first['reason']}"
+        f"the first is {first['image_id']}: {first['reason']}; repair or remove {them}, or "
+        f"{allowing(rejected.num_rows, total)}"
     )
+
+
+def allowing(bad: int, total: int) -> str:
+    """What lets a run go on with so many images that cannot be used."""
+    return f"run with --set data.max_bad={math.ceil(100 * bad / total) / 100:g}"

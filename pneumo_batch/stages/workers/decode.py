@@ -9,7 +9,7 @@ import pyarrow as pa
 from pneumo_batch.core import tables
 from pneumo_batch.core.data.images import Preprocess
 from pneumo_batch.core.data.roots import Roots
-from pneumo_batch.errors import DataError, RejectedImage, unread
+from pneumo_batch.errors import UNREAD, DataError, RejectedImage, unread
 from pneumo_batch.execution import watchdog
 from pneumo_batch.execution.board import Board
 from pneumo_batch.rundir.layout import STAGING
@@ -17,6 +17,7 @@ from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.storage import Store
 
 REJECTED = f"{STAGING}/rejected"
+_CHANGED = "changed since it was indexed"
 
 
 def decoder(run: Run, variant: str, board: Board) -> Callable[[pa.Table], pa.Table]:
@@ -73,7 +74,7 @@ def read_pixels(images: Roots, row: Mapping[str, str], preprocess: Preprocess) -
     """Pixels of a manifest row's image; raises OSError or ValueError where it is not what was indexed."""
     data = images.read_bytes(row["image_id"])
     if hashlib.sha256(data).hexdigest() != row["sha256"]:
-        raise ValueError("changed since it was indexed")
+        raise ValueError(_CHANGED)
     return preprocess.pixels(data)
 
 
@@ -86,6 +87,11 @@ def attributed_pixels(images: Roots, row: Mapping[str, str], preprocess: Preproc
             f"{row['image_id']}: no longer readable since attributed: {unread(error)}; put the file back as it was,"
             " then the same command continues the run"
         ) from error
+
+
+def was_lost(reason: str) -> bool:
+    """Whether an image was rejected for this reason because its file was not there, or another: it can be put back."""
+    return reason == _CHANGED or reason.startswith(UNREAD)
 
 
 def reject(store: Store, row: Mapping[str, str], reason: str) -> None:

@@ -1,9 +1,12 @@
 """What the record of a run says ended it."""
 
+import json
+
 import pytest
 from helpers.tiny import tiny_job
 from ray.exceptions import RayTaskError
 
+from pneumo_batch import terminal
 from pneumo_batch.errors import DataError, RunError
 from pneumo_batch.rundir.writer import RunWriter
 
@@ -23,6 +26,16 @@ def test_the_record_names_the_error_itself(error, tmp_path):
     run.fail(error)
     assert run.record["status"] == "failed"
     assert run.record["error"] == {"type": "DataError", "message": "films: no images found"}
+
+
+def test_what_ended_a_run_is_left_to_the_command_to_say(tmp_path, capsys, monkeypatch):
+    """In a log of JSON lines too, where events are shown."""
+    monkeypatch.setitem(terminal._formats, "log", "json")
+    run = RunWriter(tmp_path / "run")
+    run.open(tiny_job(), "f" * 64)
+    run.fail(DataError("films: no images found"))
+    assert capsys.readouterr().err == ""
+    assert json.loads(run.store.read_bytes("events.jsonl"))["message"] == "films: no images found"
 
 
 def test_a_folder_of_something_else_becomes_no_run(tmp_path):

@@ -7,19 +7,22 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from pyarrow import fs as pafs
 
 from pneumo_batch import cli, pipeline, terminal
 from pneumo_batch.cli import estimate
 from pneumo_batch.core import tables
 from pneumo_batch.core.data import manifest, phantom
+from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.core.similarity import pairs
 from pneumo_batch.errors import EXIT_DATA, DataError, JobError
 from pneumo_batch.execution import staging
 from pneumo_batch.job import schema
 from pneumo_batch.rundir.layout import SCORES, STAGES
 from pneumo_batch.rundir.writer import RunWriter
-from pneumo_batch.stages import compare, incremental, index, survey
+from pneumo_batch.stages import compare, incremental, index, newcomers, survey
 
+NO_FILES = Roots.one(pafs.LocalFileSystem(), "/nowhere")
 JOB = schema.Job(name="x", data={"root": "films", "grows": True})
 
 
@@ -113,35 +116,39 @@ def test_former_cross_scores_of_those_go_and_their_others_stay(tmp_path):
     assert not len(staging.tally(run, SCORES))
 
 
+def rejected(*names, stage="index", reason="no image"):
+    rows = [{"image_id": name, "stage": stage, "reason": reason} for name in names]
+    return pa.Table.from_pylist(rows, schema=tables.QUARANTINE)
+
+
 def listing(*names, size=10):
-    rows = [
-        {"image_id": n, "split": n.split("/")[0], "class_name": "A", "label": 0, "patient_id": n, "bytes": size}
-        for n in names
-    ]
+    shared = {"class_name": "A", "label": 0, "bytes": size}
+    rows = [{"image_id": n, "split": n.split("/")[0], "patient_id": n, "sha256": "0" * 64, **shared} for n in names]
     return pa.Table.from_pylist(rows, schema=pa.schema([tables.MANIFEST.field(name) for name in rows[0]]))
 
 
 def test_only_newcomers_of_the_splits_to_attribute_join():
     known = listing("train/A/1", "test/A/1")
     now = listing("train/A/1", "train/A/2", "test/A/1", "test/A/2")
-    assert index.joined(now, known, JOB)["image_id"].to_pylist() == ["test/A/2"]
+    found = newcomers.find(now, known, JOB, NO_FILES)
+    assert found.rows["image_id"].to_pylist() == ["test/A/2"]
+    assert not found.moved
 
 
 def test_what_else_changed_is_said_in_words():
     known = pa.concat_tables([listing("train/A/1", "test/A/1", "test/A/2"), listing("test/A/3", size=99)])
     now = listing("train/A/1", "train/A/2", "test/A/2", "test/A/3", "test/A/4")
-    nothing = pa.array([], pa.string())
-    assert list(incremental._warnings(now, known, nothing, JOB)) == [
+    assert list(incremental._warnings(now, known, rejected(), {}, JOB)) == [
         "1 image joined the training data and is not used: the models are those of the first pass",
         "1 image is no longer there (the first: test/A/1); what is known of them stays",
         "1 image has changed (the first: test/A/3); their maps stay those of the earlier files",
     ]
-    assert list(incremental._warnings(known, known, nothing, JOB)) == []
+    assert list(incremental._warnings(known, known, rejected(), {}, JOB)) == []
 
 
 def test_a_training_image_that_was_rejected_in_the_first_pass_has_not_joined():
     known, now = listing("train/A/1", "test/A/1"), listing("train/A/1", "train/A/broken", "test/A/1")
-    assert list(incremental._warnings(now, known, pa.array(["train/A/broken"]), JOB)) == []
+    assert list(incremental._warnings(now, known, rejected("train/A/broken"), {}, JOB)) == []
 
 
 @pytest.fixture
@@ -199,10 +206,125 @@ def test_a_further_pass_needs_disk_for_the_maps_of_those_that_joined(finished, m
 def test_what_was_rejected_once_is_no_news(finished):
     job, run, root = finished
     (root / "test" / "NORMAL" / "broken-0001.jpeg").write_bytes(b"no image")
-    row = {"image_id": "test/NORMAL/broken-0001.jpeg", "stage": "index", "reason": "no image"}
-    run.store.write_table("quarantine.parquet", pa.Table.from_pylist([row], schema=tables.QUARANTINE))
+    run.store.write_table("quarantine.parquet", rejected("test/NORMAL/broken-0001.jpeg"))
     assert not incremental.begin(job, run)
-    assert incremental.remaining(job, survey.survey(job), run).attributed(job) == 0
+    assert left(job, run) == 0
+
+
+def left(job, run):
+    """How many images a dry run says that a pass would take up."""
+    return incremental.remaining(job, survey.survey(job), run).attributed(job)
+
+
+def test_an_image_that_was_rejected_and_is_repaired_begins_a_pass(finished, capsys):
+    job, run, root = finished
+    broken = root / "test" / "NORMAL" / "broken-0001.jpeg"
+    broken.write_bytes(another_film(root))
+    run.store.write_table("quarantine.parquet", rejected("test/NORMAL/broken-0001.jpeg"))
+    assert left(job, run) == 1
+    assert incremental.begin(job, run)
+    assert "an image that was rejected can be read now\n" in capsys.readouterr().err
+
+
+def another_film(root):
+    return next((root / "train" / "NORMAL").iterdir()).read_bytes()
+
+
+@pytest.mark.parametrize("reason", ["the process that worked on it died, 3 times", "no result within 60 s (cluster.x)"])
+def test_what_a_worker_died_of_is_not_opened_by_the_driver(finished, reason):
+    job, run, root = finished
+    (root / "test" / "NORMAL" / "killer-0001.jpeg").write_bytes(another_film(root))
+    run.store.write_table("quarantine.parquet", rejected("test/NORMAL/killer-0001.jpeg", reason=reason))
+    assert not incremental.begin(job, run)
+    assert left(job, run) == 0
+
+
+def test_of_very_many_rejected_images_some_are_opened(finished, monkeypatch):
+    job, run, root = finished
+    names = [f"broken-{number}.jpeg" for number in range(5)]
+    for name in names:
+        (root / "test" / "NORMAL" / name).write_bytes(b"no image")
+    run.store.write_table("quarantine.parquet", rejected(*(f"test/NORMAL/{name}" for name in names)))
+    opened, inspect = [], manifest.inspect_batch
+    monkeypatch.setattr(newcomers, "_LOOKS", 3)
+    monkeypatch.setattr(manifest, "inspect_batch", lambda *given: opened.append(given) or inspect(*given))
+    assert not incremental.begin(job, run)
+    assert len(opened) == 3
+
+
+@pytest.mark.parametrize(
+    ("reason", "begins"),
+    [
+        ("changed since it was indexed", True),
+        ("cannot be read: No such file or directory", True),
+        ("the network true_0 gives nan for it", False),
+    ],
+)
+def test_an_image_that_was_lost_before_it_was_explained_and_is_back_begins_a_pass(finished, reason, begins):
+    job, run, root = finished
+    film = next((root / "test" / "NORMAL").iterdir())
+    row = rejected(f"test/NORMAL/{film.name}", stage="attribute", reason=reason)
+    run.store.write_table("quarantine.parquet", row)
+    assert left(job, run) == begins
+    content = film.read_bytes()
+    film.write_bytes(content[:-1] + b"x")
+    assert left(job, run) == 0
+    assert not incremental.begin(job, run)
+    film.write_bytes(content)
+    assert incremental.begin(job, run) == begins
+
+
+@pytest.mark.parametrize("folder", ["test/PNEUMONIA", "test/NORMAL"])
+def test_an_image_that_moved_is_not_taken_up_again(finished, folder, capsys):
+    job, run, root = finished
+    film = next((root / "test" / "NORMAL").iterdir())
+    film.rename(root / folder / "other-0001.jpeg")
+    assert not incremental.begin(job, run)
+    assert capsys.readouterr().err == (
+        f"warning: 1 image has moved (the first: test/NORMAL/{film.name} is {folder}/other-0001.jpeg now); it stays in"
+        " the run under the name and class of before, and counted once: for the new ones start another run, in another"
+        " --run-dir\n"
+    )
+    assert left(job, run) == 0
+
+
+def test_a_training_image_that_moved_to_the_tests_is_not_tested(finished, capsys):
+    job, run, root = finished
+    film = next((root / "train" / "NORMAL").iterdir())
+    film.rename(root / "test" / "NORMAL" / film.name)
+    assert not incremental.begin(job, run)
+    assert f"train/NORMAL/{film.name} is test/NORMAL/{film.name} now" in capsys.readouterr().err
+
+
+def test_an_image_that_was_copied_has_not_moved(finished):
+    """The index refuses it in two classes."""
+    job, run, root = finished
+    film = next((root / "test" / "NORMAL").iterdir())
+    shutil.copy(film, root / "test" / "PNEUMONIA" / "other-0001.jpeg")
+    assert incremental.begin(job, run)
+    with pytest.raises(DataError, match="lie in two classes"):
+        new_rows(job, run)
+
+
+def new_rows(job, run):
+    """(manifest rows, quarantine) that the pass adds; the images are opened in this process."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(index, "_inspect_watched", lambda _, run, rows, __: manifest.inspect_batch(rows, run.images))
+        return index._index_new(job, run, 1)
+
+
+def test_a_pass_with_a_newcomer_leaves_out_what_moved_and_forgets_rejected_images_that_were_removed(finished):
+    job, run, root = finished
+    film = next((root / "test" / "NORMAL").iterdir())
+    film.rename(root / "test" / "PNEUMONIA" / film.name)
+    phantom.write(root.parent / "more", train=8, test=4, seed=77, image_size=32)
+    shutil.copy(next((root.parent / "more" / "test" / "NORMAL").iterdir()), root / "test" / "NORMAL" / "new-0001.jpeg")
+    run.store.write_table("quarantine.parquet", rejected("test/NORMAL/removed-0001.jpeg"))
+    assert left(job, run) == 1
+    assert incremental.begin(job, run)
+    rows, still_rejected = new_rows(job, run)
+    assert rows["image_id"].to_pylist() == ["test/NORMAL/new-0001.jpeg"]
+    assert still_rejected.num_rows == 0
 
 
 @pytest.mark.parametrize("name", ["manifest/part-0.parquet", "quarantine.parquet"])

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from pneumo_batch.core import tables
+from pneumo_batch.core.data import audit_lines
 from pneumo_batch.core.data.audit import audit
 
 NOTHING = tables.QUARANTINE.empty_table()
@@ -203,3 +204,19 @@ def test_several_findings_are_counted_by_split():
             "Mass": {"with": 0, "without": 2, "unknown": 0},
         },
     }
+
+
+@pytest.mark.parametrize(
+    ("bad", "total", "counted", "advice"),
+    [
+        (1, 84, "1 of 84 images is", "remove it, or run with --set data.max_bad=0.02"),
+        (7, 100, "7 of 100 images are", "remove them, or run with --set data.max_bad=0.07"),
+    ],
+)
+def test_too_many_unreadable_images_come_with_two_ways_on(bad, total, counted, advice):
+    row = {"image_id": "test/a", "stage": "index", "reason": "empty file"}
+    line = audit_lines.too_many_rejected(pa.Table.from_pylist([row] * bad, schema=tables.QUARANTINE), total, 0.01)
+    assert line == (
+        f"{counted} unreadable, more than data.max_bad = 0.01 allows; the first is test/a: empty file; repair or"
+        f" {advice}"
+    )
