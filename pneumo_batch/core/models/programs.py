@@ -76,7 +76,8 @@ def _scripted(data: bytes) -> nn.Module:
 def _unflattened(data: bytes) -> nn.Module:
     program = torch.export.load(io.BytesIO(data))
     model = torch.export.unflatten(program)
-    model.traced_shape = _traced_shape(program)  # what refuses other shapes goes with the rest of the tracing
+    # what refuses other shapes goes with the rest of the tracing
+    model.traced_shape = _traced_shape(program)  # type: ignore[assignment]
     for module in model.modules():
         for node in getattr(module, "graph", torch.fx.Graph()).nodes:
             node.meta.clear()  # shapes of the tracing, with symbols that cannot be copied
