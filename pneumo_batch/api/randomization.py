@@ -22,7 +22,7 @@ from pneumo_batch.core.similarity import users_metric
 from pneumo_batch.core.similarity.options import SMALLEST_SIDE
 from pneumo_batch.core.statistics import classification
 from pneumo_batch.core.statistics.verdict import VariantFacts
-from pneumo_batch.errors import DataError, JobError
+from pneumo_batch.errors import DataError, JobError, did_you_mean
 from pneumo_batch.job import jobfile
 from pneumo_batch.job.schema import Compare, Train
 
@@ -85,6 +85,7 @@ def randomization_test(
 
     Raises JobError for settings, DataError for images without a finite logit, ValueError for the rest, in one line.
     """
+    _check_names(settings)
     settings = {name: value for name, value in settings.items() if value is not None}  # type: ignore[assignment]
     compare, functions = _compare(settings)
     places = _places_of(true, random, settings)
@@ -102,9 +103,18 @@ def randomization_test(
     return Verdict(verdicts, compare.primary.model_dump(), compare.threshold, len(models))
 
 
+def _check_names(settings: Mapping[str, object]) -> None:
+    known = Settings.__annotations__
+    if unknown := [name for name in settings if name not in known]:
+        hint, listed = did_you_mean(unknown[0], known), ", ".join(known)
+        raise JobError(f"randomization_test: no setting {unknown[0]!r}{hint}; there are: {listed}")
+
+
 def _places_of(true: Models, random: Models, settings: Settings) -> dict[str, nn.Module]:
     """Every network by what stands for it in a message. Raises ValueError for what cannot be tested."""
     known, others = arguments.by_place(true, "true"), arguments.by_place(random, "random")
+    if not known:
+        raise ValueError("true: no network: one or more are needed")
     arguments.check_copies(known, others)
     if "memorised" in settings:
         arguments.check_memorised(settings["memorised"], others)

@@ -7,6 +7,7 @@ does not support a submission id twice, not even after it was deleted.
 
 import asyncio
 import contextlib
+import hashlib
 import importlib.metadata
 import logging
 import os
@@ -53,6 +54,8 @@ class Submission:
     id: str
     run_dir: str
     attached: bool  # it was there already
+    options: tuple[str, ...]  # of the `pneumo-batch run` that it is
+    other_job: bool = False  # it was started with other values of fields that change no result
 
 
 def connect(address: str) -> "JobSubmissionClient":
@@ -98,9 +101,9 @@ def submit(
 ) -> Submission:
     """Start the job, or find it running there already. Relative paths are seen from this machine's working folder.
 
-    `options` are more words for the `pneumo-batch run` it becomes there; a job found running keeps those it has. Raises
-    JobError when it runs into another directory than the one asked for, or the cluster has no agent to take it within
-    a minute.
+    `options` are more words for the `pneumo-batch run` it becomes there, one each; a job found running keeps those it
+    has. Raises JobError when it runs into another directory than the one asked for, or the cluster has no agent to take
+    it within a minute.
     """
     fingerprint = identity(job)
     name = f"{job.name}-{fingerprint[:12]}"
@@ -110,11 +113,12 @@ def submit(
         while True:
             newest = _newest(client, name)
             if newest and not newest.status.is_terminal():
-                return _attach(newest, place)
+                return _attach(newest, job, place)
             taken = _attempt(newest.submission_id, name) if newest else 0
             wanted = name if not taken else f"{name}-{taken + 1}"
             try:
-                return Submission(_start(client, wanted, job, place, options), place, attached=False)
+                started = _start(client, wanted, job, place, options)
+                return Submission(started, place, attached=False, options=tuple(options))
             except RuntimeError as error:
                 if "No available agent" in str(error) and time.monotonic() < deadline:
                     time.sleep(_AGAIN_SECONDS)
@@ -144,14 +148,16 @@ def _is_here(root: str) -> bool:
         return False
 
 
-def _attach(found: "JobDetails", place: str) -> Submission:
-    running_into = (found.metadata or {}).get("run_dir", place)
+def _attach(found: "JobDetails", job: Job, place: str) -> Submission:
+    about = found.metadata or {}
+    running_into = about.get("run_dir", place)
     if running_into != place:
         raise JobError(
             f"{found.submission_id} is already running, into {running_into}; wait for it, or use that --run-dir"
         )
     assert found.submission_id is not None
-    return Submission(found.submission_id, place, attached=True)
+    options = tuple(shlex.split(about.get("options", "")))
+    return Submission(found.submission_id, place, True, options, other_job=about.get("job") != _digest(job))
 
 
 def _newest(client: "JobSubmissionClient", name: str) -> "JobDetails | None":
@@ -177,7 +183,7 @@ def _start(client: "JobSubmissionClient", submission_id: str, job: Job, place: s
                 "working_dir": folder,
                 "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS), **provenance.as_environment()},
             },
-            metadata={"name": job.name, "run_dir": place},
+            metadata={"name": job.name, "run_dir": place, "options": shlex.join(options), "job": _digest(job)},
         )
 
 
@@ -191,6 +197,11 @@ def pack(folder: Path, job: Job) -> None:
     # written anew: a source tree keeps its own under another name
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: pneumo-batch\nVersion: {about.version}\n")
     (folder / JOB).write_text(tomli_w.dumps(_values(job)), encoding="utf-8")
+
+
+def _digest(job: Job) -> str:
+    """Of all of its values; its id holds those only that change results."""
+    return hashlib.sha256(tomli_w.dumps(_values(job)).encode()).hexdigest()
 
 
 def _values(job: Job) -> dict[str, Any]:

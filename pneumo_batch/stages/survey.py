@@ -1,5 +1,6 @@
 """What can be known before hours are spent: what a job refers to, whether it fits together, whether there is room."""
 
+import pyarrow as pa
 import torch
 
 from pneumo_batch.core.data import manifest
@@ -15,6 +16,9 @@ from pneumo_batch.rundir.locations import open_roots
 from pneumo_batch.stages import arms, external_models, index, regions
 from pneumo_batch.stages.stage import Survey
 
+# What the listing of generated films tells of them.
+_GENERATED = pa.table({"view": pa.nulls(1), "sex": pa.nulls(1), "site": pa.nulls(1), "subtype": ["virus"]})
+
 
 def survey(job: Job) -> Survey:
     """Look at everything a job refers to. Raises DataError or JobError when some of it is not there."""
@@ -25,6 +29,7 @@ def survey(job: Job) -> Survey:
             " variant as a [[variant]], with train.true_seeds = [] and train.random_seeds = []"
         )
     if job.is_phantom:
+        arms.check_told(job, _GENERATED)
         if job.data.names_regions:
             contents["regions"] = regions.digest(regions.named(job.data.regions))
         images = {"train": job.phantom.train, "test": job.phantom.test}

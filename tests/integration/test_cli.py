@@ -12,7 +12,7 @@ import pytest
 from helpers.command import call, command, one_line, wait_for
 from helpers.tiny import TINY_TOML
 
-from pneumo_batch import cli
+from pneumo_batch import __version__, cli
 
 
 @pytest.fixture
@@ -27,6 +27,12 @@ def test_help_needs_neither_torch_nor_ray():
     code += "assert not {'torch', 'ray', 'pyarrow', 'pandas'} & set(sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "Can these saliency maps be trusted?" in result.stdout
+
+
+@pytest.mark.parametrize("module", ["pneumo_batch", "pneumo_batch.cli"])
+def test_the_command_is_also_a_module_to_run(module):
+    result = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True)
+    assert result.stdout == f"pneumo-batch, version {__version__}\n"
 
 
 def commands(group=cli.cli, path=()):

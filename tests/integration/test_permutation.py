@@ -51,6 +51,8 @@ def test_a_column_of_which_the_data_say_nothing_is_refused_before_they_are_read(
     told = r"^train.random_within: the data give no film's site; they give view, sex$"
     with pytest.raises(JobError, match=told):
         survey.survey(tiny_job(data=films, train={"random_within": ["site"]}))
+    with pytest.raises(JobError, match=r"^train.random_within: the data give no film's view; they give subtype$"):
+        survey.survey(tiny_job(train={"random_within": ["view", "subtype", "mode"]}))  # of generated films
 
 
 def test_another_edition_of_a_column_to_permute_within_is_another_job(films):

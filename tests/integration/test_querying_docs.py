@@ -35,11 +35,11 @@ def folder(tiny_run, tmp_path_factory) -> Path:
     return folder
 
 
-def answers(question: str, run: str) -> dict[str, object]:
+def answers(question: str, run: str, target: str | None = None) -> dict[str, object]:
     """What each engine's snippet leaves in `answer`."""
     found = {}
     for code in re.findall(r"```python\n(.*?)```", QUESTIONS[question], re.DOTALL):
-        setup = re.sub(r'RUN = ".*"', f"RUN = {run!r}", SETUP)
+        setup = re.sub(r'RUN = ".*"', f"RUN = {run!r}", SETUP).replace("TARGET = None", f"TARGET = {target!r}")
         names: dict[str, object] = {}
         exec(compile(setup + code, question, "exec"), names)
         found[code.partition("\n")[0].removeprefix("# ")] = names["answer"]
@@ -69,6 +69,31 @@ def marred(tiny_run, tmp_path_factory) -> str:
     (path / "scores").mkdir()
     pq.write_table(pa.table(columns, schema=tables.SCORES), path / "scores" / "part-0.parquet")
     return str(path)
+
+
+@pytest.fixture(scope="module")
+def two_targets(tiny_run, tmp_path_factory) -> str:
+    """Its images, and its scores as those of the target A; of B, and between both, there are others."""
+    path = tmp_path_factory.mktemp("two")
+    (path / "manifest").symlink_to(Path(tiny_run.path, "manifest").absolute())
+    scores = tiny_run.store.read_table("scores", schema=tables.SCORES).to_pandas()
+    others = scores.assign(score=-scores["score"] / 2, degenerate=~scores["degenerate"])
+    parts = [(scores, "A", "A"), (others, "B", "B"), (others.assign(kind="two_targets"), "A", "B")]
+    rows = pd.concat([part.assign(target=one, target_b=other) for part, one, other in parts])
+    (path / "scores").mkdir()
+    table = pa.Table.from_pandas(rows, schema=tables.scores_schema(["A", "B"]), preserve_index=False)
+    pq.write_table(table, path / "scores" / "part-0.parquet")
+    return str(path)
+
+
+@pytest.mark.parametrize("question", [question for question in QUESTIONS if "scores" in QUESTIONS[question]])
+def test_with_several_targets_the_answers_are_those_of_one(question, tiny_run, two_targets, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    wanted_names, wanted = plain(answers(question, tiny_run.path)["pandas"])
+    for found in answers(question, two_targets, "A").values():
+        names, numbers = plain(found)
+        assert names == wanted_names
+        np.testing.assert_allclose(numbers, wanted, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("question", QUESTIONS)

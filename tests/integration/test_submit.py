@@ -19,6 +19,7 @@ import ray
 from helpers.command import call, command, free_port, one_line, wait_for
 from helpers.tiny import TINY_TOML
 
+from pneumo_batch.cli import cli
 from pneumo_batch.core.data import phantom
 from pneumo_batch.errors import JobError
 from pneumo_batch.integrations import ray_jobs
@@ -89,11 +90,11 @@ def test_a_client_that_dies_leaves_the_job_and_the_next_one_attaches_and_reads_t
         assert line == f"submitted {name}, run {run_dir}\n"
         wait_for(lambda: (run_dir / "run.json").exists())
         first.send_signal(signal.SIGKILL)
-    again = run_as(environment, *arguments, "--require", "sensitive", "--json")
+    again = run_as(environment, *arguments, "--json")
     assert again.stderr.startswith(f"attached to {name}, run {run_dir}\n")
     found = json.loads(again.stdout)
     assert (found["submission_id"], found["status"], found["run_dir"]) == (name, "SUCCEEDED", str(run_dir))
-    assert (again.returncode, found["exit_code"]) == (0, 0)  # of the job that runs: nobody required anything of it
+    assert (again.returncode, found["exit_code"]) == (0, 0)
     assert "grad_cam: invalid" in again.stderr  # the run's own last words
     record = json.loads((run_dir / "run.json").read_text())
     assert record["status"] == "complete"
@@ -166,6 +167,112 @@ def test_without_the_token_one_line_says_so(head, tmp_path):
 
 def run_as(environment, *arguments):
     return subprocess.run(command(*arguments), env=environment, capture_output=True, text=True, check=False)
+
+
+class Attached:
+    """A client of a cluster where a job runs already, and ends with `codes` one after the other."""
+
+    def __init__(self, *codes):
+        self.codes, self.jobs = list(codes), []
+
+    def list_jobs(self):
+        return self.jobs
+
+    def submit_job(self, *, entrypoint, submission_id, metadata, **_):
+        found = details(submission_id, "RUNNING", metadata, entrypoint)
+        self.jobs.append(found)
+        return submission_id
+
+    def end(self, _client, _address, submission_id):
+        (place,) = [i for i, one in enumerate(self.jobs) if one.submission_id == submission_id]
+        code = self.codes.pop(0)
+        status = "SUCCEEDED" if code == 0 else "FAILED"
+        self.jobs[place] = details(submission_id, status, self.jobs[place].metadata, self.jobs[place].entrypoint, code)
+        return self.jobs[place]
+
+
+def details(submission_id, status, metadata, entrypoint, code=None):
+    from ray.job_submission import JobDetails, JobStatus
+
+    return JobDetails(
+        type="SUBMISSION",
+        submission_id=submission_id,
+        status=JobStatus(status),
+        entrypoint=entrypoint,
+        metadata=metadata,
+        driver_exit_code=code,
+    )
+
+
+@pytest.fixture
+def submitted(monkeypatch, capsys, tmp_path):
+    """What `submit` comes to that finds a job running: its exit code, stderr and what the cluster was given."""
+    path = job_file(tmp_path)
+
+    def call(codes, first, *options):
+        client = Attached(*codes)
+        monkeypatch.setattr(ray_jobs, "connect", lambda _: client)
+        monkeypatch.setattr(ray_jobs, "follow", client.end)
+        words = ["submit", path, "--address", "http://head:8265", "--run-dir", str(tmp_path / "run")]
+        assert cli.main([*words, *first, "--no-wait"], standalone_mode=False) == 0
+        capsys.readouterr()
+        code = cli.main([*words, *options], standalone_mode=False)
+        started = [one.entrypoint.partition("--address auto")[2].split() for one in client.jobs]
+        return code, capsys.readouterr().err, started
+
+    return call
+
+
+NAME = r"tiny-[0-9a-f]{12}"
+
+
+@pytest.mark.parametrize(
+    ("first", "codes", "required", "code"),
+    [
+        ([], (0, 4), ["sensitive"], 4),  # asked of it once it has ended
+        ([], (0, 0), ["grad_cam=invalid"], 0),
+        (["--require=sensitive"], (4, 0), ["invalid"], 0),  # what another command required of it says nothing of ours
+        (["--require=sensitive"], (4, 0), [], 0),
+    ],
+)
+def test_what_a_job_found_running_was_not_asked_is_asked_at_its_end(submitted, first, codes, required, code):
+    words = [f"--require={one}" for one in required]
+    found, stderr, started = submitted(codes, first, *words)
+    assert (found, started) == (code, [first, words])
+    assert re.fullmatch(rf"attached to ({NAME}), run \S+\nsubmitted \1-2, run \S+\n", stderr)
+
+
+@pytest.mark.parametrize(
+    ("first", "code", "required"),
+    [
+        ([], 0, []),
+        ([], 3, ["sensitive"]),  # it came to no verdict
+        (["--require=invalid"], 4, ["invalid"]),
+        (["--require=invalid", "--require=grad_cam=invalid"], 0, ["invalid"]),
+    ],
+)
+def test_the_exit_code_of_a_job_found_running_is_the_answer_where_it_tells(submitted, first, code, required):
+    found, _, started = submitted([code], first, *(f"--require={one}" for one in required))
+    assert (found, started) == (code, [first])
+
+
+def test_what_a_job_found_running_cannot_take_up_is_a_line(submitted):
+    code, stderr, _ = submitted([0], [], "--hash-paths", "--set", "cluster.stall_seconds=77")
+    assert code == 0
+    _, fields, paths = stderr.splitlines()
+    assert re.fullmatch(rf"{NAME}: it keeps the values it was started with of fields that change no result: .+", fields)
+    assert re.fullmatch(rf"{NAME}: it was started without --hash-paths: its records have absolute paths", paths)
+
+
+def test_paths_that_were_kept_out_of_records_stay_out_when_it_is_asked(submitted):
+    assert submitted((0, 0), ["--hash-paths"], "--require=invalid")[2][1] == ["--require=invalid", "--hash-paths"]
+
+
+def test_without_waiting_nobody_asks_a_job_found_running(submitted):
+    code, stderr, started = submitted([], [], "--require=grad_cam=sensitive", "--no-wait")
+    assert (code, started) == (2, [[]])
+    assert re.search(rf"\npneumo-batch: --require grad_cam=sensitive: {NAME} was started without it; .+\n$", stderr)
+    assert submitted([], ["--require=invalid"], "--require=invalid", "--no-wait")[0] == 0
 
 
 def test_what_is_wrong_here_is_said_here(tmp_path):

@@ -1,5 +1,6 @@
 """Jobs on a cluster: hand one over, look after it."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import click
@@ -15,10 +16,13 @@ from pneumo_batch.cli.options import (
     set_option,
 )
 from pneumo_batch.core.statistics.outcomes import Requirement
-from pneumo_batch.errors import EXIT_ERROR, EXIT_INTERRUPTED
+from pneumo_batch.errors import EXIT_DONE, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_NOT_MET, EXIT_USAGE
 
 if TYPE_CHECKING:
+    from pneumo_batch.integrations import ray_jobs
     from pneumo_batch.integrations.ray_jobs import JobDetails, JobSubmissionClient
+
+_REQUIRE, _HASH_PATHS = "--require=", "--hash-paths"
 
 
 def _address_option(function: Command) -> Command:
@@ -55,31 +59,70 @@ class Submission(TypedDict):
 def submit(job_file: str, address: str, overrides: tuple[str, ...], **options: Unpack[Submission]) -> int:
     """Run a job on a Ray cluster; show its log here and end with its exit code.
 
-    If the job already runs there, the command attaches to it. A job that has ended is continued.
+    If the job already runs there, the command attaches to it, and asks it for what it was not started to --require
+    once it has ended. A job that has ended is continued.
 
     \b
     Example:
       pneumo-batch submit jobs/kaggle.toml --address http://head:8265 --run-dir s3://bucket/runs/kaggle
     """
     job = load(job_file, overrides, options["limit"])
-    required = requirements_of(job, options["required"])
+    words = [f"{_REQUIRE}{one.text}" for one in requirements_of(job, options["required"])]
+    words += [_HASH_PATHS] if options["hash_paths"] else []
     from pneumo_batch.integrations import ray_jobs
 
     client = ray_jobs.connect(address)
-    words = [word for one in required for word in ("--require", one.text)]
-    words += ["--hash-paths"] if options["hash_paths"] else []
-    found = ray_jobs.submit(client, address, job, options["run_dir"], words)
+    while True:
+        found = ray_jobs.submit(client, address, job, options["run_dir"], words)
+        _announce(found, words)
+        if options["no_wait"]:
+            _print_job(ray_jobs.find(client, address, found.id), options["as_json"])
+            return _not_asked(found, words)
+        try:
+            ended = ray_jobs.follow(client, address, found.id)
+        except KeyboardInterrupt:
+            again = f"pneumo-batch job logs {found.id} --follow --address {address}"
+            return complain(f"stopped following; the job goes on. To follow it again: {again}", EXIT_INTERRUPTED)
+        code = ray_jobs.exit_code(ended)
+        if _is_answer(code, found, words):
+            _print_job(ended, options["as_json"])
+            return code
+        # else the records would get the paths that were kept out of them
+        words += [_HASH_PATHS] if _HASH_PATHS in found.options and _HASH_PATHS not in words else []
+
+
+def _announce(found: "ray_jobs.Submission", words: list[str]) -> None:
+    """What was submitted or found running, and what of this command a job that was found cannot take up."""
     click.echo(f"{'attached to' if found.attached else 'submitted'} {found.id}, run {found.run_dir}", err=True)
-    if options["no_wait"]:
-        _print_job(ray_jobs.find(client, address, found.id), options["as_json"])
-        return 0
-    try:
-        ended = ray_jobs.follow(client, address, found.id)
-    except KeyboardInterrupt:
-        again = f"pneumo-batch job logs {found.id} --follow --address {address}"
-        return complain(f"stopped following; the job goes on. To follow it again: {again}", EXIT_INTERRUPTED)
-    _print_job(ended, options["as_json"])
-    return ray_jobs.exit_code(ended)
+    if found.other_job:
+        line = "it keeps the values it was started with of fields that change no result: those of this job differ"
+        click.echo(f"{found.id}: {line}", err=True)
+    if _HASH_PATHS in words and _HASH_PATHS not in found.options:
+        click.echo(f"{found.id}: it was started without --hash-paths: its records have absolute paths", err=True)
+
+
+def _required(words: Iterable[str]) -> set[str]:
+    return {word for word in words if word.startswith(_REQUIRE)}
+
+
+def _is_answer(code: int, found: "ray_jobs.Submission", words: list[str]) -> bool:
+    """Whether a job's exit code tells if its verdicts are as required here, which another command may have started.
+
+    Where it does not, the job is submitted once more: what is complete has nothing to do there but to be asked.
+    """
+    asked, wanted = _required(found.options), _required(words)
+    return code not in (EXIT_DONE, EXIT_NOT_MET) or asked == wanted or (code == EXIT_DONE and asked > wanted)
+
+
+def _not_asked(found: "ray_jobs.Submission", words: list[str]) -> int:
+    """0, or 2 where nobody will hold the verdicts of a job that was found to what is required here."""
+    missing = sorted(_required(words) - _required(found.options))
+    if not missing:
+        return EXIT_DONE
+    option = missing[0].replace("=", " ", 1)
+    return complain(
+        f"{option}: {found.id} was started without it; without --no-wait it is asked at the end", EXIT_USAGE
+    )
 
 
 @click.group()

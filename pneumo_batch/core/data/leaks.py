@@ -71,15 +71,17 @@ def column_warnings(images: pd.DataFrame) -> Iterator[str]:
 
 
 def _told_by_mode(images: pd.DataFrame) -> list[str]:
-    """A mode that only one class has tells that class without a look at the film."""
-    if images["mode"].nunique() < 2:
-        return []
-    return [
-        f"colour mode leaks the label: all {len(names)} {mode} images are {names.iloc[0]};"
-        " images are read as one gray channel, so the networks cannot see it"
+    """A mode that only one class has tells that class without a look at the film; the mode of a few may by accident."""
+    shares = images["class_name"].value_counts(normalize=True)
+    told = [
+        f"all {len(names)} images of mode {mode!r} are {names.iloc[0]}"
         for mode, names in images.groupby("mode")["class_name"]
-        if names.nunique() == 1
+        if names.nunique() == 1 and shares[names.iloc[0]] ** len(names) < _P
     ]
+    if not told:
+        return []
+    advice = "images are read as one gray channel, so the networks cannot see it"
+    return [f"colour mode leaks the label: {', '.join(told)}; {advice}"]
 
 
 def _told_by_shape(images: pd.DataFrame) -> list[str]:

@@ -89,6 +89,7 @@ def build(name: str, *, image_size: int, channels: int, outputs: int) -> nn.Modu
 def program(name: str, data: bytes, *, image_size: int, channels: int, outputs: int) -> nn.Module:
     """The network a TorchScript or torch.export file holds, with its weights. Raises ValueError if it does not fit."""
     model, shape = programs.load(name, data), (1, channels, image_size, image_size)
+    programs.check_shape(name, model, shape)
     _check_output(name, model, shape, outputs)
     programs.check_batches(name, model, shape)
     return model

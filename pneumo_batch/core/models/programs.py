@@ -74,11 +74,21 @@ def _scripted(data: bytes) -> nn.Module:
 
 
 def _unflattened(data: bytes) -> nn.Module:
-    model = torch.export.unflatten(torch.export.load(io.BytesIO(data)))
+    program = torch.export.load(io.BytesIO(data))
+    model = torch.export.unflatten(program)
+    # what refuses other shapes goes with the rest of the tracing
+    model.traced_shape = _traced_shape(program)  # type: ignore[assignment]
     for module in model.modules():
         for node in getattr(module, "graph", torch.fx.Graph()).nodes:
             node.meta.clear()  # shapes of the tracing, with symbols that cannot be copied
     return model
+
+
+def _traced_shape(program: torch.export.ExportedProgram) -> tuple[int | None, ...]:
+    """Of the first input; None where the size is left open."""
+    first = program.graph_signature.user_inputs[0]
+    (node,) = (node for node in program.graph.nodes if node.name == first)
+    return tuple(size if isinstance(size, int) else None for size in node.meta["val"].shape)
 
 
 def convolves(layer: nn.Module) -> bool:
@@ -114,6 +124,20 @@ def shaken_copy(model: nn.Module) -> nn.Module:
         if not parameter.any():
             parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
     return shaken
+
+
+def check_shape(name: str, model: nn.Module, shape: tuple[int, ...]) -> None:
+    """Raise ValueError where a torch.export program is for images of another shape than (1, C, H, W), as torch does.
+
+    Its batch may have any size that `check_batches` finds it to take.
+    """
+    traced, wanted = getattr(model, "traced_shape", shape)[1:], shape[1:]
+    if any(one not in (None, size) for one, size in zip(traced, wanted, strict=False)):
+        shown = ", ".join("any" if one is None else str(one) for one in traced)
+        raise ValueError(
+            f"network {name!r} was exported for images of shape ({shown}), not {wanted}: set data.image_size to its"
+            " size, or export it with dynamic_shapes for height and width, too"
+        )
 
 
 def check_batches(name: str, model: nn.Module, shape: tuple[int, ...]) -> None:

@@ -92,10 +92,14 @@ class RunModels(RunDirectory):
         return data
 
     def preprocess(self, variant: str | None = None) -> "Preprocess":
-        """How images become the network inputs of a variant (default: the first)."""
+        """How images become the network inputs of a variant (default: the first). Raises RunError without any model."""
         from pneumo_batch.core.data.images import Preprocess
 
-        return Preprocess.from_dict(self.model_record(variant or self.variants()[0])["preprocess"])
+        name = variant or next(iter(self.variants()), None)
+        if name is None:
+            self.record  # noqa: B018 - says so if this is no run at all
+            raise RunError(f"{self.path}: no {MODELS} yet; the stage 'train' writes them")
+        return Preprocess.from_dict(self.model_record(name)["preprocess"])
 
     def inputs(self, ids: Sequence[str], variant: str | None = None) -> "torch.Tensor":
         """The exact network inputs (N, C, H, W) float32 of images, read from the data root.
@@ -108,7 +112,8 @@ class RunModels(RunDirectory):
         if isinstance(ids, str):  # else its letters were looked for
             raise TypeError(f"ids: a list of image ids is needed, not one: [{ids!r}]")
         preprocess = self.preprocess(variant)
-        return torch.cat([preprocess.inputs(preprocess.pixels(self._file(image_id))[None]) for image_id in ids])
+        none = torch.empty(0, preprocess.channels, preprocess.size, preprocess.size)  # what no images are
+        return torch.cat([none, *(preprocess.inputs(preprocess.pixels(self._file(name))[None]) for name in ids)])
 
     def _file(self, image_id: str) -> bytes:
         try:

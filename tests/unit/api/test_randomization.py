@@ -146,7 +146,8 @@ def test_without_a_second_true_network_nothing_is_drawn(models, images):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"threshhold": 0.4}, JobError, "compare.threshhold: no such field; did you mean threshold?"),
+        ({"threshhold": 0.4}, JobError, r"no setting 'threshhold' \(did you mean threshold\?\); there are: normalise,"),
+        ({"patient": None}, JobError, r"no setting 'patient' \(did you mean patients\?\); there are: normalise, ids,"),
         ({"metrics": ["hog"], "primary": {"scale": "pixel", "metric": "hog"}}, JobError, "hog needs images of 48"),
         ({"metrics": ["mse"]}, JobError, "unknown metric 'mse'"),
         ({"region_grid": 32}, JobError, "region_grid: 32 cells per side are more than the 16 pixels of the images"),
@@ -209,6 +210,8 @@ def test_what_are_no_networks_is_named(models, images):
         (nn.Linear(2, 2), "^true: a list of networks is needed, not Linear"),
         ([true[0], "mine.pth"], r"^true\[1\]: a torch.nn.Module is needed, not str"),
         ([nn.Flatten()], r"^true\[0\]: the network has no weights"),
+        ([], "^true: no network: one or more are needed"),
+        ({}, "^true: no network: one or more are needed"),
         (
             [nn.Conv2d(1, 1, 3)],
             r"^true\[0\]: the network must return logits .* not \(1, 1, 14, 14\)",

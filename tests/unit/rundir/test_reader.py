@@ -1,5 +1,7 @@
 """What `Run` says of images that are not where the job says, and whether it looks at the record again."""
 
+import shutil
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -70,6 +72,19 @@ def test_maps_that_there_are_not_are_named_with_those_there_are(folder, method, 
 def test_one_id_is_no_list_of_ids(folder):
     with pytest.raises(TypeError, match=r"^ids: a list of image ids is needed, not one: \['test/A/one.png'\]$"):
         Run("run").inputs("test/A/one.png")
+
+
+def test_no_ids_are_no_images(folder):
+    assert Run("run").inputs([]).shape == (0, 1, 64, 64)
+
+
+def test_before_there_are_models_it_is_said_who_writes_them(folder):
+    shutil.rmtree("run/models")
+    for ask in (Run("run").preprocess, Run("run").baseline, lambda: Run("run").inputs(["test/A/one.png"])):
+        with pytest.raises(RunError, match=r"^run: no models yet; the stage 'train' writes them$"):
+            ask()
+    with pytest.raises(RunError, match="nowhere: no run here"):
+        Run("nowhere").inputs([])
 
 
 def test_a_report_made_elsewhere_asks_about_a_relative_root(folder, monkeypatch):

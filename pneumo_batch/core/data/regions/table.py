@@ -45,7 +45,8 @@ class Count(NamedTuple):
     films: int
 
     def __str__(self) -> str:
-        return f"{self.regions} boxes or masks on {self.films} films"
+        regions = "1 box or mask" if self.regions == 1 else f"{self.regions} boxes or masks"
+        return f"{regions} on {self.films} film{'s' * (self.films != 1)}"
 
 
 def counted(table: pa.Table) -> dict[str, Count]:

@@ -117,12 +117,16 @@ def test_a_patient_of_train_and_test_is_leakage():
 
 
 def test_a_mode_of_one_class_only_leaks_the_label():
-    rgb = {"mode": "RGB"}
-    result = audit(rows(*CLEAN, ("test/c", "B", rgb), ("test/d", "B", rgb)), NOTHING)
-    assert len(result.warnings) == 1
-    assert result.warnings[0].startswith("colour mode leaks the label: all 2 RGB images are B;")
-    both = audit(rows(*CLEAN, ("test/c", "B", rgb), ("test/d", "A", rgb)), NOTHING)
-    assert both.warnings == []
+    gray = [(f"test/{name}{k:02}", name) for name in "AB" for k in range(40)]
+    rgb, bits = ([(f"test/{mode}{k:02}", "B", {"mode": mode}) for k in range(20)] for mode in ("RGB", "1"))
+    result = audit(rows(*gray, *rgb, *bits, ("test/p", "A", {"mode": "P"})), NOTHING)  # one alone is an accident
+    assert [one for one in result.warnings if "mode" in one] == [
+        "colour mode leaks the label: all 20 images of mode '1' are B, all 20 images of mode 'RGB' are B;"
+        " images are read as one gray channel, so the networks cannot see it"
+    ]
+    both = audit(rows(*gray, *rgb, ("test/c", "A", {"mode": "RGB"})), NOTHING)
+    assert [one for one in both.warnings if "mode" in one] == []
+    assert audit(rows(*[one for one in gray if one[1] == "A"]), NOTHING).warnings == []  # one class alone
 
 
 def test_a_shape_that_tells_the_class_is_a_leak():

@@ -103,6 +103,15 @@ def test_nih_in_one_folder_without_lists_is_carved_by_patient(tmp_path):
     assert {*inventory("nih", tmp_path, test_fraction=0).listing["split"].to_pylist()} == {"train"}
 
 
+@pytest.mark.parametrize("form", ["rsna", "siim", "vindr"])
+def test_where_no_patient_is_named_films_are_carved_each_for_itself(tmp_path, form):
+    getattr(sets, form)(tmp_path)
+    remarks = inventory(form, tmp_path).account.remarks
+    (line,) = (one for one in remarks if one.startswith("the set has no test split of its own: "))
+    assert " films, each for itself since no patient is named and about 20 % of each class, are one " in line
+    assert line.endswith("; so one patient may be in both: a list (data.manifest) can name the patients")
+
+
 def test_negatives_may_be_films_with_no_finding_at_all(tmp_path):
     sets.nih(tmp_path)
     with pytest.raises(DataError, match=r"^no film without Pneumonia in test: take another of data.findings"):

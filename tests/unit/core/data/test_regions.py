@@ -205,9 +205,10 @@ def test_a_list_of_boxes():
     found = built(of_file(text), FILMS)
     assert (found.listed, found.films) == (3, 3)
     assert found.lines() == [
-        "3 boxes or masks on 3 films in all, 2 boxes or masks on 1 films here",
-        "MASS: 2 boxes or masks on 1 films",
+        "3 boxes or masks on 3 films in all, 2 boxes or masks on 1 film here",
+        "MASS: 2 boxes or masks on 1 film",
     ]
+    assert str(table.Count(1, 1)) == "1 box or mask on 1 film"
     rows = found.table.to_pylist()
     assert [(row["image_id"], row["reader"], row["x"], row["width"]) for row in rows] == [
         ("a/2.png", "Ann", 1, 3.5),

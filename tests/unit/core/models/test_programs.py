@@ -51,6 +51,7 @@ def exported(model, inputs=None, **options):
     return file.getvalue()
 
 
+OPEN_WIDTH = ({0: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO},)
 FILES = {"TorchScript": scripted, "torch.export": exported}
 
 
@@ -118,14 +119,28 @@ def test_a_program_is_not_run_for_its_weights_alone(kind):
         ),
         (
             lambda: exported(Flat(64), images(2)[:, :, :8, :8].contiguous()),
-            r"cannot take an image of shape \(1, 16, 16\)",
+            r"was exported for images of shape \(1, 8, 8\), not \(1, 16, 16\): set data.image_size to its size, or",
         ),
+        (
+            lambda: exported(network(), images()[:, :, :12].contiguous(), dynamic_shapes=OPEN_WIDTH),
+            r"was exported for images of shape \(1, 12, any\), not \(1, 16, 16\)",
+        ),
+        (lambda: scripted(Flat(64)), r"cannot take an image of shape \(1, 16, 16\)"),
         (lambda: scripted(Flat(256, 2)), r"must return logits of shape \(B, 1\)"),
         (lambda: traced_in_training_mode(), "was saved in training mode: call model.eval()"),
         (lambda: exported(network())[:500], "neither a TorchScript nor a torch.export file"),
         (lambda: damaged(scripted(network())), "cannot open this TorchScript file"),
     ],
-    ids=["one batch size", "other image size", "other outputs", "training mode", "no archive", "damaged"],
+    ids=[
+        "one batch size",
+        "other image size",
+        "other height",
+        "TorchScript",
+        "other outputs",
+        "training mode",
+        "no archive",
+        "damaged",
+    ],
 )
 def test_programs_that_do_not_fit_are_refused_in_one_line(make, message):
     with pytest.raises(ValueError, match=message) as error:
@@ -169,6 +184,15 @@ def damaged(data):
             if not name.endswith("data.pkl"):
                 target.writestr(name, source.read(name))
     return kept.getvalue()
+
+
+def test_a_program_of_any_size_takes_another_than_it_was_traced_with():
+    anywhere = dict.fromkeys((0, 2, 3), torch.export.Dim.AUTO)
+    program = networks.program(
+        "mine.pt2", exported(network(), dynamic_shapes=(anywhere,)), **SHAPE | {"image_size": 24}
+    )
+    inputs = torch.randn(2, 1, 24, 24)
+    torch.testing.assert_close(program(inputs), network()(inputs))
 
 
 def test_a_program_in_ones_home_is_found(tmp_path, monkeypatch):

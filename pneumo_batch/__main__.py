@@ -1,0 +1,3 @@
+from pneumo_batch.cli import main
+
+main()
