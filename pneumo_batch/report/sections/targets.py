@@ -13,7 +13,7 @@ _ANSWERS = {
     "specific": "maps say which of the two is explained",
     "unspecific": "maps hardly say which of the two is explained",
     "inconclusive": "this run cannot tell whether maps say which of the two is explained",
-    "invalid": "true models have no maps of one or both to compare",
+    "invalid": "of one or both it is not known that true models have anything to compare",
 }
 
 
