@@ -53,6 +53,8 @@ def test_the_citation_file_names_the_same_papers():
 
 
 def identifier(reference):
+    if reference["type"] == "book":
+        return ""
     arxiv = reference.get("url", "").removeprefix("https://arxiv.org/abs/")
     return f"doi:{reference['doi']}" if "doi" in reference else f"arXiv:{arxiv}"
 
