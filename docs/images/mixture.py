@@ -16,10 +16,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from pneumo_batch import Run
-from pneumo_batch.core.similarity import metrics, pairs, per_image
+from pneumo_batch.core.similarity import controls, metrics, pairs, per_image
 from pneumo_batch.core.similarity.comparison import Comparison, Others
 from pneumo_batch.core.similarity.per_image import Cell
 from pneumo_batch.core.statistics import label_share, verdict
+from pneumo_batch.core.statistics.model_facts import VariantFacts
 from pneumo_batch.core.variants import KINDS, names_of, of_records
 from pneumo_batch.report.figures import base
 
@@ -47,7 +48,7 @@ class Mixtures:
         )
         preprocess = run.preprocess()
         self.films_NSS = [preprocess.pixels(run.images.read_bytes(image_id)) for image_id in ids]
-        self.edges_NSS = self._standardised(np.stack([metrics.sobel_edges(film_SS) for film_SS in self.films_NSS]))
+        self.edges_NSS = self._standardised(np.stack([controls.sobel_edges(film_SS) for film_SS in self.films_NSS]))
 
     def test(self, weight: float) -> tuple[label_share.CellTest, str]:
         """The numbers of one mixture and its verdict, were its models beyond reproach."""
@@ -63,7 +64,7 @@ class Mixtures:
         data = per_image.gather(self.plan.table(self.images, np.stack(scores)), self.images)
         names = (names_of(self.variants, kind) for kind in KINDS)
         found = label_share.randomization_test(data, *names)[_CELL]
-        facts = [verdict.VariantFacts(one.name, one.kind) for one in self.variants]
+        facts = [VariantFacts(one.name, one.kind) for one in self.variants]
         return found, verdict.decide(facts, found, _THRESHOLD).verdict
 
     def _standardised(self, maps: np.ndarray) -> np.ndarray:

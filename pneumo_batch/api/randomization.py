@@ -21,7 +21,7 @@ from pneumo_batch.core.models import answers, programs, runtime
 from pneumo_batch.core.similarity import users_metric
 from pneumo_batch.core.similarity.options import SMALLEST_SIDE
 from pneumo_batch.core.statistics import classification
-from pneumo_batch.core.statistics.verdict import VariantFacts
+from pneumo_batch.core.statistics.model_facts import VariantFacts
 from pneumo_batch.errors import DataError, JobError, did_you_mean
 from pneumo_batch.job import jobfile
 from pneumo_batch.job.schema import Compare, Train

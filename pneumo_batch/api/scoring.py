@@ -13,8 +13,8 @@ import pyarrow as pa
 from pneumo_batch.core.similarity import comparison, pairs, per_image
 from pneumo_batch.core.similarity.per_image import PerImage
 from pneumo_batch.core.statistics import label_share, scales, verdict
+from pneumo_batch.core.statistics.model_facts import VariantFacts
 from pneumo_batch.core.statistics.results import MethodResult, Primary
-from pneumo_batch.core.statistics.verdict import VariantFacts
 from pneumo_batch.job.schema import Compare
 
 

@@ -18,8 +18,8 @@ from pneumo_batch.core.statistics import (
     scales,
     specificity,
     summaries,
-    verdict,
 )
+from pneumo_batch.core.statistics.model_facts import VariantFacts
 from pneumo_batch.core.statistics.model_results import VariantResult
 from pneumo_batch.core.statistics.pointing import Localisation
 from pneumo_batch.core.statistics.randomised import Randomised
@@ -120,7 +120,7 @@ def _of_target(
     return TargetResult(scales.add_to(concluded, curves, rule.primary.view), one.judged, _degenerate(data))
 
 
-def _facts_of(one: _Explained, run: Run) -> list[verdict.VariantFacts]:
+def _facts_of(one: _Explained, run: Run) -> list[VariantFacts]:
     return [_facts(name, found, run) for name, found in one.judged.items()]
 
 
@@ -179,9 +179,9 @@ def _images(job: Job, run: Run, target: str) -> tuple[pa.Table, list[str]]:
     return one_finding.divide_images(images, run.manifest_table(looks=False), target), one_finding.classes(target)
 
 
-def _facts(name: str, found: VariantResult, run: Run) -> verdict.VariantFacts:
+def _facts(name: str, found: VariantResult, run: Run) -> VariantFacts:
     test, record = found.own_test or found.test, run.model_record(name)
-    return verdict.VariantFacts(
+    return VariantFacts(
         name=name,
         kind=found.kind,
         seed=found.seed,

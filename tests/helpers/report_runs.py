@@ -17,7 +17,8 @@ from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.models import evaluation
 from pneumo_batch.core.randomization import curves as randomized_curves
 from pneumo_batch.core.similarity import options, pairs, per_image
-from pneumo_batch.core.statistics import arms, localisation, model_results, results, summaries, verdict
+from pneumo_batch.core.statistics import arms, localisation, model_results, results, summaries
+from pneumo_batch.core.statistics.model_facts import VariantFacts
 from pneumo_batch.core.variants import KINDS, RANDOM, Variant, arms_of, names_of, of_records
 from pneumo_batch.job import jobfile
 from pneumo_batch.report.source import Source
@@ -180,8 +181,7 @@ def _conclude(run: RunWriter, images: pa.Table, names, classes, rng) -> None:
     data = per_image.gather(scores, images)
     run.store.write_table("summary.parquet", summaries.summarise(data, classes, resamples=100))
     facts = [
-        verdict.VariantFacts(one.name, one.kind, training_accuracy=1.0, epochs=2, arm=job.arms[one.kind])
-        for one in variants
+        VariantFacts(one.name, one.kind, training_accuracy=1.0, epochs=2, arm=job.arms[one.kind]) for one in variants
     ]
     primary, threshold = results.Primary(**job.compare.primary.model_dump()), job.compare.threshold
     rule, contrasted = arms.Rule(primary, threshold, 100), arms_of(variants) or [RANDOM]

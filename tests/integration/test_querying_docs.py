@@ -134,9 +134,10 @@ def test_the_notebook_runs(tiny_run, folder):
     assert not [output for output in outputs if output.output_type == "stream"]  # no warnings
 
 
-def test_the_picture_of_the_readme_can_be_drawn(tiny_run, tmp_path):
-    module = runpy.run_path(str(DOCS / "images" / "result.py"))
-    module["main"](tiny_run.path, str(tmp_path / "result.png"))
-    with Image.open(tmp_path / "result.png") as picture:
+@pytest.mark.parametrize("name", ["result", "mixture"])
+def test_pictures_of_the_docs_can_be_drawn(name, tiny_run, tmp_path):
+    module = runpy.run_path(str(DOCS / "images" / f"{name}.py"))
+    module["main"](tiny_run.path, str(tmp_path / "drawn.png"))
+    with Image.open(tmp_path / "drawn.png") as picture:
         assert picture.size[0] > 2 * picture.size[1]
-    assert (DOCS / "images" / "result.png").stat().st_size < 300_000
+    assert (DOCS / "images" / f"{name}.png").stat().st_size < 300_000

@@ -29,7 +29,8 @@ import pytest
 from pneumo_batch.core.similarity import pairs
 from pneumo_batch.core.similarity.per_image import Cell, PerImage, ScoredPair
 from pneumo_batch.core.statistics import label_share, power
-from pneumo_batch.core.statistics.verdict import VariantFacts, decide
+from pneumo_batch.core.statistics.model_facts import VariantFacts
+from pneumo_batch.core.statistics.verdict import decide
 from pneumo_batch.core.variants import KINDS, Variant, names_of
 
 pytestmark = [pytest.mark.statistics, pytest.mark.timeout(3600)]

@@ -9,9 +9,9 @@ from pneumo_batch.core.similarity import pairs
 from pneumo_batch.core.similarity.per_image import PerImage
 from pneumo_batch.core.statistics import label_share, verdict
 from pneumo_batch.core.statistics.estimates import CellTest
+from pneumo_batch.core.statistics.model_facts import VariantFacts
 from pneumo_batch.core.statistics.options import RESAMPLES
 from pneumo_batch.core.statistics.results import ArmResult, MethodResult, Primary
-from pneumo_batch.core.statistics.verdict import VariantFacts
 from pneumo_batch.core.statistics.words import words_of
 from pneumo_batch.core.variants import RANDOM, Arm, Variant, contrast, names_of
 

@@ -29,11 +29,11 @@ from pneumo_batch.core.statistics.label_share import (
     tangent,
     without_each,
 )
+from pneumo_batch.core.statistics.model_facts import VariantFacts
 from pneumo_batch.core.statistics.numbers import number
 from pneumo_batch.core.statistics.options import RESAMPLES
 from pneumo_batch.core.statistics.outcomes import Specific
 from pneumo_batch.core.statistics.results import MethodResult, Primary, Specificity, SpecificityTest
-from pneumo_batch.core.statistics.verdict import VariantFacts
 from pneumo_batch.core.variants import names_of
 
 _OF_ONE = ("true_true", "true_true_cross")

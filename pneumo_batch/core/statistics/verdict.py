@@ -1,67 +1,26 @@
 """The decision rule: what a method's numbers allow to be said, and why, in words."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
-from pneumo_batch.core.similarity.pairs import EDGE, same_model_floor
+from pneumo_batch.core.similarity.pairs import EDGE
 from pneumo_batch.core.similarity.per_image import Cell
-from pneumo_batch.core.statistics import reading
+from pneumo_batch.core.statistics import model_facts, reading
 from pneumo_batch.core.statistics.digits import P_DIGITS, fixed, p_is, small
 from pneumo_batch.core.statistics.estimates import CellTest, Deviations, Estimate
 from pneumo_batch.core.statistics.label_share import FEWEST_MODELS, FEWEST_PATIENTS
+from pneumo_batch.core.statistics.model_facts import VariantFacts
 from pneumo_batch.core.statistics.outcomes import Outcome
 from pneumo_batch.core.statistics.results import CellResult, Decision, MethodResult, Primary
 from pneumo_batch.core.statistics.words import NO_MAP, RANDOM_WORDS, UNTOLD_MAP, Words
-from pneumo_batch.core.variants import MEMORISED, Arm, Variant
 
 ALPHA = 0.05
-CHANCE = 0.5
 _AS_EDGES = 0.9  # of what true maps agree by: no more is left that edges do not show
 _FEW_PATIENTS = 25  # tests/statistics: below the bar of 0.93 where patients are unequal
 # An interval of h that reaches 0 and ends below it shows that true models agree on next to nothing, of the 1 that equal
 # maps have at most; one that reaches further shows only that models or patients were too few.
 _NEXT_TO_NOTHING = 0.1
 _ROUNDING = 1e-9  # 3 + 3 models reach exactly 1/20
-
-
-@dataclass(frozen=True)
-class VariantFacts(Variant):
-    """A variant with what the verdict needs to know of it; None where nobody measured it."""
-
-    memorised: float | None = (
-        None  # of one with permuted labels: balanced accuracy on the training labels it was given, in eval mode
-    )
-    required: float = MEMORISED  # of such a one
-    majority: float | None = None  # what always naming the most frequent label would score by that measure
-    auroc: float | None = None  # on test; of another column that one's
-    auroc_low: float | None = None  # lower end of its 95 % interval
-    training_accuracy: float | None = None  # of either kind, on the labels it was given, in eval mode
-    epochs: int | None = None
-    measure: str = "accuracy"  # what `training_accuracy` is, in words
-    arm: Arm | None = None  # None: the kind says it
-
-    @property
-    def has_to_memorise(self) -> bool:
-        return self.arm.is_permuted if self.arm else not self.is_true
-
-    @property
-    def has_to_know(self) -> bool:
-        """Whether what it was taught can be told from films it has not seen."""
-        return self.arm.is_trained and not self.arm.is_permuted if self.arm else self.is_true
-
-    @property
-    def has_to_be_ignorant(self) -> bool:
-        """Whether it saw no true label but by chance; of labels permuted in part it has seen some."""
-        return self.arm.is_permuted and self.arm.fraction == 1 if self.arm else not self.is_true
-
-    @property
-    def beats_chance(self) -> bool:
-        return self.auroc is not None and self.auroc_low is not None and self.auroc_low > CHANCE
-
-    @property
-    def at_chance(self) -> bool:
-        """Whether it cannot be told from chance on test; of one that nobody tested that is not known."""
-        return self.auroc_low is not None and self.auroc_low <= CHANCE
 
 
 def conclude(
@@ -96,13 +55,7 @@ def _of_method(
         on_every_film=reading.on_every_film(test, words),
         read=reading.read(chosen, outcomes, tests),
         for_these_models=decided.for_these_models,
-        caveats=[
-            *_unknowns(variants, words),
-            *_lucky(variants),
-            *_training(variants, words),
-            *_floor(variants),
-            *_of_numbers(test),
-        ],
+        caveats=[*model_facts.caveats(variants, words), *_of_numbers(test)],
         disagreements=reading.disagreements(chosen, outcomes),
         primary=primary,
         threshold=threshold,
@@ -122,7 +75,7 @@ def decide(variants: Sequence[VariantFacts], test: CellTest, threshold: float, w
     """
     if alone := _few_patients(test):
         return Decision("inconclusive", [alone])
-    if broken := _model_problems(variants, words):
+    if broken := model_facts.problems(variants, words):
         return Decision("invalid", [*broken, *_undefined(variants, test)])
     if missing := _missing(variants, test, words):
         return Decision("inconclusive", missing)
@@ -240,66 +193,6 @@ def _few(variants: Sequence[VariantFacts], words: Words) -> str | None:
     )
 
 
-def _model_problems(variants: Sequence[VariantFacts], words: Words) -> list[str]:
-    problems = []
-    for v in variants:
-        if v.has_to_memorise and v.memorised is not None and v.memorised < v.required:
-            beside = "" if v.majority is None else f"; a majority guess scores {v.majority:.3f}"
-            problems.append(
-                f"{v.name} did not memorise its labels: balanced accuracy {v.memorised:.4f} on them,"
-                f" {v.required:.2f} required{beside}. A model that fitted nothing is no reference for {words.cause}."
-            )
-        if v.has_to_know and v.at_chance:
-            value = "" if v.auroc is None else f" {v.auroc:.3f},"
-            problems.append(
-                f"{v.name} cannot be told from chance on test: AUROC{value} interval from {v.auroc_low:.3f}."
-                " A model that learned nothing has no explanation to be true to."
-            )
-    return [*problems, *_knowing(variants, words)]
-
-
-def _knowing(variants: Sequence[VariantFacts], words: Words) -> list[str]:
-    """Of the models that should know nothing of the true labels those that do: were these the ones they learnt?"""
-    worst = _worst_true(variants)
-    if worst is None:
-        return []
-    return [
-        f"{v.name} ranks test films as well as a true model: AUROC {v.auroc:.3f} (interval from {v.auroc_low:.3f}),"
-        f" {worst.name}'s interval begins at {worst.auroc_low:.3f}. A model that knows the true labels is no reference"
-        f" for {words.cause}."
-        for v in variants
-        if _knows(v, worst)
-    ]
-
-
-def _lucky(variants: Sequence[VariantFacts]) -> list[str]:
-    """Those better than chance but no match for a true one: films differ most in what tells the classes apart, so that
-    a model of random labels can rank them a little without having seen a true one.
-    """
-    worst = _worst_true(variants)
-    return [
-        f"{v.name} ranks test films better than chance: AUROC {v.auroc:.3f}, interval from {v.auroc_low:.3f}."
-        for v in variants
-        if v.has_to_be_ignorant and v.beats_chance and not (worst and _knows(v, worst))
-    ]
-
-
-def _knows(one: VariantFacts, worst: VariantFacts) -> bool:
-    return one.has_to_be_ignorant and one.beats_chance and (one.auroc or 0) >= (worst.auroc_low or 0)
-
-
-def _worst_true(variants: Sequence[VariantFacts]) -> VariantFacts | None:
-    """The true model whose interval of the AUROC begins lowest; None where that was measured of none."""
-    known = [v for v in variants if v.is_true and v.auroc_low is not None]
-    return min(known, key=lambda v: v.auroc_low or 0, default=None)
-
-
-def _floor(variants: Sequence[VariantFacts]) -> list[str]:
-    if same_model_floor(variants):
-        return ["The cross-image floor compares one model with itself, which makes it too high."]
-    return []
-
-
 def _of_numbers(test: CellTest) -> list[str]:
     """What a verdict, which asks whether labels change maps, does not weigh."""
     found, edge, agreement = [], test.means.get(EDGE), test.means.get("true_true")
@@ -316,43 +209,7 @@ def _of_numbers(test: CellTest) -> list[str]:
     return found
 
 
-def _training(variants: Sequence[VariantFacts], words: Words) -> list[str]:
-    """How far each kind was trained: a difference of the two shows in maps beside that of the labels."""
-    parts = []
-    for kind, is_true in (("true", True), (words.models, False)):
-        mine = [
-            v for v in variants if v.is_true is is_true and v.training_accuracy is not None and v.epochs is not None
-        ]
-        if not mine:
-            return []
-        accuracy = _span([v.training_accuracy for v in mine], "{:.3f}")
-        parts.append(f"{kind} models {accuracy} after {_span([v.epochs for v in mine], '{}')} epochs")
-    measure = variants[0].measure.capitalize()
-    return [f"{measure} on the training labels they were given: {parts[0]}, {parts[1]}."]
-
-
-def _unknowns(variants: Sequence[VariantFacts], words: Words) -> list[str]:
-    memory = [v.name for v in variants if v.has_to_memorise and v.memorised is None]
-    skill = [v.name for v in variants if v.has_to_know and v.auroc_low is None]
-    caveats, given = [], "random" if words == RANDOM_WORDS else "given"
-    if memory:
-        caveats.append(
-            f"It was not measured whether {reading.joined(memory)} memorised the {given} labels: a model that did not"
-            " is no reference for them."
-        )
-    if skill:
-        verb = "is" if len(skill) == 1 else "are"
-        caveats.append(f"It was not measured whether {reading.joined(skill)} {verb} better than chance on test.")
-    return caveats
-
-
 # -------------------------------------------------------------------------------------------------------------- words
-
-
-def _span(values: Sequence[float | None], form: str) -> str:
-    known = [value for value in values if value is not None]
-    low, high = form.format(min(known)), form.format(max(known))
-    return low if low == high else f"{low} to {high}"
 
 
 def _lower(sentence: str) -> str:

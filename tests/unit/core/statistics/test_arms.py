@@ -9,8 +9,8 @@ import pytest
 from pneumo_batch.core.similarity import pairs
 from pneumo_batch.core.similarity.per_image import Cell, PerImage, ScoredPair
 from pneumo_batch.core.statistics import arms, label_share
+from pneumo_batch.core.statistics.model_facts import VariantFacts
 from pneumo_batch.core.statistics.results import Primary
-from pneumo_batch.core.statistics.verdict import VariantFacts
 from pneumo_batch.core.statistics.words import described
 from pneumo_batch.core.variants import Arm, Variant
 

@@ -15,6 +15,7 @@ from pneumo_batch.core.data.images import Preprocess
 from pneumo_batch.core.similarity import controls, pairs, per_image
 from pneumo_batch.core.similarity.comparison import Comparison, Others
 from pneumo_batch.core.statistics import label_share, verdict
+from pneumo_batch.core.statistics.model_facts import VariantFacts
 from pneumo_batch.core.statistics.results import Primary
 from pneumo_batch.core.variants import Variant
 
@@ -23,7 +24,7 @@ THRESHOLD, PRIMARY = 0.5, Primary("magnitude", "region", "spearman")
 TRUE, RANDOM = [f"true_{i}" for i in range(4)], [f"random_{i}" for i in range(4)]
 VARIANTS = tuple(Variant(name, "true" if name in TRUE else "random") for name in TRUE + RANDOM)
 KNOWING, IGNORANT = {"auroc": 0.95, "auroc_low": 0.9}, {"memorised": 1.0, "auroc": 0.52, "auroc_low": 0.45}
-FACTS = [verdict.VariantFacts(one.name, one.kind, **(KNOWING if one.is_true else IGNORANT)) for one in VARIANTS]
+FACTS = [VariantFacts(one.name, one.kind, **(KNOWING if one.is_true else IGNORANT)) for one in VARIANTS]
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from pneumo_batch.core.similarity.comparison import Comparison, Others
 from pneumo_batch.core.similarity.several_targets import Compared, TargetsComparison
 from pneumo_batch.core.statistics import label_share, specificity
 from pneumo_batch.core.statistics.estimates import CellTest, Estimate, Interval
+from pneumo_batch.core.statistics.model_facts import VariantFacts
 from pneumo_batch.core.statistics.results import MethodResult, Primary, SpecificityTest
-from pneumo_batch.core.statistics.verdict import VariantFacts
 from pneumo_batch.core.variants import Variant
 
 SIZE, IMAGES, PATIENTS = 64, 48, 32

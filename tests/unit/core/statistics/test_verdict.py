@@ -4,9 +4,10 @@ import pytest
 
 from pneumo_batch.core.similarity.per_image import Cell
 from pneumo_batch.core.statistics.estimates import CellTest, Deviations, Estimate, Interval, Permutation, Permutations
+from pneumo_batch.core.statistics.model_facts import VariantFacts
 from pneumo_batch.core.statistics.reading import disagreements, on_every_film, read, without_p
 from pneumo_batch.core.statistics.results import Primary
-from pneumo_batch.core.statistics.verdict import VariantFacts, conclude, decide
+from pneumo_batch.core.statistics.verdict import conclude, decide
 
 MODELS = [
     *(
