@@ -99,9 +99,9 @@ def _arms(source: Source) -> Table:
     rows = []
     for words, names in (("true", source.true), ("random", source.random)):
         found = [source.results.variants[name] for name in names]
-        accuracy = span(one.training_accuracy for one in found)
+        known = span(one.on_its_labels for one in found)
         epochs, auroc = span(one.epochs for one in found), span(one.test.auroc for one in found)
-        rows.append([words, len(names), accuracy, epochs, auroc])
-    header = ["labels", "models", f"{source.measure} on them", "epochs", "AUROC on test"]
-    caption = f"{source.measure.capitalize()} on the training labels the models were given, in eval mode."
+        rows.append([words, len(names), known, epochs, auroc])
+    header = ["labels", "models", "balanced accuracy on them", "epochs", "AUROC on test"]
+    caption = "Balanced accuracy on the training labels the models were given, in eval mode."
     return Table("arms", caption, header, rows)

@@ -56,7 +56,8 @@ def test_both_arms_show_their_training(full):
     rows = {row[0]: row[1:] for row in page.tables["arms"][1:]}
     for kind in ("true", "random"):
         found = [one for one in run.verdict["variants"].values() if one["kind"] == kind]
-        accuracies = sorted(one["training_accuracy"] for one in found)
+        name = "training_balanced_accuracy" if kind == "true" else "memorised"
+        accuracies = sorted(one[name] for one in found)
         ends = list(dict.fromkeys((shown(accuracies[0]), shown(accuracies[-1]))))
         assert rows[kind][:3] == ["3", " to ".join(ends), "2"]
 
