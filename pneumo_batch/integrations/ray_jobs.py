@@ -7,7 +7,6 @@ does not support a submission id twice, not even after it was deleted.
 
 import asyncio
 import contextlib
-import hashlib
 import importlib.metadata
 import logging
 import os
@@ -30,6 +29,7 @@ from pneumo_batch.errors import DataError, JobError
 from pneumo_batch.job import jobfile
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import provenance
+from pneumo_batch.rundir.integrity import sha256
 from pneumo_batch.rundir.layout import JOB
 from pneumo_batch.rundir.locations import absolute
 from pneumo_batch.rundir.storage import Store
@@ -201,7 +201,7 @@ def pack(folder: Path, job: Job) -> None:
 
 def _digest(job: Job) -> str:
     """Of all of its values; its id holds those only that change results."""
-    return hashlib.sha256(tomli_w.dumps(_values(job)).encode()).hexdigest()
+    return sha256(tomli_w.dumps(_values(job)).encode())
 
 
 def _values(job: Job) -> dict[str, Any]:

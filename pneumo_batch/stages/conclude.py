@@ -1,5 +1,6 @@
 """Conclude: the scores -> the summary table and the verdict of each method."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -58,15 +59,14 @@ def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str,
     main, *further = arms_of(job.variants) or [RANDOM]
     _write_summary(run, explained, scores)
     curves = _scales(job, run, first.images, contrast(variants, main))
+    facts = {one.target: _facts_of(one, run) for one in explained}
+    arm = known.get(main, job.arms[RANDOM])
     found = {
-        one.target: _of_target(
-            one, scores.one[one.target], known.get(main, job.arms[RANDOM]), rule, curves[one.target], run
-        )
+        one.target: _of_target(one, scores.one[one.target], facts[one.target], arm, rule, curves[one.target])
         for one in explained
     }
     several = found if len(found) > 1 else {}
     methods = {target: one.methods for target, one in several.items()}
-    facts = {one.target: _facts_of(one, run) for one in explained}
     of_arms = {
         name: arms.conclude(scores.one[first.target], facts[first.target], known[name], rule) for name in further
     }
@@ -113,10 +113,15 @@ def _write_summary(run: RunWriter, explained: list[_Explained], scores: per_imag
 
 
 def _of_target(
-    one: _Explained, data: per_image.PerImage, arm: Arm, rule: arms.Rule, curves: pa.Table, run: Run
+    one: _Explained,
+    data: per_image.PerImage,
+    facts: Sequence[VariantFacts],
+    arm: Arm,
+    rule: arms.Rule,
+    curves: pa.Table,
 ) -> TargetResult:
     """The verdict on each method's maps of one target, by an arm."""
-    concluded = arms.conclude(data, _facts_of(one, run), arm, rule)
+    concluded = arms.conclude(data, facts, arm, rule)
     return TargetResult(scales.add_to(concluded, curves, rule.primary.view), one.judged, _degenerate(data))
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import hashlib
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from pneumo_batch.execution import progress
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job, VariantSpec
 from pneumo_batch.rundir import checksums
-from pneumo_batch.rundir.integrity import parquet_bytes
+from pneumo_batch.rundir.integrity import parquet_bytes, sha256
 from pneumo_batch.rundir.layout import PROGRAM
 from pneumo_batch.rundir.record import ModelRecord
 from pneumo_batch.rundir.storage import json_bytes
@@ -34,17 +33,17 @@ def digests(job: Job) -> dict[str, str]:
 
     Raises JobError for a file that cannot be read, and for two variants with the same checkpoint.
     """
-    found = {f"variant.{spec.name}": _digest(_read(spec)) for spec in job.variant}
+    found = {f"variant.{spec.name}": sha256(_read(spec)) for spec in job.variant}
     _refuse_copies(found, "content")
     methods = [method_of(name) for name in job.attribution.methods]
     for name in [*job.networks, *methods, *job.compare.metrics]:
         if ":" in name and name != networks.XRV_NETWORK and not programs.is_file(name):
             found[name] = _code_digest(name)
     if programs.is_file(job.network.name):
-        found["network"] = _digest(_program(job))
+        found["network"] = sha256(_program(job))
     weights = starting_weights(job)
     if weights is not None:
-        found["network.weights"] = _digest(weights)
+        found["network.weights"] = sha256(weights)
     return found
 
 
@@ -74,10 +73,6 @@ def _program(job: Job) -> bytes:
         raise JobError(str(error)) from error
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
 def _read(spec: VariantSpec) -> bytes:
     try:
         return Path(spec.checkpoint).expanduser().read_bytes()
@@ -94,7 +89,7 @@ def _code_digest(name: str) -> str:
     except TypeError as error:
         raise JobError(f"{name!r}: {error}") from error
     assert source is not None
-    return _digest(Path(source).read_bytes())
+    return sha256(Path(source).read_bytes())
 
 
 def check(job: Job, preprocess: Preprocess, classes: list[str]) -> None:

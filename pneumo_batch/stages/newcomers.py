@@ -1,6 +1,5 @@
 """What joins a run whose data grow: images that are new, and those rejected before that can be read now."""
 
-import hashlib
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -12,6 +11,7 @@ from pneumo_batch.errors import RejectedImage
 from pneumo_batch.execution import watchdog
 from pneumo_batch.execution.staging import rows_without
 from pneumo_batch.job.schema import Job
+from pneumo_batch.rundir.integrity import sha256
 from pneumo_batch.stages.workers import decode
 
 _LOOKS = 1000  # rejected images of a stage that are opened to see whether a pass is worth it: some seconds
@@ -67,6 +67,6 @@ def _of_stage(rejected: pa.Table, stage: str) -> list[dict[str, str]]:
 def _sha256(images: Roots, image_id: str) -> str | None:
     """Of an image's file; None where it cannot be read."""
     try:
-        return hashlib.sha256(images.read_bytes(image_id)).hexdigest()
+        return sha256(images.read_bytes(image_id))
     except (OSError, RejectedImage):
         return None

@@ -1,6 +1,5 @@
 """Decoded images: read and prepared on the cluster. No torch here, whose import would cost every task seconds."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -12,6 +11,7 @@ from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.errors import UNREAD, DataError, RejectedImage, unread
 from pneumo_batch.execution import watchdog
 from pneumo_batch.execution.board import Board
+from pneumo_batch.rundir.integrity import sha256
 from pneumo_batch.rundir.layout import STAGING
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.storage import Store
@@ -73,7 +73,7 @@ def _column(arrays: list[np.ndarray], side: int) -> pa.FixedShapeTensorArray:
 def read_pixels(images: Roots, row: Mapping[str, str], preprocess: Preprocess) -> np.ndarray:
     """Pixels of a manifest row's image; raises OSError or ValueError where it is not what was indexed."""
     data = images.read_bytes(row["image_id"])
-    if hashlib.sha256(data).hexdigest() != row["sha256"]:
+    if sha256(data) != row["sha256"]:
         raise ValueError(_CHANGED)
     return preprocess.pixels(data)
 
@@ -97,7 +97,7 @@ def was_lost(reason: str) -> bool:
 def reject(store: Store, row: Mapping[str, str], reason: str) -> None:
     """Note that an image is left out of the maps; `row` has its id, split and class."""
     entry = {name: row[name] for name in ("image_id", "split", "class_name")}
-    name = hashlib.sha256(row["image_id"].encode()).hexdigest()[:32]  # a retried task writes the same file again
+    name = sha256(row["image_id"].encode())[:32]  # a retried task writes the same file again
     store.write_json(f"{REJECTED}/{name}.json", {**entry, "stage": "attribute", "reason": reason})
 
 
