@@ -112,14 +112,19 @@ def execute(job: Job, run_dir: str | None = None, until: str = STAGES[-1].name, 
         if job.data.grows and run.record["status"] == "complete":
             from pneumo_batch.stages import incremental
 
-            if incremental.begin(job, run):
+            if left := incremental.begin(job, found, run):
                 _reopen_damaged(job, run)  # the new pass builds on those before it
-                worked = _advance(job, run, found, until)
+                worked = _advance(job, run, found, until, left=left)
         return Outcome(run, worked=worked, complete=run.record["status"] == "complete")
 
 
-def _advance(job: Job, run: RunWriter, found: Survey, until: str, *, planned: bool = False) -> bool:
-    """Do the stages that are not done, after a plan if there was none; whether there were any."""
+def _advance(
+    job: Job, run: RunWriter, found: Survey, until: str, *, planned: bool = False, left: Survey | None = None
+) -> bool:
+    """Do the stages that are not done, after a plan if there was none; whether there were any.
+
+    `left` is what this pass has to explain of what was found, where that is known already.
+    """
     wanted = STAGES[: layout.STAGES.index(until) + 1]
     todo = [stage for stage in wanted if not _is_done(run, stage)]
     if todo:
@@ -127,7 +132,7 @@ def _advance(job: Job, run: RunWriter, found: Survey, until: str, *, planned: bo
             if todo[0].needs_ray and not planned:
                 from pneumo_batch.stages import incremental
 
-                plan(job, incremental.remaining(job, found, run), run)
+                plan(job, left or incremental.remaining(job, found, run), run)
             with _cluster(job, run, todo, found) as resources:
                 for stage in todo:
                     _do(stage, job, run, resources)

@@ -22,22 +22,23 @@ from pneumo_batch.stages import index, newcomers
 from pneumo_batch.stages.stage import Survey
 
 
-def begin(job: Job, run: RunWriter) -> bool:
+def begin(job: Job, found: Survey, run: RunWriter) -> Survey | None:
     """Begin a pass over the images that joined, if there are any; say in words what it leaves as it is.
 
-    Raises DataError when the classes are no longer those the models were trained for.
+    Returns what `remaining` would say of that pass, or None where there is none. Raises DataError when the classes are
+    no longer those the models were trained for.
     """
     known, rejected = run.manifest_table(), _rejected(run)
     listing = _listing(job, run.images, known)
-    found = newcomers.find(listing, known, job, run.images)
-    for line in _warnings(listing, known, rejected, found.moved, job):
+    new = newcomers.find(listing, known, job, run.images)
+    for line in _warnings(listing, known, rejected, new.moved, job):
         progress.warn(run, "index", line)
-    if not _is_news(found.rows, known, rejected, run.images):
-        return False
-    joined = rows_without(found.rows, rejected["image_id"]).num_rows
+    if not _is_news(new.rows, known, rejected, run.images):
+        return None
+    joined = rows_without(new.rows, rejected["image_id"]).num_rows
     terminal.say(f"{_images(joined)} joined the data" if joined else "an image that was rejected can be read now")
     run.begin_pass()
-    return True
+    return _only(new.rows.num_rows + _unexplained(listing, known, rejected), found, job)
 
 
 def remaining(job: Job, found: Survey, run: Run) -> Survey:
@@ -57,6 +58,11 @@ def remaining(job: Job, found: Survey, run: Run) -> Survey:
     count = new.num_rows + _unexplained(listing, known, rejected)
     if ended and not _is_news(new, known, rejected, images):
         count = 0
+    return _only(count, found, job)
+
+
+def _only(count: int, found: Survey, job: Job) -> Survey:
+    """What was found, of which so many images are explained in this pass."""
     return dataclasses.replace(found, earlier=found.attributed(job) - count)
 
 

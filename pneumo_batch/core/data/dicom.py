@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import apply_modality_lut, apply_voi_lut, apply_windowing, get_decoder
 from pydicom.uid import JPEGLossless, JPEGLosslessSV1
 
+from pneumo_batch.core.data.dicom_codestream import reject_other_size
 from pneumo_batch.core.data.dicom_header import OVERLAY_BITS, finite, guarded, high_bit, parse, reject_unusable
 from pneumo_batch.errors import RejectedImage
 
@@ -85,6 +86,8 @@ def _decoded(dataset: Dataset) -> np.ndarray:
         raise RejectedImage("DICOM TransferSyntaxUID that is not one of images") from error
     if syntax.is_compressed and not decoder.is_available:
         raise RejectedImage(f"DICOM compressed as {syntax.name}, which nothing installed here reads: {INSTALL}")
+    if syntax.is_compressed:
+        reject_other_size(dataset)
     # pydicom would drop the bits above those stored, with what they hold; where overlays are declared there, it should
     overlays = any(dataset[tag].value >= dataset.BitsStored for tag in OVERLAY_BITS if tag in dataset)
     options: dict[str, Any] = {"correct_unused_bits": overlays}

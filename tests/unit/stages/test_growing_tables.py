@@ -169,10 +169,10 @@ def finished(tmp_path):
 
 def test_a_pass_begins_when_an_image_joined_and_settles_nothing_but_what_the_first_did(finished):
     job, run, root = finished
-    assert not incremental.begin(job, run)
+    assert not begin(job, run)
     assert run.number == 1
     shutil.copy(next((root / "train" / "NORMAL").iterdir()), root / "test" / "NORMAL" / "new-0001.jpeg")
-    assert incremental.begin(job, run)
+    assert begin(job, run)
     record = run.record
     assert (record["pass"], record["status"], list(record["stages"])) == (2, "running", ["train", "cascade"])
 
@@ -187,7 +187,7 @@ def test_a_dry_run_tells_those_that_joined_from_those_that_are_done(finished):
     assert planned.plans["index"].line == "images: 1 new, 4 done"
     assert planned.plans["attribute"].line.startswith("1 image, 4 maps (")
     assert planned.power["random"].patients == 5  # of all images
-    assert incremental.begin(job, run)  # and while that pass goes on
+    assert begin(job, run)  # and while that pass goes on
     assert estimate.plan(job, run.path).plans == planned.plans
 
 
@@ -207,8 +207,17 @@ def test_what_was_rejected_once_is_no_news(finished):
     job, run, root = finished
     (root / "test" / "NORMAL" / "broken-0001.jpeg").write_bytes(b"no image")
     run.store.write_table("quarantine.parquet", rejected("test/NORMAL/broken-0001.jpeg"))
-    assert not incremental.begin(job, run)
+    assert not begin(job, run)
     assert left(job, run) == 0
+
+
+def begin(job, run):
+    """Begin a pass if something joined; whether one has begun."""
+    found = survey.survey(job)
+    left = incremental.begin(job, found, run)
+    if left:
+        assert left == incremental.remaining(job, found, run)  # one listing tells both
+    return left is not None
 
 
 def left(job, run):
@@ -222,7 +231,7 @@ def test_an_image_that_was_rejected_and_is_repaired_begins_a_pass(finished, caps
     broken.write_bytes(another_film(root))
     run.store.write_table("quarantine.parquet", rejected("test/NORMAL/broken-0001.jpeg"))
     assert left(job, run) == 1
-    assert incremental.begin(job, run)
+    assert begin(job, run)
     assert "an image that was rejected can be read now\n" in capsys.readouterr().err
 
 
@@ -235,7 +244,7 @@ def test_what_a_worker_died_of_is_not_opened_by_the_driver(finished, reason):
     job, run, root = finished
     (root / "test" / "NORMAL" / "killer-0001.jpeg").write_bytes(another_film(root))
     run.store.write_table("quarantine.parquet", rejected("test/NORMAL/killer-0001.jpeg", reason=reason))
-    assert not incremental.begin(job, run)
+    assert not begin(job, run)
     assert left(job, run) == 0
 
 
@@ -248,7 +257,7 @@ def test_of_very_many_rejected_images_some_are_opened(finished, monkeypatch):
     opened, inspect = [], manifest.inspect_batch
     monkeypatch.setattr(newcomers, "_LOOKS", 3)
     monkeypatch.setattr(manifest, "inspect_batch", lambda *given: opened.append(given) or inspect(*given))
-    assert not incremental.begin(job, run)
+    assert not begin(job, run)
     assert len(opened) == 3
 
 
@@ -269,9 +278,9 @@ def test_an_image_that_was_lost_before_it_was_explained_and_is_back_begins_a_pas
     content = film.read_bytes()
     film.write_bytes(content[:-1] + b"x")
     assert left(job, run) == 0
-    assert not incremental.begin(job, run)
+    assert not begin(job, run)
     film.write_bytes(content)
-    assert incremental.begin(job, run) == begins
+    assert begin(job, run) is begins
 
 
 @pytest.mark.parametrize("folder", ["test/PNEUMONIA", "test/NORMAL"])
@@ -279,7 +288,7 @@ def test_an_image_that_moved_is_not_taken_up_again(finished, folder, capsys):
     job, run, root = finished
     film = next((root / "test" / "NORMAL").iterdir())
     film.rename(root / folder / "other-0001.jpeg")
-    assert not incremental.begin(job, run)
+    assert not begin(job, run)
     assert capsys.readouterr().err == (
         f"warning: 1 image has moved (the first: test/NORMAL/{film.name} is {folder}/other-0001.jpeg now); it stays in"
         " the run under the name and class of before, and counted once: for the new ones start another run, in another"
@@ -292,7 +301,7 @@ def test_a_training_image_that_moved_to_the_tests_is_not_tested(finished, capsys
     job, run, root = finished
     film = next((root / "train" / "NORMAL").iterdir())
     film.rename(root / "test" / "NORMAL" / film.name)
-    assert not incremental.begin(job, run)
+    assert not begin(job, run)
     assert f"train/NORMAL/{film.name} is test/NORMAL/{film.name} now" in capsys.readouterr().err
 
 
@@ -301,7 +310,7 @@ def test_an_image_that_was_copied_has_not_moved(finished):
     job, run, root = finished
     film = next((root / "test" / "NORMAL").iterdir())
     shutil.copy(film, root / "test" / "PNEUMONIA" / "other-0001.jpeg")
-    assert incremental.begin(job, run)
+    assert begin(job, run)
     with pytest.raises(DataError, match="lie in two classes"):
         new_rows(job, run)
 
@@ -321,7 +330,7 @@ def test_a_pass_with_a_newcomer_leaves_out_what_moved_and_forgets_rejected_image
     shutil.copy(next((root.parent / "more" / "test" / "NORMAL").iterdir()), root / "test" / "NORMAL" / "new-0001.jpeg")
     run.store.write_table("quarantine.parquet", rejected("test/NORMAL/removed-0001.jpeg"))
     assert left(job, run) == 1
-    assert incremental.begin(job, run)
+    assert begin(job, run)
     rows, still_rejected = new_rows(job, run)
     assert rows["image_id"].to_pylist() == ["test/NORMAL/new-0001.jpeg"]
     assert still_rejected.num_rows == 0
@@ -354,7 +363,7 @@ def test_warnings_are_one_line_each_for_machines_too(finished, capsys, monkeypat
     job, run, root = finished
     monkeypatch.setitem(terminal._formats, "log", "json")
     next((root / "test" / "NORMAL").iterdir()).unlink()
-    assert not incremental.begin(job, run)
+    assert not begin(job, run)
     run.warn("something")
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [line["event"] for line in lines] == ["warning"] * 2
@@ -368,7 +377,7 @@ def test_other_classes_than_the_models_know_are_refused(finished):
         shutil.copytree(root / split / "NORMAL", root / split / "OTHER")
     line = "classes are NORMAL, OTHER, PNEUMONIA now; this run knows NORMAL, PN"
     with pytest.raises(DataError, match=line):
-        incremental.begin(job, run)
+        begin(job, run)
     with pytest.raises(DataError, match=line):
         incremental.remaining(job, survey.survey(job), run)
 
@@ -379,7 +388,7 @@ def test_a_run_that_is_resumed_looks_for_its_images_where_they_are_now(finished,
     again = RunWriter(run.path)
     again.open(schema.Job(name="x", data={"root": str(moved), "grows": True}), "f" * 64)
     assert [root.path for root in again.images.by_name.values()] == [str(moved)]
-    assert not incremental.begin(again.job, again)
+    assert not begin(again.job, again)
 
 
 @pytest.mark.parametrize(("rows", "images"), [(1, 256), (20, 256), (1024, 256), (2048, 128), (4096, 64), (50_000, 64)])

@@ -290,6 +290,17 @@ def test_compressed_films_are_refused_alike(syntax, tmp_path):
     assert refusal(saved(dataset)) == "compressed DICOM with HighBit 15 and BitsStored 12"
 
 
+@pytest.mark.parametrize("syntax", ["JPEGLosslessProcess14_1", "JPEGLSLossless", "JPEG2000Lossless"])
+@pytest.mark.parametrize(("rows", "columns"), [(416, 32), (24, 48), (16, 32), (32, 31)])
+def test_a_compressed_film_of_another_size_than_its_header_says(syntax, rows, columns, tmp_path):
+    """Of too few pixels gdcm would end the process (JPEG-LS), of too many it would return some."""
+    values_HW = np.random.default_rng(3).integers(0, 2**12, (24, 32), dtype=np.uint16)
+    dataset = pydicom.dcmread(io.BytesIO(compressed(film(values_HW), syntax, tmp_path)))
+    dataset.Rows, dataset.Columns = rows, columns
+    line = f"DICOM PixelData of 24 x 32 pixels, Rows and Columns say {rows} x {columns}"
+    assert refusal(saved(dataset)) == line
+
+
 def compressed(data, syntax, folder):
     gdcm = pytest.importorskip("gdcm")
     (folder / "plain.dcm").write_bytes(data)
