@@ -75,7 +75,7 @@ def randomization_test(
     - `patients`: the patient of each film. Intervals resample patients, and maps are crossed with another patient's.
       By default every image counts as its own patient; where that is not so, intervals are too narrow.
     - `labels`: the true class of each image, to check that true networks are better than chance and that random ones
-      do not rank films as well as these. `memorised`: for each random network, the balanced accuracy on its training
+      do not know it. `memorised`: for each random network, the balanced accuracy on its training
       labels. What is not given becomes a caveat of the verdict.
     - `ids`: names of the images (default: their positions); the images each is crossed with follow from them.
     - `metrics`, `region_grid`, `primary`, `threshold`, `partner_seed`, `resamples`: as in a job's `[compare]`, with its
@@ -227,8 +227,9 @@ def _facts(name: str, model: nn.Module, kind: variants.Kind, given: _Given) -> V
     with torch.no_grad(), runtime.exact_arithmetic():
         logits_NK = torch.cat([frozen(one_CSS[None]) for one_CSS in inputs_NCSS]).float().cpu().numpy()
     codes_N = np.unique(given.identity.patients, return_inverse=True)[1]
-    low, _ = classification.auroc_interval(logits_NK, given.labels_N, codes_N)
-    return VariantFacts(name, kind, auroc=classification.auroc_of(logits_NK, given.labels_N), auroc_low=low)
+    low, high = classification.auroc_interval(logits_NK, given.labels_N, codes_N)
+    auroc = classification.auroc_of(logits_NK, given.labels_N)
+    return VariantFacts(name, kind, auroc=auroc, auroc_low=low, auroc_high=high)
 
 
 def _with_memory(facts: Sequence[VariantFacts], settings: Settings) -> list[VariantFacts]:

@@ -195,6 +195,7 @@ def _facts(name: str, found: VariantResult, run: Run) -> VariantFacts:
         majority=None if found.majority is None else 1 / len(record["classes"]),
         auroc=test.auroc,
         auroc_low=test.auroc_interval[0],
+        auroc_high=test.auroc_interval[1],
         training_accuracy=found.training_accuracy,
         epochs=found.epochs,
         measure=found.measure,

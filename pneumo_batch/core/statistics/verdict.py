@@ -68,8 +68,8 @@ def decide(variants: Sequence[VariantFacts], test: CellTest, threshold: float, w
     """The verdict of one cell.
 
     In this order: `inconclusive` with fewer than five patients; `invalid` if one with permuted labels did not memorise,
-    one with fully permuted labels ranks test films as well as a true one, another cannot be told from chance on test,
-    or h is not above 0; `inconclusive` without a second true model or one to contrast with, and with fewer than three
+    one with fully permuted labels knows the true ones, another is not known to be better than chance on test, or h is
+    not above 0; `inconclusive` without a second true model or one to contrast with, and with fewer than three
     models of a kind; `sensitive` if the interval of the label share lies above `threshold` and the permutation p is at
     most 0.05; `insensitive` if the interval lies below; else `inconclusive`.
     """

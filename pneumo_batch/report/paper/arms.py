@@ -78,14 +78,17 @@ def conditions(source: Source) -> list[str]:
     found, variants = [], source.results.variants.values()
     if is_tested := any(one.test.auroc_interval[0] is not None for one in variants):
         found.append(
-            "a network of true labels could not be told from chance on the test images (the interval of its AUROC"
-            " reaching 0.5)"
+            "a network of true labels was not known to be better than chance on the test images (the interval of its"
+            " AUROC not above 0.5)"
         )
     if is_tested and any(arm.is_permuted and arm.fraction == 1 for arm in arms.values()):
-        found.append("one with fully permuted labels ranked them as well as one of true labels")
+        found.append(
+            "one with fully permuted labels knew the true ones (the interval of its AUROC, or of 1 less it, above the"
+            " middle between 0.5 and the mean of networks of true labels)"
+        )
     if any(arm.is_permuted for arm in arms.values()) and any(one.memorised is not None for one in variants):
         one = "one" if found else "a network"
         found.append(f"{one} with permuted labels did not memorise them")
     if is_tested and any(arm.column for arm in arms.values()):
-        found.append("one trained on another column could not be told from chance at that")
+        found.append("one trained on another column was not known to be better than chance at that")
     return found

@@ -108,9 +108,18 @@ def test_labels_tell_random_networks_that_know_them(images):
     told = randomization_test([first, *others[:2]], others[2:], images, METHOD, labels=labels, **SMALL)
     assert told["input_x_gradient"].verdict == "invalid"
     reasons = told["input_x_gradient"].reasons
-    assert [reason.partition(":")[0] for reason in reasons] == [
-        f"random_{i} ranks test films as well as a true model" for i in range(2)
-    ]
+    assert [reason.partition(":")[0] for reason in reasons] == [f"random_{i} knows the true labels" for i in range(2)]
+
+
+def test_labels_tell_networks_whose_output_is_turned_round(images):
+    """True networks as above, and labels that they rank from last to first."""
+    networks = [network(noise(0) + 0.01 * noise(seed)) for seed in range(1, 4)]
+    with torch.no_grad():
+        logits_N = networks[0](images)[:, 0]
+    labels = (logits_N < logits_N.median()).long().tolist()
+    told = randomization_test(networks, [network(noise(9)), network(noise(8))], images, METHOD, labels=labels, **SMALL)
+    assert told["input_x_gradient"].verdict == "invalid"
+    assert told["input_x_gradient"].reasons[0].startswith("true_0 ranks test films the wrong way round: AUROC 0.0")
 
 
 def test_what_nobody_measured_is_a_caveat(found):

@@ -92,7 +92,7 @@ def test_what_is_lost_is_solved_by_hand():
     assert shares["random"] == pytest.approx(1 - 0.05 / 0.6, abs=0.03)
 
 
-KNOWS = {"auroc": 0.8, "auroc_low": 0.7}  # the intervals of true models begin at 0.8
+KNOWS = {"auroc": 0.8, "auroc_low": 0.71}  # true models have 0.9: halfway is 0.7
 
 
 def judged(arm, **changes):
@@ -109,8 +109,8 @@ def judged(arm, **changes):
         (HALF, {"memorised": 0.8}, "invalid", "half_0 did not memorise its labels: balanced accuracy 0.8000"),
         (HALF, {"auroc_low": 0.4}, "sensitive", "is lost with 50 % of the labels permuted."),
         (HALF, {}, "sensitive", "is lost with 50 % of the labels permuted."),  # as good as true ones, and may be
-        (Arm("full", "permuted"), KNOWS, "invalid", "full_0 ranks test films as well as a true model: AUROC 0.800"),
-        (Arm("people", "permuted", unit="patient"), KNOWS, "invalid", "people_0 ranks test films as well as a true"),
+        (Arm("full", "permuted"), KNOWS, "invalid", "full_0 knows the true labels: AUROC 0.800 on test"),
+        (Arm("people", "permuted", unit="patient"), KNOWS, "invalid", "people_0 knows the true labels: AUROC 0.8"),
         (Arm("fresh", "untrained"), KNOWS, "sensitive", "is owed to training."),
         (Arm("sex", "column:sex"), KNOWS, "sensitive", "is lost with sex for labels."),
         (Arm("fresh", "untrained"), {"memorised": None, "auroc_low": 0.3}, "sensitive", "is owed to training."),

@@ -141,37 +141,76 @@ def test_a_random_variant_that_names_one_class_makes_the_test_invalid():
     assert found.reasons[0].startswith("random_2 did not memorise its labels: balanced accuracy 0.5000 on them, 0.95")
 
 
-def with_auroc(value, low, place=3):
-    """True intervals begin at 0.93, 0.801 and 0.93; the model at `place` ranks test films so well."""
-    models = [*MODELS]
-    models[1] = dataclasses.replace(models[1], auroc_low=0.801)
-    models[place] = dataclasses.replace(models[place], auroc=value, auroc_low=low)
+def test_true_variants_that_rank_the_wrong_way_round_are_not_called_chance():
+    models = [VariantFacts("true_0", "true", auroc=0.05, auroc_low=0.02, auroc_high=0.08), *MODELS[1:]]
+    found = decide(models, numbers(), 0.5)
+    assert found.verdict == "invalid"
+    assert found.reasons == [
+        "true_0 ranks test films the wrong way round: AUROC 0.050, interval up to 0.080. Its outputs or the labels seem"
+        " to be swapped, so that its maps explain another class than is named."
+    ]
+    barely = [VariantFacts("true_0", "true", auroc=0.45, auroc_low=0.4, auroc_high=0.5), *MODELS[1:]]
+    assert decide(barely, numbers(), 0.5).reasons[0].startswith("true_0 cannot be told from chance on test: AUROC 0.4")
+
+
+def with_auroc(value, low, high=None, place=3, true=(0.95, 0.85, 0.9)):
+    """True models have these AUROCs, on average 0.9: halfway is 0.7. The model at `place` ranks test films so well."""
+    models = [dataclasses.replace(one, auroc=known) for one, known in zip(MODELS, true, strict=False)]
+    models += MODELS[3:]
+    models[place] = dataclasses.replace(models[place], auroc=value, auroc_low=low, auroc_high=high)
     return models
 
 
 def test_a_random_variant_that_knows_the_true_labels_makes_the_test_invalid():
-    found = decide(with_auroc(0.923, 0.853), numbers(), 0.5)
+    found = decide(with_auroc(0.923, 0.853, 0.951), numbers(), 0.5)
     assert found.verdict == "invalid"
     assert found.reasons == [
-        "random_0 ranks test films as well as a true model: AUROC 0.923 (interval from 0.853), true_1's interval begins"
-        " at 0.801. A model that knows the true labels is no reference for random labels."
+        "random_0 knows the true labels: AUROC 0.923 on test, interval from 0.853, more than halfway from 0.5 to the"
+        " true models' mean of 0.900. Such a model is no reference for random labels."
+    ]
+
+
+def test_a_random_variant_that_knows_the_labels_the_wrong_way_round_makes_the_test_invalid():
+    found = decide(with_auroc(0.05, 0.03, 0.08), numbers(), 0.5)
+    assert found.verdict == "invalid"
+    assert found.reasons == [
+        "random_0 knows the true labels the wrong way round: AUROC 0.050 on test, interval up to 0.080, which turned"
+        " round is 0.920, more than three quarters of the way from 0.5 to the true models' mean of 0.900. Such a model"
+        " is no reference for random labels."
     ]
 
 
 @pytest.mark.parametrize(
-    ("value", "low", "verdict"),
+    ("value", "low", "high", "verdict"),
     [
-        (0.801, 0.7, "invalid"),  # at the lowest that a true one can be
-        (0.8009, 0.7, "sensitive"),
-        (0.85, 0.501, "invalid"),
-        (0.85, 0.5, "sensitive"),  # of so few films that it may be chance
-        (0.45, 0.3, "sensitive"),
-        (None, None, "sensitive"),
-        (None, 0.9, "sensitive"),
+        (0.8, 0.701, 0.9, "invalid"),
+        (0.8, 0.7, 0.9, "sensitive"),  # at halfway, not beyond it
+        (0.89, 0.69, 0.99, "sensitive"),  # it may be a lucky one
+        (0.1, 0.05, 0.199, "invalid"),
+        (0.1, 0.05, 0.201, "sensitive"),  # three quarters of the way are 0.2
+        (0.45, 0.3, 0.6, "sensitive"),
+        (None, None, None, "sensitive"),
+        (None, 0.9, 0.99, "sensitive"),
     ],
 )
-def test_how_well_a_random_variant_may_rank_test_films(value, low, verdict):
-    assert decide(with_auroc(value, low), numbers(), 0.5).verdict == verdict
+def test_how_well_a_random_variant_may_rank_test_films(value, low, high, verdict):
+    assert decide(with_auroc(value, low, high), numbers(), 0.5).verdict == verdict
+
+
+def test_beside_moderate_true_models_luck_is_not_knowledge():
+    """Random models of 624 films rank them with AUROCs of sd 0.06; here true ones reach 0.66 to 0.72: halfway 0.597."""
+    moderate = (0.66, 0.70, 0.72)
+    models = [dataclasses.replace(one, auroc_low=0.56) for one in with_auroc(0.58, 0.505, 0.64, true=moderate)[:3]]
+    lucky = [*models, *with_auroc(0.58, 0.505, 0.64)[3:]]
+    assert decide(lucky, numbers(), 0.5).verdict == "sensitive"
+    assert any(line.startswith("random_0 ranks test films better than chance") for line in caveats_of(lucky))
+    assert decide([*models, *with_auroc(0.65, 0.6, 0.7)[3:]], numbers(), 0.5).verdict == "invalid"
+
+
+def test_beside_a_true_variant_at_chance_nothing_is_said_of_what_random_ones_know():
+    models = with_auroc(0.58, 0.53, 0.63, true=(0.55, 0.52, 0.9))
+    models[1] = dataclasses.replace(models[1], auroc_low=0.45, auroc_high=0.6)
+    assert [reason.split()[0] for reason in decide(models, numbers(), 0.5).reasons] == ["true_1"]
 
 
 def caveats_of(models):
@@ -181,12 +220,16 @@ def caveats_of(models):
 
 def test_a_random_variant_better_than_chance_is_a_caveat():
     better = "random_0 ranks test films better than chance: AUROC 0.750, interval from 0.580."
-    assert decide(with_auroc(0.75, 0.58), numbers(), 0.5).verdict == "sensitive"
-    assert better in caveats_of(with_auroc(0.75, 0.58))
-    assert not [line for line in caveats_of(with_auroc(0.75, 0.5)) if "better than chance:" in line]
-    assert not [line for line in caveats_of(with_auroc(0.923, 0.853)) if "better than chance:" in line]  # it is invalid
+    lucky = with_auroc(0.75, 0.58, 0.85)
+    assert decide(lucky, numbers(), 0.5).verdict == "sensitive"
+    assert better in caveats_of(lucky)
+    assert "random_0 ranks test films worse than chance: AUROC 0.300, interval up to 0.410." in caveats_of(
+        with_auroc(0.3, 0.2, 0.41)
+    )
+    for known in ((0.75, 0.5, 0.9), (0.3, 0.2, 0.5), (0.923, 0.853, 0.95)):  # the last is invalid
+        assert not [line for line in caveats_of(with_auroc(*known)) if "than chance:" in line]
     # where nobody knows how well true models rank films, nothing can be compared
-    unknown = [dataclasses.replace(one, auroc_low=None) if one.is_true else one for one in with_auroc(0.75, 0.58)]
+    unknown = [dataclasses.replace(one, auroc_low=None) if one.is_true else one for one in lucky]
     assert decide(unknown, numbers(), 0.5).verdict == "sensitive"
     assert better in caveats_of(unknown)
 

@@ -133,10 +133,10 @@ def test_conditions_name_what_arms_there_are():
     assert "memorise" not in of(Arm("fresh", "untrained"))
     assert of(Arm("random", "permuted")).endswith("or one with permuted labels did not memorise them")
     assert of(Arm("random", "permuted"), Arm("sex", "column:sex")).endswith(
-        "one with permuted labels did not memorise them or one trained on another column could not be told from chance"
-        " at that"
+        "one with permuted labels did not memorise them or one trained on another column was not known to be better"
+        " than chance at that"
     )
-    knowing = "with fully permuted labels ranked them as well as one of true labels"
+    knowing = "with fully permuted labels knew the true ones (the interval of its AUROC"
     assert knowing in of(Arm("random", "permuted"))
     assert knowing not in of(Arm("half", "permuted", 0.5))
     both = Arm("random", "permuted"), Arm("sex", "column:sex")
