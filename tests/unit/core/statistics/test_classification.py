@@ -119,3 +119,23 @@ def test_auroc_interval_of_several_classes_is_of_their_mean():
 def test_auroc_interval_without_both_classes_is_none():
     assert classification.auroc_interval(column(1, 2), np.array([1, 1]), np.arange(2), resamples=9) == (None, None)
     assert classification.auroc_interval(np.empty((0, 1)), np.empty(0), np.empty(0), resamples=9) == (None, None)
+
+
+@pytest.mark.parametrize(("patients", "known"), [(4, False), (5, True)])
+@pytest.mark.parametrize("few", [0, 1])
+def test_auroc_interval_takes_five_patients_of_each_class(patients, known, few):
+    """Twenty films of the rarer class, of so few patients: the films do not count."""
+    labels = np.array([few] * 20 + [1 - few] * 40)
+    codes = np.concatenate([np.arange(20) % patients, 100 + np.arange(40)])
+    logits = np.linspace(-1, 1, 60)[:, None]
+    found = classification.auroc_interval(logits, labels, codes, resamples=50)
+    # they all score below the others
+    assert found == ((1.0 - few,) * 2 if known else (None, None))
+
+
+def test_auroc_interval_of_several_classes_takes_five_patients_of_each():
+    labels = np.array([0] * 10 + [1] * 10 + [2] * 4)
+    logits = 5 * np.eye(3)[labels]
+    assert classification.auroc_interval(logits, labels, np.arange(24), resamples=9) == (None, None)
+    labels, logits = np.append(labels, 2), np.vstack([logits, logits[-1]])
+    assert classification.auroc_interval(logits, labels, np.arange(25), resamples=9)[0] == 1.0
