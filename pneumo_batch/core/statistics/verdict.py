@@ -15,7 +15,9 @@ from pneumo_batch.core.statistics.results import CellResult, Decision, MethodRes
 from pneumo_batch.core.statistics.words import NO_MAP, RANDOM_WORDS, UNTOLD_MAP, Words
 
 ALPHA = 0.05
-_AS_EDGES = 0.9  # of what true maps agree by: no more is left that edges do not show
+# Of what true maps agree by: no more is left that edges do not show. Edges have no noise and maps have, so by
+# attenuation (Spearman 1904) maps that share nothing but edges agree by the square of their agreement with these.
+_AS_EDGES = 0.9
 _FEW_PATIENTS = 25  # tests/statistics: below the bar of 0.93 where patients are unequal
 # An interval of h that reaches 0 and ends below it shows that true models agree on next to nothing, of the 1 that equal
 # maps have at most; one that reaches further shows only that models or patients were too few.
@@ -196,10 +198,10 @@ def _few(variants: Sequence[VariantFacts], words: Words) -> str | None:
 def _of_numbers(test: CellTest) -> list[str]:
     """What a verdict, which asks whether labels change maps, does not weigh."""
     found, edge, agreement = [], test.means.get(EDGE), test.means.get("true_true")
-    if edge is not None and agreement is not None and edge >= _AS_EDGES * agreement > 0:
+    if edge is not None and agreement is not None and edge > 0 and edge**2 >= _AS_EDGES * agreement > 0:
         found.append(
-            f"True models' maps are like the film's edges ({fixed(edge)}) nearly as much as like each other"
-            f" ({fixed(agreement)}): what they show takes no model to find."
+            f"True models' maps are so like the film's edges ({fixed(edge)}) that edges account for how like each other"
+            f" they are ({fixed(agreement)}): what they show takes no model to find."
         )
     if FEWEST_PATIENTS <= test.patients <= _FEW_PATIENTS:
         found.append(

@@ -306,13 +306,24 @@ def caveats(**fields):
     return conclude(MODELS, {cell: test}, Primary(*cell[1:]), 0.5)["m"].caveats[1:]
 
 
+def edges_and(edges, learned):
+    """Means of maps with these shares of variance from the film's edges and from what true models share, noise the
+    rest: by each pair they share both, and with the edges, which have no noise, the root of the first.
+    """
+    return {**MEANS, "true_true": edges + learned, "edge": edges**0.5}
+
+
 def test_maps_that_edges_explain_are_told_whatever_labels_do():
     like_edges = (
-        "True models' maps are like the film's edges (0.730) nearly as much as like each other (0.800): what they show"
-        " takes no model to find."
+        "True models' maps are so like the film's edges (0.800) that edges account for how like each other they are"
+        " (0.640): what they show takes no model to find."
     )
-    assert caveats(means={**MEANS, "edge": 0.73}) == [like_edges]
-    assert caveats(means={**MEANS, "edge": 0.71}) == []  # 0.72 is nine tenths of 0.8
+    assert caveats(means=edges_and(0.64, 0.0)) == [like_edges]
+    assert len(caveats(means=edges_and(0.64, 0.07))) == 1  # 0.64 / 0.71 are more than nine tenths
+    assert caveats(means=edges_and(0.64, 0.08)) == []
+    # a map of which seven tenths are learned is as like the edges as like another
+    assert caveats(means=edges_and(0.09, 0.22)) == []
+    assert caveats(means={**MEANS, "true_true": 0.3, "edge": -0.8}) == []
     assert caveats(means={**MEANS, "true_true": -0.2, "edge": -0.1}) == []
 
 
