@@ -19,9 +19,9 @@ ALPHA = 0.05
 # attenuation (Spearman 1904) maps that share nothing but edges agree by the square of their agreement with these.
 _AS_EDGES = 0.9
 _FEW_PATIENTS = 25  # tests/statistics: below the bar of 0.93 where patients are unequal
-# An interval of h that reaches 0 and ends below it shows that true models agree on next to nothing, of the 1 that equal
-# maps have at most; one that reaches further shows only that models or patients were too few.
-_NEXT_TO_NOTHING = 0.1
+# An interval of h that reaches 0, also for these models, and ends below it shows that true models agree on next to
+# nothing; one that reaches further shows only that models or patients were too few. On real films h is often below 0.1.
+_NEXT_TO_NOTHING = 0.02
 _ROUNDING = 1e-9  # 3 + 3 models reach exactly 1/20
 
 
@@ -120,7 +120,8 @@ def _by_share(test: CellTest, threshold: float, over: str, words: Words) -> tupl
 
 def _no_headroom(headroom: Estimate, over: str, words: Words) -> list[str]:
     measured = f"h = {reading.with_interval(headroom, over)}"
-    if headroom.ci_high is not None and headroom.ci_high < _NEXT_TO_NOTHING:
+    of_these = headroom.patients.ci_low
+    if of_these is not None and of_these <= 0 and headroom.ci_high is not None and headroom.ci_high < _NEXT_TO_NOTHING:
         return [f"Two true models agree on a film no more than on films of different patients: {measured}. {NO_MAP}"]
     return [
         "It cannot be told whether two true models agree on a film more than on films of different patients:"

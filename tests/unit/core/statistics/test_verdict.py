@@ -235,13 +235,29 @@ def test_a_random_variant_better_than_chance_is_a_caveat():
 
 
 def test_a_ceiling_that_does_not_exceed_the_floor_makes_the_test_invalid():
-    found = decide(MODELS, numbers(heads=(0.0, 0.09)), 0.5)
+    found = decide(MODELS, numbers(heads=(-0.007, 0.019)), 0.5)  # over patients alone -0.0005 to 0.0125
     assert found.verdict == "invalid"
     assert found.reasons == [
-        "Two true models agree on a film no more than on films of different patients: h = 0.045 (95 % interval over"
-        " patients and models 0.000 to 0.090). There is no reproducible map to test."
+        "Two true models agree on a film no more than on films of different patients: h = 0.006 (95 % interval over"
+        " patients and models -0.007 to 0.019). There is no reproducible map to test."
     ]
     assert decide(MODELS, numbers(heads=(1e-9, 0.1)), 0.5).verdict == "sensitive"
+
+
+@pytest.mark.parametrize(
+    ("headroom", "nothing"),
+    [
+        (Estimate(0.006, -0.007, 0.019, Interval(-0.001, 0.013)), True),
+        (Estimate(0.006, -0.007, 0.019, Interval(0.001, 0.011)), False),  # these models agree on something
+        (Estimate(0.006, -0.008, 0.02, Interval(-0.001, 0.013)), False),
+        (Estimate(0.045, -0.005, 0.095, Interval(-0.001, 0.091)), False),  # an h of 0.09 is one of many on real films
+    ],
+)
+def test_that_true_models_agree_on_nothing_is_said_only_where_it_is_known(headroom, nothing):
+    found = decide(MODELS, numbers(headroom=headroom), 0.5)
+    assert found.verdict == "invalid"
+    assert found.reasons[0].endswith("There is no reproducible map to test.") == nothing
+    assert found.reasons[0].startswith("It cannot be told whether two true models agree") != nothing
 
 
 @pytest.mark.parametrize(
