@@ -16,14 +16,19 @@ def on_every_film(test: CellTest, words: Words = RANDOM_WORDS) -> str | None:
     floor, mixed = test.means.get("true_true_cross"), test.means.get("true_random_cross")
     if test.everywhere.value is None or floor is None or mixed is None:
         return None
-    low, high = test.everywhere.ci_low, test.everywhere.ci_high
-    if low is None or high is None or low > 0 or high < 0:
-        change = words.changed
+    everywhere, over = test.everywhere, None
+    if everywhere.ci_low is None:  # too few models to speak of others
+        everywhere, over = everywhere.for_these_models, "patients"
+    low, high = everywhere.ci_low, everywhere.ci_high
+    if low is None or high is None:
+        change = ""
+    elif low > 0 or high < 0:
+        change = f", {words.changed}"
     else:
-        change = words.unchanged if max(-low, high) < _SLIGHT else words.untold
+        change = f", {words.unchanged if max(-low, high) < _SLIGHT else words.untold}"
     return (
         f"Everywhere: on films of different patients two true models agree by {fixed(floor)}, a true and {words.one} by"
-        f" {fixed(mixed)}; the difference is {with_interval(test.everywhere, None)}, {change}."
+        f" {fixed(mixed)}; the difference is {with_interval(everywhere, over)}{change}."
     )
 
 

@@ -375,6 +375,20 @@ def test_what_happens_everywhere_is_one_sentence():
     assert on_every_film(NOTHING) is None
 
 
+def test_with_few_models_what_happens_everywhere_is_said_of_these():
+    """With fewer than three of a kind there is no interval over models: it is not one above 0."""
+    few = Estimate(0.001, patients=Interval(-0.007, 0.008))
+    assert on_every_film(numbers(everywhere=few)).endswith(
+        "the difference is 0.001 (95 % interval over patients -0.007 to 0.008), so random labels change nothing"
+        " measurable there."
+    )
+    few = Estimate(0.05, patients=Interval(0.02, 0.08))
+    assert on_every_film(numbers(everywhere=few)).endswith(
+        "(95 % interval over patients 0.020 to 0.080), which is the change that random labels make on every film."
+    )
+    assert on_every_film(numbers(everywhere=Estimate(0.05))).endswith("the difference is 0.050.")
+
+
 REGION, PIXEL = (Cell("m", "magnitude", scale, "spearman") for scale in ("region", "pixel"))
 SIGNED = Cell("m", "signed", "region", "spearman")
 
