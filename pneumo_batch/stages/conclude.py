@@ -66,7 +66,6 @@ def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str,
         for one in explained
     }
     several = found if len(found) > 1 else {}
-    methods = {target: one.methods for target, one in several.items()}
     of_arms = {
         name: arms.conclude(scores.one[first.target], facts[first.target], known[name], rule) for name in further
     }
@@ -77,7 +76,7 @@ def execute(job: Job, run: RunWriter, _resources: Resources | None) -> dict[str,
         localisation=_localisation(job, run, variants),
         target=first.target if job.data.several or several else None,
         targets=several,
-        specificity=specificity.conclude(scores, methods, facts, primary, resamples=settings.resamples),
+        specificity=specificity.conclude(scores, facts, primary, settings.threshold, resamples=settings.resamples),
         cascade=_cascade(run, primary),
         contrast=main,
         arms=arms.results_of(known, variants, {main: found[first.target].methods, **of_arms}),

@@ -12,6 +12,7 @@ Shapes: N images, R true models, B resamples, K kinds, Q quantities.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -33,8 +34,8 @@ from pneumo_batch.core.statistics.model_facts import VariantFacts
 from pneumo_batch.core.statistics.numbers import number
 from pneumo_batch.core.statistics.options import RESAMPLES
 from pneumo_batch.core.statistics.outcomes import Specific
-from pneumo_batch.core.statistics.results import MethodResult, Primary, Specificity, SpecificityTest
-from pneumo_batch.core.variants import names_of
+from pneumo_batch.core.statistics.results import Primary, Specificity, SpecificityTest
+from pneumo_batch.core.variants import RANDOM, names_of
 
 _OF_ONE = ("true_true", "true_true_cross")
 _OF_TWO = (pairs.TWO_TARGETS, pairs.TWO_TARGETS_CROSS, pairs.ONE_MODEL, pairs.ONE_MODEL_CROSS)
@@ -50,10 +51,13 @@ class Column(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A method's result for one target, and which true models cannot be told from chance at it."""
+    """What true models come to at one target: h of a method's maps, and which models cannot be told from chance, or
+    rank films the wrong way round.
+    """
 
-    found: MethodResult
-    at_chance: Sequence[str]
+    headroom: Estimate
+    at_chance: Sequence[str] = ()
+    is_reversed: Sequence[str] = ()
 
 
 def measure(
@@ -63,6 +67,25 @@ def measure(
     between, of_each = scores.two[targets], [scores.one[target] for target in targets]
     columns = [Column(data, kind) for data in of_each for kind in _OF_ONE] + [Column(between, kind) for kind in _OF_TWO]
     return {cell: _test(columns, cell, true, resamples, seed, _random_share(of_each, cell)) for cell in between.cells}
+
+
+def headroom(data: PerImage, cell: Cell, true: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
+    """The h of one target, over true models and patients: random models take no part, however many there are."""
+    kinds_N2 = np.stack([data.means(cell, kind) for kind in _OF_ONE], axis=1)
+    complete_N = ~np.isnan(kinds_N2).any(axis=1)
+    if not complete_N.any():
+        return Estimate()
+    codes_N, value = data.patients_N[complete_N], float(_difference(kinds_N2[complete_N].mean(axis=0)))
+    if len(np.unique(codes_N)) < FEWEST_PATIENTS:
+        return Estimate(number(value))
+    projected_N2 = np.stack([projected(kinds_N2[complete_N, k], kind) for k, kind in enumerate(_OF_ONE)], axis=1)
+    drawn_B = _difference(bootstrap.means(projected_N2, codes_N, resamples, seed))
+    without_NR2 = np.stack([data.means_without(cell, kind, true) for kind in _OF_ONE], axis=-1)
+    return combine(value, _difference(without_each(without_NR2)), None, drawn_B, bootstrap.effective(codes_N))
+
+
+def _difference(kinds_2: np.ndarray) -> np.ndarray:
+    return kinds_2[..., 0] - kinds_2[..., 1]
 
 
 def quantities(kinds_8: np.ndarray) -> np.ndarray:
@@ -78,32 +101,48 @@ def quantities(kinds_8: np.ndarray) -> np.ndarray:
 
 def conclude(
     scores: ByTarget,
-    concluded: Mapping[str, Mapping[str, MethodResult]],
     facts: Mapping[str, Sequence[VariantFacts]],
     primary: Primary,
+    threshold: float,
     *,
     resamples: int = RESAMPLES,
 ) -> dict[str, list[Specificity]]:
     """By method what the maps of each two targets share.
 
-    Of each target `concluded` has the methods, and `facts` what is known of the models.
+    `facts` has of each target what is known of the models, `threshold` is that of the label share.
     """
+    asked = {
+        (target, cell.method): _asked(scores.one[target], cell, facts[target], resamples)
+        for target in {target: None for targets in scores.two for target in targets}
+        for cell in scores.one[target].cells
+        if Primary(*cell[1:]) == primary
+    }
     found: dict[str, list[Specificity]] = {}
     for targets in scores.two:
         true = names_of(facts[targets[0]], "true")
-        unfit = {target: [one.name for one in facts[target] if one.is_true and one.at_chance] for target in targets}
+        memorised = not any(one.kind == RANDOM and one.did_not_memorise for target in targets for one in facts[target])
         tests = measure(scores, targets, true, resamples=resamples)
         for method in sorted({cell.method for cell in tests}):
             of_method = {Primary(*cell[1:]).key: one for cell, one in tests.items() if cell.method == method}
-            both = {target: Asked(concluded[target][method], unfit[target]) for target in targets}
+            both = {target: asked[target, method] for target in targets}
             numbers = of_method[primary.key]
-            decided = decide(numbers, both, len(true))
+            told = numbers if memorised else replace(numbers, random_share=None)
+            decided = decide(told, both, len(true), threshold)
             found.setdefault(method, []).append(Specificity(targets, *decided, numbers, of_method))
     return found
 
 
+def _asked(data: PerImage, cell: Cell, facts: Sequence[VariantFacts], resamples: int) -> Asked:
+    true = [one for one in facts if one.is_true]
+    return Asked(
+        headroom(data, cell, [one.name for one in true], resamples=resamples),
+        [one.name for one in true if one.at_chance],
+        [one.name for one in true if one.is_reversed],
+    )
+
+
 def decide(
-    numbers: SpecificityTest, methods: Mapping[str, Asked], models: int
+    numbers: SpecificityTest, targets: Mapping[str, Asked], models: int, threshold: float
 ) -> tuple[Specific, list[str], Specific | None]:
     """The verdict, its reasons, and with fewer than three true models what it would be for these.
 
@@ -111,7 +150,7 @@ def decide(
     interval of the share lies below what the threshold of the label share leaves, `unspecific` if it lies above; else
     `inconclusive`.
     """
-    if nothing := [line for target, asked in methods.items() for line in _without_map(target, asked)]:
+    if nothing := [line for target, asked in targets.items() for line in _without_map(target, asked)]:
         return "invalid", nothing, None
     if numbers.share.value is None:
         return (
@@ -119,24 +158,24 @@ def decide(
             ["Too few models or films: what two true models agree on about a film is not known."],
             None,
         )
-    most = 1 - next(iter(methods.values())).found.threshold
     if models >= FEWEST_MODELS:
-        return *_by_share(numbers, numbers.share, most, "patients and models"), None
-    outcome, reasons = _by_share(numbers, numbers.share.for_these_models, most, "patients")
+        return *_by_share(numbers, 1 - threshold, "patients and models"), None
+    of_these = replace(numbers, headroom=numbers.headroom.for_these_models, share=numbers.share.for_these_models)
+    outcome, reasons = _by_share(of_these, 1 - threshold, "patients")
     few = f"{models} true models: too few to speak of other models, which takes {FEWEST_MODELS}."
     return "inconclusive", [few, *reasons], outcome
 
 
 def _without_map(target: str, asked: Asked) -> list[str]:
-    """Why true models have no maps of a target to compare.
-
-    Not its verdict, which random models that did not memorise make invalid, and they take no part here.
-    """
+    """Why true models have no maps of a target to compare."""
     if asked.at_chance:
         names = wording.listed(asked.at_chance)
         return [f"{target}: {names} cannot be told from chance on test, so there is nothing to compare."]
-    full = asked.found.numbers.headroom
-    # with too few models, as the target's own verdict for these models
+    if asked.is_reversed:
+        names = wording.listed(asked.is_reversed)
+        return [f"{target}: test films are ranked the wrong way round by {names}, so there is nothing to compare."]
+    # with too few models, as the verdict for these models
+    full = asked.headroom
     h, over = (full.for_these_models, "patients") if full.ci_low is None else (full, "patients and models")
     if h.ci_low is None or h.ci_low > 0:
         return []
@@ -144,19 +183,29 @@ def _without_map(target: str, asked: Asked) -> list[str]:
     return [f"{target}: it is not known that h = {measured} is above 0, so there is nothing to compare."]
 
 
-def _by_share(numbers: SpecificityTest, share: Estimate, most: float, over: str) -> tuple[Specific, list[str]]:
+def _by_share(numbers: SpecificityTest, most: float, over: str) -> tuple[Specific, list[str]]:
+    share = numbers.share
     measured = (
         "Of what two true models agree on about a film, they still agree on"
         f" {reading.with_interval(share, over)} when each is asked for another"
     )
     beside = "" if numbers.random_share is None else f" (random labels leave {fixed(numbers.random_share)})"
     if share.ci_low is None or share.ci_high is None:
-        return "inconclusive", [f"{measured}{beside}."]
+        return "inconclusive", [f"{measured}{beside}: {_no_interval(numbers)}."]
     if share.ci_high < most:
         return "specific", [f"{measured}{beside}: maps say which of the two is explained."]
     if share.ci_low > most:
         return "unspecific", [f"{measured}{beside}: maps hardly say which of the two is explained."]
     return "inconclusive", [f"{measured}{beside}: the interval contains {most:g}."]
+
+
+def _no_interval(numbers: SpecificityTest) -> str:
+    if numbers.patients < FEWEST_PATIENTS:
+        people = "one patient has" if numbers.patients == 1 else f"{numbers.patients} patients have"
+        return f"only {people} a film with every similarity, and an interval takes {FEWEST_PATIENTS}"
+    if numbers.headroom.ci_low is None:
+        return "without one of the models no film has every similarity, so no interval can be computed"
+    return "what two true models agree on about a film is too little to divide"
 
 
 def _test(

@@ -1,6 +1,7 @@
 """Planted maps of two targets, through the real comparison and statistics, on 4 true and 3 random models."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +13,9 @@ from pneumo_batch.core.similarity import pairs, per_image
 from pneumo_batch.core.similarity.comparison import Comparison, Others
 from pneumo_batch.core.similarity.several_targets import Compared, TargetsComparison
 from pneumo_batch.core.statistics import label_share, specificity
-from pneumo_batch.core.statistics.estimates import CellTest, Estimate, Interval
+from pneumo_batch.core.statistics.estimates import Estimate, Interval
 from pneumo_batch.core.statistics.model_facts import VariantFacts
-from pneumo_batch.core.statistics.results import MethodResult, Primary, SpecificityTest
+from pneumo_batch.core.statistics.results import Primary, SpecificityTest
 from pneumo_batch.core.variants import Variant
 
 SIZE, IMAGES, PATIENTS = 64, 48, 32
@@ -22,7 +23,6 @@ TARGETS = ("Effusion", "Mass")
 TRUE, RANDOM = [f"true_{i}" for i in range(4)], [f"random_{i}" for i in range(3)]
 VARIANTS = tuple(Variant(name, "true" if name in TRUE else "random") for name in TRUE + RANDOM)
 PRIMARY = Primary("signed", "region", "spearman")
-VALID = MethodResult("sensitive", [], threshold=0.5, numbers=CellTest(headroom=Estimate(0.4, 0.3, 0.5)))
 FACTS = [VariantFacts(*vars(one).values(), auroc=0.9, auroc_low=0.8) for one in VARIANTS]
 
 
@@ -51,11 +51,10 @@ def scored(maps_TNVSS, variants=VARIANTS, metrics=(PRIMARY.metric,)):
 KINDS = (*pairs.WITHIN_KINDS, *pairs.CROSS_KINDS)  # no edges: there are no films
 
 
-def concluded(data, methods=VALID, facts=FACTS, of_first=None):
+def concluded(data, facts=FACTS, of_first=None):
     """`of_first` is known of the models at the first target, `facts` at the others."""
-    of_each = {target: {"planted": methods} for target in TARGETS}
     known = dict.fromkeys(TARGETS, facts) | ({TARGETS[0]: of_first} if of_first else {})
-    return specificity.conclude(data, of_each, known, PRIMARY, resamples=300)["planted"][0]
+    return specificity.conclude(data, known, PRIMARY, 0.5, resamples=300)["planted"][0]
 
 
 @pytest.fixture(scope="module")
@@ -157,15 +156,42 @@ def test_random_models_that_did_not_memorise_say_nothing_of_two_targets(parts):
     _, by_target, of_model = parts
     data = scored(by_target + 0.5 * of_model)[1]
     unfit = [one if one.is_true else dataclasses.replace(one, memorised=0.7, auroc_low=0.4) for one in FACTS]
-    for methods in (VALID, dataclasses.replace(VALID, verdict="invalid", reasons=["random_0 did not memorise."])):
-        found = concluded(data, methods, unfit)
-        assert (found.verdict, found.reasons) == (concluded(data).verdict, concluded(data).reasons)
-    at_chance = [*(dataclasses.replace(one, auroc_low=0.5) for one in FACTS[:2]), *FACTS[2:]]
-    found = concluded(data, of_first=at_chance)
+    expected, found = concluded(data), concluded(data, unfit)
+    assert (found.verdict, found.numbers) == (expected.verdict, expected.numbers)
+    assert " (random labels leave " in expected.reasons[0]
+    beside = re.compile(r" \(random labels leave [^)]*\)")  # which these models cannot tell
+    assert found.reasons == [beside.sub("", reason) for reason in expected.reasons]
+
+
+@pytest.mark.parametrize(
+    ("known", "what"),
+    [
+        ({"auroc_low": 0.5}, "true_0 and true_1 cannot be told from chance on test"),
+        (
+            {"auroc": 0.1, "auroc_low": 0.05, "auroc_high": 0.2},
+            "test films are ranked the wrong way round by true_0 and true_1",
+        ),
+    ],
+)
+def test_true_models_have_to_know_both_targets(parts, known, what):
+    _, by_target, of_model = parts
+    unfit = [*(dataclasses.replace(one, **known) for one in FACTS[:2]), *FACTS[2:]]
+    found = concluded(scored(by_target + 0.5 * of_model)[1], of_first=unfit)
     assert found.verdict == "invalid"
-    assert found.reasons == [
-        "Effusion: true_0 and true_1 cannot be told from chance on test, so there is nothing to compare."
-    ]
+    assert found.reasons == [f"Effusion: {what}, so there is nothing to compare."]
+
+
+def test_the_headroom_of_a_target_is_that_of_the_label_share(parts):
+    """Which h has no part of random models in, where every film has every similarity."""
+    _, by_target, of_model = parts
+    data = scored(by_target + of_model)[1].one["Mass"]
+    cell = per_image.Cell("planted", *vars(PRIMARY).values())
+    expected = label_share.randomization_test(data, TRUE, RANDOM, resamples=100)[cell].headroom
+    found = specificity.headroom(data, cell, TRUE, resamples=100)
+    for one, other in ((found, expected), (found.patients, expected.patients), (found.sd, expected.sd)):
+        for name, value in vars(one).items():
+            if isinstance(value, float):
+                assert value == pytest.approx(getattr(other, name), rel=1e-9), name
 
 
 @pytest.mark.parametrize(
@@ -178,25 +204,32 @@ def test_random_models_that_did_not_memorise_say_nothing_of_two_targets(parts):
         (Estimate(0.1), None),
     ],
 )
-def test_the_headroom_of_a_target_is_read_as_its_own_verdict_reads_it(headroom, over):
-    asked = {"Mass": specificity.Asked(MethodResult("invalid", [], numbers=CellTest(headroom=headroom)), [])}
-    found, reasons, _ = specificity.decide(SpecificityTest(), asked, models=3)
+def test_a_headroom_has_to_be_known_to_be_above_0(headroom, over):
+    found, reasons, _ = specificity.decide(SpecificityTest(), {"Mass": specificity.Asked(headroom)}, 3, 0.5)
     assert (found == "invalid") == bool(over)
     assert not over or f"Mass: it is not known that h = 0.100 (95 % interval over {over} to 0.200)" in reasons[0]
 
 
-def test_nothing_is_said_of_invalid_maps_and_of_few_models_only_for_them(parts):
+@pytest.mark.parametrize("random", [0, 2, 3])
+def test_the_number_of_random_models_changes_nothing(parts, random):
+    """Of Mass two true models agree and two see noise: over models it is not known that h is above 0, over patients
+    it is. With fewer than three random models the verdict of the target itself looks at patients alone.
+    """
+    _, by_target, of_model = parts
+    maps_TNVSS = by_target + 0.3 * of_model
+    maps_TNVSS[1, :, 2:4] = of_model[1, :, 2:4]
+    variants = VARIANTS[: 4 + random]
+    data = scored(maps_TNVSS[:, :, : 4 + random], variants)[1]
+    h = specificity.headroom(data.one["Mass"], per_image.Cell("planted", *vars(PRIMARY).values()), TRUE)
+    assert h.ci_low < 0 < h.patients.ci_low
+    found = concluded(data, FACTS[: 4 + random])
+    assert (found.verdict, found.for_these_models) == ("invalid", None)
+    assert [reason.split(" (")[0] for reason in found.reasons] == [f"Mass: it is not known that h = {h.value:.3f}"]
+
+
+def test_of_few_models_it_is_said_only_for_them(parts):
     _, by_target, of_model = parts
     maps_TNVSS = by_target + 0.5 * of_model
-    data = scored(maps_TNVSS)[1]
-    wide = Estimate(0.386, -0.079, 0.85, Interval(0.2, 0.6))
-    found = concluded(data, dataclasses.replace(VALID, numbers=CellTest(headroom=wide)))
-    assert (found.verdict, found.for_these_models) == ("invalid", None)
-    assert found.reasons == [
-        f"{target}: it is not known that h = 0.386 (95 % interval over patients and models -0.079 to 0.850) is above 0,"
-        " so there is nothing to compare."
-        for target in TARGETS
-    ]
     two = (*VARIANTS[:2], *VARIANTS[4:])
     data = scored(maps_TNVSS[:, :, [0, 1, 4, 5, 6]], two)[1]
     found = concluded(data, facts=[*FACTS[:2], *FACTS[4:]])
@@ -207,3 +240,35 @@ def test_nothing_is_said_of_invalid_maps_and_of_few_models_only_for_them(parts):
     found = concluded(data, facts=[FACTS[0], *FACTS[4:]])
     assert found.verdict == "inconclusive"
     assert found.numbers.share.value is None
+
+
+@pytest.mark.parametrize(
+    ("known", "models", "why"),
+    [
+        ({"patients": 4}, 3, "only 4 patients have a film with every similarity, and an interval takes 5."),
+        ({"patients": 1}, 2, "only one patient has a film with every similarity, and an interval takes 5."),
+        (
+            {"patients": 9, "headroom": Estimate(0.2, patients=Interval(0.1, 0.3))},
+            3,
+            "without one of the models no film has every similarity, so no interval can be computed.",
+        ),
+        (
+            {"patients": 9, "headroom": Estimate(0.2, 0.01, 0.39, Interval(0.1, 0.3))},
+            3,
+            "what two true models agree on about a film is too little to divide.",
+        ),
+        (
+            {"patients": 9, "headroom": Estimate(0.2, patients=Interval(0.001, 0.3))},
+            2,
+            "what two true models agree on about a film is too little to divide.",
+        ),
+    ],
+)
+def test_a_share_without_an_interval_says_why(known, models, why):
+    numbers = SpecificityTest(share=Estimate(0.3), random_share=0.1, **known)
+    found, reasons, _ = specificity.decide(numbers, {}, models, 0.5)
+    assert found == "inconclusive"
+    assert reasons[-1] == (
+        "Of what two true models agree on about a film, they still agree on 0.300 when each is asked for another"
+        f" (random labels leave 0.100): {why}"
+    )
