@@ -30,9 +30,10 @@ def smooth(rng, *shape):
     return scipy.ndimage.gaussian_filter(rng.standard_normal((*shape, SIZE, SIZE)), (*(0 for _ in shape), 5, 5))
 
 
-def scored(maps_TNVSS, variants=VARIANTS, metrics=(PRIMARY.metric,)):
+def scored(maps_TNVSS, variants=VARIANTS, metrics=(PRIMARY.metric,), patients=None):
     """The scores of maps by target, image and model."""
-    ids, patients = [f"image_{n:02}" for n in range(IMAGES)], [f"patient_{n % PATIENTS}" for n in range(IMAGES)]
+    ids = [f"image_{n:02}" for n in range(IMAGES)]
+    patients = patients or [f"patient_{n % PATIENTS}" for n in range(IMAGES)]
     labels = pa.array([n % 2 for n in range(IMAGES)], pa.int32())
     images = pa.table({"image_id": ids, "label": labels, "patient_id": patients})
     each = Comparison(variants, ("planted",), metrics, region_grid=8, size=SIZE, seed=0, kinds=KINDS)
@@ -166,6 +167,16 @@ def test_random_models_that_did_not_memorise_say_nothing_of_two_targets(parts):
     assert found.reasons == [
         "Effusion: true_0 and true_1 cannot be told from chance on test, so there is nothing to compare."
     ]
+
+
+def test_one_patient_with_nearly_all_films_leaves_no_interval(parts):
+    maps_TNVSS = parts[1] + 0.5 * parts[2]
+    patients = ["one"] * (IMAGES - 6) + [f"patient_{n}" for n in range(6)]
+    found = concluded(scored(maps_TNVSS, patients=patients)[1])
+    assert found.numbers.patients == 7
+    assert found.numbers.share.value is not None
+    assert (found.numbers.share.ci_low, found.numbers.share.patients) == (None, Interval())
+    assert found.verdict == "inconclusive"
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,19 @@ def test_five_patients_have_an_interval():
     assert found.difference.patients.ci_low < found.difference.value < found.difference.patients.ci_high
 
 
+@pytest.mark.parametrize(("most", "counted"), [(300, 330**2 / (30 + 300**2)), (5, 35**2 / 55), (14, 44**2 / 226)])
+def test_patients_who_count_as_fewer_than_five_have_no_interval(most, counted):
+    patients_N = np.repeat(np.arange(31), [1] * 30 + [most])
+    rng = np.random.default_rng(0)
+    kinds = {
+        kind: rng.normal(mean, 0.01, len(patients_N))
+        for kind, mean in zip(label_share.KINDS, (0.8, 0.4, 0.3, 0.3), strict=True)
+    }
+    found = label_share.randomization_test(of_kinds(patients_N, **kinds), ["t0", "t1"], ["r0"], resamples=50)[CELL]
+    assert (found.patients, found.effective_patients) == (31, pytest.approx(counted))
+    assert (found.headroom.patients == Interval()) == (counted < 5)
+
+
 def test_one_true_variant_leaves_means_alone():
     data = of_kinds([0, 1], true_random=[0.25, 0.5], true_true_cross=[0.5, 0.5])
     found = label_share.randomization_test(data, ["t0"], ["r0"], resamples=10)[CELL]

@@ -240,6 +240,17 @@ def test_fewer_than_five_patients_are_inconclusive_whatever_else_there_is(patien
     assert found.reasons == [f"Only {who} a film with every similarity: no interval can be computed, which takes 5."]
 
 
+@pytest.mark.parametrize(("effective", "as_many"), [(330**2 / 90030, "1.2"), (4.96, "4.9"), (1.002, "1")])
+def test_patients_who_count_as_fewer_than_five_are_inconclusive(effective, as_many):
+    found = decide(MODELS, numbers(patients=31, effective_patients=effective), 0.5)
+    assert found.verdict == "inconclusive"
+    assert found.reasons == [
+        f"31 patients count as {as_many}, since some have many more films than others: no interval can be computed,"
+        " which takes 5."
+    ]
+    assert decide(MODELS, numbers(patients=31, effective_patients=5.0), 0.5).verdict == "sensitive"
+
+
 NOTHING = CellTest(0, 0, {"true_random": 0.5})
 
 
