@@ -16,7 +16,7 @@ from pneumo_batch.core.statistics.words import NO_MAP, RANDOM_WORDS, UNTOLD_MAP,
 
 ALPHA = 0.05
 _AS_EDGES = 0.9  # of what true maps agree by: no more is left that edges do not show
-_FEW_PATIENTS = 25  # tests/statistics: below the bar of 0.93 where patients are unequal
+_FEW_PATIENTS = 25  # as they count; tests/statistics: below the bar of 0.93 where patients are unequal
 # An interval of h that reaches 0 and ends below it shows that true models agree on next to nothing, of the 1 that equal
 # maps have at most; one that reaches further shows only that models or patients were too few.
 _NEXT_TO_NOTHING = 0.1
@@ -206,10 +206,12 @@ def _of_numbers(test: CellTest) -> list[str]:
             f"True models' maps are like the film's edges ({fixed(edge)}) nearly as much as like each other"
             f" ({fixed(agreement)}): what they show takes no model to find."
         )
-    if FEWEST_PATIENTS <= test.patients <= _FEW_PATIENTS:
+    if FEWEST_PATIENTS <= test.counted <= _FEW_PATIENTS:
+        who = f"{test.patients} patients"
+        if test.patients > _FEW_PATIENTS:
+            who += f", who count as {test.counted:.0f} by their films"
         found.append(
-            f"{test.patients} patients: intervals over so few are somewhat too narrow where some have many more films"
-            " than others."
+            f"{who}: intervals over so few are somewhat too narrow where some have many more films than others."
         )
     return found
 

@@ -289,6 +289,12 @@ def test_few_patients_are_a_caveat():
     assert caveats(patients=25) == [few]
     assert caveats(patients=26) == []
     assert caveats(patients=4) == []  # which the verdict says
+    assert caveats(patients=25, effective_patients=20.0) == [few]
+    assert caveats(patients=100, effective_patients=195**2 / 2095) == [
+        f"100 patients, who count as 18 by their films{few.removeprefix('25 patients')}"
+    ]
+    assert caveats(patients=100, effective_patients=25.1) == []
+    assert caveats(patients=100, effective_patients=4.9) == []
 
 
 def test_maps_that_only_one_model_gives_leave_no_interval():
