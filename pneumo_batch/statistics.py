@@ -114,23 +114,42 @@ def bootstrap_interval(
 
 
 def interval_over_models(
-    value: float, without_true: npt.ArrayLike, without_random: npt.ArrayLike, drawn_B: npt.ArrayLike, patients: int
+    value: float,
+    without_true: npt.ArrayLike,
+    without_random: npt.ArrayLike,
+    drawn_B: npt.ArrayLike,
+    patients: float,
+    tangent_B: npt.ArrayLike | None = None,
 ) -> Estimate:
-    """A quantity with its 95 % interval over models and patients.
+    """A quantity with its 95 % interval over models and patients, as a run computes it.
 
     `without_true` and `without_random` are its values with each model left out in turn, `drawn_B` those of resampled
-    patients. The variances of both jackknives (Efron and Stein 1981) and of the bootstrap add up; Student's t with
-    Satterthwaite's (1946) degrees of freedom. The interval is None with fewer than three models of a kind.
+    patients. The variances of both jackknives (Efron and Stein 1981) and of the bootstrap, times P / (P - 1), add up;
+    Student's t with Satterthwaite's (1946) degrees of freedom. The interval is None with fewer than three models of a
+    kind.
+
+    `patients` are P. Where some have more films than others a run counts them as (sum n)^2 / sum n^2 for n films each
+    (Kish 1965), and gives no interval where that is below 5. Of a ratio such as L, `tangent_B` is what its draws vary
+    by along the tangent: (k_b - (1 - L) h_b) / h for the h_b and k_b of the same resamples. Without it the variance is
+    that of `drawn_B` itself, which a few resamples decide where h is small. Raises ValueError for `patients` of 1 or
+    fewer, and for a `tangent_B` of another length than `drawn_B`.
 
     >>> drawn_B = np.random.default_rng(0).normal(0.8, 0.02, 1000)
     >>> found = interval_over_models(0.8, [0.78, 0.80, 0.82], [0.79, 0.80, 0.81], drawn_B, patients=50)
     >>> found.ci_low < 0.8 < found.ci_high, 2 < found.df < 49
     (True, True)
     """
+    if not patients > 1:
+        raise ValueError(f"patients = {patients:g}: an interval over patients takes more than one")
     true_R, random_K, drawn = (
         np.asarray(values, dtype=np.float64) for values in (without_true, without_random, drawn_B)
     )
-    return _core.combine(value, true_R, random_K, drawn, patients)
+    tangent = None if tangent_B is None else np.asarray(tangent_B, dtype=np.float64)
+    if tangent is not None and tangent.shape != drawn.shape:
+        raise ValueError(
+            f"tangent_B has {tangent.size} values and drawn_B {drawn.size}: one of each resample is needed"
+        )
+    return _core.combine(value, true_R, random_K, drawn, patients, tangent)
 
 
 def _models(scores: pd.DataFrame) -> tuple[list[str], list[str]]:

@@ -17,6 +17,7 @@ FIELDS = (
     "remainder",
     "share",
     "permutation",
+    "effective_patients",
 )
 MOST_MISSING = 0.025  # of the resamples: with more that have no h above 0 the share has no interval
 
@@ -30,6 +31,7 @@ def of_cell(scores: pd.DataFrame, true: list[str], random: list[str], resamples:
     found = {"images": len(kinds), "patients": patients_of(kinds, scores).nunique()}
     films = patients_of(kinds, scores).value_counts()
     effective = films.sum() ** 2 / (films**2).sum()  # Kish: as so many patients with equally many films they count
+    found["effective_patients"] = effective
     without = {m: quantities(kind_means(scores[(scores.variant_a != m) & (scores.variant_b != m)]).mean())
                for m in [*true, *random]}  # fmt: skip
     # the delta method: L = 1 - k / h varies as k - (1 - L) h does, over h

@@ -11,7 +11,8 @@ labels add, and what the film gives without them, each of its own size in every 
 films seen by a model in x (typical or not) and y; models in v (alike everywhere), u (they agree more or less on films)
 and s (their maps carry more or less of what is shared); pairs of models in z. All are independent; g, g' and s have
 mean 1, the others 0. So over patients and models E (S - C) is h for true pairs and k for mixed ones, and L = 1 - k / h
-is the truth. A skewed study has patients of 1 to 20 films and exponential e, g and g'.
+is the truth. A skewed study has patients of 1 to 20 films, or `most` of 20 and the rest of one, and exponential e, g
+and g'.
 
 Shapes: N films, V models, P pairs.
 """
@@ -21,7 +22,7 @@ import multiprocessing
 import os
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -54,6 +55,7 @@ class Setting:
     strength_sd: float = 0.0  # of s, lognormal
     pair_sd: float = 0.0  # of z
     random_agree: bool = False  # what labels add to two true models, random labels add to two random ones
+    most: int = field(default=0, repr=False)  # patients; the seed of a study comes from the other fields
 
     @property
     def variants(self) -> tuple[Variant, ...]:
@@ -87,6 +89,8 @@ def plan(variants: tuple[Variant, ...], kinds: tuple[str, ...]) -> tuple[list[Sc
 def study(setting: Setting, share: float, rng: np.random.Generator) -> PerImage:
     size = setting.patients
     counts = np.minimum(rng.geometric(0.35, size), 20) if setting.skewed else rng.integers(1, 4, size)
+    if setting.most:
+        counts = np.repeat([1, 20], [size - setting.most, setting.most])
     patients_N = np.repeat(np.arange(setting.patients), counts)
     partners_NC = (np.cumsum(counts)[patients_N][:, None] + np.arange(pairs.PARTNERS["region"])) % len(patients_N)
     e_N, labels_N, film_N = _patients(setting, rng)[:, patients_N]
@@ -174,6 +178,7 @@ OTHERS = {
 }
 # Few patients, some with many times the films of others, and nothing else that varies: the bars are not reached.
 FEW = [Setting(n, n, model_sd=0.0, patients=p, skewed=True, noise=0.02) for n, p in ((5, 25), (8, 25), (5, 12))]
+FEW += [Setting(5, 5, model_sd=0.0, skewed=True, noise=0.02, most=5)]  # 100 patients, who count as 18
 SETTINGS = [*MODELS, *STRONGER, *QUIET, *PATIENTS, *SKEWED, *FEW, *OTHERS.values()]
 
 
@@ -212,6 +217,7 @@ def false_insensitive(rates: dict[float, Rates]) -> float:
 
 def described(setting: Setting) -> str:
     patients = f"{setting.patients}{', skewed' if setting.skewed else ''}"
+    patients += f", {setting.most} of 20 films and the rest of one" if setting.most else ""
     models = f"{setting.true} + {setting.random}"
     return f"{models} | {setting.model_sd:g} | {setting.headroom:g} | {setting.noise:g} | {patients}"
 

@@ -63,7 +63,8 @@ class Permutations:
 class CellTest:
     """Every number of the test for one method, view, scale and metric.
 
-    `images` are those with a similarity of all four kinds; `means` are over them, by kind.
+    `images` are those with a similarity of all four kinds; `means` are over them, by kind. `effective_patients` are as
+    how many patients with equally many films theirs count (`bootstrap.effective`); None without a film.
     """
 
     images: int = 0
@@ -76,3 +77,9 @@ class CellTest:
     remainder: Estimate = Estimate()
     share: Estimate = Estimate()
     permutation: Permutations = Permutations()
+    effective_patients: float | None = None
+
+    @property
+    def counted(self) -> float:
+        """The patients that intervals go by: heads in a verdict.json of before `effective_patients`."""
+        return self.patients if self.effective_patients is None else self.effective_patients

@@ -27,7 +27,7 @@ KINDS = ("true_true", "true_random", "true_true_cross", "true_random_cross")  # 
 QUANTITIES = ("difference", "everywhere", "image_specific", "headroom", "remainder", "share")
 _H, _K, _SHARE = 3, 4, 5  # among them
 FEWEST_MODELS = 3  # of a kind, for an interval that speaks of other models
-FEWEST_PATIENTS = 5  # for an interval at all
+FEWEST_PATIENTS = 5  # for an interval at all, as they count: with V_P's df below 1, its t has no bound
 _MOST_MISSING = 0.025  # of the resamples
 
 
@@ -124,7 +124,8 @@ def _test(data: PerImage, cell: Cell, models: Models, resamples: int, seed: int)
     if not patients:
         return CellTest(images=0, patients=0, means=means)
     values_Q = quantities(kinds_N4[complete_N].mean(axis=0))
-    if patients < FEWEST_PATIENTS:
+    effective = bootstrap.effective(data.patients_N[complete_N])
+    if effective < FEWEST_PATIENTS:
         found = [Estimate(number(value)) for value in values_Q]
     else:
         projected_N4 = np.stack([projected(kinds_N4[complete_N, k], kind) for k, kind in enumerate(KINDS)], axis=1)
@@ -135,7 +136,6 @@ def _test(data: PerImage, cell: Cell, models: Models, resamples: int, seed: int)
         h, _, share = values_Q[_H:]
         of_share_B = tangent(drawn_QB[_K], drawn_QB[_H], 1 - share, h) if h > 0 else None
         parts = zip(values_Q, true_QR, random_QK, drawn_QB, [*[None] * _SHARE, of_share_B], strict=True)
-        effective = bootstrap.effective(data.patients_N[complete_N])
         found = [
             combine(value, true_R, random_K, drawn_B, effective, tangent_B)
             for value, true_R, random_K, drawn_B, tangent_B in parts
@@ -146,6 +146,7 @@ def _test(data: PerImage, cell: Cell, models: Models, resamples: int, seed: int)
         means=means,
         **dict(zip(QUANTITIES, found, strict=True)),
         permutation=_permutations(data, cell, models, complete_N),
+        effective_patients=effective,
     )
 
 

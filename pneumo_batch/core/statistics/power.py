@@ -8,7 +8,9 @@ ones and by the mean of the others. At L = 1, for P patients:
 
 (At L = 0 it is as wide, with three models of a kind up to half as wide again.) a, b and c are what the noise of films
 and pairs leaves of the simulated studies of docs/statistics.md where models do not differ; tests/statistics holds the
-widths to those of the studies.
+widths to those of the studies. Patients there have one to three films. Where some have many more than others, P
+patients count as fewer (`bootstrap.effective`) and the interval will be wider than told: before a run it is known how
+many patients there are, not which films are whose.
 """
 
 from dataclasses import dataclass

@@ -18,6 +18,7 @@ from pneumo_batch.core.similarity.features import Features
 from pneumo_batch.core.similarity.per_image import row_means
 from pneumo_batch.core.statistics import bootstrap
 from pneumo_batch.core.statistics.digits import fixed
+from pneumo_batch.core.statistics.label_share import FEWEST_PATIENTS
 from pneumo_batch.core.statistics.numbers import number
 from pneumo_batch.core.statistics.options import RESAMPLES
 from pneumo_batch.core.statistics.results import MethodResult
@@ -64,12 +65,14 @@ class Curve:
     ) -> pa.Table:
         """`tables.SCALES`: by view and grid the means of TT, TTx and TN, and the 95 % interval of the mean TT - TTx.
 
-        `maps_of(image_id)` are the stored maps (V, h, w). The interval is a bootstrap over patients. `images` counts
-        those with a value of TT - TTx; numbers that these variants or maps do not have are null.
+        `maps_of(image_id)` are the stored maps (V, h, w). The interval is a bootstrap over patients, for these models;
+        it takes as many patients as that of a label share. `images` counts those with a value of TT - TTx; numbers that
+        these variants or maps do not have are null.
         """
         means_QNK = self._means(images, maps_of)
         headroom_NQ = (means_QNK[:, :, 0] - means_QNK[:, :, 1]).T
         limits_2Q = bootstrap.interval(bootstrap.means(headroom_NQ, images.patients_N, resamples, seed))
+        limits_2Q[:, [_too_few(images.patients_N[~np.isnan(headroom_N)]) for headroom_N in headroom_NQ.T]] = np.nan
         rows = [
             {
                 "method": self.method,
@@ -128,6 +131,10 @@ class Curve:
         return {k: np.array([(place[a], place[b]) for a, b in plan[k]], dtype=np.int64).reshape(-1, 2) for k in KINDS}
 
 
+def _too_few(patients_N: np.ndarray) -> bool:
+    return not len(patients_N) or bootstrap.effective(patients_N) < FEWEST_PATIENTS
+
+
 def add_to(methods: Mapping[str, MethodResult], scales: pa.Table, view: str) -> dict[str, MethodResult]:
     """The methods, and from which scale on their maps agree; `view` is the verdict's."""
     return {
@@ -152,21 +159,32 @@ def reproducible(scales: pa.Table, method: str) -> dict[str, list[int]]:
 
 
 def in_words(scales: pa.Table, method: str, view: str) -> list[str]:
-    """One sentence on the scales at which two true models agree on an image; none where nothing was measured."""
+    """One sentence on the scales at which two true models agree on an image; none where nothing was measured.
+
+    An interval that contains 0 tells neither that they agree nor that they do not.
+    """
     rows = [row for row in scales.to_pylist() if (row["method"], row["view"]) == (method, view)]
     rows = [row for row in rows if row["difference_low"] is not None]
     if not rows:
         return []
-    agree = _grids([row for row in rows if row["difference_low"] > 0])
-    differ = _grids([row for row in rows if row["difference_low"] <= 0])
-    if not differ:
-        found = f"two true models agree beyond the floor at every grid: {agree}"
-    elif not agree:
-        found = f"two true models do not agree beyond the floor at any grid: {differ}"
+    agree = [row for row in rows if row["difference_low"] > 0]
+    differ = [row for row in rows if row["difference_high"] < 0]
+    untold = [row for row in rows if row not in agree and row not in differ]
+    if len(agree) == len(rows):
+        found = f"two true models agree beyond the floor at every grid: {_grids(agree)}"
+    elif len(untold) == len(rows):
+        found = f"it cannot be told at any grid whether two true models agree beyond the floor: {_grids(untold)}"
     else:
-        found = f"two true models agree beyond the floor at {agree}; they do not at {differ}"
+        do = [f"two true models agree beyond the floor at {_grids(agree)}"] if agree else []
+        do_not = "they do not" if agree else "two true models do not agree beyond the floor"
+        do += [f"{do_not} at {_grids(differ)}"] if differ else []
+        do += [f"it cannot be told at {_grids(untold)}"] if untold else []
+        found = "; ".join(do)
     images = max(row["images"] for row in rows)
-    return [f"In the {view} view, on a sample of {images} images, {found} (mean {METRIC} in brackets)."]
+    return [
+        f"In the {view} view, on a sample of {images} images, {found} (mean {METRIC} in brackets; intervals hold for"
+        " these models)."
+    ]
 
 
 def _grids(rows: Sequence[dict[str, Any]]) -> str:

@@ -220,7 +220,8 @@ def _test(
     means_K = kinds_NK[complete_N].mean(axis=0)
     values_Q = quantities(means_K)
     found = [Estimate(number(value)) for value in values_Q]
-    if patients >= FEWEST_PATIENTS:
+    effective = bootstrap.effective(codes_N)
+    if effective >= FEWEST_PATIENTS:
         projected_NK = np.stack(
             [projected(kinds_NK[complete_N, k], kind) for k, (_, kind) in enumerate(columns)], axis=1
         )
@@ -229,7 +230,6 @@ def _test(
         h, _, share, _ = values_Q
         tangents = [None, None, tangent(drawn_QB[1], drawn_QB[0], share, h) if h > 0 else None, None]
         parts = zip(values_Q, quantities(without_each(kinds_NRK)).T, drawn_QB, tangents, strict=True)
-        effective = bootstrap.effective(codes_N)
         found = [combine(value, without_R, None, drawn_B, effective, line) for value, without_R, drawn_B, line in parts]
     return SpecificityTest(
         images=int(complete_N.sum()),

@@ -18,7 +18,7 @@ ALPHA = 0.05
 # Of what true maps agree by: no more is left that edges do not show. Edges have no noise and maps have, so by
 # attenuation (Spearman 1904) maps that share nothing but edges agree by the square of their agreement with these.
 _AS_EDGES = 0.9
-_FEW_PATIENTS = 25  # tests/statistics: below the bar of 0.93 where patients are unequal
+_FEW_PATIENTS = 25  # as they count; tests/statistics: below the bar of 0.93 where patients are unequal
 # An interval of h that reaches 0, also for these models, and ends below it shows that true models agree on next to
 # nothing; one that reaches further shows only that models or patients were too few. On real films h is often below 0.1.
 _NEXT_TO_NOTHING = 0.02
@@ -69,8 +69,8 @@ def _of_method(
 def decide(variants: Sequence[VariantFacts], test: CellTest, threshold: float, words: Words = RANDOM_WORDS) -> Decision:
     """The verdict of one cell.
 
-    In this order: `inconclusive` with fewer than five patients; `invalid` if one with permuted labels did not memorise,
-    one with fully permuted labels knows the true ones, another is not known to be better than chance on test, or h is
+    In this order: `inconclusive` with fewer than five patients, as they count; `invalid` if one with permuted labels did
+    not memorise, one with fully permuted labels knows the true ones, another is not known to be better than chance on test, or h is
     not above 0; `inconclusive` without a second true model or one to contrast with, and with fewer than three
     models of a kind; `sensitive` if the interval of the label share lies above `threshold` and the permutation p is at
     most 0.05; `insensitive` if the interval lies below; else `inconclusive`.
@@ -180,8 +180,13 @@ def _undefined(variants: Sequence[VariantFacts], test: CellTest) -> list[str]:
 
 
 def _few_patients(test: CellTest) -> str | None:
-    if not 0 < test.patients < FEWEST_PATIENTS:
+    if not 0 < test.counted < FEWEST_PATIENTS:
         return None
+    if test.patients >= FEWEST_PATIENTS:
+        return (
+            f"{test.patients} patients count as {_as_many(test)}, since some have many more films than others: no"
+            f" interval can be computed, which takes {FEWEST_PATIENTS}."
+        )
     people = "one patient has" if test.patients == 1 else f"{test.patients} patients have"
     return f"Only {people} a film with every similarity: no interval can be computed, which takes {FEWEST_PATIENTS}."
 
@@ -204,15 +209,22 @@ def _of_numbers(test: CellTest) -> list[str]:
             f"True models' maps are so like the film's edges ({fixed(edge)}) that edges account for how like each other"
             f" they are ({fixed(agreement)}): what they show takes no model to find."
         )
-    if FEWEST_PATIENTS <= test.patients <= _FEW_PATIENTS:
+    if FEWEST_PATIENTS <= test.counted <= _FEW_PATIENTS:
+        who = f"{test.patients} patients"
+        if test.patients > _FEW_PATIENTS:
+            who += f", who count as {test.counted:.0f} by their films"
         found.append(
-            f"{test.patients} patients: intervals over so few are somewhat too narrow where some have many more films"
-            " than others."
+            f"{who}: intervals over so few are somewhat too narrow where some have many more films than others."
         )
     return found
 
 
 # -------------------------------------------------------------------------------------------------------------- words
+
+
+def _as_many(test: CellTest) -> str:
+    """As how many patients they count, too few for an interval: 4.96 are not said to be 5."""
+    return f"{min(round(test.counted, 1), FEWEST_PATIENTS - 0.1):g}"
 
 
 def _lower(sentence: str) -> str:

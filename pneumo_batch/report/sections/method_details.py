@@ -72,7 +72,7 @@ def _scales(source: Source, method: str) -> list[Picture]:
     """The curve over grid sizes, where two true models gave one."""
     if source.scales is None:
         return []
-    rows = source.scales[(source.scales["method"] == method) & source.scales["difference_low"].notna()]
+    rows = source.scales[(source.scales["method"] == method) & (source.scales["images"] > 0)]
     return [curves.scales(method, rows)] if len(rows) else []
 
 

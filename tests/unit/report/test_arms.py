@@ -2,10 +2,14 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 from helpers.report_runs import build, make_run, shown
 
 from pneumo_batch.core.statistics import arm_lines, estimates, results
+from pneumo_batch.core.statistics import doses as core_doses
+from pneumo_batch.report.figures import doses
+from pneumo_batch.report.figures.base import FULL, canvas
 from pneumo_batch.report.parts import signs
 from pneumo_batch.report.sections import arms, method_details
 from pneumo_batch.report.source import Source
@@ -100,6 +104,29 @@ def test_dose_and_response_is_drawn_and_read(armed):
     assert any(line.startswith(said) for line in page.text)
     assert run.store.exists("report/figures/doses.svg")
     assert "at 0 % it is 0 by definition" in page_text(run)
+
+
+def test_of_two_arms_of_one_dose_both_are_drawn(armed):
+    """Both shares as points, and a line through the mean of a dose in every panel."""
+    source = Source(armed[0])
+    some_25 = dataclasses.replace(source.results.arms["some_25"], fraction=0.5)
+    source.results = dataclasses.replace(source.results, arms={**source.results.arms, "some_25": some_25})
+    curve = core_doses.doses(source.results)
+    low, high, full = (
+        source.results.arms[arm].methods["grad_cam"].numbers.share.value for arm in ("some_25", "some_50", "random")
+    )
+    _, axes = canvas(FULL, 3.5, 1, 2)
+    doses._draw_share(axes[0, 0], core_doses.shares(curve, "grad_cam"), "grad_cam", (0, 1))
+    line, points = axes[0, 0].lines[:2]
+    assert points.get_ydata() == pytest.approx([0, low, high, full])
+    assert line.get_ydata() == pytest.approx([0, (low + high) / 2, full])
+    doses._draw_models(source, axes[0, 1], curve, lambda one: one.test.auroc)
+    aurocs = [
+        [source.results.variants[name].test.auroc for name in arm.variants] for arm in source.results.arms.values()
+    ]
+    means = next(one for one in axes[0, 1].lines if one.get_zorder() == 1)
+    assert list(means.get_xdata()) == [0.0, 0.5, 1.0]
+    assert means.get_ydata()[1:] == pytest.approx([np.mean(aurocs[1] + aurocs[2]), np.mean(aurocs[0])])
 
 
 def test_a_run_without_further_arms_says_nothing_of_them(full):

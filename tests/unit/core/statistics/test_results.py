@@ -50,6 +50,7 @@ def test_the_file_has_the_fields_and_the_order_of_the_contract():
     assert list(cell) == [
         *("verdict", "reasons", "for_these_models", "images", "patients", "means"),
         *("difference", "everywhere", "image_specific", "headroom", "remainder", "share", "permutation"),
+        "effective_patients",
     ]
     assert list(cell["share"]) == ["value", "ci_low", "ci_high", "patients", "df", "sd"]
     assert cell["share"]["sd"] == {"true": 0.1, "random": None, "patients": None}

@@ -52,7 +52,7 @@ def test_agreement_planted_at_four_cells_is_found_there_and_not_at_finer_grids()
     assert sentence.startswith(
         "In the signed view, on a sample of 24 images, two true models agree beyond the floor at 2"
     )
-    assert "they do not at 8 x 8 cells (" in sentence
+    assert "; it cannot be told at 8 x 8 cells (" in sentence
 
 
 def test_the_means_are_those_of_scipy_pair_by_pair():
@@ -127,19 +127,59 @@ def test_class_activation_maps_of_a_layer_are_resized_after_the_view():
 
 
 @pytest.mark.parametrize(
-    ("lows", "words"),
+    ("limits", "words"),
     [
-        ((0.1, 0.2), "agree beyond the floor at every grid: 2 x 2 cells (0.50), 4 x 4 cells (0.25)"),
-        ((-0.1, 0.0), "do not agree beyond the floor at any grid: 2 x 2 cells (0.50), 4 x 4 cells (0.25)"),
-        ((0.1, 0.0), "agree beyond the floor at 2 x 2 cells (0.50); they do not at 4 x 4 cells (0.25)"),
+        (
+            ((0.1, 0.3), (0.2, 0.3)),
+            "two true models agree beyond the floor at every grid: 2 x 2 cells (0.50), 4 x 4 cells (0.25)",
+        ),
+        (
+            ((-0.1, 0.3), (0.0, 0.1)),
+            "it cannot be told at any grid whether two true models agree beyond the floor: 2 x 2 cells (0.50), 4 x 4"
+            " cells (0.25)",
+        ),
+        (
+            ((0.1, 0.2), (0.0, 0.2)),
+            "two true models agree beyond the floor at 2 x 2 cells (0.50); it cannot be told at 4 x 4 cells (0.25)",
+        ),
+        (
+            ((0.1, 0.2), (-0.2, -0.1)),
+            "two true models agree beyond the floor at 2 x 2 cells (0.50); they do not at 4 x 4 cells (0.25)",
+        ),
+        (
+            ((-0.2, -0.1), (-0.1, 0.0)),
+            "two true models do not agree beyond the floor at 2 x 2 cells (0.50); it cannot be told at 4 x 4 cells"
+            " (0.25)",
+        ),
     ],
 )
-def test_words(lows, words):
+def test_words(limits, words):
     rows = [
-        {"method": "m", "view": "signed", "grid": grid, "images": 9, "mean_tt": 1 / grid, "difference_low": low}
-        for grid, low in zip((2, 4), lows, strict=True)
-    ]
+        {
+            "method": "m", "view": "signed", "grid": grid, "images": 9, "mean_tt": 1 / grid, "difference_low": low,
+            "difference_high": high,
+        }
+        for grid, (low, high) in zip((2, 4), limits, strict=True)
+    ]  # fmt: skip
     table = tables.pa.Table.from_pylist(rows, schema=tables.SCALES)
     assert scales.in_words(table, "m", "signed") == [
-        f"In the signed view, on a sample of 9 images, two true models {words} (mean spearman in brackets)."
+        f"In the signed view, on a sample of 9 images, {words} (mean spearman in brackets; intervals hold for these"
+        " models)."
     ]
+
+
+@pytest.mark.parametrize(
+    ("patients", "given"),
+    [
+        ([f"p{n // 3}" for n in range(15)], True),
+        ([f"p{n // 3}" for n in range(12)], False),  # four
+        ([f"p{min(n, 6)}" for n in range(40)], False),  # seven, who count as 40^2 / (6 + 34^2) = 1.4
+    ],
+)
+def test_fewer_than_five_patients_have_no_interval_and_nothing_is_said(patients, given):
+    images, maps = planted(count=len(patients), patients=patients)
+    table = scales.Curve("saliency", VARIANTS, SIZE).table(images, maps.__getitem__, resamples=100)
+    row = rows_of(table, "signed")[4]
+    assert row["mean_tt"] > 0.9
+    assert [row["difference_low"] is not None, row["difference_high"] is not None] == [given, given]
+    assert bool(scales.in_words(table, "saliency", "signed")) == given

@@ -30,9 +30,10 @@ def smooth(rng, *shape):
     return scipy.ndimage.gaussian_filter(rng.standard_normal((*shape, SIZE, SIZE)), (*(0 for _ in shape), 5, 5))
 
 
-def scored(maps_TNVSS, variants=VARIANTS, metrics=(PRIMARY.metric,)):
+def scored(maps_TNVSS, variants=VARIANTS, metrics=(PRIMARY.metric,), patients=None):
     """The scores of maps by target, image and model."""
-    ids, patients = [f"image_{n:02}" for n in range(IMAGES)], [f"patient_{n % PATIENTS}" for n in range(IMAGES)]
+    ids = [f"image_{n:02}" for n in range(IMAGES)]
+    patients = patients or [f"patient_{n % PATIENTS}" for n in range(IMAGES)]
     labels = pa.array([n % 2 for n in range(IMAGES)], pa.int32())
     images = pa.table({"image_id": ids, "label": labels, "patient_id": patients})
     each = Comparison(variants, ("planted",), metrics, region_grid=8, size=SIZE, seed=0, kinds=KINDS)
@@ -192,6 +193,16 @@ def test_the_headroom_of_a_target_is_that_of_the_label_share(parts):
         for name, value in vars(one).items():
             if isinstance(value, float):
                 assert value == pytest.approx(getattr(other, name), rel=1e-9), name
+
+
+def test_one_patient_with_nearly_all_films_leaves_no_interval(parts):
+    maps_TNVSS = parts[1] + 0.5 * parts[2]
+    patients = ["one"] * (IMAGES - 6) + [f"patient_{n}" for n in range(6)]
+    found = concluded(scored(maps_TNVSS, patients=patients)[1])
+    assert found.numbers.patients == 7
+    assert found.numbers.share.value is not None
+    assert (found.numbers.share.ci_low, found.numbers.share.patients) == (None, Interval())
+    assert found.verdict == "inconclusive"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from helpers import recomputed
 from helpers.recomputed import flat
 
+from pneumo_batch import statistics
 from pneumo_batch.core import tables
 from pneumo_batch.core.similarity import pairs, per_image
 from pneumo_batch.core.similarity.per_image import Cell, PerImage, ScoredPair
@@ -157,6 +158,19 @@ def test_five_patients_have_an_interval():
     assert found.difference.patients.ci_low < found.difference.value < found.difference.patients.ci_high
 
 
+@pytest.mark.parametrize(("most", "counted"), [(300, 330**2 / (30 + 300**2)), (5, 35**2 / 55), (14, 44**2 / 226)])
+def test_patients_who_count_as_fewer_than_five_have_no_interval(most, counted):
+    patients_N = np.repeat(np.arange(31), [1] * 30 + [most])
+    rng = np.random.default_rng(0)
+    kinds = {
+        kind: rng.normal(mean, 0.01, len(patients_N))
+        for kind, mean in zip(label_share.KINDS, (0.8, 0.4, 0.3, 0.3), strict=True)
+    }
+    found = label_share.randomization_test(of_kinds(patients_N, **kinds), ["t0", "t1"], ["r0"], resamples=50)[CELL]
+    assert (found.patients, found.effective_patients) == (31, pytest.approx(counted))
+    assert (found.headroom.patients == Interval()) == (counted < 5)
+
+
 def test_one_true_variant_leaves_means_alone():
     data = of_kinds([0, 1], true_random=[0.25, 0.5], true_true_cross=[0.5, 0.5])
     found = label_share.randomization_test(data, ["t0"], ["r0"], resamples=10)[CELL]
@@ -165,3 +179,43 @@ def test_one_true_variant_leaves_means_alone():
 
 def test_no_scores_no_tests():
     assert label_share.randomization_test(of_kinds([0, 1]), ["t0", "t1"], ["r0"], resamples=10) == {}
+
+
+def test_the_public_interval_is_that_of_a_run():
+    """From its parts by pandas, with patients of one to seven films."""
+    rng = np.random.default_rng(4)
+    true, random = ["t0", "t1", "t2"], ["r0", "r1", "r2", "r3"]
+    patients = np.repeat([f"p{i:02}" for i in range(12)], rng.integers(1, 8, 12))
+    table, images = study(true, random, patients, rng)
+    run = label_share.randomization_test(per_image.gather(table, images), true, random, resamples=300)[CELL]
+    scores = table.to_pandas().astype({"score": float, "kind": str, "variant_a": str, "variant_b": str})
+    kinds = recomputed.kind_means(scores)
+    drawn = recomputed.resampled(kinds, scores, 300)
+    value = recomputed.quantities(kinds.mean())
+    without = [
+        [recomputed.quantities(recomputed.kind_means(scores[(scores.variant_a != m) & (scores.variant_b != m)]).mean())
+         for m in models]
+        for models in (true, random)
+    ]  # fmt: skip
+    films = np.unique(patients, return_counts=True)[1]
+    varying = (drawn.remainder - (1 - value.share) * drawn.headroom) / value.headroom
+    for name, tangent_B in (("share", varying), ("headroom", None)):
+        parts = [[one[name] for one in of_models] for of_models in without]
+        counted = films.sum() ** 2 / (films**2).sum()
+        found = statistics.interval_over_models(value[name], *parts, drawn[name], counted, tangent_B)
+        assert flat(asdict(found)) == pytest.approx(flat(asdict(getattr(run, name))), rel=1e-9)
+    without_tangent = statistics.interval_over_models(
+        value.share, *([one.share for one in of_models] for of_models in without), drawn.share, counted
+    )
+    assert without_tangent.sd.patients != pytest.approx(run.share.sd.patients, rel=1e-3)
+
+
+@pytest.mark.parametrize("patients", [1, 0, -3, 0.5, NAN])
+def test_the_public_interval_takes_more_than_one_patient(patients):
+    with pytest.raises(ValueError, match="an interval over patients takes more than one"):
+        statistics.interval_over_models(0.8, [0.7, 0.8, 0.9], [0.7, 0.8, 0.9], [0.7, 0.8, 0.9], patients)
+
+
+def test_the_public_interval_takes_a_tangent_of_every_resample():
+    with pytest.raises(ValueError, match="tangent_B has 2 values and drawn_B 3"):
+        statistics.interval_over_models(0.8, [0.7, 0.8, 0.9], [0.7, 0.8, 0.9], [0.7, 0.8, 0.9], 5, [0.1, 0.2])

@@ -299,6 +299,17 @@ def test_fewer_than_five_patients_are_inconclusive_whatever_else_there_is(patien
     assert found.reasons == [f"Only {who} a film with every similarity: no interval can be computed, which takes 5."]
 
 
+@pytest.mark.parametrize(("effective", "as_many"), [(330**2 / 90030, "1.2"), (4.96, "4.9"), (1.002, "1")])
+def test_patients_who_count_as_fewer_than_five_are_inconclusive(effective, as_many):
+    found = decide(MODELS, numbers(patients=31, effective_patients=effective), 0.5)
+    assert found.verdict == "inconclusive"
+    assert found.reasons == [
+        f"31 patients count as {as_many}, since some have many more films than others: no interval can be computed,"
+        " which takes 5."
+    ]
+    assert decide(MODELS, numbers(patients=31, effective_patients=5.0), 0.5).verdict == "sensitive"
+
+
 NOTHING = CellTest(0, 0, {"true_random": 0.5})
 
 
@@ -348,6 +359,12 @@ def test_few_patients_are_a_caveat():
     assert caveats(patients=25) == [few]
     assert caveats(patients=26) == []
     assert caveats(patients=4) == []  # which the verdict says
+    assert caveats(patients=25, effective_patients=20.0) == [few]
+    assert caveats(patients=100, effective_patients=195**2 / 2095) == [
+        f"100 patients, who count as 18 by their films{few.removeprefix('25 patients')}"
+    ]
+    assert caveats(patients=100, effective_patients=25.1) == []
+    assert caveats(patients=100, effective_patients=4.9) == []
 
 
 def test_maps_that_only_one_model_gives_leave_no_interval():
