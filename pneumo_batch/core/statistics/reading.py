@@ -32,6 +32,16 @@ def on_every_film(test: CellTest, words: Words = RANDOM_WORDS) -> str | None:
     )
 
 
+def few_patients(patients: int, counted: float, fewest: int) -> str | None:
+    """Why there is no interval, where patients count as fewer than that takes; None with enough, or without any."""
+    if not 0 < counted < fewest:
+        return None
+    if patients >= fewest:
+        as_many = min(round(counted, 1), fewest - 0.1)  # 4.96 are not said to be 5
+        return f"{patients} patients count as {as_many:g}, since some have many more films than others"
+    return f"only {'one patient has' if patients == 1 else f'{patients} patients have'} a film with every similarity"
+
+
 def read(primary: Cell, outcomes: Mapping[Cell, str], tests: Mapping[Cell, CellTest]) -> str | None:
     """One line a reader can act on where views or scales disagree by the primary metric; None where they agree."""
     here = {cell: outcome for cell, outcome in outcomes.items() if cell.metric == primary.metric}

@@ -90,7 +90,7 @@ class SpecificityTest:
     `headroom` is what two true models agree on about a film when both explain the same target, the mean of two targets;
     `across` what they agree on when they explain one each, `share` its ratio to the headroom, and `one_model` what the
     maps of both targets under one true model share about a film. `random_share` is what random labels leave of the
-    headroom. `images` have a similarity of every kind; `means` are over them.
+    headroom. `images` have a similarity of every kind; `means` are over them. `effective_patients` as in CellTest.
     """
 
     images: int = 0
@@ -101,6 +101,7 @@ class SpecificityTest:
     share: Estimate = Estimate()
     one_model: Estimate = Estimate()
     random_share: float | None = None
+    effective_patients: float | None = None
 
 
 @dataclass(frozen=True)

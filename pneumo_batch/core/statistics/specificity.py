@@ -76,12 +76,13 @@ def headroom(data: PerImage, cell: Cell, true: Sequence[str], *, resamples: int 
     if not complete_N.any():
         return Estimate()
     codes_N, value = data.patients_N[complete_N], float(_difference(kinds_N2[complete_N].mean(axis=0)))
-    if len(np.unique(codes_N)) < FEWEST_PATIENTS:
+    effective = bootstrap.effective(codes_N)
+    if effective < FEWEST_PATIENTS:
         return Estimate(number(value))
     projected_N2 = np.stack([projected(kinds_N2[complete_N, k], kind) for k, kind in enumerate(_OF_ONE)], axis=1)
     drawn_B = _difference(bootstrap.means(projected_N2, codes_N, resamples, seed))
     without_NR2 = np.stack([data.means_without(cell, kind, true) for kind in _OF_ONE], axis=-1)
-    return combine(value, _difference(without_each(without_NR2)), None, drawn_B, bootstrap.effective(codes_N))
+    return combine(value, _difference(without_each(without_NR2)), None, drawn_B, effective)
 
 
 def _difference(kinds_2: np.ndarray) -> np.ndarray:
@@ -200,9 +201,9 @@ def _by_share(numbers: SpecificityTest, most: float, over: str) -> tuple[Specifi
 
 
 def _no_interval(numbers: SpecificityTest) -> str:
-    if numbers.patients < FEWEST_PATIENTS:
-        people = "one patient has" if numbers.patients == 1 else f"{numbers.patients} patients have"
-        return f"only {people} a film with every similarity, and an interval takes {FEWEST_PATIENTS}"
+    counted = numbers.patients if numbers.effective_patients is None else numbers.effective_patients
+    if few := reading.few_patients(numbers.patients, counted, FEWEST_PATIENTS):
+        return f"{few}, and an interval takes {FEWEST_PATIENTS}"
     if numbers.headroom.ci_low is None:
         return "without one of the models no film has every similarity, so no interval can be computed"
     return "what two true models agree on about a film is too little to divide"
@@ -237,6 +238,7 @@ def _test(
         means=_named(means_K),
         **dict(zip(QUANTITIES, found, strict=True)),
         random_share=random_share,
+        effective_patients=effective,
     )
 
 

@@ -69,11 +69,11 @@ def _of_method(
 def decide(variants: Sequence[VariantFacts], test: CellTest, threshold: float, words: Words = RANDOM_WORDS) -> Decision:
     """The verdict of one cell.
 
-    In this order: `inconclusive` with fewer than five patients, as they count; `invalid` if one with permuted labels did
-    not memorise, one with fully permuted labels knows the true ones, another is not known to be better than chance on test, or h is
-    not above 0; `inconclusive` without a second true model or one to contrast with, and with fewer than three
-    models of a kind; `sensitive` if the interval of the label share lies above `threshold` and the permutation p is at
-    most 0.05; `insensitive` if the interval lies below; else `inconclusive`.
+    In this order: `inconclusive` with fewer than five patients, as they count; `invalid` if one with permuted labels
+    did not memorise, one with fully permuted labels knows the true ones, another is not known to be better than chance
+    on test, or h is not above 0; `inconclusive` without a second true model or one to contrast with, and with fewer
+    than three models of a kind; `sensitive` if the interval of the label share lies above `threshold` and the
+    permutation p is at most 0.05; `insensitive` if the interval lies below; else `inconclusive`.
     """
     if alone := _few_patients(test):
         return Decision("inconclusive", [alone])
@@ -180,15 +180,8 @@ def _undefined(variants: Sequence[VariantFacts], test: CellTest) -> list[str]:
 
 
 def _few_patients(test: CellTest) -> str | None:
-    if not 0 < test.counted < FEWEST_PATIENTS:
-        return None
-    if test.patients >= FEWEST_PATIENTS:
-        return (
-            f"{test.patients} patients count as {_as_many(test)}, since some have many more films than others: no"
-            f" interval can be computed, which takes {FEWEST_PATIENTS}."
-        )
-    people = "one patient has" if test.patients == 1 else f"{test.patients} patients have"
-    return f"Only {people} a film with every similarity: no interval can be computed, which takes {FEWEST_PATIENTS}."
+    why = reading.few_patients(test.patients, test.counted, FEWEST_PATIENTS)
+    return f"{why[0].upper()}{why[1:]}: no interval can be computed, which takes {FEWEST_PATIENTS}." if why else None
 
 
 def _few(variants: Sequence[VariantFacts], words: Words) -> str | None:
@@ -220,11 +213,6 @@ def _of_numbers(test: CellTest) -> list[str]:
 
 
 # -------------------------------------------------------------------------------------------------------------- words
-
-
-def _as_many(test: CellTest) -> str:
-    """As how many patients they count, too few for an interval: 4.96 are not said to be 5."""
-    return f"{min(round(test.counted, 1), FEWEST_PATIENTS - 0.1):g}"
 
 
 def _lower(sentence: str) -> str:

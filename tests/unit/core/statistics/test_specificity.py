@@ -203,6 +203,9 @@ def test_one_patient_with_nearly_all_films_leaves_no_interval(parts):
     assert found.numbers.share.value is not None
     assert (found.numbers.share.ci_low, found.numbers.share.patients) == (None, Interval())
     assert found.verdict == "inconclusive"
+    films = np.array([IMAGES - 6, 1, 1, 1, 1, 1, 1])
+    assert found.numbers.effective_patients == pytest.approx(films.sum() ** 2 / (films**2).sum())
+    assert f"7 patients count as {found.numbers.effective_patients:.1f}, since some have many more" in found.reasons[0]
 
 
 @pytest.mark.parametrize(
