@@ -56,7 +56,8 @@ def read(primary: Cell, outcomes: Mapping[Cell, str], tests: Mapping[Cell, CellT
                 f"{_PLURAL[name]} are {_rated(cell, outcome, tests)}"
                 for name, (cell, outcome) in sorted(choices.items(), key=lambda one: one[0] != good[0])
             ]
-            return f"{words[good[0]]}: {joined(parts)}."
+            its_own = primary.view if words is _READ_VIEW else primary.scale
+            return f"{words[good[0]]}: {joined(parts)}; the verdict is that of {_PLURAL[its_own]}."
     parts = [
         f"{_PLURAL[cell.scale]} of {_PLURAL[cell.view]} are {_rated(cell, outcome, tests)}"
         for cell, outcome in sorted(here.items())

@@ -182,13 +182,17 @@ def in_words(scales: pa.Table, method: str, view: str) -> list[str]:
         found = "; ".join(do)
     images = max(row["images"] for row in rows)
     return [
-        f"In the {view} view, on a sample of {images} images, {found} (mean {METRIC} in brackets; intervals hold for"
-        " these models)."
+        f"In the {view} view, on a sample of {images} images, {found} (mean {METRIC} and, behind the line, its floor;"
+        " intervals hold for these models)."
     ]
 
 
 def _grids(rows: Sequence[dict[str, Any]]) -> str:
-    return ", ".join(f"{row['grid']} x {row['grid']} cells ({fixed(row['mean_tt'], 2)})" for row in rows)
+    return ", ".join(f"{row['grid']} x {row['grid']} cells ({_with_floor(row)})" for row in rows)
+
+
+def _with_floor(row: dict[str, Any]) -> str:
+    return " | ".join(fixed(row[name], 2) for name in ("mean_tt", "mean_ttx"))
 
 
 def _mean(values_N: np.ndarray) -> float | None:

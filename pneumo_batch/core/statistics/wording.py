@@ -60,8 +60,8 @@ def headline(methods: Mapping[str, MethodResult], models: int | None = None) -> 
     if groups[_SHOW]:
         most = _without_labels([found.threshold for found in methods.values()])
         sentences.append(
-            f"Maps of {listed(groups[_SHOW])} show the film: {most} of what correct models agree on is there without"
-            " the labels."
+            f"Maps of {listed(groups[_SHOW])} show the film: {most} of what correct models agree on about a film is"
+            " there without the labels."
         )
     sentences += _for_these(of_these, models)
     if groups[_OPEN]:

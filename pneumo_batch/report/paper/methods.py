@@ -53,6 +53,8 @@ def write(source: Source) -> Methods:
 
 
 def _data(source: Source, cite: Citations) -> str:
+    if not source.job.trained:
+        return _explained_data(source, cite)
     patients = source.manifest["patient_id"].nunique()
     what = "generated chest-X-ray-like images" if source.job.is_phantom else "images"
     carved, counts = source.job.data.val_fraction, source.manifest["split"].value_counts()
@@ -62,6 +64,16 @@ def _data(source: Source, cite: Citations) -> str:
     return (
         f"We applied the data randomization test{cite('adebayo', 'arun_2020')} to {len(source.manifest)} {what} of"
         f" {patients} patients ({splits(source)}{aside}), {_labels(source)}."
+    )
+
+
+def _explained_data(source: Source, cite: Citations) -> str:
+    """Of a run that trained nothing: what its other images are to the models is not known here."""
+    manifest = source.manifest[source.manifest["split"].isin(source.job.attribution.splits)]
+    what = "generated chest-X-ray-like images" if source.job.is_phantom else "images"
+    return (
+        f"We applied the data randomization test{cite('adebayo', 'arun_2020')} to {len(manifest)} {what} of"
+        f" {manifest['patient_id'].nunique()} patients, {_labels(source)}."
     )
 
 

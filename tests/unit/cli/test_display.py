@@ -245,7 +245,8 @@ def test_several_targets_are_told_one_after_the_other_and_whether_maps_tell_them
     display.show(two_targets)
     assert capsys.readouterr().out.splitlines()[:9] == [
         "Effusion: Maps of Grad-CAM follow the labels.",
-        "Mass: Maps of Grad-CAM show the film: most of what correct models agree on is there without the labels.",
+        "Mass: Maps of Grad-CAM show the film: most of what correct models agree on about a film is there without the"
+        " labels.",
         "grad_cam, Effusion: sensitive",
         "  It is [sensitive].",
         "grad_cam, Mass: insensitive",

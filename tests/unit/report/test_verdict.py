@@ -38,7 +38,7 @@ def test_the_first_screen_answers(full):
     methods = run.verdict["methods"]
     assert any(
         line == "Maps of Grad-CAM follow the labels. Maps of Integrated Gradients show the film: most of what correct"
-        " models agree on is there without the labels."
+        " models agree on about a film is there without the labels."
         for line in page.text
     )
     for one in methods.values():

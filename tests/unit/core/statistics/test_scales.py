@@ -131,40 +131,46 @@ def test_class_activation_maps_of_a_layer_are_resized_after_the_view():
     [
         (
             ((0.1, 0.3), (0.2, 0.3)),
-            "two true models agree beyond the floor at every grid: 2 x 2 cells (0.50), 4 x 4 cells (0.25)",
+            "two true models agree beyond the floor at every grid: 2 x 2 cells (0.50 | 0.05), 4 x 4 cells"
+            " (0.25 | 0.03)",
         ),
         (
             ((-0.1, 0.3), (0.0, 0.1)),
-            "it cannot be told at any grid whether two true models agree beyond the floor: 2 x 2 cells (0.50), 4 x 4"
-            " cells (0.25)",
+            "it cannot be told at any grid whether two true models agree beyond the floor: 2 x 2 cells (0.50 |"
+            " 0.05), 4 x 4"
+            " cells (0.25 | 0.03)",
         ),
         (
             ((0.1, 0.2), (0.0, 0.2)),
-            "two true models agree beyond the floor at 2 x 2 cells (0.50); it cannot be told at 4 x 4 cells (0.25)",
+            "two true models agree beyond the floor at 2 x 2 cells (0.50 | 0.05); it cannot be told at 4 x 4"
+            " cells (0.25 | 0.03)",
         ),
         (
             ((0.1, 0.2), (-0.2, -0.1)),
-            "two true models agree beyond the floor at 2 x 2 cells (0.50); they do not at 4 x 4 cells (0.25)",
+            "two true models agree beyond the floor at 2 x 2 cells (0.50 | 0.05); they do not at 4 x 4 cells"
+            " (0.25 | 0.03)",
         ),
         (
             ((-0.2, -0.1), (-0.1, 0.0)),
-            "two true models do not agree beyond the floor at 2 x 2 cells (0.50); it cannot be told at 4 x 4 cells"
-            " (0.25)",
+            "two true models do not agree beyond the floor at 2 x 2 cells (0.50 | 0.05); it cannot be told at 4"
+            " x 4 cells"
+            " (0.25 | 0.03)",
         ),
     ],
 )
 def test_words(limits, words):
     rows = [
         {
-            "method": "m", "view": "signed", "grid": grid, "images": 9, "mean_tt": 1 / grid, "difference_low": low,
+            "method": "m", "view": "signed", "grid": grid, "images": 9, "mean_tt": 1 / grid, "mean_ttx": 0.1 / grid,
+            "difference_low": low,
             "difference_high": high,
         }
         for grid, (low, high) in zip((2, 4), limits, strict=True)
     ]  # fmt: skip
     table = tables.pa.Table.from_pylist(rows, schema=tables.SCALES)
     assert scales.in_words(table, "m", "signed") == [
-        f"In the signed view, on a sample of 9 images, {words} (mean spearman in brackets; intervals hold for these"
-        " models)."
+        f"In the signed view, on a sample of 9 images, {words} (mean spearman and, behind the line, its floor;"
+        " intervals hold for these models)."
     ]
 
 

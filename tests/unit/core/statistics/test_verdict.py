@@ -416,15 +416,18 @@ SIGNED = Cell("m", "signed", "region", "spearman")
         ({REGION: "sensitive", PIXEL: "sensitive", SIGNED: "sensitive"}, None),
         (
             {REGION: "insensitive", PIXEL: "insensitive", SIGNED: "sensitive"},
-            "Read the sign: signed maps are sensitive (L = 0.95), magnitudes are insensitive (L = 0.10).",
+            "Read the sign: signed maps are sensitive (L = 0.95), magnitudes are insensitive (L = 0.10); the verdict is"
+            " that of magnitudes.",
         ),
         (
             {REGION: "sensitive", SIGNED: "invalid"},
-            "Read the magnitude: magnitudes are sensitive (L = 0.10), signed maps are invalid.",
+            "Read the magnitude: magnitudes are sensitive (L = 0.10), signed maps are invalid; the verdict is"
+            " that of magnitudes.",
         ),
         (
             {REGION: "sensitive", PIXEL: "inconclusive", SIGNED: "sensitive"},
-            "Read regions: regions are sensitive (L = 0.10), pixels are inconclusive (L = 0.20).",
+            "Read regions: regions are sensitive (L = 0.10), pixels are inconclusive (L = 0.20); the verdict is that of"
+            " regions.",
         ),
         (
             {REGION: "insensitive", PIXEL: "inconclusive"},

@@ -25,7 +25,7 @@ def test_methods_of_one_verdict_stand_together():
     }
     assert headline(methods) == (
         "Maps of Grad-CAM follow the labels. Maps of Integrated Gradients and Guided Backprop show the film: most of"
-        " what correct models agree on is there without the labels. For Saliency this run cannot tell."
+        " what correct models agree on about a film is there without the labels. For Saliency this run cannot tell."
     )
 
 

@@ -154,6 +154,18 @@ def test_a_run_without_a_test_split_says_nothing_of_it(full):
     assert "set aside" not in methods.write(source).text
 
 
+def test_a_run_that_trained_nothing_speaks_of_the_images_that_it_explained(full):
+    source = Source(full[0])
+    train = source.job.train.model_copy(update={"true_seeds": [], "random_seeds": []})
+    job = source.job.model_copy(update={"train": train, "arm": []})
+    source.job = job
+    rows = source.manifest[source.manifest["split"] == "test"]
+    text = methods._data(source, Citations())
+    assert f"to {len(rows)} images of {rows['patient_id'].nunique()} patients, " in text
+    assert "training" not in text
+    assert "validation" not in text
+
+
 def test_labels_are_learnt_for_at_most_so_many_epochs(full):
     assert re.search(r"until their balanced accuracy on them was 0\.\d+ or for at most \d+ epochs", written(full).text)
 
