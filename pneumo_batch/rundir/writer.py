@@ -159,10 +159,16 @@ class RunWriter(Run):
         self.event("stage", stage=name, **fields)
 
     def reopen(self, stages: Sequence[str], damaged: Sequence[str] = ()) -> None:
-        """Take stages back. The first begins again with those files of its own that are whole, the others anew."""
+        """Take stages back. The first begins again with those files of its own that are whole, the others anew.
+
+        The record forgets them first and the checksums last: after a crash in between, files that are listed and
+        missing take them back again.
+        """
+        record = self.record
+        left = {name: stage for name, stage in record["stages"].items() if name not in stages}
+        self.write_record({**record, "status": "running", "stages": left})
         for name in damaged:
             self.store.remove(_whole_of(name))
-        self.checksums.drop(stages)
         for name in stages:
             kept = name == stages[0] and self._can_keep(name)
             for table in owner(name).tables:
@@ -171,10 +177,9 @@ class RunWriter(Run):
                     self.store.remove(f"{STAGING}/{table}")
                 elif self.store.exists(table):
                     exchange.move(self.store, table, f"{STAGING}/{table}")
-        record = self.record
-        stages_left = {name: stage for name, stage in record["stages"].items() if name not in stages}
-        number = 1 if stages[0] == STAGES[0] else self.number
-        self.write_record({**record, "status": "running", "pass": number, "stages": stages_left})
+        if stages[0] == STAGES[0]:
+            self.update_record(**{"pass": 1})
+        self.checksums.drop(stages)
 
     def _can_keep(self, stage: str) -> bool:
         """Whether a stage can go on with some of its files: where an image's rows are all in one of them."""

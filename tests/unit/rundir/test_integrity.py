@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pneumo_batch.errors import DamagedError, RunError
-from pneumo_batch.rundir import checksums, integrity
+from pneumo_batch.rundir import checksums, exchange, integrity, verification
+from pneumo_batch.rundir.layout import STAGES
 from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
 
@@ -169,3 +170,78 @@ def test_of_two_files_of_a_repeated_task_one_is_taken(tmp_path):
     run.store.write_sealed("staging/maps/aa-000001", TABLE)
     assert len(run.staged("maps")) == 2
     assert len(run.store.files("staging/maps")) == 2
+
+
+# --------------------------------------------------------------------------------------- taken back, and killed meanwhile
+
+STEPS = ("write_twice", "remove")  # and the renaming of a table
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing handles it."""
+
+
+def damaged_run(folder, status):
+    """A run of one image file a map, of which the first is damaged, and what was found."""
+    run = RunWriter(folder)
+    run.checksums.begin()
+    for image_id in ("a", "b"):
+        run.store.write_sealed(f"staging/maps/one-{image_id}", pa.table({"image_id": [image_id]}))
+    stages = {stage: {"status": "complete"} for stage in STAGES}
+    run.write_record({"format": 2, "status": status, "fingerprint": "f", "stages": stages, "counts": {}, "name": "x"})
+    run.commit_table("maps")
+    run.checksums.seal("attribute")
+    name = min(run.store.files("maps", ".parquet"))
+    flipped = bytearray(run.store.read_bytes(name))
+    flipped[60] ^= 1
+    run.store.write_bytes(name, bytes(flipped))
+    run.store.take_digests()
+    return run, verification.verify(run).findings
+
+
+def state(run):
+    return (
+        {name: run.store.read_bytes(name) for name in run.store.walk("") if not name.startswith(("events", ".backup"))
+         and name not in ("run.json", ".lock")},
+        {key: value for key, value in run.record.items() if key != "updated"},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("status", ["complete", "running"])
+def test_a_run_that_is_killed_while_stages_are_taken_back_still_knows_the_damage(status, tmp_path, monkeypatch):
+    whole, findings = damaged_run(tmp_path / "whole", status)
+    assert [finding.problem for finding in findings] == ["damaged"]
+    verification.reopen(whole, findings, grows=False)
+    expected = state(whole)
+    left = 1
+    while True:
+        run, findings = damaged_run(tmp_path / f"{left}", status)
+        with monkeypatch.context() as patched:
+            allowed = iter(range(left))
+
+            def dying(what, allowed=allowed):
+                def step(*arguments, **named):
+                    if next(allowed, None) is None:
+                        raise Killed
+                    return what(*arguments, **named)
+
+                return step
+
+            for name in STEPS:
+                patched.setattr(run.store, name, dying(getattr(run.store, name)))
+            patched.setattr(exchange, "move", dying(exchange.move))
+            try:
+                verification.reopen(run, findings, grows=False)
+            except Killed:
+                killed = True
+            else:
+                killed = False
+        again = RunWriter(run.path)
+        assert again.record["status"] == "running"
+        assert "attribute" not in again.record["stages"]
+        verification.reopen(again, verification.verify(again).findings, grows=False)
+        assert state(again) == expected
+        if not killed:
+            break
+        left += 1
+    assert left > 5
