@@ -188,34 +188,44 @@ def test_a_store_that_nodes_cannot_reach_is_one_line_before_anything_is_computed
         assert gone.is_new
 
 
-def test_a_table_that_is_being_extended_is_not_there_until_it_is_whole(bucket):
+class Dying:
+    """A file system that is gone at a move: before it, or between the copy and the deletion that it is made of."""
+
+    def __init__(self, real, moves, *, copied):
+        self.real, self.left, self.copied = real, moves, copied
+
+    def __getattr__(self, name):
+        return getattr(self.real, name)
+
+    def move(self, source, target):
+        if not self.left:
+            if self.copied:
+                self.real.copy_file(source, target)
+            raise OSError("the network went away")
+        self.left -= 1
+        self.real.move(source, target)
+
+
+@pytest.mark.parametrize("copied", [False, True])
+@pytest.mark.parametrize("moves", [0, 1, 2, 3])
+def test_a_table_that_is_being_extended_is_not_there_until_it_is_whole(bucket, moves, copied):
     store = Store(bucket("tables"))
     for name, value in (("t/old", 1), ("staging/t/a", 2), ("staging/t/b", 3), ("staging/t/c", 4)):
         store.write_table(f"{name}.parquet", pa.table({"x": [value]}))
     store.write_bytes("t/_whole", b"")
     replaced = parquet_bytes(pa.table({"x": [0]}))
     assert store.has("t")
-    moved = []
-
-    class Dying:
-        def __getattr__(self, name):
-            return getattr(real, name)
-
-        def move(self, *paths):
-            if len(moved) == 1:
-                raise OSError("the network went away")
-            moved.append(paths)
-            real.move(*paths)
-
-    real, store.fs = store.fs, Dying()
+    real, store.fs = store.fs, Dying(store.fs, moves, copied=copied)
     with pytest.raises(OSError, match="went away"):
         exchange.extend(store, "t", "staging/t", "p0002-", {"t/old.parquet": replaced})
     store.fs = real
     assert not store.has("t")
-    exchange.extend(store, "t", "staging/t", "p0002-", {"t/old.parquet": replaced})
-    assert store.has("t")
-    assert store.files("t") == ["t/old.parquet", *(f"t/p0002-{name}.parquet" for name in "abc")]
-    assert sorted(store.read_table("t")["x"].to_pylist()) == [0, 2, 3, 4]
+    for _ in range(2):  # there is nothing to recover the second time
+        exchange.recover(store, "t", "staging/t")
+        assert store.has("t")
+        assert store.files("t") == ["t/old.parquet", *(f"t/p0002-{name}.parquet" for name in "abc")]
+        assert sorted(store.read_table("t")["x"].to_pylist()) == [0, 2, 3, 4]
+        assert store.walk("staging") == []
 
 
 def test_of_many_contenders_never_two_hold(bucket):

@@ -172,7 +172,7 @@ def test_of_two_files_of_a_repeated_task_one_is_taken(tmp_path):
     assert len(run.store.files("staging/maps")) == 2
 
 
-# --------------------------------------------------------------------------------------- taken back, and killed meanwhile
+# ------------------------------------------------------------------------------------- taken back, and killed meanwhile
 
 STEPS = ("write_twice", "remove")  # and the renaming of a table
 
