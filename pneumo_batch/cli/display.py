@@ -39,6 +39,12 @@ def _unmet(run: Run, required: Requirement) -> list[str]:
     found = _of_arm(run, required.arm)
     if not found:
         return [f"the run has no arm {required.arm}"]
+    if required.target is not None:
+        of_target = found.get(required.target) or (found.get(None) if [required.target] == _targets(run) else None)
+        if of_target is None:  # of further arms the first target alone is judged
+            on = f" on the arm {required.arm}" if required.arm else ""
+            return [f"the run has no verdict{on} for {required.target}"]
+        found = {required.target: of_target}
     return [line for about in found.items() for line in _others(required, *about)]
 
 
@@ -51,12 +57,10 @@ def _of_arm(run: Run, arm: str | None) -> Mapping[str | None, Mapping[str, Metho
 
 
 def _others(required: Requirement, target: str | None, methods: Mapping[str, MethodResult]) -> list[str]:
-    """The methods with another verdict for this target than required, if it is asked for."""
-    if required.target not in (None, target):
-        return []
+    """The methods with another verdict for this target than required, and one that has none."""
     chosen = [required.method] if required.method else list(methods)
     name = f" for {target}" if target and required.target is None else ""
-    verdicts = {method: methods[method].verdict for method in chosen}
+    verdicts = {method: methods[method].verdict if method in methods else "without a verdict" for method in chosen}
     return [f"{method} is {verdict}{name}" for method, verdict in verdicts.items() if verdict != required.verdict]
 
 
@@ -131,8 +135,13 @@ def state(run: Run) -> str:
 
 def _named_targets(run: Run) -> list[str]:
     """What a run explains, where that is not the one logit of two classes; none where the job cannot be read."""
+    found = _targets(run)
+    return [] if found == [POSITIVE] else found
+
+
+def _targets(run: Run) -> list[str]:
     try:
-        return [] if run.targets == [POSITIVE] else run.targets
+        return run.targets
     except (RunError, DamagedError, JobError):
         return []
 

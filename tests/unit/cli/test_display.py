@@ -8,10 +8,11 @@ import pytest
 
 from pneumo_batch import cli
 from pneumo_batch.cli import display, options
+from pneumo_batch.core.statistics import results
 from pneumo_batch.core.statistics.estimates import CellTest, Estimate
 from pneumo_batch.core.statistics.outcomes import Requirement
 from pneumo_batch.core.statistics.pointing import Localisation, Mean, OfFinding
-from pneumo_batch.core.statistics.results import MethodResult, Primary, Results, Specificity, TargetResult
+from pneumo_batch.core.statistics.results import ArmResult, MethodResult, Primary, Results, Specificity, TargetResult
 from pneumo_batch.errors import JobError, RunError
 from pneumo_batch.job import jobfile
 from pneumo_batch.pipeline import Outcome
@@ -225,6 +226,32 @@ def test_a_list_of_runs_has_shares_beside_verdicts(outcome, capsys):
 def test_a_required_verdict_that_a_method_has_not_is_said(outcome, capsys, required, lines):
     assert display.exit_code(outcome, required) == (4 if lines else 0)
     assert capsys.readouterr().err.splitlines() == [f"pneumo-batch: {line}" for line in lines]
+
+
+@pytest.mark.parametrize("named", ["positive", "PNEUMONIA"])
+@pytest.mark.parametrize(("chosen", "verdicts"), [("grad_cam", ["sensitive"]), (None, ["sensitive", "invalid"])])
+def test_the_only_target_is_required_by_its_name_too(outcome, capsys, named, chosen, verdicts):
+    outcome.run.store.write_bytes("job.toml", f"name = 'x'\n[attribution]\ntarget = '{named}'\n".encode())
+    assert display.exit_code(outcome, [Requirement(chosen, "insensitive", named)]) == 4
+    names = ["grad_cam", "mine:map[x]"]
+    others = ", ".join(f"{name} is {verdict}" for name, verdict in zip(names, verdicts, strict=False))
+    assert capsys.readouterr().err.endswith(f": {others}\n")
+    assert display.exit_code(outcome, [Requirement("grad_cam", "sensitive", named)]) == 0
+    assert display.exit_code(outcome, [Requirement("grad_cam", "sensitive", "another")]) == 4
+    assert "the run has no verdict for another" in capsys.readouterr().err
+    assert display.exit_code(outcome, [Requirement("saliency", "sensitive", named)]) == 4
+    assert "saliency is without a verdict" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("chosen", ["grad_cam", None])
+def test_of_a_further_arm_another_target_than_the_first_has_no_verdict(two_targets, capsys, chosen):
+    arm = ArmResult("permuted", 0.5, "image", [], None, ["half_7"], {"grad_cam": method("sensitive", 0.9)})
+    found = dataclasses.replace(results.read(two_targets.run.verdict), arms={"half": arm})
+    two_targets.run.store.write_json("verdict.json", found.as_dict())
+    assert display.exit_code(two_targets, [Requirement(chosen, "sensitive", "Effusion", "half")]) == 0
+    assert display.exit_code(two_targets, [Requirement(chosen, "sensitive", "Mass", "half")]) == 4
+    assert "the run has no verdict on the arm half for Mass" in capsys.readouterr().err
+    assert display.exit_code(two_targets, [Requirement(chosen, "sensitive", "Mass")]) == 4
 
 
 @pytest.fixture
