@@ -31,7 +31,7 @@ from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import provenance
 from pneumo_batch.rundir.integrity import sha256
 from pneumo_batch.rundir.layout import JOB
-from pneumo_batch.rundir.locations import absolute
+from pneumo_batch.rundir.locations import absolute, refuse_credentials
 from pneumo_batch.rundir.storage import Store
 
 if TYPE_CHECKING:
@@ -102,9 +102,11 @@ def submit(
     """Start the job, or find it running there already. Relative paths are seen from this machine's working folder.
 
     `options` are more words for the `pneumo-batch run` it becomes there, one each; a job found running keeps those it
-    has. Raises JobError when it runs into another directory than the one asked for, or the cluster has no agent to take
-    it within a minute.
+    has. Raises JobError when a URI holds credentials, it runs into another directory than the one asked for, or the
+    cluster has no agent to take it within a minute.
     """
+    for location in (run_dir or "", *_places(job)):  # before any of them is sent, or noted in a message
+        refuse_credentials(location)
     fingerprint = identity(job)
     name = f"{job.name}-{fingerprint[:12]}"
     place = absolute(run_dir or f"runs/{name}")
@@ -124,6 +126,13 @@ def submit(
                     time.sleep(_AGAIN_SECONDS)
                 elif "already exists" not in str(error):  # else another client was quicker: attach to what it started
                     raise
+
+
+def _places(job: Job) -> list[str]:
+    """Every value of a job that may be a path or URI."""
+    roots = [] if job.is_phantom else job.data.roots
+    named = [job.data.manifest or "", job.data.regions, job.network.name, job.network.weights]
+    return [*roots, *named, *(spec.checkpoint for spec in job.variant)]
 
 
 def identity(job: Job) -> str:
