@@ -17,7 +17,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
 
 _CONNECT_SECONDS = 5
-_LOST_SECONDS = 60  # without an answer before following gives up: a head may be busy
+_LOST_SECONDS = 60  # since a connection was lost, before following gives up: a head may be busy
 _READY_SECONDS = 60  # that a head is given to start its agents: it answers before they do
 _AGAIN_SECONDS = 2
 _STOP_SECONDS = 30  # that a stopped run is given to note where it is; Ray gives 3
@@ -88,7 +88,7 @@ def _explained(address: str) -> Iterator[None]:
         if isinstance(error, AuthenticationError):
             hint = "the cluster requires its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
             raise JobError(f"--address {address}: {lines[0]}; {hint}") from error
-        if isinstance(error, (OSError, RuntimeError)):  # requests' and aiohttp's errors of connection are OSErrors
+        if isinstance(error, (OSError, RuntimeError)):  # requests' errors are OSErrors
             raise JobError(f"--address {address}: {lines[0]}") from error
         raise
 
@@ -242,30 +242,43 @@ def find(client: "JobSubmissionClient", address: str, name: str) -> "JobDetails"
 
 def follow(client: "JobSubmissionClient", address: str, submission_id: str) -> "JobDetails":
     """Copy the log to stderr until the job has ended. Raises JobError when the cluster no longer answers."""
-    shown, answered = 0, time.monotonic()
+    import aiohttp  # whose errors, but for those of connecting, are no OSErrors
+
+    log, lost = _Log(), None
     while True:
         try:
-            shown = asyncio.run(_tail(client, submission_id, shown))
+            asyncio.run(log.copy(client.tail_job_logs(submission_id)))
             found = client.get_job_info(submission_id)
             if found.status.is_terminal():
                 return found
-            answered = time.monotonic()
-        except (OSError, RuntimeError) as error:
-            if time.monotonic() - answered > _LOST_SECONDS:
+            lost = None
+        except (OSError, RuntimeError, aiohttp.ClientError) as error:
+            now = time.monotonic()
+            if lost is None or log.was_cut:
+                lost = now
+            if now - lost > _LOST_SECONDS:
                 line = f"{address} no longer answers; {submission_id} may still run: the same command attaches to it"
                 raise JobError(f"--address {line}") from error
-        time.sleep(1)
+        time.sleep(_AGAIN_SECONDS)
 
 
-async def _tail(client: "JobSubmissionClient", submission_id: str, shown: int) -> int:
-    """Copy the log from character `shown` on, for as long as it is sent: from its beginning, every time."""
-    sent = 0
-    async for chunk in client.tail_job_logs(submission_id):
-        sys.stderr.write(chunk[max(0, shown - sent) :])
-        sys.stderr.flush()
-        sent += len(chunk)
-        shown = max(shown, sent)
-    return shown
+class _Log:
+    """The log of a job on stderr, once, over however many connections: each sends it from its beginning."""
+
+    def __init__(self) -> None:
+        self.was_cut = False  # the last connection sent some of it, then ended in an error
+        self._shown = 0  # characters
+
+    async def copy(self, chunks: AsyncIterator[str]) -> None:
+        """Show what is new of one connection, for as long as it sends."""
+        self.was_cut, sent = False, 0
+        async for chunk in chunks:
+            self.was_cut = True
+            sys.stderr.write(chunk[max(0, self._shown - sent) :])
+            sys.stderr.flush()
+            sent += len(chunk)
+            self._shown = max(self._shown, sent)
+        self.was_cut = False
 
 
 def stop(client: "JobSubmissionClient", address: str, submission_id: str) -> "JobDetails":

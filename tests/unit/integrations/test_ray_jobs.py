@@ -1,6 +1,8 @@
 """What a cluster is told of a job, and how its log is followed, against a client that answers as Ray's does."""
 
+import aiohttp
 import pytest
+from ray.job_submission import JobDetails, JobStatus, JobType
 
 from pneumo_batch.errors import JobError
 from pneumo_batch.integrations import ray_jobs
@@ -47,3 +49,55 @@ def test_a_uri_that_is_none_is_one_line_without_what_it_holds():
 def test_a_uri_without_credentials_is_none_to_refuse():
     for location in ("s3://bucket/a:b@c", "s3://key@bucket/films", "a folder:b@c", "s3://bucket?scheme=http"):
         locations.refuse_credentials(location)
+
+
+class Head:
+    """A client whose connections each send the log from its beginning and end as they are told to."""
+
+    def __init__(self, *connections):
+        self.connections = list(connections)
+
+    async def tail_job_logs(self, _):
+        *chunks, end = self.connections.pop(0)
+        for chunk in chunks:
+            yield chunk
+        if isinstance(end, Exception):
+            raise end
+        yield end
+
+    def get_job_info(self, submission_id):
+        status = JobStatus.RUNNING if self.connections else JobStatus.SUCCEEDED
+        return JobDetails(type=JobType.SUBMISSION, submission_id=submission_id, status=status, entrypoint="x")
+
+
+DROPPED = (
+    RuntimeError("WebSocket connection closed unexpectedly with close code 1006"),
+    aiohttp.ServerDisconnectedError(),
+    aiohttp.WSServerHandshakeError(None, (), status=502, message="Invalid response status"),
+    ConnectionResetError("reset"),
+)
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Time to lose: none from the first connection that fails."""
+    monkeypatch.setattr(ray_jobs, "_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(ray_jobs, "_LOST_SECONDS", 0)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("error", DROPPED, ids=lambda error: type(error).__name__)
+def test_a_log_whose_connection_drops_is_shown_once(error, capsys):
+    head = Head(["one\n", "two\n", error], ["one\ntw", "o\n", "three\n", error], ["one\ntwo\nthree\nfo", "ur\n"])
+    assert ray_jobs.follow(head, ADDRESS, "x").status == JobStatus.SUCCEEDED
+    assert capsys.readouterr().err == "one\ntwo\nthree\nfour\n"
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("error", DROPPED, ids=lambda error: type(error).__name__)
+def test_a_cluster_that_answers_no_more_is_one_line(error, capsys):
+    head = Head(["one\n", error], [error], [error])
+    with pytest.raises(JobError, match=rf"^--address {ADDRESS} no longer answers; x may still run: the same command"):
+        ray_jobs.follow(head, ADDRESS, "x")
+    assert capsys.readouterr().err == "one\n"
+    assert len(head.connections) == 1
