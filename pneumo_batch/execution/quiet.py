@@ -69,7 +69,10 @@ def _own_stderr(real: int, undo: contextlib.ExitStack) -> bool:
 
 @contextlib.contextmanager
 def _results_apart(has_filter: bool) -> Iterator[None]:
-    """stdout is for the results of a command, and Ray prints warnings there: to the filter, or to somebody's stderr."""
+    """What is printed to stdout, which is for the results of a command: to the filter, or to somebody's stderr.
+
+    Ray prints warnings there.
+    """
     with contextlib.ExitStack() as undo:
         place = undo.enter_context(_text(2)) if has_filter else sys.stderr
         undo.enter_context(contextlib.redirect_stdout(place))
