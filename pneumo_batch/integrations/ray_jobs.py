@@ -142,6 +142,7 @@ def identity(job: Job) -> str:
     """
     from pneumo_batch.stages import survey
 
+    job = _with_absolute_network(job)  # as the run has it: where its files are is in its fingerprint
     try:
         return survey.survey(job).fingerprint
     except (DataError, JobError, OSError):
@@ -214,7 +215,7 @@ def _digest(job: Job) -> str:
 
 
 def _values(job: Job) -> dict[str, Any]:
-    values = job.model_dump(mode="json", exclude_none=True)
+    values = _with_absolute_network(job).model_dump(mode="json", exclude_none=True)
     if not job.is_phantom:
         roots = [absolute(root) for root in job.data.roots]
         values["data"]["root"] = roots if isinstance(job.data.root, list) else roots[0]
@@ -225,6 +226,19 @@ def _values(job: Job) -> dict[str, Any]:
     for spec in values["variant"]:
         spec["checkpoint"] = absolute(spec["checkpoint"])
     return values
+
+
+def _with_absolute_network(job: Job) -> Job:
+    """The job with the places of its program and of the weights that training starts from, where these are files."""
+    from pneumo_batch.core.models import pretrained, programs
+
+    name, weights = job.network.name, job.network.weights
+    if programs.is_file(name):
+        name = absolute(name)
+    if weights not in (pretrained.NONE, pretrained.IMAGENET):
+        weights = absolute(weights)
+    network = job.network.model_copy(update={"name": name, "weights": weights})
+    return job.model_copy(update={"network": network})
 
 
 # ------------------------------------------------------------------------------------------------------------ to follow

@@ -8,6 +8,7 @@ from pneumo_batch.errors import JobError
 from pneumo_batch.integrations import ray_jobs
 from pneumo_batch.job import schema
 from pneumo_batch.rundir import locations
+from pneumo_batch.stages import survey
 
 ADDRESS = "http://head:8265"
 SECRET = "s3://AKIA:SECRET@bucket/films"
@@ -101,3 +102,28 @@ def test_a_cluster_that_answers_no_more_is_one_line(error, capsys):
         ray_jobs.follow(head, ADDRESS, "x")
     assert capsys.readouterr().err == "one\n"
     assert len(head.connections) == 1
+
+
+def test_files_of_the_network_are_sent_with_absolute_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def sent(**network):
+        return ray_jobs._values(schema.Job(name="x", network=network))["network"]
+
+    assert sent(name="nets/x.pt") == {"name": str(tmp_path / "nets" / "x.pt"), "weights": "none"}
+    assert sent(name="/nets/x.pt2")["name"] == "/nets/x.pt2"
+    assert sent(weights="nets/mine.pth") == {"name": "cnn5", "weights": str(tmp_path / "nets" / "mine.pth")}
+    for network in (
+        {"name": "cnn5", "weights": "none"},
+        {"name": "resnet18", "weights": "imagenet"},
+        {"name": "nets:cnn", "weights": "none"},
+    ):
+        assert sent(**network) == network
+
+
+def test_a_job_is_named_by_the_fingerprint_that_its_run_has_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.pth").write_bytes(b"weights")
+    asked = schema.Job(name="x", network={"weights": "mine.pth"})
+    sent = schema.Job.model_validate(ray_jobs._values(asked))
+    assert ray_jobs.identity(asked) == survey.survey(sent).fingerprint
