@@ -31,7 +31,8 @@ _BEGINNINGS = (b"[", b"(", b"\x1b")
 def filtered() -> Iterator[None]:
     """While the block runs, descriptor 2 leads through the filter, and what is printed to stdout goes to stderr.
 
-    After an interruption all of this stays, for the process to end with.
+    stdout is always put back: a notebook goes on after its stop button. After an interruption the rest stays, for the
+    process to end with: Ray is still there and writes on, and what a command says last must not wait for the filter.
     """
     real = os.dup(2)
     command = [sys.executable, "-I", "-S", __file__]
@@ -43,30 +44,39 @@ def filtered() -> Iterator[None]:
     process.stdin.close()
     with contextlib.ExitStack() as undo:
         undo.callback(_end, process, real)
-        _divert(real, undo)
         try:
-            yield
+            with _results_apart(_own_stderr(real, undo)):
+                yield
         except BaseException as error:
             if not isinstance(error, Exception):
                 undo.pop_all()
             raise
 
 
-def _divert(real: int, undo: contextlib.ExitStack) -> None:
-    """Python's stderr to the terminal itself, for which progress bars look, and stdout to the filter.
+def _own_stderr(real: int, undo: contextlib.ExitStack) -> bool:
+    """Python's stderr to the terminal itself, for which progress bars look; whether that is where it went before.
 
-    stdout is for the results of a command, and Ray prints warnings there. A stderr that is somebody's, as in a
-    notebook, stays, and has the warnings too.
+    A stderr that is somebody's, as in a notebook, stays.
     """
-    filtered = sys.stderr
     try:
         original = sys.stderr.fileno() == 2
     except (OSError, ValueError):  # captured in memory
         original = False
     if original:
-        filtered = undo.enter_context(_text(2))
         undo.enter_context(contextlib.redirect_stderr(undo.enter_context(_text(real))))
-    undo.enter_context(contextlib.redirect_stdout(filtered))
+    return original
+
+
+@contextlib.contextmanager
+def _results_apart(has_filter: bool) -> Iterator[None]:
+    """What is printed to stdout, which is for the results of a command: to the filter, or to somebody's stderr.
+
+    Ray prints warnings there.
+    """
+    with contextlib.ExitStack() as undo:
+        place = undo.enter_context(_text(2)) if has_filter else sys.stderr
+        undo.enter_context(contextlib.redirect_stdout(place))
+        yield
 
 
 def _text(descriptor: int) -> TextIO:

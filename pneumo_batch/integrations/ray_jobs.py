@@ -17,7 +17,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,14 +31,14 @@ from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import provenance
 from pneumo_batch.rundir.integrity import sha256
 from pneumo_batch.rundir.layout import JOB
-from pneumo_batch.rundir.locations import absolute
+from pneumo_batch.rundir.locations import absolute, refuse_credentials
 from pneumo_batch.rundir.storage import Store
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
 
 _CONNECT_SECONDS = 5
-_LOST_SECONDS = 60  # without an answer before following gives up: a head may be busy
+_LOST_SECONDS = 60  # since a connection was lost, before following gives up: a head may be busy
 _READY_SECONDS = 60  # that a head is given to start its agents: it answers before they do
 _AGAIN_SECONDS = 2
 _STOP_SECONDS = 30  # that a stopped run is given to note where it is; Ray gives 3
@@ -88,7 +88,7 @@ def _explained(address: str) -> Iterator[None]:
         if isinstance(error, AuthenticationError):
             hint = "the cluster requires its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
             raise JobError(f"--address {address}: {lines[0]}; {hint}") from error
-        if isinstance(error, (OSError, RuntimeError)):  # requests' and aiohttp's errors of connection are OSErrors
+        if isinstance(error, (OSError, RuntimeError)):  # requests' errors are OSErrors
             raise JobError(f"--address {address}: {lines[0]}") from error
         raise
 
@@ -102,9 +102,11 @@ def submit(
     """Start the job, or find it running there already. Relative paths are seen from this machine's working folder.
 
     `options` are more words for the `pneumo-batch run` it becomes there, one each; a job found running keeps those it
-    has. Raises JobError when it runs into another directory than the one asked for, or the cluster has no agent to take
-    it within a minute.
+    has. Raises JobError when a URI holds credentials, it runs into another directory than the one asked for, or the
+    cluster has no agent to take it within a minute.
     """
+    for location in (run_dir or "", *_places(job)):  # before any of them is sent, or noted in a message
+        refuse_credentials(location)
     fingerprint = identity(job)
     name = f"{job.name}-{fingerprint[:12]}"
     place = absolute(run_dir or f"runs/{name}")
@@ -126,6 +128,13 @@ def submit(
                     raise
 
 
+def _places(job: Job) -> list[str]:
+    """Every value of a job that may be a path or URI."""
+    roots = [] if job.is_phantom else job.data.roots
+    named = [job.data.manifest or "", job.data.regions, job.network.name, job.network.weights]
+    return [*roots, *named, *(spec.checkpoint for spec in job.variant)]
+
+
 def identity(job: Job) -> str:
     """The fingerprint of the run where the data can be read from here; else one of the job and the place of its data.
 
@@ -133,6 +142,7 @@ def identity(job: Job) -> str:
     """
     from pneumo_batch.stages import survey
 
+    job = _with_absolute_network(job)  # as the run has it: where its files are is in its fingerprint
     try:
         return survey.survey(job).fingerprint
     except (DataError, JobError, OSError):
@@ -205,7 +215,7 @@ def _digest(job: Job) -> str:
 
 
 def _values(job: Job) -> dict[str, Any]:
-    values = job.model_dump(mode="json", exclude_none=True)
+    values = _with_absolute_network(job).model_dump(mode="json", exclude_none=True)
     if not job.is_phantom:
         roots = [absolute(root) for root in job.data.roots]
         values["data"]["root"] = roots if isinstance(job.data.root, list) else roots[0]
@@ -216,6 +226,19 @@ def _values(job: Job) -> dict[str, Any]:
     for spec in values["variant"]:
         spec["checkpoint"] = absolute(spec["checkpoint"])
     return values
+
+
+def _with_absolute_network(job: Job) -> Job:
+    """The job with the places of its program and of the weights that training starts from, where these are files."""
+    from pneumo_batch.core.models import pretrained, programs
+
+    name, weights = job.network.name, job.network.weights
+    if programs.is_file(name):
+        name = absolute(name)
+    if weights not in (pretrained.NONE, pretrained.IMAGENET):
+        weights = absolute(weights)
+    network = job.network.model_copy(update={"name": name, "weights": weights})
+    return job.model_copy(update={"network": network})
 
 
 # ------------------------------------------------------------------------------------------------------------ to follow
@@ -233,30 +256,43 @@ def find(client: "JobSubmissionClient", address: str, name: str) -> "JobDetails"
 
 def follow(client: "JobSubmissionClient", address: str, submission_id: str) -> "JobDetails":
     """Copy the log to stderr until the job has ended. Raises JobError when the cluster no longer answers."""
-    shown, answered = 0, time.monotonic()
+    import aiohttp  # whose errors, but for those of connecting, are no OSErrors
+
+    log, lost = _Log(), None
     while True:
         try:
-            shown = asyncio.run(_tail(client, submission_id, shown))
+            asyncio.run(log.copy(client.tail_job_logs(submission_id)))
             found = client.get_job_info(submission_id)
             if found.status.is_terminal():
                 return found
-            answered = time.monotonic()
-        except (OSError, RuntimeError) as error:
-            if time.monotonic() - answered > _LOST_SECONDS:
+            lost = None
+        except (OSError, RuntimeError, aiohttp.ClientError) as error:
+            now = time.monotonic()
+            if lost is None or log.was_cut:
+                lost = now
+            if now - lost > _LOST_SECONDS:
                 line = f"{address} no longer answers; {submission_id} may still run: the same command attaches to it"
                 raise JobError(f"--address {line}") from error
-        time.sleep(1)
+        time.sleep(_AGAIN_SECONDS)
 
 
-async def _tail(client: "JobSubmissionClient", submission_id: str, shown: int) -> int:
-    """Copy the log from character `shown` on, for as long as it is sent: from its beginning, every time."""
-    sent = 0
-    async for chunk in client.tail_job_logs(submission_id):
-        sys.stderr.write(chunk[max(0, shown - sent) :])
-        sys.stderr.flush()
-        sent += len(chunk)
-        shown = max(shown, sent)
-    return shown
+class _Log:
+    """The log of a job on stderr, once, over however many connections: each sends it from its beginning."""
+
+    def __init__(self) -> None:
+        self.was_cut = False  # the last connection sent some of it, then ended in an error
+        self._shown = 0  # characters
+
+    async def copy(self, chunks: AsyncIterator[str]) -> None:
+        """Show what is new of one connection, for as long as it sends."""
+        self.was_cut, sent = False, 0
+        async for chunk in chunks:
+            self.was_cut = True
+            sys.stderr.write(chunk[max(0, self._shown - sent) :])
+            sys.stderr.flush()
+            sent += len(chunk)
+            self._shown = max(self._shown, sent)
+        self.was_cut = False
 
 
 def stop(client: "JobSubmissionClient", address: str, submission_id: str) -> "JobDetails":

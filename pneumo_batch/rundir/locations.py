@@ -17,17 +17,28 @@ def open_filesystem(location: str | os.PathLike[str]) -> tuple[pa.fs.FileSystem,
     text = os.fspath(location)
     if "://" not in text:
         return pa.fs.LocalFileSystem(), str(Path(text).expanduser().absolute())
-    address = urllib.parse.urlsplit(text)
-    if address.password or "secret_key" in address.query:
-        shown = f"{address.scheme}://{address.hostname or ''}{address.path}"
-        raise JobError(
-            f"{shown}: credentials in a URI would get into records: pass them in environment variables instead"
-        )
+    refuse_credentials(text)
     try:
         filesystem, path = pa.fs.FileSystem.from_uri(text)
     except (pa.ArrowInvalid, OSError) as error:
         raise JobError(f"{text}: {reason(error)}") from error
     return filesystem, path
+
+
+def refuse_credentials(location: str) -> None:
+    """Raise JobError, without quoting them, for a URI that holds some; of a path nothing is asked."""
+    scheme, is_uri, _ = location.partition("://")
+    if not is_uri:
+        return
+    try:
+        address = urllib.parse.urlsplit(location)
+    except ValueError as error:  # of a part that is no host, wherever its credentials are
+        raise JobError(f"{scheme}://: {error}") from error
+    if address.password or "secret_key" in address.query:
+        shown = f"{address.scheme}://{address.hostname or ''}{address.path}"
+        raise JobError(
+            f"{shown}: credentials in a URI would get into records: pass them in environment variables instead"
+        )
 
 
 def read_location(location: str) -> bytes:

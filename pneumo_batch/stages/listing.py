@@ -25,6 +25,8 @@ def _of_list(location: str, images: Roots, data: Data) -> Inventory:
     """The images that a file or URI lists, by class or by finding."""
     try:
         content = read_location(location)
+    except JobError as error:  # says which place, or only as much of it as may be shown
+        raise JobError(f"data.manifest: {error}") from error
     except (OSError, ValueError) as error:
         number = getattr(error, "errno", None)  # pyarrow's own words say it twice
         reason = os.strerror(number) if number else str(error).splitlines()[0]

@@ -89,6 +89,35 @@ def test_an_interrupted_process_says_so_and_ends_by_itself():
     assert err.splitlines()[-1] == "KeyboardInterrupt"
 
 
+@pytest.mark.parametrize("error", ["KeyboardInterrupt", "SystemExit(3)", "ValueError"])
+def test_stdout_is_back_after_any_end(error):
+    body = (
+        f"try:\n    with quiet.filtered(): raise {error}\nexcept BaseException as found: print(type(found).__name__)\n"
+    )
+    body += "print('ours', file=sys.stderr, flush=True)\n"
+    body += f"os.write(2, {NOISE[0].encode()!r} + b'\\n')\n"
+    found = whole(body)
+    assert found.stdout.decode() == f"{error.partition('(')[0]}\n"
+    # where it was interrupted, descriptor 2 leads through the filter until the process ends
+    assert found.stderr.decode() == ("ours\n" if error != "ValueError" else f"ours\n{NOISE[0]}\n")
+
+
+def test_a_notebook_has_its_streams_back_after_the_stop_button():
+    body = "import io\nsys.stdout, sys.stderr = cell = io.StringIO(), io.StringIO()\n"
+    body += "for _ in range(2):\n"
+    body += "    try:\n        with quiet.filtered():\n            print('Ray')\n            raise KeyboardInterrupt\n"
+    body += "    except KeyboardInterrupt: print('stopped')\n"
+    body += "assert (sys.stdout, sys.stderr) == cell\n"
+    body += "assert [one.getvalue() for one in cell] == ['stopped\\n' * 2, 'Ray\\n' * 2]\n"
+    whole(body)
+
+
+def whole(body):
+    """A process that does `body`, to its end."""
+    code = f"import os, sys\nfrom pneumo_batch.execution import quiet\n{body}"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=60)
+
+
 def test_a_terminal_stays_one_for_progress_bars():
     code = "import os, pty, sys\nfrom pneumo_batch.execution import quiet\n"
     code += (

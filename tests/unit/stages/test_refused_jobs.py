@@ -66,3 +66,14 @@ def test_ray_is_not_started_for_gpus_that_this_machine_has_not(field, tmp_path, 
     assert not (tmp_path / "run").exists()
     elsewhere = tiny_job(cluster={field: 0.5, "address": "head:6379"})
     assert estimate.plan(elsewhere, str(tmp_path / "run")).done == []
+
+
+@pytest.mark.parametrize("field", ["manifest", "regions"])
+def test_credentials_of_a_list_are_refused_and_not_shown(field, tmp_path):
+    phantom.write(tmp_path / "films", train=4, test=4, seed=0, image_size=32)
+    kind = {"format": "list"} if field == "manifest" else {}
+    data = {"root": str(tmp_path / "films"), field: "s3://AKIA:SECRET@bucket/list.csv", **kind}
+    with pytest.raises(JobError, match=r"s3://bucket/list\.csv: credentials in a URI would get into records") as caught:
+        pipeline.execute(tiny_job(data=data), str(tmp_path / "run"))
+    assert "SECRET" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
