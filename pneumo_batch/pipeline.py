@@ -165,8 +165,8 @@ def _recorded(run: RunWriter) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        run.fail(error)
-        with contextlib.suppress(OSError):  # what ended the run is what matters
+        with contextlib.suppress(OSError):  # what ended the run is what matters, also where it cannot be noted
+            run.fail(error)
             prometheus.write(run)
         raise
 

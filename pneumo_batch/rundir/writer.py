@@ -151,7 +151,10 @@ class RunWriter(Run):
         stages = {**record["stages"], name: fields}
         counts = dict(record["counts"])
         for wanted in ("images", "quarantined", "attributed"):
-            found = [stage["counts"][wanted] for stage in stages.values() if wanted in stage.get("counts", {})]
+            of_stages = [
+                stages[one].get("counts", {}) for one in STAGES if one in stages
+            ]  # a later pass begins with train
+            found = [of_stage[wanted] for of_stage in of_stages if wanted in of_stage]
             if found and wanted != "quarantined":
                 counts[wanted] = found[0]
         counts["quarantined"] = sum(stage.get("counts", {}).get("quarantined", 0) for stage in stages.values())

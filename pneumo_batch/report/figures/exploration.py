@@ -36,8 +36,10 @@ def counts(source: Source) -> Picture:
     ax, inside = axes[0, 0], []
     for place, (_, name, parts) in enumerate(bars):
         left, label = 0, source.classes.index(name) if name in source.classes else len(source.classes)
+        paler = min(0.4, 0.8 / max(1, len(parts) - 1))  # so that the last of many can still be seen
         for position, (subtype, count) in enumerate(parts.items()):
-            (bar,) = ax.barh(place, count, left=left, color=class_colour(label), alpha=1 - 0.4 * position, height=0.7)
+            alpha = 1 - paler * position
+            (bar,) = ax.barh(place, count, left=left, color=class_colour(label), alpha=alpha, height=0.7)
             if len(parts) > 1:
                 words = f"{subtype} {count}" if subtype != "-" else str(count)
                 centred = {"ha": "center", "va": "center", "color": "#1c1f23", "fontsize": 8}

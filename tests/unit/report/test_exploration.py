@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
+import pytest
 from helpers.report_runs import EVIL, shown
 
 from pneumo_batch.report.figures import base, exploration
@@ -45,3 +46,12 @@ def test_a_subtype_is_named_in_its_bar_only_where_it_fits():
     assert ">bacteria 21<" not in text
     assert ">virus 15<" not in text
     assert ">36<" in text
+
+
+@pytest.mark.parametrize("subtypes", [1, 2, 3, 4, 30])
+def test_a_class_of_many_subtypes(subtypes):
+    parts = {f"subtype {number}": 10 for number in range(subtypes)}
+    source = SimpleNamespace(audit=SimpleNamespace(counts={"test": {"NORMAL": parts}}), classes=["NORMAL"])
+    found = exploration.counts(source)
+    assert f"test NORMAL {10 * subtypes}" in found.alt
+    assert found.data

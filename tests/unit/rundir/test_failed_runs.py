@@ -6,7 +6,7 @@ import pytest
 from helpers.tiny import tiny_job
 from ray.exceptions import RayTaskError
 
-from pneumo_batch import terminal
+from pneumo_batch import pipeline, terminal
 from pneumo_batch.errors import DataError, RunError
 from pneumo_batch.rundir.writer import RunWriter
 
@@ -62,3 +62,40 @@ def test_an_empty_folder_and_one_of_a_run_that_ended_before_its_record_become_on
         run.open(tiny_job(), "f" * 64)
         assert run.record["status"] == "running"
         run.refuse_other_folder()  # nor is a run that is resumed
+
+
+@pytest.mark.parametrize("ended", [DataError("30 of 40 images could not be read"), KeyboardInterrupt()])
+def test_what_ended_a_run_is_raised_where_it_cannot_be_noted(ended, tmp_path, monkeypatch):
+    run = RunWriter(tmp_path / "run")
+    run.open(tiny_job(), "f" * 64)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    def spoilt():
+        with pipeline._recorded(run):
+            monkeypatch.setattr(run.store, "write_bytes", full)
+            raise ended
+
+    with pytest.raises(type(ended)) as found:
+        spoilt()
+    assert found.value is ended
+
+
+def test_a_later_pass_counts_its_own_images(tmp_path):
+    """The stages that the first pass settled stand before those of the later one in the record."""
+    run = RunWriter(tmp_path / "run")
+    run.open(tiny_job(), "f" * 64)
+
+    def done(stage, **counts):
+        run.stage(stage, status="complete", seconds=1.0, counts=counts)
+
+    done("index", images=1000, quarantined=0)
+    done("train", variants=2)
+    done("attribute", attributed=200, quarantined=0)
+    done("cascade", images=64, networks=3)
+    assert run.record["counts"] == {"images": 1000, "attributed": 200, "quarantined": 0}
+    run.begin_pass()
+    done("index", images=1010, quarantined=1)
+    done("attribute", attributed=210, quarantined=0)
+    assert run.record["counts"] == {"images": 1010, "attributed": 210, "quarantined": 1}
