@@ -59,15 +59,31 @@ def _with_splits(table: pa.Table, splits: np.ndarray) -> pa.Table:
 def _carved(training: pa.Table, groups: np.ndarray, fraction: float, seed: int) -> np.ndarray | str:
     """Which rows are carved out, whole groups of about a fraction of each class; or the class that has one group."""
     several = bool(table_columns.findings_of(training))
-    strata = _by_rarest(training, groups) if several else training["label"].to_numpy()
+    labels = training["label"].to_numpy()
+    if not several:
+        for label in np.unique(labels):
+            if len(np.unique(groups[labels == label])) == 1:
+                return str(training["class_name"][int(np.argmax(labels == label))])
+    strata = _by_rarest(training, groups) if several else _by_rarest_class(labels, groups)
     carved = np.zeros(len(strata), bool)
     rng = np.random.default_rng(seed)
     for stratum in np.unique(strata):
         chosen = _choose_groups(groups[strata == stratum], fraction, rng)
-        if not chosen and not several:
-            return str(training["class_name"][int(np.argmax(strata == stratum))])
-        carved |= np.isin(groups, chosen)  # of several findings, what one group alone has stays in train
+        carved |= np.isin(groups, chosen)  # what one group alone is drawn by stays in train
     return carved
+
+
+def _by_rarest_class(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """The label (N,) that each row is drawn by: of its group's the one that fewest groups have.
+
+    A group that was drawn for each of its classes would be drawn twice as often.
+    """
+    names, places = np.unique(labels, return_inverse=True)
+    pairs = np.unique(np.stack([places, groups]), axis=1)
+    by_rarity = np.argsort(np.bincount(pairs[0]), kind="stable")
+    of_group = np.full(groups.max() + 1, len(names))
+    np.minimum.at(of_group, groups, np.argsort(by_rarity)[places])
+    return names[by_rarity[of_group[groups]]]
 
 
 def _by_rarest(rows: pa.Table, groups: np.ndarray) -> np.ndarray:

@@ -122,7 +122,8 @@ def grad_cam_layer(model: nn.Module, name: str = "auto") -> str:
     """The dotted path of the layer Grad-CAM looks at; `auto` follows the architecture.
 
     The last maps before the head where the network is known: `cnn5` conv5.1, ResNet and ConvNeXt their last block,
-    DenseNet its last norm (its last convolution gives 32 of 1024 channels), Swin its permute (channels first again);
+    DenseNet its last norm (its last convolution gives 32 of 1024 channels), GoogLeNet, Inception v3 and RegNet what
+    their pooling takes (the last convolution is one branch of it), Swin its permute (channels first again);
     for a vision transformer the input of the last attention (behind it only the class token reaches the logit); else
     the last Conv2d in module order. Raises ValueError, with close matches, for a path the network does not have.
     """
@@ -145,6 +146,9 @@ def _known_layer(model: Any) -> str | None:
         return "features.norm5"
     if _is_torchvision(model, "ConvNeXt"):
         return f"features.{len(model.features) - 1}.{len(model.features[-1]) - 1}"
+    for kind, layer in (("GoogLeNet", "inception5b"), ("Inception3", "Mixed_7c"), ("RegNet", "trunk_output")):
+        if _is_torchvision(model, kind):
+            return layer
     if _is_torchvision(model, "SwinTransformer"):
         return "permute"
     if _is_torchvision(model, "VisionTransformer"):

@@ -391,6 +391,44 @@ def test_carving_keeps_patients_and_identical_images_together():
     assert carved.drop(columns="split").equals(table.to_pandas().drop(columns="split"))
 
 
+def mixed_patients(rng):
+    """As in a hospital: a third of the films of a tenth of the patients show it, and none of the others'."""
+    return rows(
+        (f"i{patient:04}-{k}", "train", int(patient % 10 == 0 and k % 3 == 0), f"p{patient}", f"s{patient}-{k}")
+        for patient in range(1000)
+        for k in range(int(rng.integers(1, 9)))
+    )
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.2, 0.35])
+def test_of_patients_with_films_of_both_classes_each_class_gives_its_share(fraction):
+    """A patient was drawn for each of the classes: of the rarer twice the share was carved."""
+    carved = splits.carve_validation(mixed_patients(np.random.default_rng(0)), fraction, seed=1).to_pandas()
+    assert (carved["split"] == "val").groupby(carved["label"]).mean().to_numpy() == pytest.approx(fraction, abs=0.03)
+    assert carved.groupby("patient_id")["split"].nunique().max() == 1
+
+
+def test_no_class_of_few_patients_leaves_train():
+    """Three patients have films of both classes, forty of one."""
+    table = rows(
+        (f"i{patient:02}-{k}", "train", int(patient < 3 and k == 0), f"p{patient}", f"s{patient}-{k}")
+        for patient in range(43)
+        for k in range(3)
+    )
+    for seed in range(200):
+        carved = splits.carve_validation(table, 0.3, seed=seed).to_pandas()
+        assert set(carved.loc[carved["split"] == "train", "label"]) == {0, 1}
+        assert set(carved.loc[carved["split"] == "val", "label"]) == {0, 1}
+
+
+def test_where_patients_have_films_of_one_class_the_split_is_what_it_was():
+    """Digests of version 3 of the results."""
+    table = rows((f"i{k:03}", "train", int(k % 3 == 0), f"p{k % 2}-{k % 3 == 0}-{k // 7}", f"s{k}") for k in range(300))
+    for fraction, seed, expected in ((0.1, 3, "76c336b1e95ba39a"), (0.25, 0, "a41308c5528c4d45")):
+        found = splits.carve_validation(table, fraction, seed)["split"].to_pylist()
+        assert hashlib.sha256("".join(split[0] for split in found).encode()).hexdigest()[:16] == expected
+
+
 def test_carving_depends_on_the_seed_and_not_on_the_order():
     table = rows((f"i{k:03}", "train", k % 2, f"p{k}", f"s{k}") for k in range(100))
     carved = splits.carve_validation(table, 0.2, seed=0)

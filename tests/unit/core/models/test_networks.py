@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from pneumo_batch.core.models import networks
@@ -177,3 +178,23 @@ def test_torchxrayvision_is_an_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchxrayvision", None)
     with pytest.raises(ValueError, match=r"needs torchxrayvision: pip install 'pneumo-batch\[xrv\]'"):
         build("torchxrayvision:densenet121")
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "made"),
+    [
+        ("googlenet", 64, {"aux_logits": False, "init_weights": False}),
+        ("inception_v3", 96, {"aux_logits": False, "init_weights": False}),
+        ("regnet_y_400mf", 64, {}),
+        ("resnet18", 64, {}),
+    ],
+)
+def test_the_layer_of_known_networks_gives_all_that_their_pooling_takes(name, size, made):
+    """Of a branch alone, Grad-CAM would explain a tenth of what the logit is made of."""
+    model = torchvision.models.get_model(name, weights=None, **made).eval()
+    given, taken = [], []
+    model.get_submodule(networks.grad_cam_layer(model)).register_forward_hook(lambda _m, _i, out: given.append(out))
+    model.avgpool.register_forward_pre_hook(lambda _m, inputs: taken.append(inputs[0]))
+    with torch.no_grad():
+        model(torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)))
+    assert torch.equal(given[0], taken[0])
