@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 FINGERPRINT = "pneumo_batch.fingerprint"
+NUMBER = "pneumo_batch.pass"  # of the pass over growing data
 _PARAMETERS_A_CALL = 100  # MLflow's limit
 _LONGEST_VALUE = 500
 _CONNECT_SECONDS = 5
@@ -30,8 +31,9 @@ _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOU
 def track(run: Run, experiment: str) -> str:
     """Log a concluded run to whatever MLFLOW_TRACKING_URI says and return MLflow's id of it.
 
-    A run that is there already, by its fingerprint, is left as it is. Raises RunError for a run without a verdict,
-    where mlflow is missing, within seconds where no server answers, and in MLflow's own words for what one refuses.
+    A run that is there already, by its fingerprint and pass, is left as it is. Raises RunError for a run without a
+    verdict, where mlflow is missing, within seconds where no server answers, and in MLflow's own words for what one
+    refuses.
     """
     run.check_concluded()
     found = results.read(run.verdict)
@@ -83,12 +85,10 @@ def _experiment(client: "MlflowClient", name: str) -> str:
 def _logged(run: Run, found: Results, client: "MlflowClient", experiment: str) -> str:
     from mlflow.entities import Metric, Param, RunTag
 
-    fingerprint = run.record["fingerprint"]
-    same = f"tags.`{FINGERPRINT}` = '{fingerprint}' and attributes.status = 'FINISHED'"
-    there = client.search_runs([experiment], same)
-    if there:
-        return there[0].info.run_id
-    tags = {FINGERPRINT: fingerprint, "pneumo_batch.version": __version__, **verdicts(found)}
+    if there := _there(run, client, experiment):
+        return there
+    known_by = {FINGERPRINT: run.record["fingerprint"], NUMBER: str(run.number)}
+    tags = {**known_by, "pneumo_batch.version": __version__, **verdicts(found)}
     started = client.create_run(experiment, run_name=run.record["name"]).info.run_id
     now = client.get_run(started).info.start_time
     values = [Metric(key, value, now, 0) for key, value in metrics(found).items()]
@@ -101,6 +101,15 @@ def _logged(run: Run, found: Results, client: "MlflowClient", experiment: str) -
             client.log_text(started, run.store.read_bytes(name).decode(), name)
     client.set_terminated(started)
     return started
+
+
+def _there(run: Run, client: "MlflowClient", experiment: str) -> str | None:
+    """MLflow's id of what this run's pass was logged as; None if it was not."""
+    same = f"tags.`{FINGERPRINT}` = '{run.record['fingerprint']}' and attributes.status = 'FINISHED'"
+    found = list(client.search_runs([experiment], f"{same} and tags.`{NUMBER}` = '{run.number}'"))
+    if run.number == 1 and not found:  # earlier versions logged one pass, without a number
+        found = [one for one in client.search_runs([experiment], same) if NUMBER not in one.data.tags]
+    return found[0].info.run_id if found else None
 
 
 def parameters(run: Run) -> list[tuple[str, str]]:

@@ -209,3 +209,33 @@ def test_without_a_network_the_manual_way_is_named(tmp_path, monkeypatch):
     assert error.value.errno == errno.ENETUNREACH
     assert error.value.filename == "https://www.kaggle.com/datasets/paultimothymooney/chest-xray-pneumonia"
     assert not (tmp_path / "data").exists()
+
+
+@pytest.fixture
+def tracked(tmp_path, monkeypatch):
+    """A concluded run of growing data, and MLflow's client of a folder."""
+    mlflow_itself = pytest.importorskip("mlflow", reason="the extra pneumo-batch[mlflow] is not installed")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    made = report_runs.make_run(tmp_path / "run", classes=("NORMAL", "PNEUMONIA"))
+    return made, mlflow_itself.MlflowClient()
+
+
+def test_every_pass_of_growing_data_is_tracked_once(tracked):
+    made, client = tracked
+    ids = []
+    for number in (1, 1, 2, 2, 3):
+        made.update_record(**{"pass": number})
+        ids.append(mlflow.track(Run(made.path), "films"))
+    assert [ids.index(one) for one in ids] == [0, 0, 2, 2, 4]
+    assert [client.get_run(one).data.tags["pneumo_batch.pass"] for one in ids] == ["1", "1", "2", "2", "3"]
+
+
+def test_what_was_tracked_before_passes_had_a_tag_is_the_first(tracked):
+    made, client = tracked
+    first = mlflow.track(Run(made.path), "films")
+    client.delete_tag(first, "pneumo_batch.pass")
+    assert mlflow.track(Run(made.path), "films") == first
+    made.update_record(**{"pass": 2})
+    second = mlflow.track(Run(made.path), "films")
+    assert second != first
