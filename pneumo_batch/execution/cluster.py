@@ -17,6 +17,7 @@ from pneumo_batch import terminal
 from pneumo_batch.errors import JobError, root_cause
 from pneumo_batch.execution import places, quiet
 from pneumo_batch.job import schema
+from pneumo_batch.rundir import locations
 from pneumo_batch.rundir.layout import RECORD
 from pneumo_batch.rundir.reader import Run
 
@@ -266,7 +267,7 @@ def check_shared(run: Run) -> None:
 
     if len([node for node in ray.nodes() if node["Alive"]]) < 2 and run.store.is_local:
         return
-    blind = [node for node, sees in on_every_node(_sees, run.path) if not sees]
+    blind = [node for node, sees in on_every_node(_sees, locations.absolute(run.path)) if not sees]
     if blind:
         hint = "use shared storage or a URI" if run.store.is_local else "it needs the credentials, too"
         raise JobError(f"{run.path}: not visible from {blind[0]}, a node of the cluster: {hint}")

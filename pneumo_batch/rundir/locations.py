@@ -16,7 +16,7 @@ def open_filesystem(location: str | os.PathLike[str]) -> tuple[pa.fs.FileSystem,
     """The filesystem of a path or URI and the path inside it. Raises JobError for a URI nothing opens."""
     text = os.fspath(location)
     if "://" not in text:
-        return pa.fs.LocalFileSystem(), str(Path(text).expanduser().absolute())
+        return pa.fs.LocalFileSystem(), _expanded(text)
     refuse_credentials(text)
     try:
         filesystem, path = pa.fs.FileSystem.from_uri(text)
@@ -72,5 +72,14 @@ def free_bytes(folder: Path) -> int:
 
 
 def absolute(location: str) -> str:
-    """A path as any process finds it; a URI as it is."""
-    return location if "://" in location else str(Path(location).expanduser().absolute())
+    """A path as any process finds it; a URI without the slashes behind it. Raises JobError for an unknown ~user."""
+    if "://" in location:
+        return location if location.endswith("://") else location.rstrip("/")
+    return _expanded(location)
+
+
+def _expanded(path: str) -> str:
+    try:
+        return str(Path(path).expanduser().absolute())
+    except RuntimeError as error:
+        raise JobError(f"{path}: there is no such user, or none with a home folder") from error

@@ -11,15 +11,17 @@ from pneumo_batch.rundir import lease
 from pneumo_batch.rundir.locations import reason
 from pneumo_batch.rundir.storage import Store
 
+_PATIENCE = 0.5  # seconds: who only looks whether a run is held has its lock for less
+
 
 @contextlib.contextmanager
 def hold(store: Store, path: str) -> Iterator[None]:
-    """Hold the run that errors call `path`; raises RunBusyError at once when another process does.
+    """Hold the run that errors call `path`; raises RunBusyError when another process does.
 
     On a local disk the operating system releases the lock with the process, so that no crash leaves a stale one;
     elsewhere a killed holder's lease ends after a minute (see `lease`).
     """
-    with _lock(store, path) if store.is_local else _lease(store, path):
+    with _lock(store, path, _PATIENCE) if store.is_local else _lease(store, path):
         yield
 
 
@@ -30,16 +32,16 @@ def is_held(store: Store) -> bool:
     if not Path(store.root).is_dir():
         return False
     try:
-        with _lock(store, store.root):
+        with _lock(store, store.root, 0):
             return False
     except RunBusyError:
         return True
 
 
 @contextlib.contextmanager
-def _lock(store: Store, path: str) -> Iterator[None]:
+def _lock(store: Store, path: str, patience: float) -> Iterator[None]:
     Path(store.root).mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(store.path(".lock"), blocking=False)
+    lock = filelock.FileLock(store.path(".lock"), timeout=patience)
     try:
         lock.acquire()
     except filelock.Timeout as error:

@@ -119,7 +119,7 @@ class RunWriter(Run):
         self.checksums.seal("job")
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
-        """Hold the run; raises RunBusyError at once when another process does."""
+        """Hold the run; raises RunBusyError when another process does."""
         return lock.hold(self.store, self.path)
 
     def write_record(self, record: RunRecord) -> None:

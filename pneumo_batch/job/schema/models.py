@@ -47,7 +47,7 @@ class Train(Section):
     plateau: Literal["train", "val", "none"] = result("train")
     """The loss whose plateau halves the learning rate."""
     plateau_patience: int = result(3, ge=1)
-    """Epochs without progress before the learning rate is halved."""
+    """Epochs without a loss lower by 0.01 % that are let pass; one more halves the learning rate."""
     amp: bool = result(False)
     """Mixed precision on GPUs."""
     workers: int = result(1, ge=1)

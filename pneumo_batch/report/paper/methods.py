@@ -163,7 +163,7 @@ def training_details(source: Source) -> list[str]:
 def _plateau(source: Source) -> str:
     train = source.job.train
     where = {"train": "training", "val": "validation"}.get(train.plateau)
-    return f" (halved after {train.plateau_patience} epochs without a lower {where} loss)" if where else ""
+    return f" (halved after {train.plateau_patience + 1} epochs without a lower {where} loss)" if where else ""
 
 
 def initialisation(source: Source) -> str:

@@ -1,12 +1,14 @@
 import os
+import threading
+import time
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pneumo_batch.errors import DamagedError
-from pneumo_batch.rundir import exchange
+from pneumo_batch.errors import DamagedError, JobError, RunBusyError
+from pneumo_batch.rundir import exchange, locations, lock
 from pneumo_batch.rundir.integrity import parquet_bytes
 from pneumo_batch.rundir.storage import Store
 
@@ -161,3 +163,39 @@ def test_texts_stay_encoded_in_batches_where_the_schema_has_them_so(tmp_path):
     assert {batch.schema for batch in batches} == {schema}
     found = [value for batch in batches for value in batch.column("image_id").to_pylist()]
     assert found == [value for batch in batches for value in batch.column("x").to_pylist()] == ["a", "b", "a", "c", "c"]
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [("s3://bucket/run/", "s3://bucket/run"), ("s3://bucket/run", "s3://bucket/run"), ("/data/run/", "/data/run")],
+)
+def test_a_slash_behind_a_place_is_the_same_place(location, expected):
+    assert locations.absolute(location) == expected
+
+
+def test_the_home_of_nobody_is_one_line(tmp_path):
+    for ask in (locations.absolute, locations.open_filesystem):
+        with pytest.raises(JobError, match=r"^~nobody-of-this-name/run: there is no such user"):
+            ask("~nobody-of-this-name/run")
+
+
+def test_who_only_looks_does_not_keep_a_run_from_starting(tmp_path):
+    """Looking takes the lock for a moment."""
+    store, looks, starts = Store(tmp_path), threading.Event(), threading.Event()
+
+    def look():
+        with lock._lock(store, "run", 0):
+            looks.set()
+            starts.wait()
+            time.sleep(0.05)
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    looks.wait()
+    assert lock.is_held(store)
+    starts.set()
+    with lock.hold(store, "run"):
+        looker.join()
+        assert lock.is_held(store)
+        with pytest.raises(RunBusyError, match=r"^run: another process holds this run"), lock.hold(store, "run"):
+            pass
