@@ -90,6 +90,7 @@ def audit(
         *leaks.copy_errors(copies),
     ]
     warnings = [
+        *audit_lines.positive_warning(images),
         *audit_lines.duplicate_warnings(duplicates),
         *leaks.copy_warnings(copies),
         *audit_lines.overlap_warning(overlap),

@@ -16,6 +16,7 @@ from pneumo_batch.core.tables import LABELS
 # From here on a plain accuracy misleads, and the report says so.
 IMBALANCE = 2.0
 _NAMED = 5  # rejected images, in one line
+_NOTHING_FOUND = {"normal", "nofinding", "healthy", "negative", "control"}  # names of classes, without spaces and case
 
 
 def missing_classes(images: pd.DataFrame) -> list[str]:
@@ -28,6 +29,22 @@ def missing_classes(images: pd.DataFrame) -> list[str]:
         for split, found in images.groupby("split")["class_name"]
         for name in sorted(names - set(found))
     ]
+
+
+def positive_warning(images: pd.DataFrame) -> list[str]:
+    """Classes are sorted by name where none are given: of Effusion and NORMAL the logit is of NORMAL."""
+    labels = images[["class_name", "label"]].drop_duplicates().sort_values("label")
+    names = labels["class_name"].tolist()
+    if labels["label"].tolist() != [0, 1] or not _says_nothing_found(names[1]) or _says_nothing_found(names[0]):
+        return []
+    return [
+        f"the positive class is {names[1]}, the second of {', '.join(names)}: where {names[0]} is what models look for,"
+        f' set data.classes = ["{names[1]}", "{names[0]}"]'
+    ]
+
+
+def _says_nothing_found(name: str) -> bool:
+    return "".join(letter for letter in name.casefold() if letter.isalnum()) in _NOTHING_FOUND
 
 
 def duplicate_errors(same: pd.DataFrame) -> list[str]:

@@ -51,6 +51,28 @@ def test_a_clean_data_set():
     }
 
 
+@pytest.mark.parametrize(
+    ("names", "warned"),
+    [
+        (("Effusion", "NORMAL"), True),
+        (("Cardiomegaly", "No Finding"), True),
+        (("NORMAL", "PNEUMONIA"), False),
+        (("Effusion", "Mass"), False),
+        (("healthy", "normal"), False),
+        (("A", "Abnormal"), False),
+    ],
+)
+def test_the_name_that_says_nothing_was_found_is_no_positive_class_by_intention(names, warned):
+    films = [
+        (f"{split}/{label}", name, {"label": label}) for split in ("train", "test") for label, name in enumerate(names)
+    ]
+    line = (
+        f"the positive class is {names[1]}, the second of {names[0]}, {names[1]}: where {names[0]} is what models look"
+        f' for, set data.classes = ["{names[1]}", "{names[0]}"]'
+    )
+    assert audit(rows(*films), NOTHING).warnings == ([line] if warned else [])
+
+
 def test_sizes_and_subtypes():
     result = audit(
         rows(
