@@ -1,10 +1,12 @@
 """Settings of the process that computes maps: memory allocator, threads, exact arithmetic."""
 
+import contextlib
 import ctypes
 import platform
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -44,6 +46,10 @@ def exact_arithmetic(allow_tf32: bool = False) -> Iterator[None]:
 
     `allow_tf32` trades the products' last digits for speed on GPUs that have TF32. CPUs always compute exactly.
     """
+    if _set_by_operation():
+        with repeatable_arithmetic(), _precision_of_operations("tf32" if allow_tf32 else "ieee"):
+            yield
+        return
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if allow_tf32 else "highest")
     try:
@@ -56,6 +62,35 @@ def exact_arithmetic(allow_tf32: bool = False) -> Iterator[None]:
 @contextmanager
 def repeatable_arithmetic() -> Iterator[None]:
     """The same cuDNN algorithm every time, TF32 as the process has it; the former settings return afterwards."""
-    allowed = torch.backends.cudnn.allow_tf32
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=allowed):
+    wanted = {"enabled": True, "benchmark": False, "deterministic": True}
+    with _settings((torch.backends.cudnn, name, value) for name, value in wanted.items()):
+        yield
+
+
+def _set_by_operation() -> bool:
+    """Whether this process has chosen TF32 by `fp32_precision`; torch then no longer tells the older settings."""
+    try:
+        torch.get_float32_matmul_precision()
+        return torch.backends.cudnn.allow_tf32 is None
+    except RuntimeError:
+        return True
+
+
+@contextmanager
+def _precision_of_operations(precision: str) -> Iterator[None]:
+    """Of each by itself: what is set for one goes before what is set for all of them."""
+    backends: Any = torch.backends
+    on_gpus = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)
+    on_cpus = (backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn)
+    wanted = [(one, precision) for one in on_gpus] + [(one, "ieee") for one in on_cpus]
+    with _settings((one, "fp32_precision", value) for one, value in wanted):
+        yield
+
+
+@contextmanager
+def _settings(wanted: Iterable[tuple[Any, str, object]]) -> Iterator[None]:
+    with contextlib.ExitStack() as undo:
+        for holder, name, value in wanted:
+            undo.callback(setattr, holder, name, getattr(holder, name))
+            setattr(holder, name, value)
         yield

@@ -66,3 +66,37 @@ def test_repeatable_arithmetic_leaves_tf32_as_it_is_and_settings_return(allowed,
     assert torch.backends.cudnn.benchmark
     assert not torch.backends.cudnn.deterministic
     assert torch.backends.cudnn.allow_tf32 is allowed
+
+
+CHOSEN = """
+import sys, torch
+from pneumo_batch.core.models import runtime
+exec(sys.argv[1])
+backends = torch.backends
+names = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
+def state():
+    found = [getattr(getattr(backends, one), kind).fp32_precision for one, kind in (name.split(".") for name in names)]
+    return *found, backends.cudnn.enabled, backends.cudnn.benchmark, backends.cudnn.deterministic
+before = state()
+for allow in (False, True):
+    try:
+        with runtime.exact_arithmetic(allow):
+            precision = "tf32" if allow else "ieee"
+            assert state() == (precision,) * 3 + ("ieee",) * 3 + (True, False, True), state()
+            raise KeyError
+    except KeyError:
+        assert state() == before, (state(), before)
+with runtime.repeatable_arithmetic():
+    assert state()[:6] == before[:6]
+    assert state()[6:] == (True, False, True)
+assert state() == before
+"""
+
+
+@pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="this torch has no setting by operation")
+@pytest.mark.parametrize("place", ["", "cuda.matmul.", "cudnn."])
+def test_settings_of_torchs_newer_kind_are_kept_too(place):
+    """Once it is used, torch refuses to tell the older ones."""
+    chosen = f"torch.backends.{place}fp32_precision = 'tf32'; torch.backends.cudnn.benchmark = True"
+    done = subprocess.run([sys.executable, "-c", CHOSEN, chosen], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
