@@ -159,10 +159,16 @@ class RunWriter(Run):
         self.event("stage", stage=name, **fields)
 
     def reopen(self, stages: Sequence[str], damaged: Sequence[str] = ()) -> None:
-        """Take stages back. The first begins again with those files of its own that are whole, the others anew."""
+        """Take stages back. The first begins again with those files of its own that are whole, the others anew.
+
+        A kill in between loses nothing: until the end the list has the damaged file, for which the next call does this
+        again. Without a list, the record goes last: what is missing under finished stages is what tells.
+        """
+        listed = self.checksums.exist
+        if listed:
+            self._take_back(stages)
         for name in damaged:
             self.store.remove(_whole_of(name))
-        self.checksums.drop(stages)
         for name in stages:
             kept = name == stages[0] and self._can_keep(name)
             for table in owner(name).tables:
@@ -171,6 +177,12 @@ class RunWriter(Run):
                     self.store.remove(f"{STAGING}/{table}")
                 elif self.store.exists(table):
                     exchange.move(self.store, table, f"{STAGING}/{table}")
+        if not listed:
+            self._take_back(stages)
+        self.checksums.drop(stages)
+
+    def _take_back(self, stages: Sequence[str]) -> None:
+        """Have these stages in the record no more."""
         record = self.record
         stages_left = {name: stage for name, stage in record["stages"].items() if name not in stages}
         number = 1 if stages[0] == STAGES[0] else self.number
