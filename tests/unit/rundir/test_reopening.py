@@ -3,6 +3,7 @@
 import itertools
 
 import pyarrow as pa
+import pytest
 
 from pneumo_batch.rundir import exchange, verification
 from pneumo_batch.rundir.layout import STAGES
@@ -73,3 +74,33 @@ def test_damage_is_not_forgotten_when_its_reopening_is_killed(tmp_path, monkeypa
         if not was_killed:
             assert calls > 5
             return
+
+
+@pytest.mark.parametrize("calls", range(3))
+def test_a_kill_while_predictions_are_cut_leaves_models_that_are_as_listed(tmp_path, monkeypatch, calls):
+    from pneumo_batch.rundir import checksums
+    from pneumo_batch.rundir.integrity import parquet_bytes
+    from pneumo_batch.stages import train
+
+    run = RunWriter(tmp_path)
+    run.checksums.begin()
+    run.write_record({"status": "running", "stages": {}, "counts": {}})
+    whole = pa.table({"image_id": ["a", "b"]})
+    for variant in ("true_0", "random_100"):
+        files = {"predictions.parquet": parquet_bytes(whole), "model.json": b"{}"}
+        checksums.write_model(run.store, variant, files)
+    monkeypatch.setattr(RunWriter, "unanswered", lambda self: {"b": "no number"})
+    monkeypatch.setattr(RunWriter, "variants", lambda self: ["true_0", "random_100"])
+    monkeypatch.setattr(RunWriter, "count", lambda self, table: 2)
+    monkeypatch.setattr(RunWriter, "predictions_table", lambda self, variant: whole)
+    real, written = run.checksums.write, itertools.count()
+
+    def write(sections):
+        if next(written) == calls + 1:  # the first is the seal
+            raise Killed
+        real(sections)
+
+    monkeypatch.setattr(run.checksums, "write", write)
+    with pytest.raises(Killed):
+        train._leave_out_unanswered(run)
+    assert verification.verify(RunWriter(tmp_path)).findings == []
