@@ -123,6 +123,8 @@ class RunWriter(Run):
         return lock.hold(self.store, self.path)
 
     def write_record(self, record: RunRecord) -> None:
+        if self.store.is_lost:
+            return
         written: RunRecord = {**record, "updated": provenance.now()}
         self.store.write_twice(RECORD, record_bytes(jobfile.redacted(written, self._hidden)))
 
@@ -214,6 +216,8 @@ class RunWriter(Run):
         line = json.dumps({"time": provenance.now(), "event": kind, **told}, default=str) + "\n"
         if terminal.logs_json() and kind != "failed":  # which the command itself says at its end
             terminal.say(kind, "warning" if kind == "warning" else "info", event=kind, **fields)
+        if self.store.is_lost:
+            return
         if self.store.is_local:
             with Path(self.store.path(EVENTS)).open("a", encoding="utf-8") as file:
                 file.write(line)
