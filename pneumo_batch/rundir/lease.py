@@ -125,6 +125,7 @@ class Lease:
                     break
         else:
             return
+        self.store.is_lost = True  # first: what ends the process is written to the record, which is another's now
         os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -36,6 +36,7 @@ class Store:
     def __init__(self, location: str | os.PathLike[str]):
         self.location = os.fspath(location)
         self.fs, self.root = open_filesystem(location)
+        self.is_lost = False  # whether the lease on it has gone to somebody else (see `lease`)
         self._digests: dict[str, str] = {}  # of what this process has written
 
     @property

@@ -123,6 +123,8 @@ class RunWriter(Run):
         return lock.hold(self.store, self.path)
 
     def write_record(self, record: RunRecord) -> None:
+        if self.store.is_lost:
+            return
         written: RunRecord = {**record, "updated": provenance.now()}
         self.store.write_twice(RECORD, record_bytes(jobfile.redacted(written, self._hidden)))
 
@@ -164,12 +166,12 @@ class RunWriter(Run):
     def reopen(self, stages: Sequence[str], damaged: Sequence[str] = ()) -> None:
         """Take stages back. The first begins again with those files of its own that are whole, the others anew.
 
-        The record forgets them first and the checksums last: after a crash in between, files that are listed and
-        missing take them back again.
+        A kill in between loses nothing: until the end the list has the damaged file, for which the next call does this
+        again. Without a list, the record goes last: what is missing under finished stages is what tells.
         """
-        record = self.record
-        left = {name: stage for name, stage in record["stages"].items() if name not in stages}
-        self.write_record({**record, "status": "running", "stages": left})
+        listed = self.checksums.exist
+        if listed:
+            self._take_back(stages)
         for name in damaged:
             self.store.remove(_whole_of(name))
         for name in stages:
@@ -180,9 +182,17 @@ class RunWriter(Run):
                     self.store.remove(f"{STAGING}/{table}")
                 elif self.store.exists(table):
                     exchange.move(self.store, table, f"{STAGING}/{table}")
+        if not listed:
+            self._take_back(stages)
         if stages[0] == STAGES[0]:
             self.update_record(**{"pass": 1})
         self.checksums.drop(stages)
+
+    def _take_back(self, stages: Sequence[str]) -> None:
+        """Have these stages in the record no more."""
+        record = self.record
+        left = {name: stage for name, stage in record["stages"].items() if name not in stages}
+        self.write_record({**record, "status": "running", "stages": left})
 
     def _can_keep(self, stage: str) -> bool:
         """Whether a stage can go on with some of its files: where an image's rows are all in one of them."""
@@ -210,6 +220,8 @@ class RunWriter(Run):
         line = json.dumps({"time": provenance.now(), "event": kind, **told}, default=str) + "\n"
         if terminal.logs_json() and kind != "failed":  # which the command itself says at its end
             terminal.say(kind, "warning" if kind == "warning" else "info", event=kind, **fields)
+        if self.store.is_lost:
+            return
         if self.store.is_local:
             with Path(self.store.path(EVENTS)).open("a", encoding="utf-8") as file:
                 file.write(line)

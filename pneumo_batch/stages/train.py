@@ -18,7 +18,7 @@ from pneumo_batch.execution import places, progress, staging
 from pneumo_batch.execution import resources as shares
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job.schema import Job
-from pneumo_batch.rundir import accounts, locations
+from pneumo_batch.rundir import accounts, integrity, locations
 from pneumo_batch.rundir.layout import MANIFEST, STAGING
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.storage import Store
@@ -133,11 +133,12 @@ def _leave_out_unanswered(run: RunWriter) -> None:
         return
     total, line = run.count(MANIFEST), audit_lines.named(list(unanswered.items()))
     progress.warn(run, "train", f"{len(unanswered)} of {total} images are left out of predictions and maps: {line}")
+    run.checksums.seal("train")  # models that only their own lists know would count as damaged once they are changed
     for variant in run.variants():
         known = run.predictions_table(variant)
         kept = staging.rows_without(known, pa.array(list(unanswered), pa.string()))
         if kept.num_rows < known.num_rows:
-            run.store.write_table(f"models/{variant}/predictions.parquet", kept)
+            run.checksums.replace(f"models/{variant}/predictions.parquet", integrity.parquet_bytes(kept))
 
 
 def _is_there(run: Run, variant: str) -> bool:

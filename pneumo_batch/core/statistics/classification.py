@@ -94,9 +94,13 @@ def auroc_interval(
     """95 % interval of `auroc_of`, patients resampled; a model is better than chance if it lies above 0.5.
 
     `patients_N` are any integer codes. (None, None) where a class has images of fewer than five patients, or all but
-    one class have: noise then lies above 0.5 as a whole far too often (with one patient in 46 of 100 cases).
+    one class have: noise then lies above 0.5 as a whole far too often (with one patient in 46 of 100 cases). A model
+    that answers the same for every image has the interval 0.5 to 0.5, whoever the patients are.
     """
     divided = _one_against_rest(logits_NK, labels_N)
+    if len(labels_N) and (logits_NK == logits_NK[0]).all():
+        value = auroc_of(logits_NK, labels_N)
+        return value, value
     sides = [patients_N[side_N] for _, positive_N in divided for side_N in (positive_N, ~positive_N)]
     if min(len(np.unique(side)) for side in sides) < FEWEST_PATIENTS:
         return None, None

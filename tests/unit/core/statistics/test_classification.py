@@ -139,3 +139,12 @@ def test_auroc_interval_of_several_classes_takes_five_patients_of_each():
     assert classification.auroc_interval(logits, labels, np.arange(24), resamples=9) == (None, None)
     labels, logits = np.append(labels, 2), np.vstack([logits, logits[-1]])
     assert classification.auroc_interval(logits, labels, np.arange(25), resamples=9)[0] == 1.0
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_a_model_that_answers_the_same_for_every_film_is_at_chance_by_any_number_of_patients(outputs):
+    labels_N = np.array([0, 1, 1, 0, 2, 2] if outputs == 3 else [0, 1, 1, 0])
+    logits_NK = np.full((len(labels_N), outputs), 0.3)
+    assert classification.auroc_interval(logits_NK, labels_N, np.arange(len(labels_N))) == (0.5, 0.5)
+    one_class_N = np.zeros(4, int)
+    assert classification.auroc_interval(np.full((4, 1), 0.3), one_class_N, np.arange(4)) == (None, None)
