@@ -173,8 +173,21 @@ def rows(folder: str) -> list[RunRow]:
     found: list[RunRow] = []
     for path in sorted(place.iterdir()):
         if not path.name.startswith(".") and (path / RECORD).exists():  # of a run, the copy of its record
-            found.append(_row(Snapshot(path)))
+            found.append(_row_or_damaged(path))
     return found
+
+
+def _row_or_damaged(path: Path) -> RunRow:
+    """One damaged run does not end the list of the others."""
+    try:
+        return _row(Snapshot(path))
+    except (RunError, DamagedError) as error:
+        terminal.say(f"warning: {error}")
+        nothing: RunRow = {
+            "run_dir": str(path), "name": path.name, "status": "damaged", "updated": "", "counts": {}, "verdicts": {},
+            "shares": {}, "targets": [],
+        }  # fmt: skip
+        return nothing
 
 
 def _row(run: Run) -> RunRow:

@@ -73,9 +73,11 @@ def free_bytes(folder: Path) -> int:
 
 def absolute(location: str) -> str:
     """A path as any process finds it; a URI without the slashes behind it. Raises JobError for an unknown ~user."""
-    if "://" in location:
-        return location if location.endswith("://") else location.rstrip("/")
-    return _expanded(location)
+    scheme, is_uri, place = location.partition("://")
+    if not is_uri:
+        return _expanded(location)
+    host, slash, path = place.partition("/")
+    return f"{scheme}://{host}/{path.rstrip('/')}" if path.strip("/") else f"{scheme}://{host}{slash}"
 
 
 def _expanded(path: str) -> str:

@@ -4,7 +4,8 @@ import shutil
 import uuid
 from pathlib import Path
 
-from pneumo_batch.errors import RunBusyError, RunError
+from pneumo_batch import terminal
+from pneumo_batch.errors import DamagedError, RunBusyError, RunError
 from pneumo_batch.rundir.layout import RECORD
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.record import RunRecord
@@ -14,7 +15,8 @@ from pneumo_batch.rundir.writer import RunWriter
 def clean(folder: str, keep: int, *, dry_run: bool = False) -> list[str]:
     """Remove all but the `keep` newest complete runs of each job name in a folder; returns those (to be) removed.
 
-    Runs that are not complete, or that a process holds, stay and do not count. Raises RunError without such a folder.
+    Runs that are not complete, damaged, or held by a process stay and do not count. Raises RunError without such a
+    folder.
     """
     place = Path(folder)
     if not place.is_dir():
@@ -33,11 +35,16 @@ def clean(folder: str, keep: int, *, dry_run: bool = False) -> list[str]:
 
 
 def _complete_record(path: Path) -> RunRecord | None:
-    """The record of a complete run that nobody holds."""
+    """The record of a complete run that nobody holds; a damaged one is none, and is named."""
     if path.is_symlink() or not (path / RECORD).is_file():
         return None
     run = Run(path)
-    return run.record if run.record["status"] == "complete" and not run.is_held() else None
+    try:
+        record = run.record
+    except (RunError, DamagedError) as error:
+        terminal.say(f"warning: {error}; it stays")
+        return None
+    return record if record["status"] == "complete" and not run.is_held() else None
 
 
 def _remove(path: Path, updated: str) -> bool:

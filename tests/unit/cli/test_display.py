@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from pneumo_batch.core.statistics.results import ArmResult, MethodResult, Primar
 from pneumo_batch.errors import JobError, RunError
 from pneumo_batch.job import jobfile
 from pneumo_batch.pipeline import Outcome
+from pneumo_batch.rundir import retention
 from pneumo_batch.rundir.layout import FORMAT
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.storage import Store
@@ -430,3 +432,16 @@ def test_a_run_of_the_first_rule_opens_and_says_what_its_report_lacks(outcome, c
         f"{run.path}: no report: an earlier pneumo-batch wrote this run (format 1), without random_random_cross scores"
         " and label shares; run its job again in another directory"
     )
+
+
+def test_one_damaged_run_does_not_end_the_list(outcome, capsys):
+    folder = Path(outcome.run.path).parent
+    (folder / "a-damaged").mkdir()
+    (folder / "a-damaged" / "run.json").write_text("{")
+    damaged, whole = display.rows(str(folder))
+    assert "a-damaged/run.json: damaged" in capsys.readouterr().err
+    assert (damaged["status"], whole["status"]) == ("damaged", "complete")
+    display.show_rows([damaged, whole], str(folder))
+    assert "damaged" in capsys.readouterr().out
+    assert retention.clean(str(folder), 0, dry_run=True) == [outcome.run.path]
+    assert "a-damaged/run.json: damaged" in capsys.readouterr().err

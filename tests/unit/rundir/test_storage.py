@@ -167,7 +167,16 @@ def test_texts_stay_encoded_in_batches_where_the_schema_has_them_so(tmp_path):
 
 @pytest.mark.parametrize(
     ("location", "expected"),
-    [("s3://bucket/run/", "s3://bucket/run"), ("s3://bucket/run", "s3://bucket/run"), ("/data/run/", "/data/run")],
+    [
+        ("s3://bucket/run/", "s3://bucket/run"),
+        ("s3://bucket/run", "s3://bucket/run"),
+        ("/data/run/", "/data/run"),
+        ("s3://bucket/", "s3://bucket/"),
+        ("s3://bucket", "s3://bucket"),
+        ("file:///", "file:///"),
+        ("file:///run/", "file:///run"),
+        ("s3://bucket/run?region=here", "s3://bucket/run?region=here"),
+    ],
 )
 def test_a_slash_behind_a_place_is_the_same_place(location, expected):
     assert locations.absolute(location) == expected
