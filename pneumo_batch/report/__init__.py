@@ -1,5 +1,7 @@
 """Verdict and tables -> figures and one HTML page that needs no network."""
 
+import warnings
+
 import matplotlib
 
 from pneumo_batch.report import page, parts
@@ -22,8 +24,11 @@ def build(run: Run) -> dict[str, int]:
     """
     source = Source(run)
     kit = paper.Kit.of(source)
-    with matplotlib.rc_context(base.STYLE):
-        sections = [verdict.build(source, kit), *(one.build(source) for one in (training, exploration, record))]
+    with matplotlib.rc_context(base.STYLE), warnings.catch_warnings():
+        # what measures text lacks a letter of another script; the text of a figure is the browser's to draw
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
+        found = [verdict.build(source, kit), *(one.build(source) for one in (training, exploration, record))]
+    sections = parts.distinct(found)
     shown = gallery.build(source)
     blocks = [block for section in sections for block in parts.walk(section.blocks)]
     pictures = [block for block in blocks if isinstance(block, parts.Picture)]

@@ -27,7 +27,6 @@ def render(source: Source, sections: Sequence[Section], gallery: Gallery) -> byt
     )
     environment.filters["number"] = parts.number
     environment.filters["signs"] = parts.signs
-    environment.filters["slug"] = parts.slug
     script = (_FOLDER / "page.js").read_text(encoding="utf-8")
     html = environment.get_template("page.html.j2").render(
         name=source.record["name"],

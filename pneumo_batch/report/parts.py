@@ -4,9 +4,10 @@ import base64
 import csv
 import dataclasses
 import io
+import itertools
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -151,6 +152,7 @@ class Section:
     blocks: Sequence["Block"]
 
 
+_Named = Picture | Table
 Block = Heading | Text | Items | Code | Picture | Table | Side | Fold | Finding | Stack
 
 
@@ -161,16 +163,45 @@ def walk(blocks: Sequence[Block]) -> list[Block]:
 
 def renamed(blocks: Sequence[Block], suffix: str) -> list[Block]:
     """The same blocks with another end to the names of their pictures and tables: those of one more target."""
-    return [_renamed(block, suffix) for block in blocks]
+
+    def ended(name: str) -> str:
+        return name if name.endswith(f"_{suffix}") else f"{name}_{suffix}"  # a name may say its target itself
+
+    return _changed(blocks, lambda block: dataclasses.replace(block, name=ended(block.name)))
 
 
-def _renamed(block: Block, suffix: str) -> Block:
-    if isinstance(block, Picture | Table):
-        own = block.name.endswith(f"_{suffix}")  # a name that says its target itself
-        return block if own else dataclasses.replace(block, name=f"{block.name}_{suffix}")
-    if isinstance(block, Side | Fold | Stack):
-        return dataclasses.replace(block, blocks=renamed(block.blocks, suffix))
-    return block
+def distinct(sections: Sequence[Section]) -> list[Section]:
+    """The same sections, in which no two pictures have one name, nor two tables: each would overwrite the other's file.
+
+    Names are alike where those of classes, findings or targets differ only in what files do not show: "A b" and "a_b".
+    The first of a name keeps it, the next is called `name_2`.
+    """
+    blocks = [block for section in sections for block in walk(section.blocks)]
+    taken = {(block.block, block.name) for block in blocks if isinstance(block, Picture | Table)}
+    met = set()
+
+    def numbered(block: _Named) -> _Named:
+        kind, name = block.block, block.name
+        if (kind, name) in met:
+            name = next(other for n in itertools.count(2) if (kind, other := f"{name}_{n}") not in taken)
+            taken.add((kind, name))
+        met.add((kind, name))
+        return dataclasses.replace(block, name=name)
+
+    return [dataclasses.replace(section, blocks=_changed(section.blocks, numbered)) for section in sections]
+
+
+def _changed(blocks: Sequence[Block], change: Callable[[_Named], _Named]) -> list[Block]:
+    """Blocks with their pictures and tables changed, in order, and those inside them, too."""
+    found: list[Block] = []
+    for block in blocks:
+        if isinstance(block, Picture | Table):
+            found.append(change(block))
+        elif isinstance(block, Side | Fold | Stack):
+            found.append(dataclasses.replace(block, blocks=_changed(block.blocks, change)))
+        else:
+            found.append(block)
+    return found
 
 
 class Small(float):
@@ -217,8 +248,8 @@ def span(values: Iterable[float | None]) -> str:
 
 
 def slug(text: str) -> str:
-    """A name fit for files and anchors."""
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    """A name fit for files: letters and digits of any language, in lower case. Names that differ may have one."""
+    return re.sub(r"[\W_]+", "_", text.lower()).strip("_")
 
 
 def shortened(text: str, most: int) -> str:

@@ -25,3 +25,22 @@ def test_shortened():
     assert parts.shortened("module:function", 15) == "module:function"
     assert parts.shortened("module:function", 8) == "modu…ion"
     assert len(parts.shortened("module:function", 9)) == 9
+
+
+def test_slug():
+    assert parts.slug("Pleural Thickening") == parts.slug("pleural_thickening!") == "pleural_thickening"
+    assert parts.slug("integrated_gradients@blur") == "integrated_gradients_blur"
+    assert [parts.slug(name) for name in ("肺炎", "Норма", "Œdème")] == ["肺炎", "норма", "œdème"]
+
+
+def test_names_that_are_alike_are_numbered_in_the_order_of_the_page():
+    def table(name):
+        return parts.Table(name, "", ["a"], [["b"]])
+
+    inner = parts.Fold("", [table("a"), parts.Side([parts.Picture("a", b"", ""), table("a")]), parts.Text("a")])
+    sections = [parts.Section("one", "", [table("a"), inner]), parts.Section("two", "", [table("a_2"), table("a")])]
+    first, second = parts.distinct(sections)
+    named = [[b.name for b in parts.walk(s.blocks) if isinstance(b, parts.Table)] for s in (first, second)]
+    assert named == [["a", "a_3", "a_4"], ["a_2", "a_5"]]
+    assert [b.name for b in parts.walk(first.blocks) if isinstance(b, parts.Picture)] == ["a"]
+    assert parts.distinct([first, second]) == [first, second]

@@ -1,6 +1,8 @@
 """The report of a run with two of three classes as targets: the second has the tables of the first."""
 
 import dataclasses
+import json
+import re
 from types import SimpleNamespace
 
 import matplotlib
@@ -9,6 +11,7 @@ import pytest
 from helpers.report_runs import build, make_run
 
 from pneumo_batch.core import table_columns, tables
+from pneumo_batch.core.attribution.options import column_suffix
 from pneumo_batch.core.statistics import arm_lines
 from pneumo_batch.core.statistics.estimates import Estimate
 from pneumo_batch.core.statistics.results import Specificity, SpecificityTest, TargetResult, read
@@ -19,36 +22,58 @@ HALF = {"name": "half", "fraction": 0.5, "seeds": [50, 51]}
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    root = tmp_path_factory.mktemp("two")
-    run = make_run(root, kinds=(2, 2), classes=("A", "B", "C"), methods=("grad_cam",), curves=True, further=[HALF])
-    job = run.store.read_bytes("job.toml").decode().replace('target = "positive"', 'target = ["C", "A"]')
-    run.store.write_bytes("job.toml", job.encode())
+    return build(run_of_targets(tmp_path_factory.mktemp("two"), ("A", "B", "C"), ("C", "A")))
+
+
+def run_of_targets(root, classes, targets):
+    """A concluded run with two of its classes as targets, of which the second has the numbers of the first."""
+    run = make_run(root, kinds=(2, 2), classes=classes, methods=("grad_cam",), curves=True, further=[HALF])
+    job = run.store.read_bytes("job.toml").decode()
+    run.store.write_bytes("job.toml", job.replace('target = "positive"', f"target = {json.dumps(targets)}").encode())
     run = type(run)(run.path)
     maps = run.store.read_table("maps")
     for name in [name for name in maps.column_names if "__" in name]:
-        maps = maps.append_column(f"{name}__A", maps[name])
+        maps = maps.append_column(f"{name}{column_suffix(targets[1], targets)}", maps[name])
     run.store.write_table("maps/part-0.parquet", maps)
-    scores, schema = run.store.read_table("scores", schema=tables.SCORES), tables.scores_schema(["C", "A"])
+    scores, schema = run.store.read_table("scores", schema=tables.SCORES), tables.scores_schema(list(targets))
     parts = []
-    for target in ("C", "A"):
+    for target in targets:
         column = pa.array([target] * len(scores)).dictionary_encode().cast(schema.field("target").type)
         parts.append(pa.table([*scores.columns, column, column], schema=schema))
     run.store.write_table("scores/part-0.parquet", pa.concat_tables(parts))
     summary = run.store.read_table("summary.parquet")
-    run.store.write_table("summary.parquet", table_columns.joined_targets((target, summary) for target in ("C", "A")))
-    _name_targets(run)
-    return build(run)
+    run.store.write_table("summary.parquet", table_columns.joined_targets((target, summary) for target in targets))
+    _name_targets(run, targets)
+    return run
 
 
-def _name_targets(run):
-    found = read(run.verdict)
+def _name_targets(run, targets):
+    found, (one, other) = read(run.verdict), targets
     second = TargetResult(found.methods, found.variants, {"grad_cam/signed": {"true_0": 5}})
-    targets = {"C": TargetResult(found.methods, found.variants, found.degenerate), "A": second}
+    by_name = {one: TargetResult(found.methods, found.variants, found.degenerate), other: second}
     numbers = SpecificityTest(random_share=0.5)
     cells = {found.primary.key: numbers}
-    said = Specificity(("C", "A"), "inconclusive", ["Too few."], numbers=numbers, cells=cells)
-    found = dataclasses.replace(found, target="C", targets=targets, specificity={"grad_cam": [said]})
+    said = Specificity(tuple(targets), "inconclusive", ["Too few."], numbers=numbers, cells=cells)
+    found = dataclasses.replace(found, target=one, targets=by_name, specificity={"grad_cam": [said]})
     run.store.write_json("verdict.json", found.as_dict())
+
+
+@pytest.mark.parametrize(
+    ("classes", "targets"),
+    [
+        (("A b", "a_b", "C"), ("A b", "a_b")),
+        (("正常", "肺炎", "气胸"), ("肺炎", "气胸")),
+        (("Норма", "+", "-"), ("+", "-")),
+    ],
+)
+def test_every_picture_and_table_has_a_file_of_its_own(tmp_path, classes, targets):
+    run, _, text, counts = build(run_of_targets(tmp_path, classes, targets))
+    files = sorted(name.rpartition("/")[2] for name in run.store.walk("report/figures"))
+    assert len(re.findall(r"<figure class=.picture", text)) == sum(not name.endswith(".csv") for name in files)
+    assert counts["figures"] == sum(not name.endswith(".csv") for name in files)
+    named = re.findall(r"figures/([^<]+[.]csv)", text)
+    assert sorted(named) == [name for name in files if name.endswith(".csv")]
+    assert len(set(named)) == len(named)
 
 
 def test_each_target_has_its_own_fold_tables_and_rows_of_the_gallery(two):
