@@ -3,6 +3,7 @@
 import base64
 import csv
 import dataclasses
+import html
 import io
 import itertools
 import math
@@ -15,6 +16,7 @@ from pneumo_batch.core.statistics.digits import fixed, small
 
 MISSING = "–"
 _NEGATIVE = re.compile(r"(?:(?<=[ (])|^)-(?=\d)")
+_MARKUP = re.compile(r"[\\`*\[\]!|#~]|(?<![^\W_])_|_(?![^\W_])")
 _TYPES = {"svg": "image/svg+xml", "png": "image/png", "jpg": "image/jpeg"}
 
 
@@ -245,6 +247,14 @@ def span(values: Iterable[float | None]) -> str:
         return MISSING
     low, high = number(known[0]), number(known[-1])
     return low if low == high else f"{low} to {high}"
+
+
+def markdown(text: str) -> str:
+    """Text as a line of a Markdown file, in which nothing of it is markup: no tag, link, image, heading or emphasis.
+
+    An underscore inside a word is none to Markdown either, and stays: `true_0`.
+    """
+    return _MARKUP.sub(r"\\\g<0>", html.escape(" ".join(text.split()), quote=False))
 
 
 def slug(text: str) -> str:

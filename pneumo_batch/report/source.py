@@ -14,12 +14,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.special
+import torch
 
 from pneumo_batch.core import tables
 from pneumo_batch.core.attribution.options import column_suffix
 from pneumo_batch.core.data import audit, one_finding
 from pneumo_batch.core.data.images import Preprocess
 from pneumo_batch.core.models import evaluation
+from pneumo_batch.core.models.networks import grad_cam_layer
 from pneumo_batch.core.similarity import pairs, per_image
 from pneumo_batch.core.similarity.per_image import Cell
 from pneumo_batch.core.statistics import arms, results
@@ -212,6 +214,16 @@ class Source:
     def localisation(self) -> pd.DataFrame:
         """How well each map points at the regions of its film; of a run that measured it."""
         return self.run.localisation()
+
+    @cached_property
+    def grad_cam_layers(self) -> dict[str, str]:
+        """By network the layer that Grad-CAM looks at by itself; fresh weights tell it as well.
+
+        Raises ValueError for a network whose code is not here: a report can be made where only the run is.
+        """
+        variants = {record["network"]: name for name, record in self.models.items()}
+        with torch.random.fork_rng(devices=[]):
+            return {network: grad_cam_layer(self.run.untrained(name)) for network, name in variants.items()}
 
     def history(self, variant: str) -> pd.DataFrame | None:
         """Training epochs; None of a variant that was brought along, or of one that is untrained."""

@@ -57,7 +57,7 @@ class Attribution(Section):
     settings: dict[str, dict[str, bool | int | float | str]] = result({})
     """Options of each method named with an @, by that name: settings."grad_cam@early".layer = "conv3.1"."""
     allow_tf32: bool = result(False)
-    """Allow TF32 on GPUs: faster, less exact matrix products; the report says so."""
+    """Allow TF32 on GPUs: faster, less exact matrix products; the methods text of the report says so."""
     rows_per_file: int = neutral(256, ge=1)
     """Most images in a file of maps, fewer where maps are large; an interruption can cost the files begun."""
     store_derived: bool = neutral(False)

@@ -4,10 +4,10 @@ Numbers and names of the items are those of Tejani et al., Radiology: Artificial
 (doi:10.1148/ryai.240300); what each asks for in full is told there.
 """
 
-import html
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from pneumo_batch.report import parts
 from pneumo_batch.report.paper import claim_data, claim_models, claim_results
 from pneumo_batch.report.paper.answers import Answer
 from pneumo_batch.report.paper.references import PAPERS
@@ -137,5 +137,5 @@ def markdown(found: Mapping[int, Answer | None]) -> bytes:
 def _said(answer: Answer | None) -> str:
     if answer is None:
         return NOT_ANSWERED
-    text = html.escape(" ".join(answer.text.split()), quote=False)
+    text = parts.markdown(answer.text)
     return text if answer.is_whole else f"(In part.) {text}"

@@ -107,12 +107,12 @@ def _reference(source: Source) -> Answer:
 
 
 def _assignment(source: Source) -> Answer:
-    data = source.job.data
+    data, unit = source.job.data, methods.unit(source)
     given = "Splits as the data have them"
     if data.is_published:
-        given += f" where they are published, else {data.test_fraction:.0%} for testing by patient"
+        given += f" where they are published, else {data.test_fraction:.0%} for testing, {unit}"
     is_carved = data.val_fraction and (source.manifest["split"] == "val").any()
-    carved = f"; {data.val_fraction * 100:g} % of the training images for validation, by patient" if is_carved else ""
+    carved = f"; {data.val_fraction * 100:g} % of the training images for validation, {unit}" if is_carved else ""
     by = f" (seed {data.split_seed})" if data.is_published or is_carved else ""
     return Answer(f"{given}{carved}{by}: {methods.splits(source)}.")
 

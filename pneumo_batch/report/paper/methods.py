@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pneumo_batch.core.attribution.options import PATHS, GradCam
+from pneumo_batch.core.attribution.options import GRAD_CAM, PATHS, GradCam
+from pneumo_batch.core.data import patients
 from pneumo_batch.core.data.options import SPLITS
 from pneumo_batch.core.method_names import method_of
 from pneumo_batch.core.statistics.wording import listed, method_name
@@ -19,7 +20,8 @@ _BASELINES = {
     "mean": ("sturmfels",),
     "white": ("sturmfels",),
 }  # not of the methods' papers
-_SOURCES = {"guided_grad_cam": ("guided_backprop", "grad_cam")}  # of methods that are not a paper's own
+_GUIDED = "guided_grad_cam"
+_SOURCES = {_GUIDED: ("guided_backprop", "grad_cam")}  # of methods that are not a paper's own
 _LIBRARIES = {
     "torch": "PyTorch",
     "captum": "Captum",
@@ -55,16 +57,27 @@ def write(source: Source) -> Methods:
 def _data(source: Source, cite: Citations) -> str:
     if not source.job.trained:
         return _explained_data(source, cite)
-    patients = source.manifest["patient_id"].nunique()
+    people = source.manifest["patient_id"].nunique()
     what = "generated chest-X-ray-like images" if source.job.is_phantom else "images"
     carved, counts = source.job.data.val_fraction, source.manifest["split"].value_counts()
     kept, all_of_it = (int(sum(counts.get(name, 0) for name in some)) for some in (["val"], ["train", "val"]))
     is_carved = carved and kept
-    aside = f"; {kept} of {all_of_it} training images were set aside for validation, by patient" if is_carved else ""
+    aside = (
+        f"; {kept} of {all_of_it} training images were set aside for validation, {unit(source)}" if is_carved else ""
+    )
     return (
         f"We applied the data randomization test{cite('adebayo', 'arun_2020')} to {len(source.manifest)} {what} of"
-        f" {patients} patients ({splits(source)}{aside}), {_labels(source)}."
+        f" {people} patients ({splits(source)}{aside}), {_labels(source)}."
     )
+
+
+def unit(source: Source) -> str:
+    """What was kept whole where splits were carved: patients, as far as they are known."""
+    rows = source.manifest
+    known = [not patients.is_nobody(*one) for one in zip(rows["image_id"], rows["patient_id"], strict=True)]
+    if all(known):
+        return "by patient"
+    return "by patient where one is named" if any(known) else "film by film since no patient is named"
 
 
 def _explained_data(source: Source, cite: Citations) -> str:
@@ -153,9 +166,11 @@ def training_details(source: Source) -> list[str]:
     train = source.job.train
     each = "with and without each finding" if source.finding else "from each class"
     drawn = f"drawn equally often {each}" if train.sampler == "weighted" else "shuffled"
+    mixed = ", mixed precision on GPUs" if train.amp else ""
     recipe = (
         f"The recipe was the same for all: Adam, learning rate {train.learning_rate:g}{_plateau(source)}, batches of"
-        f" {train.batch_size} images {drawn}, no augmentation; {initialisation(source)}. No two networks shared a seed."
+        f" {train.batch_size} images {drawn}{mixed}, no augmentation; {initialisation(source)}. No two networks shared"
+        " a seed."
     )
     return [recipe, selection(source)]
 
@@ -163,7 +178,8 @@ def training_details(source: Source) -> list[str]:
 def _plateau(source: Source) -> str:
     train = source.job.train
     where = {"train": "training", "val": "validation"}.get(train.plateau)
-    return f" (halved after {train.plateau_patience + 1} epochs without a lower {where} loss)" if where else ""
+    after = f"{train.plateau_patience + 1} epochs"  # torch lets as many as its patience pass
+    return f" (halved after {after} without a {where} loss lower by 0.01 %)" if where else ""
 
 
 def initialisation(source: Source) -> str:
@@ -193,10 +209,11 @@ def _models(count: int) -> str:
 
 def _maps(source: Source, cite: Citations) -> str:
     names = [f"{method_name(method)}{_cited(method, cite)}{options(source, method, cite)}" for method in source.methods]
+    tf32 = "; GPUs were allowed to compute products in TF32" if source.job.attribution.allow_tf32 else ""
     return (
         f"For all {source.attributed.num_rows} attributed images ({listed(source.job.attribution.splits)}) and every"
         f" network we explained {explained(source)} with {listed(names)}; maps of inner layers were upsampled"
-        " bilinearly."
+        f" bilinearly{tf32}."
     )
 
 
@@ -217,13 +234,15 @@ def _cited(method: str, cite: Citations) -> str:
 
 def options(source: Source, method: str, cite: Citations) -> str:
     """Of a method, in brackets; nothing where it has none."""
-    values = source.job.attribution.options_by_method()[method]
+    by_method = source.job.attribution.options_by_method()
+    values = by_method[method]
+    if method_of(method) in (GRAD_CAM, _GUIDED):
+        chosen = values or by_method.get(GRAD_CAM) or vars(GradCam())  # the guided one takes the layer of the other
+        return f" ({_layer(source, str(chosen['layer']))})"
     papers = _BASELINES.get(str(values.get("baseline")), ())
     cited = cite(*papers) if papers else ""
     if not values:
         return ""
-    if values == vars(GradCam()):
-        return " (last convolutional layer)"
     if method_of(method) in PATHS:
         rule = f"{values['steps']} steps, {values['rule']} rule"
         if values["steps"] == "auto":
@@ -231,6 +250,19 @@ def options(source: Source, method: str, cite: Citations) -> str:
         return f" ({rule}, {values['baseline']} baseline{cited})"
     listing = (f"{key} {value}{cited if key == 'baseline' else ''}" for key, value in values.items())
     return f" ({', '.join(listing)})"
+
+
+def _layer(source: Source, layer: str) -> str:
+    """`layer conv5.1`; where networks have each their own, `layer conv5.1 of cnn5 and layer4.1 of resnet18`."""
+    if layer != GradCam().layer:
+        return f"layer {layer}"
+    try:
+        found = source.grad_cam_layers
+    except ValueError:
+        return "the layer chosen by the network's architecture"
+    if len(set(found.values())) == 1:
+        return f"layer {next(iter(found.values()))}"
+    return f"layer {listed([f'{path} of {network}' for network, path in found.items()])}"
 
 
 def software(source: Source) -> str:

@@ -1,11 +1,10 @@
 """The record section: what made this run, and the card of every model."""
 
-import html
-
 from pneumo_batch.core.data.options import SPLITS
 from pneumo_batch.core.statistics.wording import listed
 from pneumo_batch.core.statistics.words import described
 from pneumo_batch.core.variants import RANDOM, TRUE
+from pneumo_batch.report import parts
 from pneumo_batch.report.paper.arms import permuted
 from pneumo_batch.report.parts import (
     MISSING,
@@ -50,8 +49,8 @@ def build(source: Source) -> Section:
         Heading("Model cards"),
     ]
     for variant in source.variants:
-        parts = [Items(lines, title=title) for title, lines in card(source, variant)]
-        blocks.append(Fold(f"{variant}: {source.models[variant]['network']}, {_labels(source, variant)}", parts))
+        lists = [Items(lines, title=title) for title, lines in card(source, variant)]
+        blocks.append(Fold(f"{variant}: {source.models[variant]['network']}, {_labels(source, variant)}", lists))
     return Section("record", "Record", blocks)
 
 
@@ -80,9 +79,9 @@ def card(source: Source, variant: str) -> Card:
 
 def markdown(source: Source, variant: str) -> bytes:
     """The card as a file of its own; names from outside cannot become markup."""
-    lines = [f"# Model card: {variant}"]
+    lines = [f"# Model card: {parts.markdown(variant)}"]
     for title, items in card(source, variant):
-        lines += ["", f"## {title}", "", *(f"- {html.escape(item, quote=False)}" for item in items)]
+        lines += ["", f"## {title}", "", *(f"- {parts.markdown(item)}" for item in items)]
     return ("\n".join(lines) + "\n").encode()
 
 

@@ -1,3 +1,8 @@
+import html
+
+import pytest
+from markdown_it import MarkdownIt
+
 from pneumo_batch.report import parts
 
 
@@ -44,3 +49,24 @@ def test_names_that_are_alike_are_numbered_in_the_order_of_the_page():
     assert named == [["a", "a_3", "a_4"], ["a_2", "a_5"]]
     assert [b.name for b in parts.walk(first.blocks) if isinstance(b, parts.Picture)] == ["a"]
     assert parts.distinct([first, second]) == [first, second]
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        (
+            "true_0 of person1_bacteria_2.jpeg, 25 % (0.1 to 0.2)",
+            "true_0 of person1_bacteria_2.jpeg, 25 % (0.1 to 0.2)",
+        ),
+        ("![](http://evil/p.png)", r"\!\[\](http://evil/p.png)"),
+        ("[here](javascript:alert(1))", r"\[here\](javascript:alert(1))"),
+        ("**b** _i_ __b__ a_i_", r"\*\*b\*\* \_i\_ \_\_b\_\_ a_i\_"),
+        ("# a\n# b | `c` ~~d~~", r"\# a \# b \| \`c\` \~\~d\~\~"),
+        ("\\[a] <b> &", r"\\\[a\] &lt;b&gt; &amp;"),
+    ],
+)
+def test_nothing_from_outside_is_markup_in_markdown(text, written):
+    assert parts.markdown(text) == written
+    reader = MarkdownIt("commonmark").enable(["table", "strikethrough"])  # rich brings it
+    shown = html.escape(" ".join(text.split()), quote=False)
+    assert reader.render(f"- {written}") == f"<ul>\n<li>{shown}</li>\n</ul>\n"

@@ -1,16 +1,21 @@
 """The methods paragraph: what the job did, and no more."""
 
+import itertools
 import re
+import shutil
 from types import SimpleNamespace
 
 import pytest
+import torch
 from helpers.report_runs import without_test_split
 
 from pneumo_batch.core.statistics.wording import listed
 from pneumo_batch.core.variants import Arm
-from pneumo_batch.report.paper import arms, methods
+from pneumo_batch.job.schema.attribution import GradCamOptions
+from pneumo_batch.report.paper import arms, claim, methods
 from pneumo_batch.report.paper.references import PAPERS, Citations
 from pneumo_batch.report.source import Source
+from pneumo_batch.rundir.writer import RunWriter
 
 PARTS = {  # words of each part that not every run has
     "models": "Student's t with Satterthwaite's degrees of freedom",
@@ -168,6 +173,89 @@ def test_a_run_that_trained_nothing_speaks_of_the_images_that_it_explained(full)
 
 def test_labels_are_learnt_for_at_most_so_many_epochs(full):
     assert re.search(r"until their balanced accuracy on them was 0\.\d+ or for at most \d+ epochs", written(full).text)
+
+
+def changed(source, section, **values):
+    part = getattr(source.job, section).model_copy(update=values)
+    source.job = source.job.model_copy(update={section: part})
+    return source
+
+
+def of_networks(run, folder, networks):
+    """A copy of a run, as if its models had these networks in turn."""
+    copy = RunWriter(shutil.copytree(run[0].path, folder))
+    for name, network in zip(copy.variants(), itertools.cycle(networks), strict=False):
+        record = copy.model_record(name)
+        if network != "cnn5":
+            record["preprocess"] |= {"size": 224, "channels": 3}
+        copy.store.write_json(f"models/{name}/model.json", record | {"network": network})
+    return Source(copy)
+
+
+@pytest.mark.parametrize(
+    ("networks", "layer"),
+    [
+        (["cnn5"], "layer conv5.1"),
+        (["vit_b_16"], "layer encoder.layers.encoder_layer_11.ln_1"),
+        (["densenet121"], "layer features.norm5"),
+        (["squeezenet1_1"], "layer classifier.1"),  # the last of its convolutions
+        (["cnn5", "resnet18"], "layer conv5.1 of cnn5 and layer4.1 of resnet18"),
+        (["not_installed_here:network"], "the layer chosen by the network's architecture"),
+    ],
+)
+def test_grad_cam_names_the_layer_that_it_looks_at(full, tmp_path, networks, layer):
+    asked = ["grad_cam", "guided_grad_cam", "grad_cam@early"]
+    source = of_networks(full, tmp_path / "run", networks)
+    changed(source, "attribution", methods=asked, settings={"grad_cam@early": {"layer": "conv2.0"}})
+    found = [methods.options(source, method, Citations()) for method in asked]
+    assert found == [f" ({layer})", f" ({layer})", " (layer conv2.0)"]
+
+
+def test_the_guided_method_takes_the_layer_of_the_other(full):
+    source = changed(Source(full[0]), "attribution", grad_cam=GradCamOptions(layer="conv3.0"))
+    for asked, layer in ((["guided_grad_cam", "grad_cam"], "conv3.0"), (["guided_grad_cam"], "conv5.1")):
+        changed(source, "attribution", methods=asked)
+        assert methods.options(source, "guided_grad_cam", Citations()) == f" (layer {layer})"
+
+
+def test_arithmetic_that_is_less_exact_is_told(full):
+    text = written(full).text
+    assert "mixed precision" not in text
+    assert "TF32" not in text
+    source = changed(Source(full[0]), "train", amp=True)
+    changed(source, "attribution", allow_tf32=True)
+    text = methods.write(source).text
+    assert "images drawn equally often from each class, mixed precision on GPUs, no augmentation;" in text
+    assert "were upsampled bilinearly; GPUs were allowed to compute products in TF32." in text
+
+
+def test_the_learning_rate_is_halved_when_torch_does_it(full):
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    adam = torch.optim.Adam([parameter], lr=1.0)
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(adam, factor=0.5, patience=1)
+    epochs = 0
+    schedule.step(1.0)
+    while adam.param_groups[0]["lr"] == 1.0:
+        schedule.step(1.0)
+        epochs += 1
+    text = methods.write(changed(Source(full[0]), "train", plateau_patience=1)).text
+    assert f"(halved after {epochs} epochs without a training loss lower by 0.01 %)" in text
+
+
+@pytest.mark.parametrize(
+    ("unknown", "said"),
+    [
+        ([], "by patient"),
+        (["train"], "by patient where one is named"),
+        (["train", "val", "test"], "film by film since no patient is named"),
+    ],
+)
+def test_films_without_a_patient_were_not_carved_by_patient(full, unknown, said):
+    source = Source(full[0])
+    rows = source.manifest["split"].isin(unknown)
+    source.manifest.loc[rows, "patient_id"] = [name.rpartition(".")[0] for name in source.manifest["image_id"][rows]]
+    assert f"training images were set aside for validation, {said})" in methods.write(source).text
+    assert f"of the training images for validation, {said} (seed 0)" in claim.answers(source)[19].text
 
 
 def test_names_of_versions_are_those_that_computed(full):
