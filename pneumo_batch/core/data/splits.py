@@ -81,9 +81,7 @@ def _by_rarest_class(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
     names, places = np.unique(labels, return_inverse=True)
     pairs = np.unique(np.stack([places, groups]), axis=1)
     by_rarity = np.argsort(np.bincount(pairs[0]), kind="stable")
-    of_group = np.full(groups.max() + 1, len(names))
-    np.minimum.at(of_group, groups, np.argsort(by_rarity)[places])
-    return names[by_rarity[of_group[groups]]]
+    return names[by_rarity[_least_of_group(np.argsort(by_rarity)[places], groups)]]
 
 
 def _by_rarest(rows: pa.Table, groups: np.ndarray) -> np.ndarray:
@@ -94,8 +92,13 @@ def _by_rarest(rows: pa.Table, groups: np.ndarray) -> np.ndarray:
     shown_NK = table_columns.labels_of(rows) == 1
     shown_NK = shown_NK[:, np.argsort(shown_NK.sum(axis=0), kind="stable")]
     rarest_N = np.where(shown_NK.any(axis=1), shown_NK.argmax(axis=1), shown_NK.shape[1])
-    of_group = np.full(groups.max() + 1, shown_NK.shape[1])
-    np.minimum.at(of_group, groups, rarest_N)
+    return _least_of_group(rarest_N, groups)
+
+
+def _least_of_group(ranks_N: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """The least rank (N,) among the rows of each row's group."""
+    of_group = np.full(groups.max() + 1, ranks_N.max())
+    np.minimum.at(of_group, groups, ranks_N)
     return of_group[groups]
 
 

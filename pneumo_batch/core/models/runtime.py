@@ -70,10 +70,10 @@ def repeatable_arithmetic() -> Iterator[None]:
 def _set_by_operation() -> bool:
     """Whether this process has chosen TF32 by `fp32_precision`; torch then no longer tells the older settings."""
     try:
-        torch.get_float32_matmul_precision()
-        return torch.backends.cudnn.allow_tf32 is None
+        _ = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     except RuntimeError:
         return True
+    return False
 
 
 @contextmanager
