@@ -68,14 +68,14 @@ def _known(setting: Setting, sign: int, rng: np.random.Generator) -> list[str] |
     return [line.split()[0] for line in problems(facts, RANDOM_WORDS)]
 
 
-@pytest.mark.parametrize(("setting", "most"), list(zip(SETTINGS, (0.12, 0.25, 0.05, 0.05, 0.01), strict=True)))
+@pytest.mark.parametrize(("setting", "most"), list(zip(SETTINGS, (0.08, 0.08, 0.05, 0.05, 0.01), strict=True)))
 def test_sound_runs_are_rarely_said_to_leak(setting: Setting, most: float) -> None:
-    """Beside true models of 0.65 a random one is half as good by chance rather often."""
     assert rates(setting).any <= most
 
 
-@pytest.mark.parametrize(("setting", "least"), list(zip(SETTINGS, (0.35, 0.75, 0.85, 0.97, 0.99), strict=True)))
+@pytest.mark.parametrize(("setting", "least"), list(zip(SETTINGS, (0.1, 0.3, 0.85, 0.97, 0.99), strict=True)))
 def test_a_model_that_was_given_true_labels_is_found(setting: Setting, least: float) -> None:
+    """Beside true models of 0.65, a random one that knows the labels is often told from a lucky one by nothing."""
     assert rates(setting, 1).first >= least
 
 

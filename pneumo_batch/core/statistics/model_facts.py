@@ -13,6 +13,7 @@ CHANCE = 0.5
 # How far from chance to the mean of true models a random one has to get to have learnt their labels. That labels were
 # swapped besides is rarer, and takes more: by chance as many random models rank films the wrong way round.
 _KNOWN, _REVERSED = 1 / 2, 3 / 4
+_BY_CHANCE = 0.12  # two standard deviations of the AUROCs of random models on real films
 
 
 @dataclass(frozen=True)
@@ -131,12 +132,13 @@ def _lucky(variants: Sequence[VariantFacts]) -> list[str]:
 
 
 def _knows(one: VariantFacts, reached: float | None) -> bool:
-    """Its interval has to lie beyond: the AUROCs of random models differ by more than their own intervals allow for
-    (by a standard deviation of 0.06 on real films), and where true ones are moderate, many come near these by chance.
+    """Its interval has to lie beyond, and beyond what random models get by chance: their AUROCs differ by more than
+    their own intervals allow for, so that where true ones are moderate, many come near these.
     """
     if reached is None or not (one.has_to_be_ignorant and one.tells_classes):
         return False
-    return (one.skill_low or 0) > CHANCE + (_REVERSED if one.is_reversed else _KNOWN) * (reached - CHANCE)
+    way = (_REVERSED if one.is_reversed else _KNOWN) * (reached - CHANCE)
+    return (one.skill_low or 0) > CHANCE + max(way, _BY_CHANCE)
 
 
 def _round(one: VariantFacts) -> str:

@@ -198,13 +198,14 @@ def test_how_well_a_random_variant_may_rank_test_films(value, low, high, verdict
 
 
 def test_beside_moderate_true_models_luck_is_not_knowledge():
-    """Random models of 624 films rank them with AUROCs of sd 0.06; here true ones reach 0.66 to 0.72: halfway 0.597."""
+    """Random models of 624 films rank them with AUROCs of sd 0.06; here true ones reach 0.66 to 0.72: halfway is 0.597."""
     moderate = (0.66, 0.70, 0.72)
     models = [dataclasses.replace(one, auroc_low=0.56) for one in with_auroc(0.58, 0.505, 0.64, true=moderate)[:3]]
     lucky = [*models, *with_auroc(0.58, 0.505, 0.64)[3:]]
     assert decide(lucky, numbers(), 0.5).verdict == "sensitive"
     assert any(line.startswith("random_0 ranks test films better than chance") for line in caveats_of(lucky))
-    assert decide([*models, *with_auroc(0.65, 0.6, 0.7)[3:]], numbers(), 0.5).verdict == "invalid"
+    for low, verdict in ((0.62, "sensitive"), (0.621, "invalid")):
+        assert decide([*models, *with_auroc(0.66, low, 0.7)[3:]], numbers(), 0.5).verdict == verdict
 
 
 def test_beside_a_true_variant_at_chance_nothing_is_said_of_what_random_ones_know():
