@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
+from helpers import mutated_films
 from helpers import published_sets as sets
 from PIL import Image
 from pyarrow import fs as pafs
@@ -342,6 +343,59 @@ def test_a_mask_of_another_shape_or_that_is_none_is_refused(tmp_path):
     (tmp_path / "a/1.png").write_bytes(b"\x89PNG nothing")
     with pytest.raises(DataError, match=r"^masks/a/1.png: "):
         built(source, FILMS)
+
+
+INSIDE_HW = np.zeros((30, 40), bool)
+INSIDE_HW[3:9, 4:20] = True
+
+
+def stored(outside, inside, dtype, form="PNG"):
+    return mutated_films.encoded(np.where(INSIDE_HW, inside, outside).astype(dtype), form)
+
+
+def palette(*colours):
+    stream, image = io.BytesIO(), Image.fromarray(INSIDE_HW.astype(np.uint8)).convert("P")
+    image.putpalette([channel for colour in colours for channel in colour])
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def white_on_nothing():
+    return mutated_films.encoded(np.dstack([np.full((30, 40, 3), 255), 255 * INSIDE_HW]).astype(np.uint8), "PNG")
+
+
+MASKS = {
+    "16 bits, 0 and 1": stored(0, 1, np.uint16),
+    "16 bits, 2 and 60": stored(2, 60, np.uint16),
+    "16 bits, 0 and 65535": stored(0, 65535, np.uint16),
+    "32 bits, 0 and 1": stored(0, 1, np.int32, "TIFF"),
+    "32 bits, 0 and 70000": stored(0, 70000, np.int32, "TIFF"),
+    "float, 0 and a thousandth": stored(0, 0.001, np.float32, "TIFF"),
+    "8 bits, 0 and 1": stored(0, 1, np.uint8),
+    "8 bits, 2 and 60": stored(2, 60, np.uint8),
+    "8 bits, 0 and 255": stored(0, 255, np.uint8),
+    "1 bit": mask_file(INSIDE_HW, "1"),
+    "RGB": mask_file(INSIDE_HW, "RGB"),
+    "RGBA": white_on_nothing(),
+    "palette of dark red": palette((0, 0, 0), (128, 0, 0)),
+    "palette of the darkest blue": palette((0, 0, 0), (0, 0, 1)),
+    "DICOM, 0 and 1": mutated_films.dicom(INSIDE_HW.astype(np.uint16), BitsStored=16, HighBit=15),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_a_mask_is_read_by_its_values_as_they_are_stored(tmp_path, name):
+    """Of 16 bits 1 is as good as black where a film is read, and a mask of 0 and 1 would be without a pixel."""
+    (tmp_path / "1.png").write_bytes(MASKS[name])
+    (row,) = rows_of(sources.OfFolder("masks", Root(LOCAL, str(tmp_path)), {"1.png": 1}), {"1.png": (40, 30, "MASS")})
+    assert np.array_equal(of_png(row["mask"]), INSIDE_HW)
+
+
+def test_a_mask_whose_values_no_film_could_have_is_refused(tmp_path):
+    (tmp_path / "1.png").write_bytes(stored(0, 255, np.float32, "TIFF"))
+    source = sources.OfFolder("masks", Root(LOCAL, str(tmp_path)), {"1.png": 1})
+    with pytest.raises(DataError, match=r"^masks/1.png: pixel values from 0 to 255: expected 0 to 1$"):
+        built(source, {"1.png": (40, 30, "MASS")})
 
 
 # -------------------------------------------------------------------------------------------- at a network's resolution
