@@ -180,13 +180,34 @@ def test_a_box_that_cannot_be_is_refused_by_file_row_and_column(tmp_path, form, 
     assert str(error.value) == f"{name} {line}"
 
 
-def test_boxes_of_a_larger_film_do_not_fit_a_smaller_copy(tmp_path):
-    source = of_set("nih", sets.nih(tmp_path))
+COPIED = {
+    "nih": ("images_001/images/00000002_000.png", [225.08, 547.5, 86.5, 79.25]),
+    "rsna": ("stage_2_train_images/0a01.dcm", [264, 152, 213, 379]),
+}
+
+
+@pytest.mark.parametrize("form", COPIED)
+@pytest.mark.parametrize("side", [1024, 512, 224, 2048])
+def test_boxes_drawn_at_1024_pixels_are_where_they_were_in_a_copy_of_any_size(tmp_path, form, side):
+    film, expected = COPIED[form]
+    first, *_ = rows_of(of_set(form, sets.WRITERS[form](tmp_path)), {film: (side, side, "x")})
+    assert [first[name] for name in Box._fields] == pytest.approx([side / 1024 * one for one in expected], rel=1e-12)
+
+
+def test_boxes_drawn_at_1024_pixels_are_of_no_film_of_another_shape(tmp_path):
     with pytest.raises(table.UnfitError) as error:
-        built(source, {"images_001/images/00000002_000.png": (64, 64, "Pneumonia")})
+        built(of_set("nih", sets.nih(tmp_path)), {"images_001/images/00000002_000.png": (512, 400, "Pneumonia")})
     assert str(error.value) == (
-        "BBox_List_2017.csv row 1: the box goes from x 225.08 to 311.58, the image has 64 x 64 pixels: boxes are in"
-        " pixels of the image as it is"
+        "BBox_List_2017.csv row 1: is of a film of 1024 x 1024 pixels, the image has 512 x 400: another shape"
+    )
+
+
+def test_boxes_of_a_larger_film_whose_size_is_not_known_do_not_fit_a_smaller_copy(tmp_path):
+    with pytest.raises(table.UnfitError) as error:
+        built(of_set("vindr", sets.vindr(tmp_path)), {"train/ab01.png": (16, 16, "Consolidation")})
+    assert str(error.value) == (
+        "train.csv row 1: the box goes from x 10 to 30, the image has 16 x 16 pixels: boxes are in pixels of the image"
+        " as it is"
     )
 
 
