@@ -44,5 +44,6 @@ def _choice(data: Data) -> Choice:
         negatives=data.negatives,
         views=data.views,
         test_fraction=data.test_fraction,
+        val_fraction=data.val_fraction,
         seed=data.split_seed,
     )

@@ -5,13 +5,19 @@ Array names carry their shape: H rows, W columns.
 
 import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from pneumo_batch.core.data.looks import Look
 from pneumo_batch.errors import RejectedImage
+
+if TYPE_CHECKING:
+    from pneumo_batch.core.data import dicom
 
 # A film of 16384 x 5400 pixels is larger than any detector's; beyond it a file is broken or a decompression bomb.
 MAX_PIXELS = 16384 * 5400
@@ -22,6 +28,7 @@ _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 # mode "I".
 _UINT16_MAX = 65535
 _INT32_MAX = 2**31 - 1
+_MOST = 255  # of a gray level
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF tags
 _WHITE_IS_ZERO = 0
 _UNSIGNED = 1
@@ -55,20 +62,59 @@ class ImageInfo:
     hash: bytes | None = field(default=None, compare=False)
 
 
+class _Opened(NamedTuple):
+    """A loaded image, upright, its mode as stored, and what its values mean."""
+
+    image: Image.Image
+    mode: str
+    photometric: "_Photometric"
+
+
 def decode(data: bytes) -> tuple[ImageInfo, Image.Image]:
     """The description and the gray (mode L) image, upright. Raises RejectedImage."""
+    if _is_dicom(data):
+        film = _dicom(data)
+        return ImageInfo(film.width, film.height, film.mode, film.patient), Image.fromarray(film.gray_HW())
+    with _opened(data) as (image, mode, photometric):
+        return ImageInfo(image.width, image.height, mode), _gray(image, photometric)
+
+
+def levels(data: bytes) -> np.ndarray:
+    """(H, W) float, upright: the gray that `decode` gives, not rounded, so that 0 and 1 of 16 bits are two levels.
+
+    Raises RejectedImage.
+    """
+    if _is_dicom(data):
+        return _dicom(data).levels_HW()
+    with _opened(data) as (image, _, photometric):
+        return _levels(image, photometric)
+
+
+def _is_dicom(data: bytes) -> bool:
+    return data[_DICOM_MARK] == b"DICM"
+
+
+def _dicom(data: bytes) -> "dicom.Film":
+    try:
+        from pneumo_batch.core.data import dicom  # an extra, and slow to import
+    except ImportError as error:
+        raise RejectedImage("DICOM needs pydicom: pip install 'pneumo-batch[dicom]'") from error
+    film = dicom.Film(data)
+    _reject_size(film.width, film.height)
+    return film
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[_Opened]:
+    """A file that Pillow reads; whatever goes wrong with it, now or later, is a RejectedImage."""
     if not data:
         raise RejectedImage("empty file")
-    if data[_DICOM_MARK] == b"DICM":
-        return _decode_dicom(data)
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             _reject_unusable(image)
             photometric = _Photometric.of(image)  # before loading, which may forget the tags
             image.load()
-            mode = image.mode
-            upright = _upright(image)
-            return ImageInfo(upright.width, upright.height, mode), _gray(upright, photometric)
+            yield _Opened(_upright(image), image.mode, photometric)
     except RejectedImage:
         raise
     except UnidentifiedImageError as error:
@@ -77,16 +123,6 @@ def decode(data: bytes) -> tuple[ImageInfo, Image.Image]:
         raise RejectedImage("too large: possibly a decompression bomb") from error
     except Exception as error:  # a damaged file makes Pillow's parsers raise nearly anything, MemoryError too
         raise RejectedImage(_reason(error)) from error
-
-
-def _decode_dicom(data: bytes) -> tuple[ImageInfo, Image.Image]:
-    try:
-        from pneumo_batch.core.data import dicom  # an extra, and slow to import
-    except ImportError as error:
-        raise RejectedImage("DICOM needs pydicom: pip install 'pneumo-batch[dicom]'") from error
-    film = dicom.Film(data)
-    _reject_size(film.width, film.height)
-    return ImageInfo(film.width, film.height, film.mode, film.patient), Image.fromarray(film.gray_HW())
 
 
 def _reject_size(width: int, height: int) -> None:
@@ -148,26 +184,42 @@ class _Photometric:
 
 def _gray(image: Image.Image, photometric: _Photometric) -> Image.Image:
     """One 8-bit channel. Transparent parts turn black, as the padding is."""
-    if image.mode.startswith("I") or image.mode == "F":
-        return _gray_from_wide(np.asarray(image), photometric)
+    if not _is_wide(image):
+        return _opaque(image).convert("L")
+    gray_HW = np.rint(_scaled(np.asarray(image), photometric)).astype(np.uint8)
+    return Image.fromarray(_MOST - gray_HW if photometric.white_is_zero else gray_HW)
+
+
+def _levels(image: Image.Image, photometric: _Photometric) -> np.ndarray:
+    """As `_gray`, (H, W) float."""
+    if not _is_wide(image):
+        return np.asarray(_opaque(image).convert("F"))
+    levels_HW = _scaled(np.asarray(image), photometric)
+    return _MOST - levels_HW if photometric.white_is_zero else levels_HW
+
+
+def _is_wide(image: Image.Image) -> bool:
+    """Whether its pixels have more than 8 bits."""
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """In one of the modes that are gray or become it by their brightness alone."""
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    if image.mode not in ("1", "L", "RGB"):
-        image = image.convert("RGB")
-    return image.convert("L")
+    return image if image.mode in ("1", "L", "RGB") else image.convert("RGB")
 
 
-def _gray_from_wide(values_HW: np.ndarray, photometric: _Photometric) -> Image.Image:
-    """16-bit, 32-bit and float pixels, scaled by the range of their type; floats must lie in [0, 1]."""
+def _scaled(values_HW: np.ndarray, photometric: _Photometric) -> np.ndarray:
+    """16-bit, 32-bit and float pixels, 0 to 255 by the range of their type; floats must lie in [0, 1]."""
     if photometric.unsigned_32 and values_HW.dtype == np.int32:  # as which Pillow reads them
         values_HW = values_HW.view(np.uint32)
     low, high = float(values_HW.min()), float(values_HW.max())
     limit = 1.0 if values_HW.dtype.kind == "f" else photometric.limit or _limit(high, photometric.unsigned_32)
     if not (low >= 0 and high <= limit):  # also true of NaN
         raise RejectedImage(f"pixel values from {low:g} to {high:g}: expected 0 to {limit:g}")
-    gray_HW = np.rint(values_HW * (255.0 / limit)).astype(np.uint8)
-    return Image.fromarray(255 - gray_HW if photometric.white_is_zero else gray_HW)
+    return values_HW * (_MOST / limit)
 
 
 def _limit(high: float, unsigned_32: bool) -> int:

@@ -6,6 +6,7 @@ stored bits can hold, and the film is looked up.
 """
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -44,15 +45,23 @@ class Film:
 
     def gray_HW(self) -> np.ndarray:  # noqa: N802 - the shape
         """(H, W) uint8, black is 0; nothing is clipped but by the film's own window. Raises RejectedImage."""
+        return self._looked_up(lambda levels: np.rint(levels).astype(np.uint8))
+
+    def levels_HW(self) -> np.ndarray:  # noqa: N802 - the shape
+        """As `gray_HW`, (H, W) float, not rounded."""
+        return self._looked_up(lambda levels: levels)
+
+    def _looked_up(self, finish: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """(H, W) what `finish` makes of the gray level of each pixel."""
         with guarded("damaged DICOM PixelData"):
             stored_HW = _stored(self._dataset)
         with guarded("damaged DICOM header"):
             first, last = _stored_range(self._dataset)
-            table = self._table(np.arange(first, last + 1))
+            table = finish(self._levels(np.arange(first, last + 1)))
         return table[stored_HW.astype(np.int32) - first]
 
-    def _table(self, stored: np.ndarray) -> np.ndarray:
-        """The gray level (uint8) of each stored value."""
+    def _levels(self, stored: np.ndarray) -> np.ndarray:
+        """The gray level (float, 0 to 255) of each stored value."""
         values, declared = _rescaled(stored, self._dataset)
         shown, low, high = _shown(values, declared, self._dataset)
         if high == low:
@@ -60,7 +69,7 @@ class Film:
         share = (shown - low) / (high - low)
         if not (share.min() >= 0 and share.max() <= 1):
             raise RejectedImage("DICOM LUTData with values beyond the bits that its LUTDescriptor declares")
-        return np.rint(255 * (1 - share if self._inverted else share)).astype(np.uint8)
+        return 255 * (1 - share if self._inverted else share)
 
 
 def _stored(dataset: Dataset) -> np.ndarray:

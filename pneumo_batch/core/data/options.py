@@ -20,5 +20,5 @@ OF_SEVERAL = (WITHOUT, WITH_ANY)  # classes of films with several findings: with
 Projection = Literal["PA", "AP", "LATERAL"]
 Unit = Literal["image", "patient"]  # whose labels are exchanged by a permutation
 Stratum = Literal["view", "sex", "site", "subtype", "mode"]  # columns of the manifest
-TEST_FRACTION = 0.2
+TEST_FRACTION, VAL_FRACTION = 0.2, 0.1
 BY_SUBTYPE: Literal["subtype"] = "subtype"

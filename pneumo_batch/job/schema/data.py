@@ -7,6 +7,7 @@ from pydantic import field_validator, model_validator
 from pneumo_batch.core.data.options import (
     BY_SUBTYPE,
     TEST_FRACTION,
+    VAL_FRACTION,
     Channels,
     Format,
     Negatives,
@@ -60,7 +61,7 @@ class Data(Section):
     """Resizing filter, with antialiasing."""
     normalise: Literal["train", Normalisation] | tuple[float, float] = result("train")
     """Mean and standard deviation of pixels in [0, 1]: of the train split, [mean, std], or those a library expects."""
-    val_fraction: float = result(0.1, ge=0, lt=1)
+    val_fraction: float = result(VAL_FRACTION, ge=0, lt=1)
     """Share of the training images carved out for validation, by patient; 0 keeps the shipped val/ folder."""
     split_seed: int = result(0, ge=0)
     """Seed of the carved splits."""

@@ -13,6 +13,7 @@ from pneumo_batch.core.data.options import (
     OF_SEVERAL,
     SPLITS,
     TEST_FRACTION,
+    VAL_FRACTION,
     WITHOUT,
     Negatives,
     Uncertain,
@@ -33,9 +34,8 @@ class Films(NamedTuple):
     `table` has `film` (as the set calls it), `patient_id`, `view` (PA, AP, LATERAL, or FRONTAL where the set says no
     more), `sex` (M, F), `age` (years), `site`, `split` (train, val, test; null: in none), each null where it is not
     known, `labelled` (False: the set has no labels of the film), and a column of labels each: 1, 0, -1 (uncertain),
-    null (not mentioned). `key` tells from the path of an image which
-    film it is. `files` are those that name the findings, for errors. `remarks` are what else a reader of the results
-    has to know.
+    null (not mentioned). `key` tells from the path of an image which film it is. `files` are those that name the
+    findings, for errors. `remarks` are what else a reader of the results has to know.
     """
 
     table: pd.DataFrame
@@ -55,6 +55,7 @@ class Choice(NamedTuple):
     negatives: Negatives = "all"
     views: Sequence[str] | None = None
     test_fraction: float = TEST_FRACTION
+    val_fraction: float = VAL_FRACTION
     seed: int = 0
 
     @property
@@ -98,7 +99,7 @@ def select(found: Films, images: Mapping[str, int], choice: Choice) -> Selected:
     does not know, and DataError where nothing is left.
     """
     for finding in choice.findings:
-        _check(found, finding, choice)
+        _check_finding(found, finding, choice)
     there, without_row = _joined(found, images)
     if there.empty:
         raise DataError(f"none of the {len(found.table)} films of the label files has an image below data.root")
@@ -106,16 +107,14 @@ def select(found: Films, images: Mapping[str, int], choice: Choice) -> Selected:
     reasons = _reasons(found, there, labels, choice)
     left_out = {str(why): int(count) for why, count in reasons[reasons != ""].value_counts().sort_index().items()}
     if not (reasons == "").any():
-        raise DataError(f"no film is left: {', '.join(f'{films} {why}' for why, films in left_out.items())}")
+        raise DataError(f"no film is left: {', '.join(f'{count} {why}' for why, count in left_out.items())}")
     used, labels = there[reasons == ""], labels[reasons == ""]
     remarks = _check_labels(used["split"], labels, choice)
-    account = _account(found, there, without_row, left_out)
-    for line in remarks:
-        account = account.with_remark(line)
+    account = _account(found, there, without_row, left_out, remarks)
     return Selected(sorted(_image_files(used, labels, images, choice)), list(choice.classes), account)
 
 
-def _check(found: Films, finding: str, choice: Choice) -> None:
+def _check_finding(found: Films, finding: str, choice: Choice) -> None:
     """Raise JobError for what the set cannot give."""
     places = " and ".join(found.files)
     if finding == found.no_finding:
@@ -219,24 +218,33 @@ def _known(column: pd.Series) -> list[Any]:
 def _check_labels(splits: pd.Series, labels: pd.DataFrame, choice: Choice) -> list[str]:
     """Every split that has films must have them with and without each finding; else raises DataError.
 
-    Of several findings only the training films must: where other splits lack one, a remark says so.
+    A remark says so where it does not matter: of several findings in splits that are not trained on, and in a val that
+    joins train before validation is carved.
     """
     remarks = []
-    for split in sorted(splits.unique(), key=SPLITS.index):
-        for finding in choice.findings:
-            known = labels.loc[splits == split, finding]
-            for value, words in ((1, "with"), (0, "without")):
-                if known.eq(value).any():
-                    continue
-                if not choice.several or split == "train":
-                    raise DataError(
-                        f"no film {words} {finding} in {split}: take another of data.findings, or other films"
-                    )
-                remarks.append(f"no film {words} {finding} in {split}: there are no numbers of it")
+    joins_train = choice.val_fraction > 0 and splits.eq("train").any()
+    for split, missing in _missing(splits, labels):
+        if split == "val" and joins_train:
+            remarks.append(f"{missing}, as published: its films join train (data.val_fraction)")
+        elif choice.several and split != "train":
+            remarks.append(f"{missing}: there are no numbers of it")
+        else:
+            raise DataError(f"{missing}: take another of data.findings, or other films")
     return remarks
 
 
-def _account(found: Films, there: pd.DataFrame, without_row: int, left_out: Mapping[str, int]) -> Account:
+def _missing(splits: pd.Series, labels: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """The splits without films of a label, and in words which these are."""
+    for split in sorted(splits.unique(), key=SPLITS.index):
+        for finding, known in labels[splits == split].items():
+            for value, words in ((1, "with"), (0, "without")):
+                if not known.eq(value).any():
+                    yield split, f"no film {words} {finding} in {split}"
+
+
+def _account(
+    found: Films, there: pd.DataFrame, without_row: int, left_out: Mapping[str, int], remarks: Iterable[str]
+) -> Account:
     table = found.table
     labelled = table[table[_LABELLED]]
     names = [*found.findings, *([found.no_finding] if found.no_finding else [])]
@@ -256,5 +264,5 @@ def _account(found: Films, there: pd.DataFrame, without_row: int, left_out: Mapp
         labels=labels,
         left_out=dict(left_out),
         patients_in_two_splits=int((splits > 1).sum()),
-        remarks=found.remarks,
+        remarks=(*found.remarks, *remarks),
     )

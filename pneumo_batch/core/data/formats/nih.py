@@ -30,6 +30,7 @@ NO_FINDING = "No Finding"
 _FILM, _LABELS, _PATIENT, _VIEW = "Image Index", "Finding Labels", "Patient ID", "View Position"
 _LISTS = {"train_val_list.txt": "train", "test_list.txt": "test"}
 BOXES = "BBox_List_2017.csv"
+SIDE = 1024  # of the films that were outlined, pixels
 _IN_BOXES = {"Infiltrate": "Infiltration"}
 
 
@@ -80,7 +81,7 @@ def _splits(download: Download, names: pd.Series) -> pd.Series:
 
 
 def boxes(download: Download) -> pd.DataFrame:
-    """The boxes of `BBox_List_2017.csv`, pixels of the 1024 x 1024 films: film, finding, x, y, width, height.
+    """The boxes of `BBox_List_2017.csv`, pixels of films of SIDE x SIDE: film, finding, x, y, width, height.
 
     Its header has more cells than its rows. Empty where the file is not there. Raises DataError.
     """

@@ -10,6 +10,7 @@ from pneumo_batch.errors import DataError
 
 LABELS = "stage_2_train_labels.csv"
 FINDING = "Lung Opacity"
+SIDE = 1024  # of the films that were outlined, pixels
 NO_FINDING = "Normal"
 _CLASSES = (NO_FINDING, "No Lung Opacity / Not Normal", FINDING)
 _FILM, _TARGET = "patientId", "Target"
@@ -31,7 +32,7 @@ def read(download: Download) -> Films:
 
 
 def boxes(download: Download) -> pd.DataFrame:
-    """The boxes, pixels of the 1024 x 1024 films: film, finding, x, y, width, height. Raises DataError."""
+    """The boxes, pixels of films of SIDE x SIDE: film, finding, x, y, width, height. Raises DataError."""
     file = _file(download)
     corners = file.numbers(_BOX).dropna()
     return corners.assign(film=file.rows[_FILM], finding=FINDING)[["film", "finding", *_BOX]]

@@ -1,6 +1,7 @@
 """A folder of masks: PNG or other images, named as the films are, in a folder of each finding where there are several.
 
-`<path of the film>` or `<finding>/<path of the film>`, whatever the ending; bright is inside.
+`<path of the film>` or `<finding>/<path of the film>`, whatever the ending; bright is inside. Array names carry their
+shape: H rows, W columns.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -36,13 +37,12 @@ def read(paths: Iterable[str], folder: Roots, names: Mapping[str, str], place: s
 
 
 def _mask(folder: Roots, path: str) -> np.ndarray:
-    """Inside is what is brighter than half of the brightest pixel."""
+    """(H, W) bool: inside is what is brighter than half of the brightest pixel, by the values as they are stored."""
     try:
-        _, gray = decoding.decode(folder.read_bytes(path))
+        levels_HW = decoding.levels(folder.read_bytes(path))
     except RejectedImage as error:
         raise ValueError(str(error)) from error
-    gray_HW = np.asarray(gray)
-    return gray_HW > gray_HW.max() / 2
+    return levels_HW > levels_HW.max() / 2
 
 
 def _stem(path: str) -> str:

@@ -26,14 +26,15 @@ def files(form: str, download: Download) -> list[str]:
 
 
 def _nih(download: Download, path: str) -> Iterator[Outline]:
-    return _boxes(nih.boxes(download), path)
+    return _boxes(nih.boxes(download), path, (nih.SIDE, nih.SIDE))
 
 
 def _rsna(download: Download, path: str) -> Iterator[Outline]:
-    return _boxes(rsna.boxes(download), path)
+    return _boxes(rsna.boxes(download), path, (rsna.SIDE, rsna.SIDE))
 
 
 def _vindr(download: Download, path: str) -> Iterator[Outline]:
+    """Pixels of the DICOM films, each of a size of its own, which no file of the set has but the film."""
     return _boxes(vindr.boxes(download), path)
 
 
@@ -48,12 +49,12 @@ def _chexlocalize(download: Download, _path: str) -> Iterator[Outline]:
     return chexlocalize.of_download(download)
 
 
-def _boxes(rows: pd.DataFrame, file: str) -> Iterator[Outline]:
+def _boxes(rows: pd.DataFrame, file: str, size: tuple[int, int] | None = None) -> Iterator[Outline]:
     readers = rows["reader"] if "reader" in rows else [None] * len(rows)
     columns = (rows[name] for name in ("film", "finding", *Box._fields))
     for row, reader, film, finding, *sides in zip(rows.index, readers, *columns, strict=True):
         place = f"{file} row {row}"
-        yield Outline(place, film, finding, checked(Box(*map(float, sides)), place), reader=reader)
+        yield Outline(place, film, finding, checked(Box(*map(float, sides)), place), reader=reader, size=size)
 
 
 def _name(path: str) -> str:

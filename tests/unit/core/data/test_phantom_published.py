@@ -175,6 +175,11 @@ def test_nih(written):
     assert modes == {"L", "RGBA"}
 
 
+def outlined(box):
+    """In pixels of the set's own films, which have 1024 a side."""
+    return [1024 * side / SIZE for side in box]
+
+
 def test_nih_splits_and_boxes(written):
     nih = written("nih")
     splits = {name: (nih.root / name).read_text().split("\n") for name in ("train_val_list.txt", "test_list.txt")}
@@ -190,7 +195,7 @@ def test_nih_splits_and_boxes(written):
         [
             path.split("/")[-1],
             "Infiltrate" if name == "opacity" else nih.truth["names"][name],
-            *map(str, map(float, box)),
+            *map(str, outlined(box)),
         ]
         for path, film in nih.named.items()
         if film["split"] == "test"
@@ -352,7 +357,7 @@ def test_rsna(written):
     kinds = classes.drop_duplicates().set_index("patientId")["class"]
     for patient, group in rows.groupby("patientId"):
         film, boxes = films[patient], group[["x", "y", "width", "height"]].dropna().to_numpy().tolist()
-        assert boxes == (film["shown"]["opacity"]["boxes"] if "opacity" in film["shown"] else [])
+        assert boxes == (list(map(outlined, film["shown"]["opacity"]["boxes"])) if "opacity" in film["shown"] else [])
         assert set(group.Target) == {film["labels"]["Lung Opacity"]} == {int("opacity" in film["findings"])}
         sick = "No Lung Opacity / Not Normal" if film["findings"] else "Normal"
         assert kinds[patient] == ("Lung Opacity" if boxes else sick)

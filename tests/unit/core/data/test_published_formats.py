@@ -15,6 +15,8 @@ from pneumo_batch.core.data.formats.films import Choice
 from pneumo_batch.core.data.formats.label_files import Download
 from pneumo_batch.core.data.roots import Root, Roots
 from pneumo_batch.errors import DataError, JobError
+from pneumo_batch.job.schema import Data
+from pneumo_batch.stages import listing
 
 LOCAL = pafs.LocalFileSystem()
 FINDINGS = {
@@ -116,6 +118,29 @@ def test_negatives_may_be_films_with_no_finding_at_all(tmp_path):
     sets.nih(tmp_path)
     with pytest.raises(DataError, match=r"^no film without Pneumonia in test: take another of data.findings"):
         inventory("nih", tmp_path, negatives="no_finding")
+
+
+def of_job(root, form, **fields):
+    images = Roots.one(LOCAL, str(root))
+    return listing.of_data(Data(root=str(root), format=form, findings=[FINDINGS[form]], **fields), images)
+
+
+@pytest.mark.parametrize(("patient", "words"), [("64542", "with"), ("64541", "without")])
+def test_a_published_val_of_one_class_is_refused_only_where_it_is_kept(tmp_path, patient, words):
+    """It joins train before validation is carved: a job was refused for a split that it does not have."""
+    path = sets.chexpert(tmp_path) / "CheXpert-v1.0-small/valid.csv"
+    head, *rows = path.read_text().splitlines(keepends=True)
+    path.write_text(head + "".join(row for row in rows if patient in row))
+    line = f"no film {words} Pneumonia in val"
+    found = of_job(tmp_path, "chexpert")
+    assert found.listing["split"].to_pylist().count("val") == 1
+    assert f"{line}, as published: its films join train (data.val_fraction)" in found.account.remarks
+    with pytest.raises(DataError, match=rf"^{line}: take another of data.findings, or other films$"):
+        of_job(tmp_path, "chexpert", val_fraction=0)
+    # without training films validation is not carved, and val is what it was
+    (path.parent / "train.csv").write_text(head)
+    with pytest.raises(DataError, match=rf"^{line}: take another"):
+        of_job(tmp_path, "chexpert")
 
 
 def test_chexpert(tmp_path):

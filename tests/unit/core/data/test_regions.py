@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
+from helpers import mutated_films
 from helpers import published_sets as sets
 from PIL import Image
 from pyarrow import fs as pafs
@@ -179,13 +180,34 @@ def test_a_box_that_cannot_be_is_refused_by_file_row_and_column(tmp_path, form, 
     assert str(error.value) == f"{name} {line}"
 
 
-def test_boxes_of_a_larger_film_do_not_fit_a_smaller_copy(tmp_path):
-    source = of_set("nih", sets.nih(tmp_path))
+COPIED = {
+    "nih": ("images_001/images/00000002_000.png", [225.08, 547.5, 86.5, 79.25]),
+    "rsna": ("stage_2_train_images/0a01.dcm", [264, 152, 213, 379]),
+}
+
+
+@pytest.mark.parametrize("form", COPIED)
+@pytest.mark.parametrize("side", [1024, 512, 224, 2048])
+def test_boxes_drawn_at_1024_pixels_are_where_they_were_in_a_copy_of_any_size(tmp_path, form, side):
+    film, expected = COPIED[form]
+    first, *_ = rows_of(of_set(form, sets.WRITERS[form](tmp_path)), {film: (side, side, "x")})
+    assert [first[name] for name in Box._fields] == pytest.approx([side / 1024 * one for one in expected], rel=1e-12)
+
+
+def test_boxes_drawn_at_1024_pixels_are_of_no_film_of_another_shape(tmp_path):
     with pytest.raises(table.UnfitError) as error:
-        built(source, {"images_001/images/00000002_000.png": (64, 64, "Pneumonia")})
+        built(of_set("nih", sets.nih(tmp_path)), {"images_001/images/00000002_000.png": (512, 400, "Pneumonia")})
     assert str(error.value) == (
-        "BBox_List_2017.csv row 1: the box goes from x 225.08 to 311.58, the image has 64 x 64 pixels: boxes are in"
-        " pixels of the image as it is"
+        "BBox_List_2017.csv row 1: is of a film of 1024 x 1024 pixels, the image has 512 x 400: another shape"
+    )
+
+
+def test_boxes_of_a_larger_film_whose_size_is_not_known_do_not_fit_a_smaller_copy(tmp_path):
+    with pytest.raises(table.UnfitError) as error:
+        built(of_set("vindr", sets.vindr(tmp_path)), {"train/ab01.png": (16, 16, "Consolidation")})
+    assert str(error.value) == (
+        "train.csv row 1: the box goes from x 10 to 30, the image has 16 x 16 pixels: boxes are in pixels of the image"
+        " as it is"
     )
 
 
@@ -342,6 +364,59 @@ def test_a_mask_of_another_shape_or_that_is_none_is_refused(tmp_path):
     (tmp_path / "a/1.png").write_bytes(b"\x89PNG nothing")
     with pytest.raises(DataError, match=r"^masks/a/1.png: "):
         built(source, FILMS)
+
+
+INSIDE_HW = np.zeros((30, 40), bool)
+INSIDE_HW[3:9, 4:20] = True
+
+
+def stored(outside, inside, dtype, form="PNG"):
+    return mutated_films.encoded(np.where(INSIDE_HW, inside, outside).astype(dtype), form)
+
+
+def palette(*colours):
+    stream, image = io.BytesIO(), Image.fromarray(INSIDE_HW.astype(np.uint8)).convert("P")
+    image.putpalette([channel for colour in colours for channel in colour])
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def white_on_nothing():
+    return mutated_films.encoded(np.dstack([np.full((30, 40, 3), 255), 255 * INSIDE_HW]).astype(np.uint8), "PNG")
+
+
+MASKS = {
+    "16 bits, 0 and 1": stored(0, 1, np.uint16),
+    "16 bits, 2 and 60": stored(2, 60, np.uint16),
+    "16 bits, 0 and 65535": stored(0, 65535, np.uint16),
+    "32 bits, 0 and 1": stored(0, 1, np.int32, "TIFF"),
+    "32 bits, 0 and 70000": stored(0, 70000, np.int32, "TIFF"),
+    "float, 0 and a thousandth": stored(0, 0.001, np.float32, "TIFF"),
+    "8 bits, 0 and 1": stored(0, 1, np.uint8),
+    "8 bits, 2 and 60": stored(2, 60, np.uint8),
+    "8 bits, 0 and 255": stored(0, 255, np.uint8),
+    "1 bit": mask_file(INSIDE_HW, "1"),
+    "RGB": mask_file(INSIDE_HW, "RGB"),
+    "RGBA": white_on_nothing(),
+    "palette of dark red": palette((0, 0, 0), (128, 0, 0)),
+    "palette of the darkest blue": palette((0, 0, 0), (0, 0, 1)),
+    "DICOM, 0 and 1": mutated_films.dicom(INSIDE_HW.astype(np.uint16), BitsStored=16, HighBit=15),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_a_mask_is_read_by_its_values_as_they_are_stored(tmp_path, name):
+    """Of 16 bits 1 is as good as black where a film is read, and a mask of 0 and 1 would be without a pixel."""
+    (tmp_path / "1.png").write_bytes(MASKS[name])
+    (row,) = rows_of(sources.OfFolder("masks", Root(LOCAL, str(tmp_path)), {"1.png": 1}), {"1.png": (40, 30, "MASS")})
+    assert np.array_equal(of_png(row["mask"]), INSIDE_HW)
+
+
+def test_a_mask_whose_values_no_film_could_have_is_refused(tmp_path):
+    (tmp_path / "1.png").write_bytes(stored(0, 255, np.float32, "TIFF"))
+    source = sources.OfFolder("masks", Root(LOCAL, str(tmp_path)), {"1.png": 1})
+    with pytest.raises(DataError, match=r"^masks/1.png: pixel values from 0 to 255: expected 0 to 1$"):
+        built(source, {"1.png": (40, 30, "MASS")})
 
 
 # -------------------------------------------------------------------------------------------- at a network's resolution

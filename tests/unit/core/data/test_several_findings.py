@@ -80,6 +80,15 @@ def test_training_films_must_have_each_finding_and_lack_it_and_other_splits_need
         inventory(tmp_path, ROWS.replace("p1,1,1", "p1,1,0").replace("p3,,1", "p3,,0"))
 
 
+def test_of_a_val_that_joins_train_nothing_is_missing_later(tmp_path):
+    text = f"{ROWS}i.png,val,p9,1,0,0\n"
+    line = "no film with Mass in val"
+    assert (
+        f"{line}, as published: its films join train (data.val_fraction)" in inventory(tmp_path, text).account.remarks
+    )
+    assert f"{line}: there are no numbers of it" in inventory(tmp_path, text, val_fraction=0).account.remarks
+
+
 def test_labels_are_part_of_what_identifies_the_data(tmp_path):
     one = manifest.assignment_digest(inventory(tmp_path).listing)
     assert manifest.assignment_digest(inventory(tmp_path).listing) == one

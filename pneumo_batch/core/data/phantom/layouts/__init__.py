@@ -70,6 +70,12 @@ class Layout(Protocol):
 SHARES = {"opacity": 0.35, "effusion": 0.3, "pneumothorax": 0.15, "enlarged heart": 0.3}
 
 
+def outlined(box: Box, film: Written, side: int) -> list[float]:
+    """A box in pixels of a copy of the film with `side` x `side` of them, as sets have it that were outlined so."""
+    size = (film.width, film.height, film.width, film.height)
+    return [value * side / pixels for value, pixels in zip(box, size, strict=True)]
+
+
 def listed(films: Sequence[Written]) -> list[Written]:
     return [film for film in films if film.state != "unlisted"]
 

@@ -1,4 +1,7 @@
-"""NIH ChestX-ray14: labels joined by a bar, headers with brackets that hold commas, boxes for a few test films."""
+"""NIH ChestX-ray14: labels joined by a bar, headers with brackets that hold commas, boxes for a few test films.
+
+Boxes are in pixels of films of 1024 x 1024, as those of the set, however large the films here are.
+"""
 
 from collections.abc import Sequence
 
@@ -28,6 +31,7 @@ _ENTRY = (
 )
 _BOXES = "Image Index,Finding Label,Bbox [x,y,w,h],,,"
 _FOLDERS = 12
+_OUTLINED = 1024
 
 
 def path(case: Case) -> str:
@@ -75,7 +79,7 @@ def _box_rows(film: Written) -> list[dict[int, object]]:
     """The list of boxes has another word for one finding."""
     words = {**NAMES, "opacity": "Infiltrate"}
     return [
-        dict(enumerate([_name(film.case), words[finding], *map(float, box)]))
+        dict(enumerate([_name(film.case), words[finding], *layouts.outlined(box, film, _OUTLINED)]))
         for finding, shown in film.shown.items()
         for box in shown.boxes
     ]

@@ -1,4 +1,7 @@
-"""RSNA Pneumonia Detection: one row a box, three classes, compressed DICOM whose patient is the film."""
+"""RSNA Pneumonia Detection: one row a box, three classes, compressed DICOM whose patient is the film.
+
+Boxes are in pixels of films of 1024 x 1024, as those of the set, however large the films here are.
+"""
 
 import uuid
 from collections.abc import Sequence
@@ -13,6 +16,8 @@ from pneumo_batch.core.data.phantom.layouts import Written
 NAMES = {OPACITY: "Lung Opacity"}
 SHARES = layouts.SHARES
 LATERALS, PUBLISHED, SIDE, CROPPED = False, False, None, False
+
+_OUTLINED = 1024
 
 
 def path(case: Case) -> str:
@@ -45,7 +50,8 @@ def tables(films: Sequence[Written]) -> dict[str, bytes]:
 def _rows(film: Written) -> list[dict[str, object]]:
     who, sides = {"patientId": _patient(film.case)}, ("x", "y", "width", "height")
     if OPACITY in film.shown:
-        boxes = [dict(zip(sides, map(float, box), strict=True)) for box in film.shown[OPACITY].boxes]
+        shown = [layouts.outlined(box, film, _OUTLINED) for box in film.shown[OPACITY].boxes]
+        boxes = [dict(zip(sides, box, strict=True)) for box in shown]
         return [{**who, **box, "Target": 1, "class": "Lung Opacity"} for box in boxes]
     kind = "No Lung Opacity / Not Normal" if film.case.findings else "Normal"
     return [{**who, **dict.fromkeys(sides), "Target": 0, "class": kind}]
