@@ -105,7 +105,7 @@ def submit(
     has. Raises JobError when a URI holds credentials, it runs into another directory than the one asked for, or the
     cluster has no agent to take it within a minute.
     """
-    for location in (run_dir or "", *_places(job)):  # before any of them is sent, or noted in a message
+    for location in (run_dir or "", *jobfile.places(job)):  # before any of them is sent, or noted in a message
         refuse_credentials(location)
     fingerprint = identity(job)
     name = f"{job.name}-{fingerprint[:12]}"
@@ -126,13 +126,6 @@ def submit(
                     time.sleep(_AGAIN_SECONDS)
                 elif "already exists" not in str(error):  # else another client was quicker: attach to what it started
                     raise
-
-
-def _places(job: Job) -> list[str]:
-    """Every value of a job that may be a path or URI."""
-    roots = [] if job.is_phantom else job.data.roots
-    named = [job.data.manifest or "", job.data.regions, job.network.name, job.network.weights]
-    return [*roots, *named, *(spec.checkpoint for spec in job.variant)]
 
 
 def identity(job: Job) -> str:

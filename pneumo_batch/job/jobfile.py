@@ -226,6 +226,13 @@ def hidden_paths(job: Job) -> dict[str, str]:
     return {path: f"path-{hashlib.sha256(path.encode()).hexdigest()[:12]}" for path in paths}
 
 
+def places(job: Job) -> list[str]:
+    """Every value of a job that may be a path or URI."""
+    roots = [] if job.is_phantom else job.data.roots
+    named = [job.data.manifest or "", job.data.regions, job.network.name, job.network.weights]
+    return [*roots, *named, *(spec.checkpoint for spec in job.variant)]
+
+
 def _texts(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value

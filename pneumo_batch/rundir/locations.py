@@ -1,6 +1,7 @@
 """Where things are: a path or any URI that pyarrow opens, as the file system that reads it."""
 
 import os
+import re
 import shutil
 import urllib.parse
 from pathlib import Path
@@ -10,6 +11,9 @@ import pyarrow.fs
 
 from pneumo_batch.core.data.roots import Root, Roots
 from pneumo_batch.errors import DataError, JobError
+
+_SECRET = re.compile(r"key|secret|passw|token|signature|^sig$|credential(?!_kind)", re.IGNORECASE)  # in a query's names
+_WITH_PORTS = ("hdfs", "viewfs")  # of other systems nothing but a bucket stands there
 
 
 def open_filesystem(location: str | os.PathLike[str]) -> tuple[pa.fs.FileSystem, str]:
@@ -32,13 +36,30 @@ def refuse_credentials(location: str) -> None:
         return
     try:
         address = urllib.parse.urlsplit(location)
-    except ValueError as error:  # of a part that is no host, wherever its credentials are
-        raise JobError(f"{scheme}://: {error}") from error
-    if address.password or "secret_key" in address.query:
-        shown = f"{address.scheme}://{address.hostname or ''}{address.path}"
+    except ValueError:  # whose message quotes what is no host, wherever its credentials are
+        raise JobError(f"{scheme}://...: no URI: what follows the slashes is no host") from None
+    user, _, host = address.netloc.rpartition("@")
+    is_cut = _is_cut(host, address)
+    if is_cut or ":" in urllib.parse.unquote(user) or _in_query(address.query):
+        is_place = not is_cut and "@" not in address.path  # else what looks like one may be the rest of a secret
+        place = f"{address.hostname or ''}{address.path}" if is_place else "..."
         raise JobError(
-            f"{shown}: credentials in a URI would get into records: pass them in environment variables instead"
+            f"{address.scheme}://{place}: credentials in a URI would get into records: pass them in environment"
+            " variables instead"
         )
+
+
+def _is_cut(host: str, address: urllib.parse.SplitResult) -> bool:
+    """Whether the host is the beginning of credentials, as far as a character of the secret that was not escaped."""
+    _, colon, port = host.rpartition("]")[2].partition(":")
+    if not colon or (port.isdigit() and address.scheme in _WITH_PORTS):
+        return False
+    return "@" in f"{address.path}{address.query}{address.fragment}" if port.isdigit() or not port else True
+
+
+def _in_query(query: str) -> bool:
+    values = urllib.parse.parse_qsl(query, keep_blank_values=True)
+    return any(_SECRET.search(name) or ":" in value.rpartition("@")[0] for name, value in values)
 
 
 def read_location(location: str) -> bytes:

@@ -12,7 +12,7 @@ from pneumo_batch.execution import resources as shares
 from pneumo_batch.execution.cluster import Resources
 from pneumo_batch.job import jobfile
 from pneumo_batch.job.schema import Job
-from pneumo_batch.rundir.locations import open_roots
+from pneumo_batch.rundir.locations import open_roots, refuse_credentials
 from pneumo_batch.stages import arms, external_models, index, regions
 from pneumo_batch.stages.stage import Survey
 
@@ -22,6 +22,8 @@ _GENERATED = pa.table({"view": pa.nulls(1), "sex": pa.nulls(1), "site": pa.nulls
 
 def survey(job: Job) -> Survey:
     """Look at everything a job refers to. Raises DataError or JobError when some of it is not there."""
+    for location in jobfile.places(job):  # before it is quoted as what cannot be read
+        refuse_credentials(location)
     contents = external_models.digests(job)
     if programs.is_file(job.network.name) and job.trained:
         raise JobError(

@@ -7,7 +7,6 @@ from ray.job_submission import JobDetails, JobStatus, JobType
 from pneumo_batch.errors import JobError
 from pneumo_batch.integrations import ray_jobs
 from pneumo_batch.job import schema
-from pneumo_batch.rundir import locations
 from pneumo_batch.stages import survey
 
 ADDRESS = "http://head:8265"
@@ -40,16 +39,6 @@ def test_credentials_in_a_uri_are_not_sent_to_a_cluster(place, fields):
         ray_jobs.submit(Untouched(), ADDRESS, schema.Job(name="x", **fields), place)
     assert "SECRET" not in str(caught.value)
     assert "AKIA" not in str(caught.value)
-
-
-def test_a_uri_that_is_none_is_one_line_without_what_it_holds():
-    with pytest.raises(JobError, match=r"^s3://: Invalid IPv6 URL$"):
-        ray_jobs.submit(Untouched(), ADDRESS, schema.Job(name="x"), "s3://AKIA:SECRET@[bucket/run")
-
-
-def test_a_uri_without_credentials_is_none_to_refuse():
-    for location in ("s3://bucket/a:b@c", "s3://key@bucket/films", "a folder:b@c", "s3://bucket?scheme=http"):
-        locations.refuse_credentials(location)
 
 
 class Head:
