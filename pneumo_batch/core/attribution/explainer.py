@@ -31,6 +31,7 @@ from pneumo_batch.core.attribution.linear_stem import LinearStem
 from pneumo_batch.core.attribution.methods import CAPTUM, further_method
 from pneumo_batch.core.attribution.options import (
     GRAD_CAM,
+    GUIDED_GRAD_CAM,
     INTEGRATED_GRADIENTS,
     PATHS,
     UNSCALED,
@@ -133,14 +134,12 @@ class Explainer:
         return self._stem.path
 
     def _prepare_grad_cam(self, methods: Mapping[str, Mapping[str, Any]]) -> None:
-        self._layers: dict[str, str] = {}
-        for name in of_methods(methods, GRAD_CAM):
-            options = _options(GradCam, name, methods)
-            self._layers[name] = grad_cam_layer(self._model, options.layer)
-        if of_methods(methods, "guided_grad_cam"):
-            self._guided_layer = grad_cam_layer(self._model, _options(GradCam, GRAD_CAM, methods).layer)
-        else:
-            self._guided_layer = ""
+        def layer(name: str) -> str:
+            return grad_cam_layer(self._model, _options(GradCam, name, methods).layer)
+
+        self._layers = {name: layer(name) for name in of_methods(methods, GRAD_CAM)}
+        guided = of_methods(methods, GUIDED_GRAD_CAM)
+        self._guided_layers = {name: layer(name if methods[name] else GRAD_CAM) for name in guided}
         if self._layers:
             self._forward(self._example_1CHW, [0])  # raises for a layer that gives no maps
 
@@ -172,7 +171,9 @@ class Explainer:
         self._others: dict[str, Callable[[torch.Tensor, int], torch.Tensor]] = {}
         for name, options in methods.items():
             if method_of(name) not in (*PATHS, GRAD_CAM):
-                self._others[name] = further_method(name, self._model, self._guided_layer, self._preprocess, options)
+                layer = self._guided_layers.get(name, "")
+                own_options = {} if layer else options
+                self._others[name] = further_method(name, self._model, layer, self._preprocess, own_options)
 
     def __call__(self, inputs_BCHW: torch.Tensor, targets_B: torch.Tensor) -> Explanation:
         """Explain output `targets_B` (int64 index; 0 for a single-logit network) of each image."""

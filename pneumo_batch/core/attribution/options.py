@@ -10,6 +10,7 @@ from pneumo_batch.core.method_names import method_of, setting_of
 INTEGRATED_GRADIENTS, GRAD_CAM = "integrated_gradients", "grad_cam"
 UNSCALED = "integrated_gradients_unscaled"
 PATHS = (INTEGRATED_GRADIENTS, UNSCALED)  # both are made of one walk along the path, by the same options
+GUIDED_GRAD_CAM = "guided_grad_cam"  # looks at a layer as Grad-CAM does, and has the same options
 WITH_BASELINE = frozenset({*PATHS, "deep_lift", "gradient_shap", "occlusion"})  # their maps depend on a baseline
 POSITIVE, LABEL = "positive", "label"  # explained outputs, beside the names of classes
 

@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pneumo_batch.core.attribution.options import (
     GRAD_CAM,
+    GUIDED_GRAD_CAM,
     INTEGRATED_GRADIENTS,
     PATHS,
     POSITIVE,
@@ -53,7 +54,7 @@ class Attribution(Section):
     integrated_gradients: IntegratedGradientsOptions = IntegratedGradientsOptions()
     """Points on the path ("auto" for tolerance), its start (black, mean, white, blur, noise), the quadrature rule."""
     grad_cam: GradCamOptions = GradCamOptions()
-    """The layer: a module path, or auto for the last convolution."""
+    """The layer, of guided_grad_cam too: a module path, or auto for the last convolution."""
     settings: dict[str, dict[str, bool | int | float | str]] = result({})
     """Options of each method named with an @, by that name: settings."grad_cam@early".layer = "conv3.1"."""
     allow_tf32: bool = result(False)
@@ -102,7 +103,7 @@ class Attribution(Section):
     def _options(self, method: str) -> dict[str, object]:
         if method in PATHS:
             return self.integrated_gradients.model_dump()
-        return self.grad_cam.model_dump() if method == GRAD_CAM else {}
+        return self.grad_cam.model_dump() if method in (GRAD_CAM, GUIDED_GRAD_CAM) else {}
 
     def _changes(self, name: str) -> dict[str, object]:
         return of_setting(name, self.settings.get(name, {}))

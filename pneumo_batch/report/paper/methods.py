@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pneumo_batch.core.attribution.options import GRAD_CAM, PATHS, GradCam
+from pneumo_batch.core.attribution.options import GRAD_CAM, GUIDED_GRAD_CAM, PATHS, GradCam
 from pneumo_batch.core.data import patients
 from pneumo_batch.core.data.options import SPLITS
 from pneumo_batch.core.method_names import method_of
@@ -20,8 +20,7 @@ _BASELINES = {
     "mean": ("sturmfels",),
     "white": ("sturmfels",),
 }  # not of the methods' papers
-_GUIDED = "guided_grad_cam"
-_SOURCES = {_GUIDED: ("guided_backprop", "grad_cam")}  # of methods that are not a paper's own
+_SOURCES = {GUIDED_GRAD_CAM: ("guided_backprop", "grad_cam")}  # of methods that are not a paper's own
 _LIBRARIES = {
     "torch": "PyTorch",
     "captum": "Captum",
@@ -234,11 +233,9 @@ def _cited(method: str, cite: Citations) -> str:
 
 def options(source: Source, method: str, cite: Citations) -> str:
     """Of a method, in brackets; nothing where it has none."""
-    by_method = source.job.attribution.options_by_method()
-    values = by_method[method]
-    if method_of(method) in (GRAD_CAM, _GUIDED):
-        chosen = values or by_method.get(GRAD_CAM) or vars(GradCam())  # the guided one takes the layer of the other
-        return f" ({_layer(source, str(chosen['layer']))})"
+    values = source.job.attribution.options_by_method()[method]
+    if method_of(method) in (GRAD_CAM, GUIDED_GRAD_CAM):
+        return f" ({_layer(source, str(values['layer']))})"
     papers = _BASELINES.get(str(values.get("baseline")), ())
     cited = cite(*papers) if papers else ""
     if not values:

@@ -2,6 +2,7 @@
 
 import sys
 import types
+import warnings
 
 import captum.attr
 import numpy as np
@@ -15,6 +16,7 @@ from pneumo_batch.core.attribution.methods import CAPTUM
 from pneumo_batch.core.data.images import Preprocess
 from pneumo_batch.core.models import networks
 from pneumo_batch.core.similarity.metrics import POSITIVE_PART
+from pneumo_batch.job.schema import Attribution
 
 PREPROCESS = Preprocess(32)
 ZEROS = torch.zeros(2, dtype=torch.int64)
@@ -77,6 +79,33 @@ def test_guided_grad_cam_is_the_product_of_its_parts():
     found = both(inputs_BCHW, ZEROS[:1]).maps["guided_grad_cam"]
     assert found.abs().max() > 0
     torch.testing.assert_close(found, maps["guided_backprop"] * cam_BHW, rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "layer"),
+    [
+        ({}, "conv5.1"),
+        ({"grad_cam": {"layer": "conv4.1"}}, "conv4.1"),
+        ({"grad_cam": {"layer": "conv4.1"}, "methods": ["grad_cam", "guided_grad_cam"]}, "conv4.1"),
+        (
+            {
+                "methods": ["guided_grad_cam@early"],
+                "grad_cam": {"layer": "conv4.1"},
+                "settings": {"guided_grad_cam@early": {"layer": "conv3.1"}},
+            },
+            "conv3.1",
+        ),
+    ],
+)
+def test_guided_grad_cam_of_a_job_is_captums_at_the_layer_of_grad_cam(chosen, layer):
+    model, inputs_BCHW = cnn5(), images(1)
+    job = Attribution(**{"methods": ["guided_grad_cam"], **chosen})
+    found = Explainer(model, job.options_by_method(), PREPROCESS)(inputs_BCHW, ZEROS[:1]).maps
+    peer = captum.attr.GuidedGradCam(model, model.get_submodule(layer))
+    with warnings.catch_warnings(action="ignore"):  # it says that it sets hooks
+        wanted = peer.attribute(inputs_BCHW.requires_grad_(), target=0, interpolate_mode="bilinear")
+    assert wanted.abs().max() > 0
+    torch.testing.assert_close(found[job.methods[-1]], wanted[:, 0].detach(), rtol=1e-4, atol=1e-8)
 
 
 @pytest.mark.parametrize("name", CAPTUM)
