@@ -66,6 +66,7 @@ def label_share(scores: pd.DataFrame, resamples: int = 2000, seed: int = 0) -> d
 
     Columns: image_id, label, patient_id, method, view, scale, metric, kind, variant_a, variant_b, score. Which models
     are true and which random follows from the kinds. Intervals are over patients (bootstrap) and models (jackknife).
+    Raises ValueError where a film has two scores of one pair, as in a table of several targets or of two runs.
 
     >>> rows = [("true_true", "a", "b", 0.8), ("true_random", "a", "n", 0.35), ("true_random", "b", "n", 0.35),
     ...         ("true_true_cross", "a", "b", 0.3), ("true_random_cross", "a", "n", 0.25)]
@@ -76,6 +77,12 @@ def label_share(scores: pd.DataFrame, resamples: int = 2000, seed: int = 0) -> d
     >>> test.images, round(test.share.value, 3), test.share.ci_low  # of other models nothing is known with so few
     (6, 0.8, None)
     """
+    twice = scores["image_id"][scores.duplicated(["image_id", *per_image.COLUMNS])]
+    if len(twice):
+        raise ValueError(
+            f"scores: {twice.iloc[0]} has two scores of one pair of models: give those of one run, and of several"
+            " targets those of one, run.scores(target)"
+        )
     images = scores[["image_id", "label", "patient_id"]].drop_duplicates("image_id").sort_values("image_id")
     data = per_image.gather(_table(scores), pa.Table.from_pandas(images, preserve_index=False))
     true, random = _models(scores)
@@ -102,14 +109,17 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """The 95 % percentile interval of a mean over N images, patients resampled; NaN values are left out.
 
-    The images of one patient are not independent, so whole patients are drawn.
+    The images of one patient are not independent, so whole patients are drawn. Raises ValueError unless every value has
+    a patient.
 
     >>> low, high = bootstrap_interval([0.1, 0.2, 0.3, 0.4], ["a", "a", "b", "b"])
     >>> round(low, 2), round(high, 2)
     (0.15, 0.35)
     """
-    values_N1 = np.asarray(values_N, dtype=np.float64)[:, None]
-    low, high = bootstrap.interval(bootstrap.means(values_N1, np.asarray(patients_N), resamples, seed))[:, 0]
+    values, patients = np.asarray(values_N, dtype=np.float64), np.asarray(patients_N)
+    if values.ndim != 1 or values.shape != patients.shape:
+        raise ValueError(f"values and patients have shapes {values.shape} and {patients.shape}: give (N,) twice")
+    low, high = bootstrap.interval(bootstrap.means(values[:, None], patients, resamples, seed))[:, 0]
     return float(low), float(high)
 
 

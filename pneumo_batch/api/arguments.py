@@ -6,10 +6,9 @@ Shapes: N images, C channels, S pixels a side.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from torch import nn
 
-from pneumo_batch.core.models import checkpoints, programs
+from pneumo_batch.core.models import checkpoints
 
 Models = Sequence[nn.Module] | Mapping[str, nn.Module]
 
@@ -23,8 +22,6 @@ def by_place(models: Models, argument: str) -> dict[str, nn.Module]:
     for place, model in found.items():
         if not isinstance(model, nn.Module):
             raise ValueError(f"{place}: a torch.nn.Module is needed, not {type(model).__name__}")
-        if next(model.parameters(), None) is None:
-            raise ValueError(f"{place}: the network has no weights")
     return found
 
 
@@ -39,22 +36,6 @@ def check_copies(true: Mapping[str, nn.Module], random: Mapping[str, nn.Module])
     else:
         reason = "a random model is one that was trained on permuted labels"
     raise ValueError(f"{place} has the weights of {other}: {reason}")
-
-
-def outputs_of(place: str, model: nn.Module, image_1CSS: torch.Tensor) -> int:
-    """How many logits a network has for an image."""
-    image_1CSS = image_1CSS.to(next(model.parameters()))
-    shape = tuple(image_1CSS.shape)
-    try:
-        with torch.no_grad():
-            logits_1K = programs.frozen_copy(model)(image_1CSS)
-    except RuntimeError as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{place}: the network cannot take an image of shape {shape}: {reason}") from error
-    if not isinstance(logits_1K, torch.Tensor) or logits_1K.ndim != 2 or len(logits_1K) != 1:
-        found = tuple(logits_1K.shape) if isinstance(logits_1K, torch.Tensor) else type(logits_1K).__name__
-        raise ValueError(f"{place}: the network must return logits (1, K) for an image of shape {shape}, not {found}")
-    return logits_1K.shape[1]
 
 
 def labels_of(labels: Sequence[int], outputs: int) -> np.ndarray:

@@ -134,7 +134,7 @@ def _by_kind(true: Models, random: Models) -> dict[variants.Kind, dict[str, nn.M
 
 def _labels(places: Mapping[str, nn.Module], given: "_Given", settings: Settings) -> np.ndarray | None:
     """Of the images in their order, where they are given; that every network answers an image is seen in any case."""
-    outputs = [arguments.outputs_of(place, model, given.inputs_NCSS[:1]) for place, model in places.items()]
+    outputs = [in_memory.outputs_of(place, model, given.inputs_NCSS[:1]) for place, model in places.items()]
     return arguments.labels_of(settings["labels"], min(outputs))[given.order] if "labels" in settings else None
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from pneumo_batch.core import user_code
 from pneumo_batch.core.attribution.explainer import Explainer, Explanation
 from pneumo_batch.core.data.images import Preprocess, named_normalisation
+from pneumo_batch.core.models import programs
 
 Method = str | Callable[..., torch.Tensor]
 Methods = Iterable[Method] | Mapping[Method, Mapping[str, Any]]
@@ -24,6 +25,7 @@ UNIT = (0.0, 1.0)  # of images that are pixels in [0, 1] themselves
 _ROUNDING = 1e-3
 
 
+@torch.inference_mode(False)  # without gradients there is no map, whatever block the caller is in
 def explain(
     model: nn.Module,
     images: torch.Tensor,
@@ -38,12 +40,27 @@ def explain(
     functions, options = named(methods)
     preprocess = preprocess_of(images, normalise)
     targets_N = targets_of(target, len(images))
+    if (highest := int(targets_N.max())) >= outputs_of("model", model, images[:1]):
+        raise ValueError(f"target: the network has no output {highest}; they count from 0")
     with user_code.given(functions):
-        explainer = Explainer(model, options, preprocess)
-        try:
-            return explainer(images, targets_N)
-        except IndexError as error:
-            raise ValueError(f"target: the network has no output {int(targets_N.max())}; they count from 0") from error
+        return Explainer(model, options, preprocess)(images, targets_N)
+
+
+def outputs_of(place: str, model: nn.Module, image_1CSS: torch.Tensor) -> int:
+    """How many logits a network has for an image. Raises ValueError, beginning with its `place`, where it has none."""
+    if (weights := next(model.parameters(), None)) is None:
+        raise ValueError(f"{place}: the network has no weights")
+    shape = tuple(image_1CSS.shape)
+    try:
+        with torch.no_grad():
+            logits_1K = programs.frozen_copy(model)(image_1CSS.to(weights))
+    except RuntimeError as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{place}: the network cannot take an image of shape {shape}: {reason}") from error
+    if not isinstance(logits_1K, torch.Tensor) or logits_1K.ndim != 2 or len(logits_1K) != 1:
+        found = tuple(logits_1K.shape) if isinstance(logits_1K, torch.Tensor) else type(logits_1K).__name__
+        raise ValueError(f"{place}: the network must return logits (1, K) for an image of shape {shape}, not {found}")
+    return logits_1K.shape[1]
 
 
 def targets_of(target: Target, images: int) -> torch.Tensor:

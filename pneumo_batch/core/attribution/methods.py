@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SEED = 0
 _NOISY_COPIES = 4  # in a pass of SmoothGrad
+_COUNTS = ("samples", "window", "stride")  # options
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,8 @@ def occlusion(
     side = inputs_1CHW.shape[2]
     window = window or max(1, side // 8)
     stride = stride or max(1, window // 2)
+    if not stride <= window <= side:
+        raise ValueError(f"occlusion: a window of {window} moved by {stride} leaves pixels of {side} x {side} out")
     channels = inputs_1CHW.shape[1]
     method = _captum().Occlusion(model)
     return method.attribute(
@@ -206,17 +209,22 @@ def further_method(
 def _check_options(name: str, function: Method, options: Mapping[str, Any]) -> None:
     parameters = inspect.signature(function).parameters.values()
     known = ["baseline", *(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)]
-    for option in options:
+    for option, value in options.items():
         if option not in known:
             raise ValueError(f"{name} has no option {option!r}: choose one of {', '.join(known)}")
+        if option in _COUNTS and value is not None and (not isinstance(value, int) or value < 1):
+            raise ValueError(f"{name}: {option} must be a whole number from 1, not {value!r}")
 
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Set torch's and numpy's random state from `seed`, and restore both afterwards: captum draws from both."""
+    """Set numpy's random state and torch's, on the CPU and on this GPU, and restore all: captum draws from both."""
     numpy_state = np.random.get_state()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        # not by torch.manual_seed, which would seed every other GPU too, for good
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            torch.cuda.default_generators[device.index].manual_seed(seed)
         np.random.seed(seed)
         try:
             yield

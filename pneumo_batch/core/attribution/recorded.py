@@ -60,8 +60,9 @@ class Recorder:
         if key not in self._recordings:
             self._recordings[key] = None
             return explain(inputs_1CHW, targets)
-        recording = self._recordings[key] or self._recorded(explain, inputs_1CHW, key)
-        return recording.replay(inputs_1CHW) if recording else explain(inputs_1CHW, targets)
+        with torch.cuda.device(inputs_1CHW.device):  # what another GPU does is in no recording of the current one's
+            recording = self._recordings[key] or self._recorded(explain, inputs_1CHW, key)
+            return recording.replay(inputs_1CHW) if recording else explain(inputs_1CHW, targets)
 
     @property
     def recordings(self) -> int:

@@ -81,9 +81,14 @@ def _answer(model: nn.Module, images_BCHW: torch.Tensor) -> _Answer:
         if len(logits_BK) != len(leaf):
             raise IndexError(f"it returned {len(logits_BK)} rows for {len(leaf)} images")
         if not logits_BK.requires_grad:  # a network that cuts the graph: methods that need gradients say so
-            return logits_BK[0], torch.zeros_like(leaf[0])
+            return _numbers(logits_BK[0]), torch.zeros_like(leaf[0])
         gradient_BCHW = torch.autograd.grad(logits_BK.sum(), leaf)[0]
-    return logits_BK[0].detach(), gradient_BCHW[0]
+    return _numbers(logits_BK[0].detach()), _numbers(gradient_BCHW[0])
+
+
+def _numbers(values: torch.Tensor) -> torch.Tensor:
+    """Zeros where there is none: noise is below 0 too, of which a network may take the logarithm."""
+    return values.nan_to_num(0.0, 0.0, 0.0)
 
 
 def _together(model: nn.Module, images_BCHW: torch.Tensor) -> _Answer:

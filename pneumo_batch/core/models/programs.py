@@ -151,7 +151,7 @@ def check_batches(name: str, model: nn.Module, shape: tuple[int, ...]) -> None:
             f"network {name!r} takes batches of one size only: export it with a dynamic first dimension, "
             "dynamic_shapes=({0: torch.export.Dim.AUTO},)"
         ) from error
-    if not torch.allclose(alone, together, rtol=_CLOSE, atol=_CLOSE):
+    if not torch.allclose(alone, together, rtol=_CLOSE, atol=_CLOSE, equal_nan=True):
         raise ValueError(f"network {name!r} was saved in training mode: call model.eval(), then save it again")
 
 

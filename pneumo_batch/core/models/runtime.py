@@ -44,19 +44,22 @@ def use_threads(threads: int) -> None:
 def exact_arithmetic(allow_tf32: bool = False) -> Iterator[None]:
     """Full float32 products and the same cuDNN algorithm every time; the former settings return afterwards.
 
-    `allow_tf32` trades the products' last digits for speed on GPUs that have TF32. CPUs always compute exactly.
+    An autocast that the caller is in does not reach inside. `allow_tf32` trades the products' last digits for speed on
+    GPUs that have TF32. CPUs always compute exactly.
     """
-    if _set_by_operation():
-        with repeatable_arithmetic(), _precision_of_operations("tf32" if allow_tf32 else "ieee"):
-            yield
-        return
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if allow_tf32 else "highest")
-    try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=allow_tf32):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+    with contextlib.ExitStack() as undo:
+        for kind in ("cpu", "cuda"):  # torch.autocast warns of a CUDA that is not there, in 2.6 even to turn it off
+            undo.callback(torch.set_autocast_enabled, kind, torch.is_autocast_enabled(kind))
+            torch.set_autocast_enabled(kind, False)
+        if _set_by_operation():
+            undo.enter_context(repeatable_arithmetic())
+            undo.enter_context(_precision_of_operations("tf32" if allow_tf32 else "ieee"))
+        else:
+            undo.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+            torch.set_float32_matmul_precision("high" if allow_tf32 else "highest")
+            exact = {"enabled": True, "benchmark": False, "deterministic": True, "allow_tf32": allow_tf32}
+            undo.enter_context(torch.backends.cudnn.flags(**exact))
+        yield
 
 
 @contextmanager

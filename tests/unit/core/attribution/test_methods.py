@@ -169,6 +169,25 @@ def test_a_users_method_that_does_not_fit_is_named(name, function, message, monk
         _ = Explainer(linear(), {users(name, monkeypatch, function): {}}, PREPROCESS).map_shapes
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("smooth_grad", {"samples": 0}, "smooth_grad: samples must be a whole number from 1, not 0"),
+        (
+            "smooth_grad@rough",
+            {"samples": "few"},
+            "smooth_grad@rough: samples must be a whole number from 1, not 'few'",
+        ),
+        ("gradient_shap", {"samples": -1}, "gradient_shap: samples must be a whole number from 1"),
+        ("occlusion", {"window": 64}, "occlusion: a window of 64 moved by 32 leaves pixels of 32 x 32 out"),
+        ("occlusion", {"window": 4, "stride": 8}, "occlusion: a window of 4 moved by 8 leaves pixels of 32 x 32 out"),
+    ],
+)
+def test_options_that_give_no_map_are_named_before_any_image(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        _ = Explainer(linear(), {name: options}, PREPROCESS).map_shapes
+
+
 def test_the_names():
     assert list(METHODS) == ["integrated_gradients", "grad_cam", *CAPTUM, "integrated_gradients_unscaled"]
     assert set(CAPTUM) == {

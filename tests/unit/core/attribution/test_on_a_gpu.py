@@ -12,7 +12,7 @@ from torch import nn
 from pneumo_batch.core.attribution import explainer as explainer_module
 from pneumo_batch.core.attribution import recorded
 from pneumo_batch.core.attribution.explainer import Explainer
-from pneumo_batch.core.attribution.methods import CAPTUM
+from pneumo_batch.core.attribution.methods import CAPTUM, seeded
 from pneumo_batch.core.data.images import Preprocess, Split
 from pneumo_batch.core.models import networks, training
 
@@ -112,6 +112,31 @@ def test_work_that_is_replayed_gives_the_maps_of_work_that_is_not(monkeypatch, m
     assert_same(replayed, computed)
     for name, maps_BHW in backwards[0].maps.items():
         assert torch.equal(maps_BHW.flip(0), computed[0].maps[name])
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="torch sees one GPU")
+def test_maps_on_another_gpu_than_the_current_one_are_those_of_their_images():
+    images_BCHW = torch.rand(5, 1, 32, 32, generator=torch.Generator().manual_seed(SEED))
+    model = network("cnn5", torch.float32, size=32)
+    here, there = (
+        Explainer(model.to(device), BOTH, Preprocess(32)).each(images_BCHW.to(device), torch.zeros(5, 1, dtype=int))
+        for device in ("cuda:0", "cuda:1")
+    )
+    for name, maps_BHW in here[0].maps.items():
+        torch.testing.assert_close(there[0].maps[name].to("cuda:0"), maps_BHW)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_random_numbers_of_gpus_go_on_as_if_none_had_been_drawn(device):
+    torch.cuda.manual_seed_all(5)
+    wanted = [torch.rand(1, device=f"cuda:{i}") for i in range(torch.cuda.device_count())]
+    torch.cuda.manual_seed_all(5)
+    with seeded(0, torch.device(device)):
+        drawn = torch.rand(1, device=device)
+    with seeded(0, torch.device(device)):
+        assert torch.equal(torch.rand(1, device=device), drawn)
+    for i, one in enumerate(wanted):
+        assert torch.equal(torch.rand(1, device=f"cuda:{i}"), one)
 
 
 def test_recordings_are_gone_with_their_explainer():

@@ -1,3 +1,4 @@
+import contextlib
 import platform
 import subprocess
 import sys
@@ -53,6 +54,19 @@ def test_arithmetic_is_exact_unless_asked_and_settings_return(allow):
         assert not torch.backends.cudnn.benchmark
     after = (torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic)
     assert after == before
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_an_autocast_does_not_reach_into_exact_arithmetic_and_goes_on_after_an_error(kind):
+    before = torch.is_autocast_enabled(kind)
+    torch.set_autocast_enabled(kind, True)
+    try:
+        with contextlib.suppress(KeyError), runtime.exact_arithmetic():
+            assert not torch.is_autocast_enabled(kind)
+            raise KeyError
+        assert torch.is_autocast_enabled(kind)
+    finally:
+        torch.set_autocast_enabled(kind, before)
 
 
 @pytest.mark.parametrize("allowed", [False, True])

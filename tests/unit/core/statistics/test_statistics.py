@@ -219,3 +219,19 @@ def test_the_public_interval_takes_more_than_one_patient(patients):
 def test_the_public_interval_takes_a_tangent_of_every_resample():
     with pytest.raises(ValueError, match="tangent_B has 2 values and drawn_B 3"):
         statistics.interval_over_models(0.8, [0.7, 0.8, 0.9], [0.7, 0.8, 0.9], [0.7, 0.8, 0.9], 5, [0.1, 0.2])
+
+
+def test_the_public_bootstrap_takes_a_patient_of_every_value():
+    for patients in (["a", "b"], ["a", "a", "b", "b"]):
+        with pytest.raises(ValueError, match="values and patients have shapes"):
+            statistics.bootstrap_interval([0.1, 0.2, 100.0], patients)
+
+
+def test_scores_of_two_targets_are_not_taken_for_those_of_one():
+    table, _ = study(["t0", "t1", "t2"], ["r0", "r1", "r2"], list("abcdef"), np.random.default_rng(0))
+    one = table.to_pandas().assign(target="Mass", target_b="Mass")
+    other = one.assign(target="Effusion", target_b="Effusion", score=one.score / 2)
+    alone = statistics.label_share(one, resamples=100)
+    assert alone == statistics.label_share(one.drop(columns=["target", "target_b"]), resamples=100)
+    with pytest.raises(ValueError, match=r"scores: film_000 has two scores of one pair of models: .*run.scores"):
+        statistics.label_share(pd.concat([one, other]), resamples=100)
