@@ -198,7 +198,7 @@ def test_how_well_a_random_variant_may_rank_test_films(value, low, high, verdict
 
 
 def test_beside_moderate_true_models_luck_is_not_knowledge():
-    """Random models of 624 films rank them with AUROCs of sd 0.06; here true ones reach 0.66 to 0.72: halfway is 0.597."""
+    """Random models of 624 films rank them with AUROCs of sd 0.06; true ones here 0.66 to 0.72: halfway is 0.597."""
     moderate = (0.66, 0.70, 0.72)
     models = [dataclasses.replace(one, auroc_low=0.56) for one in with_auroc(0.58, 0.505, 0.64, true=moderate)[:3]]
     lucky = [*models, *with_auroc(0.58, 0.505, 0.64)[3:]]
