@@ -13,7 +13,7 @@ from pneumo_batch.job.schema.job import Job
 from pneumo_batch.job.schema.models import Train, VariantSpec
 
 # Raised when the same job on the same data gives other numbers than before: old runs are then not resumed.
-RESULTS_VERSION = 4
+RESULTS_VERSION = 5
 
 __all__ = [
     "FINDINGS_ONLY",
