@@ -69,8 +69,8 @@ def _with_splits(table: pa.Table, splits: np.ndarray) -> pa.Table:
 def _carved(training: pa.Table, groups: np.ndarray, draw: _Draw) -> np.ndarray:
     """Which rows (N,) are carved out: whole groups, so that train and the split have every class.
 
-    Of several findings each counts as a class where more than one group shows it, and as far as that is possible.
-    Raises DataError.
+    Of several findings each counts as two, with and without, if more than one group has it; where not all of these can
+    be on both sides, the draw stays as it is. Raises DataError.
     """
     several = bool(table_columns.findings_of(training))
     has_KG = _of_findings(training, groups) if several else _of_classes(training, groups, draw)
