@@ -1,8 +1,13 @@
-"""Splits that a data set lacks, carved by patient: validation, and the test split where a set publishes none."""
+"""Splits that a data set lacks, carved by patient: validation, and the test split where a set publishes none.
+
+Array names carry their shape: N rows; G groups of rows that stay together, M that may move; K classes, or findings.
+"""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.sparse import coo_array
@@ -13,12 +18,21 @@ from pneumo_batch.core.tables import MANIFEST
 from pneumo_batch.errors import DataError
 
 
+class _Draw(NamedTuple):
+    """What is carved of train: a split of about a fraction of each class. `otherwise`: what to do if none can be."""
+
+    split: str
+    fraction: float
+    seed: int
+    otherwise: str
+
+
 def carve_validation(manifest: pa.Table, fraction: float, seed: int) -> pa.Table:
     """Moves about `fraction` of the training images of each class to `val`; a shipped `val` joins `train` first.
 
     Patients stay whole, and so do byte-identical images. Depends on the rows' content and `seed`, not on their order.
     `fraction` 0, or a data set without `train`, keeps the splits as they are. Raises ValueError for a fraction outside
-    [0, 1) and DataError when a class has too few patients to be in both.
+    [0, 1) and DataError when not both can have images of every class.
     """
     if not 0 <= fraction < 1:
         raise ValueError(f"data.val_fraction is {fraction}: it must be at least 0 and below 1")
@@ -29,25 +43,21 @@ def carve_validation(manifest: pa.Table, fraction: float, seed: int) -> pa.Table
     rows = np.flatnonzero(splits == "train")
     rows = rows[np.argsort(np.array(manifest["image_id"].take(rows).to_pylist()))]
     training = manifest.take(rows)
-    chosen = _carved(training, _inseparable(training, ("patient_id", "sha256")), fraction, seed)
-    if isinstance(chosen, str):
-        raise DataError(f"class {chosen} has one patient in train: add others or set data.val_fraction = 0")
-    splits[rows[chosen]] = "val"
+    draw = _Draw("val", fraction, seed, "add others or set data.val_fraction = 0")
+    splits[rows[_carved(training, _inseparable(training, ("patient_id", "sha256")), draw)]] = draw.split
     return _with_splits(manifest, splits)
 
 
 def carve_test(listing: pa.Table, fraction: float, seed: int) -> pa.Table:
     """Moves about `fraction` of the training images of each class of a listing, whole patients, to `test`.
 
-    The listing is sorted by `image_id`. Raises DataError when a class has too few patients to be in both.
+    The listing is sorted by `image_id`. Raises DataError when not both can have images of every class.
     """
     splits = np.array(listing["split"].to_pylist(), dtype=object)
     rows = np.flatnonzero(splits == "train")
     training = listing.take(rows)
-    chosen = _carved(training, _inseparable(training, ("patient_id",)), fraction, seed)
-    if isinstance(chosen, str):
-        raise DataError(f"class {chosen} has one patient: too few to carve a test split of (data.test_fraction)")
-    splits[rows[chosen]] = "test"
+    draw = _Draw("test", fraction, seed, "too few to carve a test split of (data.test_fraction)")
+    splits[rows[_carved(training, _inseparable(training, ("patient_id",)), draw)]] = draw.split
     return _with_splits(listing, splits)
 
 
@@ -56,21 +66,86 @@ def _with_splits(table: pa.Table, splits: np.ndarray) -> pa.Table:
     return table.set_column(position, MANIFEST.field("split"), pa.array(splits, pa.string()))
 
 
-def _carved(training: pa.Table, groups: np.ndarray, fraction: float, seed: int) -> np.ndarray | str:
-    """Which rows are carved out, whole groups of about a fraction of each class; or the class that has one group."""
+def _carved(training: pa.Table, groups: np.ndarray, draw: _Draw) -> np.ndarray:
+    """Which rows (N,) are carved out: whole groups, so that train and the split have every class.
+
+    Of several findings each counts as two, with and without, if more than one group has it; where not all of these can
+    be on both sides, the draw stays as it is. Raises DataError.
+    """
     several = bool(table_columns.findings_of(training))
-    labels = training["label"].to_numpy()
-    if not several:
-        for label in np.unique(labels):
-            if len(np.unique(groups[labels == label])) == 1:
-                return str(training["class_name"][int(np.argmax(labels == label))])
-    strata = _by_rarest(training, groups) if several else _by_rarest_class(labels, groups)
-    carved = np.zeros(len(strata), bool)
-    rng = np.random.default_rng(seed)
+    has_KG = _of_findings(training, groups) if several else _of_classes(training, groups, draw)
+    rng = np.random.default_rng(draw.seed)
+    drawn_G = _drawn(training, groups, draw.fraction, rng)
+    if not (has_KG[:, drawn_G].any(axis=1) & has_KG[:, ~drawn_G].any(axis=1)).all():
+        nearest_G = _nearest(drawn_G, has_KG, np.bincount(groups) * rng.uniform(1, 1.001, len(drawn_G)))
+        if nearest_G is None and not several:
+            raise DataError(
+                f"whole patients cannot be divided so that train and {draw.split} have every class: {draw.otherwise}"
+            )
+        drawn_G = drawn_G if nearest_G is None else nearest_G
+    return drawn_G[groups]
+
+
+def _of_classes(training: pa.Table, groups: np.ndarray, draw: _Draw) -> np.ndarray:
+    """Which groups have images of each class (K, G). Raises DataError for a class of one group."""
+    labels, first, places = np.unique(training["label"].to_numpy(), return_index=True, return_inverse=True)
+    has_KG = np.zeros((len(labels), groups.max() + 1), bool)
+    has_KG[places, groups] = True
+    alone = np.flatnonzero(has_KG.sum(axis=1) == 1)
+    if len(alone):
+        name = training["class_name"][int(first[alone[0]])]
+        raise DataError(f"class {name} has one patient in train: {draw.otherwise}")
+    return has_KG
+
+
+def _of_findings(training: pa.Table, groups: np.ndarray) -> np.ndarray:
+    """Which groups have images with each finding and without it (K, G), where these are more than one."""
+    labels_NK = table_columns.labels_of(training)
+    rows, kinds = np.nonzero(np.concatenate([labels_NK == 1, labels_NK == 0], axis=1))
+    has_KG = np.zeros((2 * labels_NK.shape[1], groups.max() + 1), bool)
+    has_KG[kinds, groups[rows]] = True
+    return has_KG[has_KG.sum(axis=1) > 1]
+
+
+def _drawn(training: pa.Table, groups: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """A random draw (G,) of groups of about a fraction of each class; what one alone is drawn by stays in train."""
+    several = bool(table_columns.findings_of(training))
+    strata = _by_rarest(training, groups) if several else _by_rarest_class(training["label"].to_numpy(), groups)
+    drawn_G = np.zeros(groups.max() + 1, bool)
     for stratum in np.unique(strata):
-        chosen = _choose_groups(groups[strata == stratum], fraction, rng)
-        carved |= np.isin(groups, chosen)  # what one group alone is drawn by stays in train
-    return carved
+        drawn_G[_choose_groups(groups[strata == stratum], fraction, rng)] = True
+    return drawn_G
+
+
+def _nearest(drawn_G: np.ndarray, has_KG: np.ndarray, costs_G: np.ndarray) -> np.ndarray | None:
+    """The draw (G,) that has groups of every class (K, G) and leaves some, at the least cost; None where there is none.
+
+    `costs_G` are those of moving a group. A random draw may lack a class, because groups are drawn by their rarest one.
+    """
+    from scipy.optimize import Bounds, LinearConstraint, milp  # seldom needed, and slow to import
+
+    most = 2 * len(has_KG)  # groups to move: of each class one into the draw and one out of it will do
+    fewer_K = np.minimum(has_KG[:, drawn_G].sum(axis=1), has_KG[:, ~drawn_G].sum(axis=1))
+    has_KG = has_KG[fewer_K <= most]  # so many moves leave of the others
+    may_move_G = _cheapest_alike(np.vstack([has_KG, drawn_G]), costs_G, most)  # a solver takes minutes for 20,000
+    has_KM, kept_K = has_KG[:, may_move_G], has_KG[:, drawn_G & ~may_move_G].sum(axis=1)
+    found = milp(
+        np.where(drawn_G, -costs_G, costs_G)[may_move_G],
+        integrality=np.ones(has_KM.shape[1], int),
+        bounds=Bounds(0, 1),
+        constraints=LinearConstraint(has_KM.astype(float), 1 - kept_K, has_KG.sum(axis=1) - 1 - kept_K),
+    )
+    if found.x is None:
+        return None
+    nearest_G = drawn_G.copy()
+    nearest_G[may_move_G] = found.x > 1 / 2
+    return nearest_G
+
+
+def _cheapest_alike(traits_TG: np.ndarray, costs_G: np.ndarray, most: int) -> np.ndarray:
+    """Which groups (G,) are among the `most` cheapest of those with the same traits (T, G)."""
+    _, alike_G = np.unique(traits_TG, axis=1, return_inverse=True)
+    return pd.Series(costs_G).groupby(alike_G.ravel()).rank(method="first").to_numpy() <= most
 
 
 def _by_rarest_class(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:

@@ -1,9 +1,11 @@
 import hashlib
 import io
+import itertools
 import os
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from helpers.paths import REAL
 from PIL import Image
@@ -427,6 +429,65 @@ def test_where_patients_have_films_of_one_class_the_split_is_what_it_was():
     for fraction, seed, expected in ((0.1, 3, "76c336b1e95ba39a"), (0.25, 0, "a41308c5528c4d45")):
         found = splits.carve_validation(table, fraction, seed)["split"].to_pylist()
         assert hashlib.sha256("".join(split[0] for split in found).encode()).hexdigest()[:16] == expected
+
+
+def classes_of(carved, split):
+    return set(carved.loc[carved["split"] == split, "label"])
+
+
+def of_patients(*classes):
+    """A training film of each patient in each of its classes."""
+    return rows(
+        (f"p{who}-{label}", "train", label, f"p{who}", f"s{who}-{label}")
+        for who, of in enumerate(classes)
+        for label in of
+    )
+
+
+def can_be_divided(patients, labels):
+    """By trying every choice of patients."""
+    ways = itertools.product((False, True), repeat=len(patients))
+    return any(
+        all(
+            {label for of, mine in zip(patients, way, strict=True) if mine is side for label in of} == labels
+            for side in (False, True)
+        )
+        for way in ways
+    )
+
+
+@pytest.mark.parametrize(("count", "most"), [(2, 5), (3, 4)])
+def test_train_and_validation_of_a_few_patients_have_every_class_wherever_they_can(count, most):
+    """Every set of three to five patients: a class to be had from patients of both only was missing in some."""
+    labels = set(range(count))
+    kinds = [of for size in range(1, count + 1) for of in itertools.combinations(range(count), size)]
+    sets = itertools.chain(*(itertools.combinations_with_replacement(kinds, size) for size in range(3, most + 1)))
+    refused = []
+    for seed, patients in enumerate(one for one in sets if all(sum(k in of for of in one) > 1 for k in labels)):
+        try:
+            carved = splits.carve_validation(of_patients(*patients), 0.2, seed).to_pandas()
+        except DataError as error:
+            assert not can_be_divided(patients, labels)
+            refused.append(str(error))
+        else:
+            assert classes_of(carved, "train") == classes_of(carved, "val") == labels, patients
+    line = "whole patients cannot be divided so that train and val have every class: "
+    assert set(refused) == ({line + "add others or set data.val_fraction = 0"} if count == 3 else set())
+
+
+def test_a_draw_that_lacks_a_class_gains_the_fewest_films_that_have_it():
+    """Twenty patients have a film of each class, the first one of class 0 only and the second one of class 1 only."""
+    table = of_patients((0,), (1,), *[(0, 1)] * 20).sort_by("image_id")
+    drawn = []
+    for seed in range(40):
+        carved = splits.carve_validation(table, 0.05, seed)
+        drawn.append(set(carved.filter(pc.equal(carved["split"], "val"))["patient_id"].to_pylist()))
+        again = splits.carve_validation(table.take(np.arange(len(table))[::-1]), 0.05, seed).sort_by("image_id")
+        assert again.equals(carved)
+    assert {"p0", "p1"} in drawn
+    assert all(
+        len(patients) == 1 and patients < {f"p{k}" for k in range(2, 22)} for patients in drawn if "p0" not in patients
+    )
 
 
 def test_carving_depends_on_the_seed_and_not_on_the_order():

@@ -127,6 +127,20 @@ def test_a_finding_of_one_patient_stays_in_train():
     assert set(carved.loc[carved["label__C"] == 1, "split"]) == {"train"}
 
 
+def test_a_finding_of_two_patients_is_on_both_sides_though_they_are_drawn_by_rarer_ones():
+    """Each has a finding of its own that another patient shares: both were drawn, or none, in half of the draws."""
+    shown = {"p0": "AC", "p1": "BC", "p2": "A", "p3": "B", **{f"p{k}": "" for k in range(4, 9)}}
+    for seed in range(20):
+        rows = [
+            {**row, **{f"label__{name}": int(name in shown.get(row["patient_id"], "")) for name in "ABC"}}
+            for row in films(18).to_pylist()
+        ]
+        table = pa.Table.from_pylist(rows, schema=tables.with_labels(manifest.LISTING, "ABC"))
+        carved = splits.carve_test(table, 0.2, seed).to_pandas()
+        for name in "ABC":
+            assert set(carved.loc[carved[f"label__{name}"] == 1, "split"]) == {"train", "test"}
+
+
 def test_one_finding_divides_the_films_and_what_is_not_known_is_of_no_class(tmp_path):
     found = inventory(tmp_path, unmentioned="ignore").listing
     divided = one_finding.divide(found, "Mass")
