@@ -65,10 +65,10 @@ class Checksums:
     @property
     def exist(self) -> bool:
         """Whether the run has any: those of older versions have none."""
-        return self.store.exists(SUMS)
+        return self.store.exists_twice(SUMS)
 
     def read(self) -> Sections:
-        """What is listed, from the copy where the list itself is damaged. Raises DamagedError where both are."""
+        """What is listed, from the copy where the list itself is damaged or gone. Raises DamagedError."""
         return self.store.read_twice(SUMS, parse) if self.exist else {}
 
     def write(self, sections: Sections) -> None:

@@ -14,12 +14,12 @@ class Killed(BaseException):
     """As a SIGKILL, it runs no cleanup of the program."""
 
 
-def damaged_run(path):
-    """A complete run with two files of maps, one of them damaged, and a table of scores."""
+def damaged_run(path, status):
+    """A run with two files of maps, one of them damaged, and a table of scores."""
     run = RunWriter(path)
     run.checksums.begin()
     done = {"status": "complete"}
-    run.write_record({"status": "complete", "stages": dict.fromkeys(STAGES, done), "counts": {}})
+    run.write_record({"status": status, "stages": dict.fromkeys(STAGES, done), "counts": {}})
     for table, stage in (("maps", "attribute"), ("scores", "compare")):
         for image in "ab":
             run.store.write_sealed(f"staging/{table}/{image}", pa.table({"image_id": [image]}))
@@ -53,9 +53,19 @@ def reopen(run):
     verification.reopen(run, verification.verify(run).findings, grows=False)
 
 
-def test_damage_is_not_forgotten_when_its_reopening_is_killed(tmp_path, monkeypatch):
+def state(run):
+    """What its files hold, but for times and what was said."""
+    names = set(run.store.walk("")) - {"run.json", ".backup/run.json", "events.jsonl"}
+    contents = {name: run.store.read_bytes(name) for name in names}
+    return contents, {key: value for key, value in run.record.items() if key != "updated"}
+
+
+@pytest.mark.parametrize("status", ["complete", "running"])
+def test_damage_is_not_forgotten_when_its_reopening_is_killed(tmp_path, monkeypatch, status):
+    whole = damaged_run(tmp_path / "whole", status)
+    reopen(whole)
     for calls in itertools.count():
-        run = damaged_run(tmp_path / str(calls))
+        run = damaged_run(tmp_path / str(calls), status)
         with monkeypatch.context() as killing:
             dying(killing, run, calls)
             try:
@@ -71,6 +81,7 @@ def test_damage_is_not_forgotten_when_its_reopening_is_killed(tmp_path, monkeypa
         assert verification.verify(run).findings == []
         assert [name.partition("-")[0] for name in run.store.files("staging/maps")] == ["staging/maps/b"]
         assert run.store.files("maps") == run.store.files("scores") == []
+        assert state(run) == state(whole)
         if not was_killed:
             assert calls > 5
             return
