@@ -269,6 +269,7 @@ class RunWriter(Run):
         """End what a crash left undone."""
         for name in TABLES:
             exchange.recover(self.store, name, f"{STAGING}/{name}")
+        self.checksums.settle()
 
 
 def _whole_of(name: str) -> str:

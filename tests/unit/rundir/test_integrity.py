@@ -7,13 +7,14 @@ import shutil
 import subprocess
 
 import pyarrow as pa
+import pyarrow.fs
 import pyarrow.parquet as pq
 import pytest
 from helpers.tiny import tiny_job
 
 from pneumo_batch.cli import display
 from pneumo_batch.errors import DamagedError, RunError
-from pneumo_batch.rundir import checksums, integrity, verification
+from pneumo_batch.rundir import checksums, integrity, storage, verification
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
@@ -148,6 +149,45 @@ def test_a_crash_while_a_listed_file_is_replaced_leaves_it_known(tmp_path):
     assert set(known) == {integrity.sha256(b"old"), integrity.sha256(b"new")}
     run.checksums.replace("models/a/predictions.parquet", b"newer")
     assert run.checksums.expected()["models/a/predictions.parquet"][1] == (integrity.sha256(b"newer"),)
+
+
+@pytest.mark.parametrize(("content", "left"), [(b"old", [b"old"]), (b"new", [b"new"]), (b"torn", [b"old", b"new"])])
+def test_of_two_digests_that_a_crash_has_left_the_next_call_keeps_that_of_the_file(tmp_path, content, left):
+    run = RunWriter(tmp_path)
+    run.checksums.begin()
+    run.store.write_bytes("models/a/predictions.parquet", b"old")
+    run.checksums.seal("train")
+    with (
+        pytest.raises(KeyboardInterrupt),
+        run.checksums.replacing({"models/a/predictions.parquet": integrity.sha256(b"new")}),
+    ):
+        run.store.write_bytes("models/a/predictions.parquet", content)
+        raise KeyboardInterrupt
+    RunWriter(tmp_path).recover()
+    known = run.checksums.expected()["models/a/predictions.parquet"][1]
+    assert set(known) == {integrity.sha256(one) for one in left}
+
+
+def test_a_job_that_was_written_before_a_kill_is_listed_by_the_next_call(tmp_path):
+    RunWriter(tmp_path / "whole").open(tiny_job(), "f" * 64)
+    run = RunWriter(tmp_path / "killed")
+    run.checksums.begin()
+    run.store.write_bytes("job.toml", (tmp_path / "whole" / "job.toml").read_bytes())
+    again = RunWriter(run.path)
+    again.open(tiny_job(), "f" * 64)
+    assert "job.toml" in again.checksums.expected()
+
+
+def test_what_tells_that_a_table_is_whole_is_listed_by_whatever_process_ends_the_stage(tmp_path, monkeypatch):
+    far = pa.fs.SubTreeFileSystem(str(tmp_path), pa.fs.LocalFileSystem())
+    monkeypatch.setattr(storage, "open_filesystem", lambda location: (far, "run"))
+    run = RunWriter("s3://b/run")
+    run.checksums.begin()
+    run.store.write_sealed("staging/maps/a", TABLE)
+    run.commit_table("maps")
+    run = RunWriter("s3://b/run")  # the other was killed
+    run.checksums.seal("attribute")
+    assert "maps/_whole" in run.checksums.expected()
 
 
 def test_a_damaged_record_is_known_and_its_copy_serves(tmp_path):
