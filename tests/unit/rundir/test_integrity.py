@@ -157,10 +157,8 @@ def test_of_two_digests_that_a_crash_has_left_the_next_call_keeps_that_of_the_fi
     run.checksums.begin()
     run.store.write_bytes("models/a/predictions.parquet", b"old")
     run.checksums.seal("train")
-    with (
-        pytest.raises(KeyboardInterrupt),
-        run.checksums.replacing({"models/a/predictions.parquet": integrity.sha256(b"new")}),
-    ):
+    becoming = {"models/a/predictions.parquet": integrity.sha256(b"new")}
+    with pytest.raises(KeyboardInterrupt), run.checksums.replacing(becoming):  # noqa: PT012
         run.store.write_bytes("models/a/predictions.parquet", content)
         raise KeyboardInterrupt
     RunWriter(tmp_path).recover()
@@ -182,7 +180,7 @@ def test_what_tells_that_a_table_is_whole_is_listed_by_whatever_process_ends_the
     far = pa.fs.SubTreeFileSystem(str(tmp_path), pa.fs.LocalFileSystem())
     monkeypatch.setattr(storage, "open_filesystem", lambda location: (far, "run"))
     run = RunWriter("s3://b/run")
-    run.checksums.begin()
+    run.open(tiny_job(), "f" * 64)
     run.store.write_sealed("staging/maps/a", TABLE)
     run.commit_table("maps")
     run = RunWriter("s3://b/run")  # the other was killed
