@@ -185,7 +185,6 @@ class DyingDisk:
 
     def move(self, source, target):
         self.steps()
-        self.real.create_dir(target.rpartition("/")[0], recursive=True)
         self.real.copy_file(source, target)
         self.delete_file(source)
 
