@@ -178,6 +178,7 @@ class RunWriter(Run):
         A kill in between loses nothing: until the end the list has the damaged file, for which the next call does this
         again. Without a list, the record goes last: what is missing under finished stages is what tells.
         """
+        self.recover()  # else a table that a crash left ready would come back
         listed = self.checksums.exist
         if listed:
             self._take_back(stages)
