@@ -200,34 +200,52 @@ def dying(monkeypatch, steps, far):
     monkeypatch.setattr(storage.Store, "remove", steps.before(storage.Store.remove))
 
 
-@pytest.mark.parametrize("night", range(len(NIGHTS)))
+def damage(folder, pattern):
+    """Let a run that is to be resumed have a damaged file."""
+    path = min(folder.glob(pattern))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("nights", "damaged"),
+    [(0, None), (1, None), (1, "maps/a-*"), (1, "models/true_0/*.safetensors"), (2, "maps/p0002-*")],
+)
 @pytest.mark.parametrize("where", ["local", "far"])
 @pytest.mark.parametrize("apart", [17, pytest.param(1, marks=pytest.mark.faults)])
-def test_a_run_killed_before_a_write_becomes_what_it_would_have_been(where, night, apart, tmp_path, monkeypatch):
+def test_a_run_killed_before_a_write_becomes_what_it_would_have_been(
+    where, nights, damaged, apart, tmp_path, monkeypatch
+):
     far = pa.fs.SubTreeFileSystem(str(tmp_path), pa.fs.LocalFileSystem()) if where == "far" else None
     monkeypatch.setattr(os, "fsync", lambda _: None)  # which takes most of the time
+    ids = NIGHTS[nights - 1 if damaged else nights]
 
     def call(name, ids, allowed=10**6):
         with monkeypatch.context() as patched:
             dying(patched, Steps(allowed), far)
             return command(f"s3://b/{name}" if far else f"{tmp_path}/{name}", ids, patched)
 
-    for ids in NIGHTS[:night]:
-        call("before", ids)
+    for earlier in NIGHTS[:nights]:
+        before = call("before", earlier)
     (tmp_path / "before").mkdir(exist_ok=True)
+    if damaged:
+        before.update_record(status="failed")
+        damage(tmp_path / "before", damaged)
     shutil.copytree(tmp_path / "before", tmp_path / "whole")
-    expected = state(call("whole", NIGHTS[night]))
+    expected = state(call("whole", ids))
     for calls in itertools.count(step=apart):
         name = f"killed-{calls}"
         shutil.copytree(tmp_path / "before", tmp_path / name)
         try:
-            call(name, NIGHTS[night], calls)
+            call(name, ids, calls)
             was_killed = False
         except Killed:
             was_killed = True
-        run = call(name, NIGHTS[night])
+        run = call(name, ids)
         assert state(run) == expected, calls
         assert verification.verify(run).findings == [], calls
+        assert b'status="complete"} 1.0' in run.store.read_bytes("metrics.prom"), calls
         if not was_killed:
             break
-    assert calls > 90
+    assert calls > 60
