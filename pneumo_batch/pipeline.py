@@ -137,8 +137,8 @@ def _advance(
                 for stage in todo:
                     _do(stage, job, run, resources)
     if all(_is_done(run, stage) for stage in STAGES) and run.record["status"] != "complete":
+        prometheus.write(run, "complete")  # before it is: a kill in between would leave what was so for good
         run.complete()
-        prometheus.write(run)
     return bool(todo)
 
 

@@ -14,7 +14,7 @@ from pneumo_batch.core.statistics.results import MethodResult
 from pneumo_batch.core.variants import RANDOM
 from pneumo_batch.errors import EXIT_DONE, EXIT_NOT_MET, DamagedError, JobError, RunError
 from pneumo_batch.pipeline import Outcome as Ended
-from pneumo_batch.rundir.layout import RECORD, REPORT, STAGES, SUMMARY, VERDICT
+from pneumo_batch.rundir.layout import BACKUP, RECORD, REPORT, STAGES, SUMMARY, VERDICT
 from pneumo_batch.rundir.reader import Run, Snapshot
 
 if TYPE_CHECKING:
@@ -172,7 +172,8 @@ def rows(folder: str) -> list[RunRow]:
         raise RunError(f"{folder}: no such folder")
     found: list[RunRow] = []
     for path in sorted(place.iterdir()):
-        if not path.name.startswith(".") and (path / RECORD).exists():  # of a run, the copy of its record
+        has_record = any((path / name).exists() for name in (RECORD, f"{BACKUP}/{RECORD}"))
+        if has_record and not path.name.startswith("."):  # of a run, the copy of its record
             found.append(_row_or_damaged(path))
     return found
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pneumo_batch.errors import DamagedError
 from pneumo_batch.rundir import exchange, integrity
 from pneumo_batch.rundir.integrity import sha256
-from pneumo_batch.rundir.layout import BACKUP, METRICS, MODELS, OWNERS, RECORD, STAGING, SUMS
-from pneumo_batch.rundir.storage import Store
+from pneumo_batch.rundir.layout import BACKUP, JOB, METRICS, MODELS, OWNERS, RECORD, STAGING, SUMS, TABLES
+from pneumo_batch.rundir.storage import WHOLE, Store
 
 Sections = dict[str, dict[str, tuple[str, ...]]]  # by stage, then name: its digest, or two while it is replaced
 Expected = dict[str, tuple[str, tuple[str, ...]]]  # by name: the stage of a committed file, and what it may be
@@ -65,10 +65,10 @@ class Checksums:
     @property
     def exist(self) -> bool:
         """Whether the run has any: those of older versions have none."""
-        return self.store.exists(SUMS)
+        return self.store.exists_twice(SUMS)
 
     def read(self) -> Sections:
-        """What is listed, from the copy where the list itself is damaged. Raises DamagedError where both are."""
+        """What is listed, from the copy where the list itself is damaged or gone. Raises DamagedError."""
         return self.store.read_twice(SUMS, parse) if self.exist else {}
 
     def write(self, sections: Sections) -> None:
@@ -96,12 +96,25 @@ class Checksums:
         for name, digest in written.items():
             if not name.startswith(_CHANGING):
                 sections.setdefault(owner.get(name, stage), {})[name] = (digest,)
-        left = [name for folder in _folders(stage) for name in self.store.walk(folder)]
+        left = [name for folder in _folders(stage) for name in self._files(folder)]
         fresh = [name for name in left if name not in owner and name not in written]
         told = {name: digest for name, digest in self._told(fresh).items() if digest}
         told |= self.store.digests([name for name in fresh if name not in told])
         sections.setdefault(stage, {}).update({name: (told[name],) for name in fresh if name in told})
         self.write(sections)
+
+    def _files(self, folder: str) -> list[str]:
+        """What is in a folder, and of a table on an object store what tells that it is whole, if it is."""
+        mark = [] if self.store.is_local or folder not in TABLES else [f"{folder}/{WHOLE}"]
+        return [*self.store.walk(folder), *mark]
+
+    def settle(self) -> None:
+        """Of files that a crash has left with two digests, once none is replaced any more: keep the one they have."""
+        sections = self.read() if self.exist else {}
+        either = {name: two for files in sections.values() for name, two in files.items() if len(two) > 1}
+        found = self.store.digests(either)
+        if settled := {name: digest for name, digest in found.items() if digest in either[name]}:
+            self.write(_changed(sections, settled, keep=False))
 
     def expected(self) -> Expected:
         """Every committed file: as listed, or as it tells until it is listed."""
@@ -160,5 +173,5 @@ def _changed(sections: Sections, digests: Mapping[str, str], *, keep: bool) -> S
 
 
 def _folders(stage: str) -> tuple[str, ...]:
-    """What to look through for the files of a stage; "job" and others have none."""
-    return next((one.folders for one in OWNERS if one.stage == stage), ())
+    """What to look through for the files of a stage, or of the "job"; some have none."""
+    return (JOB,) if stage == "job" else next((one.folders for one in OWNERS if one.stage == stage), ())

@@ -25,7 +25,7 @@ def move(store: Store, source: str, target: str, last: str = "") -> None:
     selector = pyarrow.fs.FileSelector(store.path(source), recursive=True, allow_not_found=True)
     paths = sorted(info.path for info in store.fs.get_file_info(selector) if info.is_file)
     for path in sorted(paths, key=lambda path: path.endswith(f"/{last}")):
-        store.fs.move(path, store.path(target) + path.removeprefix(store.path(source)))
+        _move_file(store, path, store.path(target) + path.removeprefix(store.path(source)))
     store.remove(source)
 
 
@@ -55,7 +55,7 @@ def _make_ready(
     for name, target in arriving.items():
         _link(Path(store.path(name)), begun / Path(target).name)
     for name, content in replaced.items():
-        (begun / Path(name).name).write_bytes(content)
+        store.write_bytes(f"{source}.begun/{Path(name).name}", content)
     begun.rename(store.path(f"{source}.ready"))
 
 
@@ -96,10 +96,16 @@ def _take_listed(store: Store, table: str, source: str) -> None:
     store.remove(f"{table}/{WHOLE}")
     for name, target in json.loads(store.read_bytes(f"{source}.ready")).items():
         if store.exists(name):
-            store.fs.move(store.path(name), store.path(target))
+            _move_file(store, store.path(name), store.path(target))
     store.write_bytes(f"{table}/{WHOLE}", b"")
     for name in (source, f"{source}.new", f"{source}.ready"):
         store.remove(name)
+
+
+def _move_file(store: Store, source: str, target: str) -> None:
+    if not store.is_object_store:
+        store.fs.create_dir(target.rpartition("/")[0], recursive=True)
+    store.fs.move(source, target)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -112,11 +112,15 @@ class Lease:
         return [claim for claim in claims(self.store) if claim.name != self.name]
 
     def _renew(self) -> None:
-        """End the process when the lease is lost: others may be at work on the run."""
+        """End the process when the lease is lost: others may be at work on the run.
+
+        Whoever takes it over removes what says that it is held, which no renewal puts back: one that was suspended
+        between its look and its renewal finds out with the next.
+        """
         renewed = time.monotonic()
         while not self._stop.wait(self.beat):
             try:
-                if not self.store.exists(f"{_FOLDER}/{self.name}{_CLAIM}"):
+                if not any(claim.held for claim in claims(self.store) if claim.name == self.name):
                     break
                 self._put(_CLAIM)
                 renewed = time.monotonic()

@@ -10,17 +10,18 @@ from pneumo_batch.rundir.reader import Run
 _STATES = ("running", "failed", "complete")
 
 
-def write(run: Run) -> None:
-    """Write `metrics.prom`, whole or not at all."""
-    run.store.write_bytes(METRICS, generate_latest(collect(run)))
+def write(run: Run, status: str | None = None) -> None:
+    """Write `metrics.prom`, whole or not at all, of a run as it is or as it is about to be."""
+    run.store.write_bytes(METRICS, generate_latest(collect(run, status)))
 
 
-def collect(run: Run) -> CollectorRegistry:
+def collect(run: Run, status: str | None = None) -> CollectorRegistry:
     """Every sample names the job and its fingerprint."""
     record = run.record
+    status = status or record["status"]
     found = _Gauges({"job": record["name"], "fingerprint": record["fingerprint"][:12]})
     for state in _STATES:
-        found.set("run_status", "1 for the state the run is in.", record["status"] == state, status=state)
+        found.set("run_status", "1 for the state the run is in.", status == state, status=state)
     found.set("run_pass", "Number of the pass over the data.", run.number)
     updated = datetime.datetime.fromisoformat(record["updated"]).timestamp()
     found.set("run_updated_timestamp_seconds", "When the record was last written.", updated)

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.dataset
@@ -19,6 +19,8 @@ from pneumo_batch.errors import DamagedError
 from pneumo_batch.rundir.integrity import PARQUET, parquet_bytes, parquet_format, reading, sealed_name, sha256
 from pneumo_batch.rundir.layout import BACKUP
 from pneumo_batch.rundir.locations import open_filesystem
+
+Problem = Literal["damaged", "missing"]
 
 _T = TypeVar("_T")
 _CHUNK_BYTES = 4 * 2**20
@@ -54,6 +56,18 @@ class Store:
 
     def exists(self, name: str = "") -> bool:
         return self.fs.get_file_info(self.path(name)).type != pa.fs.FileType.NotFound
+
+    def is_file(self) -> bool:
+        """Whether the root is a file."""
+        return bool(self.fs.get_file_info(self.root).is_file)
+
+    def names(self) -> list[str]:
+        """Names of all that is directly in the root, sorted, hidden or not; empty where there is no such folder."""
+        if self.is_local:  # whose names need not be UTF-8
+            folder = Path(self.root)
+            return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        found = self.fs.get_file_info(pa.fs.FileSelector(self.root, allow_not_found=True))
+        return sorted(info.base_name for info in found)
 
     def size(self, name: str) -> int:
         """Bytes of a file; 0 where there is none."""
@@ -146,24 +160,46 @@ class Store:
         self.write_bytes(f"{BACKUP}/{name}", data)
         self.write_bytes(name, data)
 
+    def exists_twice(self, name: str) -> bool:
+        """Whether a file is there of which two copies are kept, or only the second of them."""
+        return self.exists(name) or self.exists(f"{BACKUP}/{name}")
+
     def read_twice(self, name: str, parse: Callable[[bytes], _T]) -> _T:
-        """What `parse` makes of a file, or of its copy where it raises DamagedError, as this does where both do."""
+        """What `parse` makes of a file, or of its copy where it is missing or `parse` raises DamagedError.
+
+        Raises what the file itself gave rise to where there is no copy, and DamagedError where that is damaged.
+        """
         try:
             return parse(self.read_bytes(name))
-        except DamagedError:
+        except (DamagedError, FileNotFoundError):
             if not self.exists(f"{BACKUP}/{name}"):
                 raise
             return parse(self.read_bytes(f"{BACKUP}/{name}"))
 
-    def heal(self, name: str, parse: Callable[[bytes], object]) -> bool:
-        """Put its copy in the place of a damaged file; whether that was needed. Raises DamagedError where both are."""
-        try:
-            parse(self.read_bytes(name))
-        except DamagedError:
-            self.read_twice(name, parse)
-            self.write_bytes(name, self.read_bytes(f"{BACKUP}/{name}"))
-            return True
-        return False
+    def check_twice(self, name: str, parse: Callable[[bytes], object]) -> dict[str, Problem]:
+        """What is wrong with a file of which two copies are kept and with its copy, by the name of each."""
+        found: dict[str, Problem] = {}
+        for place in (name, f"{BACKUP}/{name}"):
+            try:
+                parse(self.read_bytes(place))
+            except FileNotFoundError:
+                found[place] = "missing"
+            except DamagedError:
+                found[place] = "damaged"
+        return found
+
+    def heal(self, name: str, parse: Callable[[bytes], object]) -> dict[str, Problem]:
+        """Put the one of two copies that is whole in the place of the other where that is not, and say what it was.
+
+        Raises DamagedError where neither is.
+        """
+        problems = self.check_twice(name, parse)
+        if problems:
+            self.read_twice(name, parse)  # raises
+            whole = self.read_bytes(f"{BACKUP}/{name}" if name in problems else name)
+            for place in problems:
+                self.write_bytes(place, whole)
+        return problems
 
     def write_table(self, name: str, table: pa.Table) -> None:
         """One Parquet file, whole or not at all."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pneumo_batch.errors import DamagedError, RunBusyError, RunError
 from pneumo_batch.rundir import checksums, integrity
-from pneumo_batch.rundir.layout import BACKUP, MODELS, RECORD, STAGES, STAGING, SUMS, owner
+from pneumo_batch.rundir.layout import MODELS, RECORD, STAGES, STAGING, SUMS, owner
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.record import parse_record
 from pneumo_batch.rundir.writer import RunWriter
@@ -77,16 +77,8 @@ def _changed(run: Run, expected: checksums.Expected) -> list[Finding]:
 
 def _kept_twice(run: Run) -> list[Finding]:
     """The record and the list, which no list has, and their copies."""
-    findings = []
-    for name, parse in ((RECORD, parse_record), (SUMS, checksums.parse)):
-        for place in (name, f"{BACKUP}/{name}"):
-            try:
-                parse(run.store.read_bytes(place))
-            except FileNotFoundError:
-                findings.append(Finding(place, "missing", "job"))
-            except DamagedError:
-                findings.append(Finding(place, "damaged", "job"))
-    return findings
+    problems = {**run.store.check_twice(RECORD, parse_record), **run.store.check_twice(SUMS, checksums.parse)}
+    return [Finding(name, problem, "job") for name, problem in problems.items()]
 
 
 def _foreign(run: Run, expected: checksums.Expected) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Unpack, cast
 
@@ -51,12 +51,12 @@ class RunWriter(Run):
 
     def refuse_other_folder(self) -> None:
         """Raise RunError for a folder that holds something and no run; before anything is written to it."""
-        if not self.store.is_local or self.store.exists(RECORD):
+        if not self.is_new:
             return
-        folder = Path(self.store.root)
-        if folder.is_file():
-            raise RunError(f"{self.path}: a file, not a folder: choose another --run-dir")
-        found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        with self._reached():
+            if self.store.is_file():
+                raise RunError(f"{self.path}: a file, not a folder: choose another --run-dir")
+            found = self.store.names()
         others = [name for name in found if not name.startswith(".") and name not in _BEFORE_THE_RECORD]
         if others:
             raise RunError(
@@ -74,8 +74,13 @@ class RunWriter(Run):
     @property
     def is_new(self) -> bool:
         """Whether it has no record yet. Raises RunError for an object store that does not answer, or not us."""
+        with self._reached():
+            return not self.store.exists_twice(RECORD)
+
+    @contextlib.contextmanager
+    def _reached(self) -> Iterator[None]:
         try:
-            return not self.store.exists(RECORD)
+            yield
         except OSError as error:
             raise RunError(f"{self.path}: cannot be read: {reason(error)}") from error
 
@@ -87,7 +92,7 @@ class RunWriter(Run):
         """
         if hash_paths:
             self._hidden = {**jobfile.hidden_paths(job), self.store.root: "RUN"}
-        if self.store.exists(RECORD):
+        if self.store.exists_twice(RECORD):
             self.heal()
             self.refuse_other_job(fingerprint)
             self._keep(job)
@@ -129,13 +134,17 @@ class RunWriter(Run):
         self.store.write_twice(RECORD, record_bytes(jobfile.redacted(written, self._hidden)))
 
     def heal(self) -> None:
-        """Put back what two copies are kept of. Raises RunError where both are damaged."""
+        """Put back what two copies are kept of, and the copies. Raises RunError where both are damaged."""
         for name, parse in ((RECORD, parse_record), (SUMS, checksums.parse)):
             try:
-                if self.store.exists(name) and self.store.heal(name, parse):
-                    self.warn(f"{name}: damaged; its copy is used instead")
+                problems = self.store.heal(name, parse) if self.store.exists_twice(name) else {}
             except DamagedError as error:
                 raise RunError(f"{self.path}/{error}, and so is its copy; choose another --run-dir") from error
+            if name in problems:
+                self.warn(f"{name}: {problems[name]}; its copy is used instead")
+            elif problems and self.checksums.exist:  # runs of older versions have no copies
+                (copy,) = problems
+                self.warn(f"{copy}: {problems[copy]}; it is made anew")
 
     def warn(self, message: str, **fields: object) -> None:
         """Say what was found, here and in the events."""
@@ -169,6 +178,7 @@ class RunWriter(Run):
         A kill in between loses nothing: until the end the list has the damaged file, for which the next call does this
         again. Without a list, the record goes last: what is missing under finished stages is what tells.
         """
+        self.recover()  # else a table that a crash left ready would come back
         listed = self.checksums.exist
         if listed:
             self._take_back(stages)
@@ -260,6 +270,7 @@ class RunWriter(Run):
         """End what a crash left undone."""
         for name in TABLES:
             exchange.recover(self.store, name, f"{STAGING}/{name}")
+        self.checksums.settle()
 
 
 def _whole_of(name: str) -> str:

@@ -188,6 +188,69 @@ def test_a_store_that_nodes_cannot_reach_is_one_line_before_anything_is_computed
         assert gone.is_new
 
 
+@pytest.mark.parametrize("there", ["film.png", "maps/a.parquet", "nested/marker/"])
+def test_a_prefix_of_something_else_becomes_no_run(bucket, there):
+    store = Store(bucket(f"taken/{there[:4]}"))
+    if there.endswith("/"):
+        store.fs.create_dir(store.path(there.rstrip("/")))  # the object of no bytes that stands for a folder
+    else:
+        store.write_bytes(there, b"theirs")
+    run = RunWriter(store.location)
+    first = there.partition("/")[0]
+    with pytest.raises(
+        RunError, match=rf"holds no run, but is not empty \(it has {first}\): choose another --run-dir$"
+    ):
+        run.refuse_other_folder()
+    with pytest.raises(RunError, match="holds no run, but is not empty"):
+        pipeline.execute(tiny_job(), store.location)
+    if not there.endswith("/"):
+        with pytest.raises(RunError, match=r"a file, not a folder: choose another --run-dir$"):
+            RunWriter(bucket(f"taken/{there[:4]}/{there}")).refuse_other_folder()
+    assert not [info for info in store.fs.get_file_info(pa.fs.FileSelector(store.root)) if info.base_name != first]
+
+
+def test_an_empty_prefix_and_one_of_a_run_that_ended_before_its_record_become_one(bucket):
+    for name in ("new", "marked", "begun", "copied"):
+        run = RunWriter(bucket(f"fresh/{name}"))
+        if name == "marked":
+            run.store.fs.create_dir(run.store.root)
+        if name in ("begun", "copied"):
+            run.store.write_bytes(".lock/left~1~10~behind.claim", b"")
+            run.checksums.begin()
+            run.store.write_bytes("job.toml", b"")
+        if name == "copied":  # killed between the record's copy and the record
+            run.open(tiny_job(), "f" * 64)
+            run.store.remove("run.json")
+        run.refuse_other_folder()
+        run.open(tiny_job(), "f" * 64)
+        assert run.record["status"] == "running"
+        run.refuse_other_folder()  # nor is a run that is resumed
+
+
+def test_whether_a_prefix_is_taken_is_told_from_one_level_of_it(bucket):
+    """What lies deeper may be a whole bucket."""
+    store = Store(bucket("deep"))
+    for number in range(3):
+        store.write_bytes(f"a/b/{number}.png", b"")
+    assert store.names() == ["a"]
+    asked, real = [], store.fs
+
+    class Asked:
+        def __getattr__(self, name):
+            return getattr(real, name)
+
+        def get_file_info(self, what):
+            found = real.get_file_info(what)
+            asked.extend(found if isinstance(found, list) else [])
+            return found
+
+    run = RunWriter(store.location)
+    run.store.fs = Asked()
+    with pytest.raises(RunError, match=r"it has a\)"):
+        run.refuse_other_folder()
+    assert len(asked) == 1
+
+
 class Dying:
     """A file system that is gone at a move: before it, or between the copy and the deletion that it is made of."""
 

@@ -9,7 +9,7 @@ import click
 from pneumo_batch import terminal
 from pneumo_batch.cli.options import json_option, load, print_json, require_option, requirements_of, set_option
 from pneumo_batch.core.statistics.outcomes import Requirement
-from pneumo_batch.errors import EXIT_DATA
+from pneumo_batch.errors import EXIT_DATA, RunBusyError
 from pneumo_batch.rundir.layout import JOB, REPORT, STAGES
 
 if TYPE_CHECKING:
@@ -164,6 +164,7 @@ def verify(run_dir: str, reopen: bool, as_json: bool) -> int:
     from pneumo_batch.rundir.writer import RunWriter
 
     opened = RunWriter(run_dir)
+    before = opened.record
     found = verification.verify_unheld(opened)
     if as_json:
         print_json({"run_dir": run_dir, **found.as_dict()})
@@ -175,6 +176,8 @@ def verify(run_dir: str, reopen: bool, as_json: bool) -> int:
     if reopen and found.findings:
         unreadable = any(finding.name == JOB for finding in found.findings)  # the next run writes it again
         with opened.lock():
+            if opened.record != before:
+                raise RunBusyError(f"{run_dir}: another process has worked on this run meanwhile; try again")
             opened.heal()
             grows = unreadable or opened.job.data.grows
             verification.reopen(opened, found.findings, grows=grows, later=True)

@@ -28,7 +28,7 @@ class RunDirectory:
 
     @property
     def record(self) -> RunRecord:
-        """The content of run.json, from its copy where it is damaged. Raises RunError when this is no run directory."""
+        """The content of run.json, from its copy where it is damaged or gone. Raises RunError where this is no run."""
         try:
             record = self.store.read_twice(RECORD, parse_record)
         except FileNotFoundError as error:

@@ -8,6 +8,7 @@ from ray.exceptions import RayTaskError
 
 from pneumo_batch import pipeline, terminal
 from pneumo_batch.errors import DataError, RunError
+from pneumo_batch.rundir.layout import STAGES
 from pneumo_batch.rundir.writer import RunWriter
 
 
@@ -99,3 +100,22 @@ def test_a_later_pass_counts_its_own_images(tmp_path):
     done("index", images=1010, quarantined=1)
     done("attribute", attributed=210, quarantined=0)
     assert run.record["counts"] == {"images": 1010, "attributed": 210, "quarantined": 1}
+
+
+def test_nothing_is_written_after_a_run_is_complete(tmp_path, monkeypatch):
+    """A kill then would leave the metrics of a run that goes on, which no later call writes again."""
+    run = RunWriter(tmp_path / "run")
+    run.open(tiny_job(), "f" * 64)
+    for stage in STAGES:
+        run.stage(stage, status="complete", seconds=1.0, counts={})
+    complete = run.complete
+
+    def killed():
+        complete()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "complete", killed)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline._advance(tiny_job(), run, None, "report")
+    assert run.record["status"] == "complete"
+    assert 'status="complete"} 1.0' in run.store.read_bytes("metrics.prom").decode()

@@ -7,12 +7,15 @@ import shutil
 import subprocess
 
 import pyarrow as pa
+import pyarrow.fs
 import pyarrow.parquet as pq
 import pytest
+from helpers.tiny import tiny_job
 
+from pneumo_batch.cli import display
 from pneumo_batch.errors import DamagedError, RunError
-from pneumo_batch.rundir import checksums, exchange, integrity, verification
-from pneumo_batch.rundir.layout import STAGES
+from pneumo_batch.rundir import checksums, integrity, storage, verification
+from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.storage import Store
 from pneumo_batch.rundir.writer import RunWriter
 
@@ -148,6 +151,43 @@ def test_a_crash_while_a_listed_file_is_replaced_leaves_it_known(tmp_path):
     assert run.checksums.expected()["models/a/predictions.parquet"][1] == (integrity.sha256(b"newer"),)
 
 
+@pytest.mark.parametrize(("content", "left"), [(b"old", [b"old"]), (b"new", [b"new"]), (b"torn", [b"old", b"new"])])
+def test_of_two_digests_that_a_crash_has_left_the_next_call_keeps_that_of_the_file(tmp_path, content, left):
+    run = RunWriter(tmp_path)
+    run.checksums.begin()
+    run.store.write_bytes("models/a/predictions.parquet", b"old")
+    run.checksums.seal("train")
+    becoming = {"models/a/predictions.parquet": integrity.sha256(b"new")}
+    with pytest.raises(KeyboardInterrupt), run.checksums.replacing(becoming):  # noqa: PT012
+        run.store.write_bytes("models/a/predictions.parquet", content)
+        raise KeyboardInterrupt
+    RunWriter(tmp_path).recover()
+    known = run.checksums.expected()["models/a/predictions.parquet"][1]
+    assert set(known) == {integrity.sha256(one) for one in left}
+
+
+def test_a_job_that_was_written_before_a_kill_is_listed_by_the_next_call(tmp_path):
+    RunWriter(tmp_path / "whole").open(tiny_job(), "f" * 64)
+    run = RunWriter(tmp_path / "killed")
+    run.checksums.begin()
+    run.store.write_bytes("job.toml", (tmp_path / "whole" / "job.toml").read_bytes())
+    again = RunWriter(run.path)
+    again.open(tiny_job(), "f" * 64)
+    assert "job.toml" in again.checksums.expected()
+
+
+def test_what_tells_that_a_table_is_whole_is_listed_by_whatever_process_ends_the_stage(tmp_path, monkeypatch):
+    far = pa.fs.SubTreeFileSystem(str(tmp_path), pa.fs.LocalFileSystem())
+    monkeypatch.setattr(storage, "open_filesystem", lambda location: (far, "run"))
+    run = RunWriter("s3://b/run")
+    run.open(tiny_job(), "f" * 64)
+    run.store.write_sealed("staging/maps/a", TABLE)
+    run.commit_table("maps")
+    run = RunWriter("s3://b/run")  # the other was killed
+    run.checksums.seal("attribute")
+    assert "maps/_whole" in run.checksums.expected()
+
+
 def test_a_damaged_record_is_known_and_its_copy_serves(tmp_path):
     run = RunWriter(tmp_path)
     run.write_record({"format": 1, "name": "x", "status": "complete", "stages": {}, "counts": {"images": 7}})
@@ -162,6 +202,42 @@ def test_a_damaged_record_is_known_and_its_copy_serves(tmp_path):
         _ = run.record
 
 
+@pytest.mark.parametrize("problem", ["damaged", "missing"])
+@pytest.mark.parametrize("name", ["run.json", ".backup/run.json", "SHA256SUMS", ".backup/SHA256SUMS"])
+def test_of_two_copies_the_whole_one_mends_the_other_with_the_next_run(tmp_path, name, problem, capfd):
+    path = tmp_path / "run"
+    run = RunWriter(path)
+    run.open(tiny_job(), "f" * 64)
+    run.complete()
+    good, place, record = (path / name).read_bytes(), path / name, run.record
+    place.write_bytes(flipped(good, 300)) if problem == "damaged" else place.unlink()
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    found = verification.verify(Run(path)).findings
+    assert [(finding.name, finding.problem) for finding in found] == [(name, problem)]
+    assert Run(path).record == record
+    assert [row["status"] for row in display.rows(str(tmp_path))] == ["complete"]
+    assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
+    RunWriter(path).refuse_other_folder()
+    assert not RunWriter(path).is_new
+    RunWriter(path).open(tiny_job(), "f" * 64)
+    assert place.read_bytes() == good
+    assert f"{name}: {problem}; " in capfd.readouterr().err
+    assert verification.verify(Run(path)).findings == []
+    RunWriter(path).open(tiny_job(), "f" * 64)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_run_of_an_older_version_without_copies_gets_them_without_a_word(tmp_path, capfd):
+    run = RunWriter(tmp_path)
+    run.open(tiny_job(), "f" * 64)
+    shutil.rmtree(tmp_path / ".backup")
+    (tmp_path / "SHA256SUMS").unlink()
+    RunWriter(tmp_path).open(tiny_job(), "f" * 64)
+    assert [path.name for path in (tmp_path / ".backup").iterdir()] == ["run.json"]
+    assert not run.checksums.exist  # whether its files add up is asked first
+    assert capfd.readouterr().err == ""
+
+
 def test_of_two_files_of_a_repeated_task_one_is_taken(tmp_path):
     run = RunWriter(tmp_path)
     run.write_record({"format": 1, "stages": {}, "counts": {}})
@@ -170,78 +246,3 @@ def test_of_two_files_of_a_repeated_task_one_is_taken(tmp_path):
     run.store.write_sealed("staging/maps/aa-000001", TABLE)
     assert len(run.staged("maps")) == 2
     assert len(run.store.files("staging/maps")) == 2
-
-
-# ------------------------------------------------------------------------------------- taken back, and killed meanwhile
-
-STEPS = ("write_twice", "remove")  # and the renaming of a table
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing handles it."""
-
-
-def damaged_run(folder, status):
-    """A run of one image file a map, of which the first is damaged, and what was found."""
-    run = RunWriter(folder)
-    run.checksums.begin()
-    for image_id in ("a", "b"):
-        run.store.write_sealed(f"staging/maps/one-{image_id}", pa.table({"image_id": [image_id]}))
-    stages = {stage: {"status": "complete"} for stage in STAGES}
-    run.write_record({"format": 2, "status": status, "fingerprint": "f", "stages": stages, "counts": {}, "name": "x"})
-    run.commit_table("maps")
-    run.checksums.seal("attribute")
-    name = min(run.store.files("maps", ".parquet"))
-    flipped = bytearray(run.store.read_bytes(name))
-    flipped[60] ^= 1
-    run.store.write_bytes(name, bytes(flipped))
-    run.store.take_digests()
-    return run, verification.verify(run).findings
-
-
-def state(run):
-    return (
-        {name: run.store.read_bytes(name) for name in run.store.walk("") if not name.startswith(("events", ".backup"))
-         and name not in ("run.json", ".lock")},
-        {key: value for key, value in run.record.items() if key != "updated"},
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("status", ["complete", "running"])
-def test_a_run_that_is_killed_while_stages_are_taken_back_still_knows_the_damage(status, tmp_path, monkeypatch):
-    whole, findings = damaged_run(tmp_path / "whole", status)
-    assert [finding.problem for finding in findings] == ["damaged"]
-    verification.reopen(whole, findings, grows=False)
-    expected = state(whole)
-    left = 1
-    while True:
-        run, findings = damaged_run(tmp_path / f"{left}", status)
-        with monkeypatch.context() as patched:
-            allowed = iter(range(left))
-
-            def dying(what, allowed=allowed):
-                def step(*arguments, **named):
-                    if next(allowed, None) is None:
-                        raise Killed
-                    return what(*arguments, **named)
-
-                return step
-
-            for name in STEPS:
-                patched.setattr(run.store, name, dying(getattr(run.store, name)))
-            patched.setattr(exchange, "move", dying(exchange.move))
-            try:
-                verification.reopen(run, findings, grows=False)
-            except Killed:
-                killed = True
-            else:
-                killed = False
-        again = RunWriter(run.path)
-        assert again.record["status"] == "running"
-        assert "attribute" not in again.record["stages"]
-        verification.reopen(again, verification.verify(again).findings, grows=False)
-        assert state(again) == expected
-        if not killed:
-            break
-        left += 1
-    assert left > 5

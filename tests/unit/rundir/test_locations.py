@@ -29,7 +29,10 @@ REFUSED = "credentials in a URI would get into records: pass them in environment
         ("s3://bucket/films?secret%5Fkey=SECRET", "s3://bucket/films"),
         ("s3://bucket/films@2?secret_key=SECRET", "s3://..."),
         ("s3://bucket/films?endpoint_override=http://me:SECRET@minio:9000", "s3://bucket/films"),
-        ("abfs://films@me.dfs.core.windows.net/a?client_id=me&client_secret=SECRET", "abfs://me.dfs.core.windows.net/a"),
+        (
+            "abfs://films@me.dfs.core.windows.net/a?client_id=me&client_secret=SECRET",
+            "abfs://me.dfs.core.windows.net/a",
+        ),
         ("abfs://films@me.dfs.core.windows.net/a?sv=2025&sp=r&sig=SECRET", "abfs://me.dfs.core.windows.net/a"),
         ("abfs://me.dfs.core.windows.net/films?account_key=SECRET", "abfs://me.dfs.core.windows.net/films"),
         ("https://host/films?X-Amz-Signature=SECRET", "https://host/films"),

@@ -4,8 +4,11 @@ import itertools
 
 import pyarrow as pa
 import pytest
+from helpers.tiny import tiny_job
 
-from pneumo_batch.rundir import exchange, verification
+from pneumo_batch import cli
+from pneumo_batch.errors import RunBusyError
+from pneumo_batch.rundir import checksums, exchange, verification
 from pneumo_batch.rundir.layout import STAGES
 from pneumo_batch.rundir.writer import RunWriter
 
@@ -14,12 +17,12 @@ class Killed(BaseException):
     """As a SIGKILL, it runs no cleanup of the program."""
 
 
-def damaged_run(path):
-    """A complete run with two files of maps, one of them damaged, and a table of scores."""
+def damaged_run(path, status):
+    """A run with two files of maps, one of them damaged, and a table of scores."""
     run = RunWriter(path)
     run.checksums.begin()
     done = {"status": "complete"}
-    run.write_record({"status": "complete", "stages": dict.fromkeys(STAGES, done), "counts": {}})
+    run.write_record({"status": status, "stages": dict.fromkeys(STAGES, done), "counts": {}})
     for table, stage in (("maps", "attribute"), ("scores", "compare")):
         for image in "ab":
             run.store.write_sealed(f"staging/{table}/{image}", pa.table({"image_id": [image]}))
@@ -53,9 +56,19 @@ def reopen(run):
     verification.reopen(run, verification.verify(run).findings, grows=False)
 
 
-def test_damage_is_not_forgotten_when_its_reopening_is_killed(tmp_path, monkeypatch):
+def state(run):
+    """What its files hold, but for times and what was said."""
+    names = set(run.store.walk("")) - {"run.json", ".backup/run.json", "events.jsonl"}
+    contents = {name: run.store.read_bytes(name) for name in names}
+    return contents, {key: value for key, value in run.record.items() if key != "updated"}
+
+
+@pytest.mark.parametrize("status", ["complete", "running"])
+def test_damage_is_not_forgotten_when_its_reopening_is_killed(tmp_path, monkeypatch, status):
+    whole = damaged_run(tmp_path / "whole", status)
+    reopen(whole)
     for calls in itertools.count():
-        run = damaged_run(tmp_path / str(calls))
+        run = damaged_run(tmp_path / str(calls), status)
         with monkeypatch.context() as killing:
             dying(killing, run, calls)
             try:
@@ -71,14 +84,59 @@ def test_damage_is_not_forgotten_when_its_reopening_is_killed(tmp_path, monkeypa
         assert verification.verify(run).findings == []
         assert [name.partition("-")[0] for name in run.store.files("staging/maps")] == ["staging/maps/b"]
         assert run.store.files("maps") == run.store.files("scores") == []
+        assert state(run) == state(whole)
         if not was_killed:
             assert calls > 5
             return
 
 
+@pytest.fixture
+def crashed(tmp_path, monkeypatch):
+    """A run that was killed when its maps were ready to become a table, and of which a model is damaged."""
+    run = RunWriter(tmp_path / "run")
+    run.open(tiny_job(), "f" * 64)
+    checksums.write_model(run.store, "true_0", {"model.safetensors": b"weights", "model.json": b"{}"})
+    run.stage("index", status="complete")
+    run.checksums.seal("train")
+    run.stage("train", status="complete")
+    run.store.write_sealed("staging/maps/a", pa.table({"image_id": ["a"]}))
+
+    def killed(*_):
+        raise Killed
+
+    with monkeypatch.context() as killing:
+        killing.setattr(exchange, "recover", killed)
+        with pytest.raises(Killed):
+            run.commit_table("maps")
+    run.store.write_bytes("models/true_0/model.safetensors", b"others")
+    return run.path
+
+
+def test_a_table_that_a_crash_left_ready_does_not_come_back_after_its_stage_was_taken_back(crashed):
+    assert cli.cli.main(["verify", crashed, "--reopen"], standalone_mode=False) == 3
+    run = RunWriter(crashed)
+    run.recover()
+    assert list(run.record["stages"]) == ["index"]
+    assert not run.is_committed("maps")
+    assert run.store.walk("staging") == []
+
+
+def test_what_was_found_of_a_run_is_not_done_to_one_that_has_gone_on_meanwhile(crashed, monkeypatch):
+    real = verification.verify_unheld
+
+    def overtaken(run):
+        found = real(run)
+        RunWriter(run.path).stage("attribute", status="complete")
+        return found
+
+    monkeypatch.setattr(verification, "verify_unheld", overtaken)
+    with pytest.raises(RunBusyError, match=r"another process has worked on this run meanwhile; try again$"):
+        cli.cli.main(["verify", crashed, "--reopen"], standalone_mode=False)
+    assert list(RunWriter(crashed).record["stages"]) == ["index", "train", "attribute"]
+
+
 @pytest.mark.parametrize("calls", range(3))
 def test_a_kill_while_predictions_are_cut_leaves_models_that_are_as_listed(tmp_path, monkeypatch, calls):
-    from pneumo_batch.rundir import checksums
     from pneumo_batch.rundir.integrity import parquet_bytes
     from pneumo_batch.stages import train
 
