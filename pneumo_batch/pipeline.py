@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pneumo_batch import memory
 from pneumo_batch.errors import RunError
 from pneumo_batch.job.schema import Job
-from pneumo_batch.rundir import layout, prometheus, verification
+from pneumo_batch.rundir import layout, locations, prometheus, verification
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages.stage import DAMAGE, Plan, Stage, Survey, UnbalancedError, Work
@@ -93,13 +93,14 @@ def default_run_dir(job: Job, job_fingerprint: str) -> Path:
 
 
 def execute(job: Job, run_dir: str | None = None, until: str = STAGES[-1].name, *, hash_paths: bool = False) -> Outcome:
-    """Bring a run as far as `until`, from wherever it stands; with `hash_paths` no absolute path gets into its records.
+    """Bring a run as far as `until`, from wherever it stands; with `hash_paths` no path gets into its records.
 
     Raises JobError, DataError, RunError for what the user has to change, RunBusyError while another process holds it.
     """
     from pneumo_batch.stages import survey
 
     found = survey.survey(job)
+    job = locations.located(job) if hash_paths else job  # messages name places as the job does: one that can be found
     run = RunWriter(run_dir or str(default_run_dir(job, found.fingerprint)))
     run.refuse_other_folder()
     if is_new := run.is_new:

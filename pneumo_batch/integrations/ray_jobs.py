@@ -31,7 +31,7 @@ from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir import provenance
 from pneumo_batch.rundir.integrity import sha256
 from pneumo_batch.rundir.layout import JOB
-from pneumo_batch.rundir.locations import absolute, refuse_credentials
+from pneumo_batch.rundir.locations import absolute, located, refuse_credentials, with_located_network
 from pneumo_batch.rundir.storage import Store
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def identity(job: Job) -> str:
     """
     from pneumo_batch.stages import survey
 
-    job = _with_absolute_network(job)  # as the run has it: where its files are is in its fingerprint
+    job = with_located_network(job)  # as the run has it: where its files are is in its fingerprint
     try:
         return survey.survey(job).fingerprint
     except (DataError, JobError, OSError):
@@ -208,30 +208,7 @@ def _digest(job: Job) -> str:
 
 
 def _values(job: Job) -> dict[str, Any]:
-    values = _with_absolute_network(job).model_dump(mode="json", exclude_none=True)
-    if not job.is_phantom:
-        roots = [absolute(root) for root in job.data.roots]
-        values["data"]["root"] = roots if isinstance(job.data.root, list) else roots[0]
-    if job.data.manifest:
-        values["data"]["manifest"] = absolute(job.data.manifest)
-    if job.data.names_regions:
-        values["data"]["regions"] = absolute(job.data.regions)
-    for spec in values["variant"]:
-        spec["checkpoint"] = absolute(spec["checkpoint"])
-    return values
-
-
-def _with_absolute_network(job: Job) -> Job:
-    """The job with the places of its program and of the weights that training starts from, where these are files."""
-    from pneumo_batch.core.models import pretrained, programs
-
-    name, weights = job.network.name, job.network.weights
-    if programs.is_file(name):
-        name = absolute(name)
-    if weights not in (pretrained.NONE, pretrained.IMAGENET):
-        weights = absolute(weights)
-    network = job.network.model_copy(update={"name": name, "weights": weights})
-    return job.model_copy(update={"network": network})
+    return located(job).model_dump(mode="json", exclude_none=True)
 
 
 # ------------------------------------------------------------------------------------------------------------ to follow

@@ -3,7 +3,9 @@
 import difflib
 import hashlib
 import json
+import os
 import tomllib
+import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata, resources
 from pathlib import Path
@@ -221,9 +223,17 @@ def _leave_out_defaults(values: dict[str, Any], cascade: Cascade) -> None:
 
 
 def hidden_paths(job: Job) -> dict[str, str]:
-    """What stands for each absolute path of a job in records that go to others: a digest of 12 hex digits."""
-    paths = [text for text in _texts(job.model_dump()) if Path(text).expanduser().is_absolute()]
-    return {path: f"path-{hashlib.sha256(path.encode()).hexdigest()[:12]}" for path in paths}
+    """What stands for each path of a job with absolute ones in records that go to others: a digest of 12 hex digits.
+
+    A link is hidden, and so is the place it leads to; of a URI of this machine the path in it, too.
+    """
+    hidden = {}
+    for text in _texts(job.model_dump()):
+        path = urllib.parse.unquote(urllib.parse.urlsplit(text).path) if text.startswith("file://") else text
+        if Path(path).is_absolute():
+            digest = f"path-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+            hidden |= dict.fromkeys([text, path, os.path.normpath(path), os.path.realpath(path)], digest)
+    return hidden
 
 
 def places(job: Job) -> list[str]:

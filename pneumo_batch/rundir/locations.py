@@ -11,6 +11,7 @@ import pyarrow.fs
 
 from pneumo_batch.core.data.roots import Root, Roots
 from pneumo_batch.errors import DataError, JobError
+from pneumo_batch.job.schema import Job
 
 _SECRET = re.compile(r"key|secret|passw|token|signature|^sig$|credential(?!_kind)", re.IGNORECASE)  # in a query's names
 _WITH_PORTS = ("hdfs", "viewfs")  # of other systems nothing but a bucket stands there
@@ -99,6 +100,32 @@ def absolute(location: str) -> str:
         return _expanded(location)
     host, slash, path = place.partition("/")
     return f"{scheme}://{host}/{path.rstrip('/')}" if path.strip("/") else f"{scheme}://{host}{slash}"
+
+
+def located(job: Job) -> Job:
+    """The job with each of its places as any process finds it, wherever it runs. Raises JobError."""
+    data = job.data
+    places: dict[str, str | list[str]] = {}
+    if not job.is_phantom:
+        places["root"] = absolute(data.root) if isinstance(data.root, str) else [absolute(root) for root in data.root]
+    if data.manifest:
+        places["manifest"] = absolute(data.manifest)
+    if data.names_regions:
+        places["regions"] = absolute(data.regions)
+    brought = [spec.model_copy(update={"checkpoint": absolute(spec.checkpoint)}) for spec in job.variant]
+    return with_located_network(job).model_copy(update={"data": data.model_copy(update=places), "variant": brought})
+
+
+def with_located_network(job: Job) -> Job:
+    """The job with the places of its program and of the weights that training starts from, where these are files."""
+    from pneumo_batch.core.models import pretrained, programs
+
+    name, weights = job.network.name, job.network.weights
+    if programs.is_file(name):
+        name = absolute(name)
+    if weights not in (pretrained.NONE, pretrained.IMAGENET):
+        weights = absolute(weights)
+    return job.model_copy(update={"network": job.network.model_copy(update={"name": name, "weights": weights})})
 
 
 def _expanded(path: str) -> str:

@@ -87,11 +87,11 @@ class RunWriter(Run):
     def open(self, job: Job, fingerprint: str, hash_paths: bool = False) -> None:
         """Make the directory that of a job, new or to be resumed. Call it under `lock`.
 
-        With `hash_paths` its records hold digests instead of the job's absolute paths.
+        With `hash_paths` its records hold digests instead of the job's paths, which then are absolute ones.
         Raises RunError when the directory holds the run of another job or something that is no run.
         """
         if hash_paths:
-            self._hidden = {**jobfile.hidden_paths(job), self.store.root: "RUN"}
+            self._hidden = self._places_here() | jobfile.hidden_paths(job)
         if self.store.exists_twice(RECORD):
             self.heal()
             self.refuse_other_job(fingerprint)
@@ -113,6 +113,13 @@ class RunWriter(Run):
                 "error": None,
             }
         )
+
+    def _places_here(self) -> dict[str, str]:
+        """What stands for the run, and for folders that any message may name."""
+        home, here = os.path.expanduser("~"), str(Path.cwd())  # noqa: PTH111 - which says so where there is no home
+        places = {home: "HOME", here: "CWD"}
+        places |= dict.fromkeys([self.path, self.store.root, os.path.realpath(self.store.root)], "RUN")
+        return {place: word for place, word in places.items() if "/" in place[:-1]}  # no words, and not the root
 
     def _keep(self, job: Job) -> None:
         """Write the job. One that resumes a run may differ in what changes no result: where the images lie now."""

@@ -1,13 +1,14 @@
 """Runs whose data grow: what has joined the data since the last pass, and what else has changed there."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pneumo_batch import terminal
-from pneumo_batch.core import tables
+from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.data import manifest
 from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.errors import DataError
@@ -119,13 +120,42 @@ def _warnings(
         first = gone["image_id"][0].as_py()
         are = "is" if gone.num_rows == 1 else "are"
         yield f"{_images(gone.num_rows)} {are} no longer there (the first: {first}); what is known of them stays"
-    sizes = dict(zip(there.to_pylist(), listing["bytes"].to_pylist(), strict=True))
-    rows = zip(known["image_id"].to_pylist(), known["bytes"].to_pylist(), strict=True)
-    changed = [image_id for image_id, size in rows if sizes.get(image_id, size) != size]
-    if changed:
-        have = "has" if len(changed) == 1 else "have"
-        count = _images(len(changed))
-        yield f"{count} {have} changed (the first: {changed[0]}); their maps stay those of the earlier files"
+    now, then = _both(listing, known)
+    changed = then.filter(pc.not_equal(now["bytes"], then["bytes"]))["image_id"]
+    if len(changed):
+        have, first = "has" if len(changed) == 1 else "have", changed[0]
+        yield f"{_images(len(changed))} {have} changed (the first: {first}); their maps stay those of the earlier files"
+    told = then.filter(_is_told_otherwise(now, then, job))["image_id"]
+    if len(told):
+        has, it = ("has", "it keeps") if len(told) == 1 else ("have", "they keep")
+        yield (
+            f"{_images(len(told))} {has} another label, split or patient now (the first: {told[0]}); {it} those of"
+            " before: for the new ones start another run, in another --run-dir"
+        )
+
+
+def _both(listing: pa.Table, known: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """The images of the run that are there: as they are listed now, and as the run knows them, in the same order."""
+    places = pc.index_in(known["image_id"], listing["image_id"].combine_chunks())
+    told = ["image_id", "bytes", "label", "split", "patient_id", *table_columns.label_columns(known.column_names)]
+    now = listing.select([*told, "patient_given"]).take(places.drop_null())
+    return now, known.select(told).filter(pc.is_valid(places))
+
+
+def _is_told_otherwise(now: pa.Table, then: pa.Table, job: Job) -> pa.ChunkedArray:
+    """Whether what is listed says another label, split or patient of an image; of a patient only where it names one."""
+    differs = [pc.not_equal(now["label"], then["label"])]
+    for name in table_columns.label_columns(then.column_names):
+        differs.append(pc.not_equal(now[name].fill_null(tables.UNKNOWN), then[name].fill_null(tables.UNKNOWN)))
+    given, listed = (_before_validation(rows["split"], job) for rows in (then, now))
+    differs.append(pc.not_equal(given, listed))
+    differs.append(pc.and_(now["patient_given"], pc.not_equal(now["patient_id"], then["patient_id"])))
+    return functools.reduce(pc.or_, differs)
+
+
+def _before_validation(splits: pa.ChunkedArray, job: Job) -> pa.ChunkedArray:
+    """The splits as a list tells them, or as they were before validation was carved from both of these."""
+    return pc.if_else(pc.equal(splits, "val"), "train", splits) if job.data.val_fraction else splits
 
 
 def _images(count: int) -> str:

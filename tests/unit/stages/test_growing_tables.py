@@ -124,7 +124,8 @@ def rejected(*names, stage="index", reason="no image"):
 def listing(*names, size=10):
     shared = {"class_name": "A", "label": 0, "bytes": size}
     rows = [{"image_id": n, "split": n.split("/")[0], "patient_id": n, "sha256": "0" * 64, **shared} for n in names]
-    return pa.Table.from_pylist(rows, schema=pa.schema([tables.MANIFEST.field(name) for name in rows[0]]))
+    table = pa.Table.from_pylist(rows, schema=pa.schema([tables.MANIFEST.field(name) for name in rows[0]]))
+    return table.append_column("patient_given", pa.array([True] * len(rows)))
 
 
 def test_only_newcomers_of_the_splits_to_attribute_join():
@@ -146,6 +147,48 @@ def test_what_else_changed_is_said_in_words():
     assert list(incremental._warnings(known, known, rejected(), {}, JOB)) == []
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("label", 1), ("split", "train"), ("patient_id", "somebody"), (f"{tables.LABELS}Mass", None)],
+)
+def test_what_is_told_otherwise_of_an_image_of_the_run_is_warned_of(column, value):
+    mass = pa.array([0, 1], pa.int8())
+    known = listing("test/A/1", "test/A/2").append_column(f"{tables.LABELS}Mass", mass)
+    rows = known.to_pylist()
+    rows[1][column] = value
+    now = pa.Table.from_pylist([*reversed(rows), {**rows[0], "image_id": "test/A/0"}], schema=known.schema)
+    assert list(incremental._warnings(now, known, rejected(), {}, JOB)) == [
+        "1 image has another label, split or patient now (the first: test/A/2); it keeps those of before: for the new"
+        " ones start another run, in another --run-dir"
+    ]
+
+
+def test_neither_a_carved_validation_nor_a_patient_of_a_header_is_told_otherwise():
+    known, now = listing("val/A/1", "test/A/2"), listing("train/A/1", "test/A/2")
+    now = now.set_column(0, "image_id", known["image_id"])
+    now = now.set_column(now.column_names.index("patient_id"), "patient_id", pa.array(["path", "path"]))
+    now = now.set_column(now.column_names.index("patient_given"), "patient_given", pa.array([False, False]))
+    assert list(incremental._warnings(now, known, rejected(), {}, JOB)) == []
+
+
+def test_a_list_that_tells_other_labels_of_films_of_the_run_is_warned_of_by_the_next_command(tmp_path, capsys):
+    root, labels = tmp_path / "films", tmp_path / "labels.csv"
+    phantom.write(root, train=8, test=4, seed=0, image_size=32)
+    films = sorted(path.relative_to(root) for path in root.glob("t*/*/*.jpeg"))
+    rows = [f"{film},{film.parts[1]},{film.parts[0]}" for film in films]
+    labels.write_text("\n".join(["path,label,split", *rows]))
+    job = schema.Job(name="x", data={"root": str(root), "manifest": str(labels), "grows": True})
+    run = finished_run(job, tmp_path)
+    assert not begin(job, run)
+    assert capsys.readouterr().err == ""
+    rows[0] = f"{films[0]},PNEUMONIA,test"
+    labels.write_text("\n".join(["path,label,split", *rows]))
+    assert not begin(job, run)
+    line = f"1 image has another label, split or patient now (the first: {films[0]})"
+    assert line in capsys.readouterr().err
+    assert line in run.store.read_bytes("events.jsonl").decode()
+
+
 def test_a_training_image_that_was_rejected_in_the_first_pass_has_not_joined():
     known, now = listing("train/A/1", "test/A/1"), listing("train/A/1", "train/A/broken", "test/A/1")
     assert list(incremental._warnings(now, known, rejected("train/A/broken"), {}, JOB)) == []
@@ -157,14 +200,18 @@ def finished(tmp_path):
     root = tmp_path / "films"
     phantom.write(root, train=8, test=4, seed=0, image_size=32)
     job = schema.Job(name="x", data={"root": str(root), "grows": True})
-    run = RunWriter(tmp_path / "run")
+    return job, finished_run(job, tmp_path), root
+
+
+def finished_run(job, folder):
+    run = RunWriter(folder / "run")
     run.open(job, "f" * 64)
     stages = {name: {"status": "complete"} for name in ("index", "train", "attribute", "cascade", "report")}
     run.update_record(status="complete", stages=stages)
     rows, rejected = manifest.inspect_batch(index.discover(job, run.images)[0], run.images)
     run.store.write_table("manifest/part-0.parquet", rows)
     run.store.write_table("quarantine.parquet", rejected)
-    return job, run, root
+    return run
 
 
 def test_a_pass_begins_when_an_image_joined_and_settles_nothing_but_what_the_first_did(finished):
