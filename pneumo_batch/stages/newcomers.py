@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from pneumo_batch.core.data import manifest
 from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.errors import RejectedImage
-from pneumo_batch.execution import watchdog
+from pneumo_batch.execution import culprits
 from pneumo_batch.execution.staging import rows_without
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir.integrity import sha256
@@ -48,7 +48,7 @@ def one_was_repaired(rejected: pa.Table, new: pa.Table, known: pa.Table, images:
 
 def _one_opens(rejected: pa.Table, new: pa.Table, images: Roots) -> bool:
     """Of those that could not be indexed. What a worker died of or hung on is not opened here: nobody watches."""
-    harmless = [row["image_id"] for row in _of_stage(rejected, "index") if not watchdog.gave_up(row["reason"])]
+    harmless = [row["image_id"] for row in _of_stage(rejected, "index") if not culprits.gave_up(row["reason"])]
     rows = new.filter(pc.is_in(new["image_id"], pa.array(harmless, pa.string()))).slice(0, _LOOKS)
     return any(manifest.inspect_batch(rows.slice(one, 1), images)[0].num_rows for one in range(rows.num_rows))
 
