@@ -24,7 +24,7 @@ _UINT16_MAX = 65535
 _INT32_MAX = 2**31 - 1
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF tags
 _WHITE_IS_ZERO = 0
-_UNSIGNED = 1
+_UNSIGNED, _SIGNED = 1, 2
 _DICOM_MARK = slice(128, 132)
 # How a file begins that has data elements of group 2 or 8 where the preamble should be.
 _BARE_DICOM = re.compile(rb"[\x02\x08]\x00[\x00-\x20]\x00(?:[A-Z]{2}|..\x00\x00)", re.DOTALL)
@@ -142,6 +142,8 @@ class _Photometric:
             return cls()
         bits, form = tags.get(_BITS_PER_SAMPLE, (1,))[0], tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))[0]
         white_is_zero = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+        if (bits, form) == (8, _SIGNED):  # which Pillow reads as unsigned
+            raise RejectedImage("TIFF with signed values of 8 bits: save it with unsigned ones")
         unsigned = form == _UNSIGNED
         return cls(white_is_zero, bits == 32 and unsigned, 2 ** (bits - (not unsigned)) - 1 if bits <= 16 else None)
 
@@ -149,7 +151,11 @@ class _Photometric:
 def _gray(image: Image.Image, photometric: _Photometric) -> Image.Image:
     """One 8-bit channel. Transparent parts turn black, as the padding is."""
     if image.mode.startswith("I") or image.mode == "F":
-        return _gray_from_wide(np.asarray(image), photometric)
+        values_HW = np.asarray(image)
+        gray_HW = _gray_from_wide(values_HW, photometric)
+        if (transparent := image.info.get("transparency")) is not None:
+            gray_HW[values_HW == transparent] = 0
+        return Image.fromarray(gray_HW)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
@@ -158,7 +164,7 @@ def _gray(image: Image.Image, photometric: _Photometric) -> Image.Image:
     return image.convert("L")
 
 
-def _gray_from_wide(values_HW: np.ndarray, photometric: _Photometric) -> Image.Image:
+def _gray_from_wide(values_HW: np.ndarray, photometric: _Photometric) -> np.ndarray:
     """16-bit, 32-bit and float pixels, scaled by the range of their type; floats must lie in [0, 1]."""
     if photometric.unsigned_32 and values_HW.dtype == np.int32:  # as which Pillow reads them
         values_HW = values_HW.view(np.uint32)
@@ -167,7 +173,7 @@ def _gray_from_wide(values_HW: np.ndarray, photometric: _Photometric) -> Image.I
     if not (low >= 0 and high <= limit):  # also true of NaN
         raise RejectedImage(f"pixel values from {low:g} to {high:g}: expected 0 to {limit:g}")
     gray_HW = np.rint(values_HW * (255.0 / limit)).astype(np.uint8)
-    return Image.fromarray(255 - gray_HW if photometric.white_is_zero else gray_HW)
+    return 255 - gray_HW if photometric.white_is_zero else gray_HW
 
 
 def _limit(high: float, unsigned_32: bool) -> int:

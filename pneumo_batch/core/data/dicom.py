@@ -21,6 +21,7 @@ INSTALL = "pip install 'pneumo-batch[dicom]'"
 _LUT_BITS = 16
 # Of these gdcm drops the bits above those that it is told are stored.
 _CUT_OFF = (JPEGLossless, JPEGLosslessSV1)
+_ROUNDING = 1e-9  # of a window's end
 _BEYOND = np.array([-1e300, 1e300])  # below and above any window
 
 
@@ -58,7 +59,7 @@ class Film:
         if high == low:
             raise RejectedImage("DICOM rescale, lookup table or window that turns every pixel into one value")
         share = (shown - low) / (high - low)
-        if not (share.min() >= 0 and share.max() <= 1):
+        if not (share.min() >= -_ROUNDING and share.max() <= 1 + _ROUNDING):
             raise RejectedImage("DICOM LUTData with values beyond the bits that its LUTDescriptor declares")
         return np.rint(255 * (1 - share if self._inverted else share)).astype(np.uint8)
 

@@ -133,6 +133,13 @@ def test_window_by_the_formula_of_the_standard():
     np.testing.assert_array_equal(gray_of(sigmoid), [[0, 128, 186]])
 
 
+def test_rounding_at_the_end_of_a_window_is_no_reason_against_a_film():
+    """Of 2.5 v + 3.5 the window ends at -62415.5; what is beyond it is white, and by floating point a little more."""
+    window = {"WindowCenter": -68509.41, "WindowWidth": 12187.82, "RescaleSlope": 2.5, "RescaleIntercept": 3.5}
+    found = gray_of(film(np.array([[-32768, -27405, 32767]], np.int16), bits=16, **window))
+    np.testing.assert_array_equal(found, [[0, 128, 255]])
+
+
 def test_of_several_windows_the_first_counts():
     several = film(WindowCenter=[2000, 100], WindowWidth=[2001, 10])
     np.testing.assert_array_equal(gray_of(several), gray_of(film(WindowCenter=2000, WindowWidth=2001)))
