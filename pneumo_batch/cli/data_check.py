@@ -21,8 +21,6 @@ from pneumo_batch.job.schema import Data
 from pneumo_batch.rundir.locations import open_roots
 from pneumo_batch.stages import listing, regions
 
-_SECONDS_PER_FILM = 300.0
-
 
 def audit(data: Data) -> Audit:
     """Open every image of a data set and report what is wrong with it. Raises DataError when there is none."""
@@ -58,7 +56,7 @@ def _missing_splits(listing: pa.Table) -> list[str]:
 def _inspected(listing: pa.Table, images: Roots) -> tuple[pa.Table, pa.Table]:
     """As `manifest.inspect_batch`, in processes of their own: a film that ends one of them is rejected."""
     inspect = functools.partial(manifest.inspect_batch, roots=images)
-    parts = local_pool.each_block(listing, inspect, cpus=cluster.usable_cpus(), seconds=_SECONDS_PER_FILM)
+    parts = local_pool.each_block(listing, inspect, cpus=cluster.usable_cpus())
     rows, rejected = (pa.concat_tables(tables) for tables in zip(*parts, strict=True))
     return rows, rejected
 

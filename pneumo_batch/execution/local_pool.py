@@ -32,7 +32,7 @@ _LONGEST_WAIT_SECONDS = 15.0
 _STILLBORN = "the processes that open films end before the first one; is there memory left?"
 
 
-def each_block(films: pa.Table, work: Work[T], *, cpus: int, seconds: float) -> list[T]:
+def each_block(films: pa.Table, work: Work[T], *, cpus: int, seconds: float = 300.0) -> list[T]:
     """What `work` makes of each block of a table of films, in their order.
 
     `work(block, before=begin)` calls `begin` with the `image_id` of every film that it turns to, which raises

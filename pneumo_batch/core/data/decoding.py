@@ -151,11 +151,7 @@ class _Photometric:
 def _gray(image: Image.Image, photometric: _Photometric) -> Image.Image:
     """One 8-bit channel. Transparent parts turn black, as the padding is."""
     if image.mode.startswith("I") or image.mode == "F":
-        values_HW = np.asarray(image)
-        gray_HW = _gray_from_wide(values_HW, photometric)
-        if (transparent := image.info.get("transparency")) is not None:
-            gray_HW[values_HW == transparent] = 0
-        return Image.fromarray(gray_HW)
+        return _gray_from_wide(np.asarray(image), photometric)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
@@ -164,7 +160,7 @@ def _gray(image: Image.Image, photometric: _Photometric) -> Image.Image:
     return image.convert("L")
 
 
-def _gray_from_wide(values_HW: np.ndarray, photometric: _Photometric) -> np.ndarray:
+def _gray_from_wide(values_HW: np.ndarray, photometric: _Photometric) -> Image.Image:
     """16-bit, 32-bit and float pixels, scaled by the range of their type; floats must lie in [0, 1]."""
     if photometric.unsigned_32 and values_HW.dtype == np.int32:  # as which Pillow reads them
         values_HW = values_HW.view(np.uint32)
@@ -173,7 +169,7 @@ def _gray_from_wide(values_HW: np.ndarray, photometric: _Photometric) -> np.ndar
     if not (low >= 0 and high <= limit):  # also true of NaN
         raise RejectedImage(f"pixel values from {low:g} to {high:g}: expected 0 to {limit:g}")
     gray_HW = np.rint(values_HW * (255.0 / limit)).astype(np.uint8)
-    return 255 - gray_HW if photometric.white_is_zero else gray_HW
+    return Image.fromarray(255 - gray_HW if photometric.white_is_zero else gray_HW)
 
 
 def _limit(high: float, unsigned_32: bool) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from helpers.film_killers import DeadlyFiles
 from pyarrow import fs as pafs
 
 from pneumo_batch import cli, pipeline, terminal
@@ -209,6 +210,17 @@ def test_what_was_rejected_once_is_no_news(finished):
     run.store.write_table("quarantine.parquet", rejected("test/NORMAL/broken-0001.jpeg"))
     assert not begin(job, run)
     assert left(job, run) == 0
+
+
+def test_a_film_that_ends_its_process_does_not_end_the_look_at_those_rejected_before(finished):
+    _, run, root = finished
+    deadly = Roots.one(pafs.PyFileSystem(pafs.FSSpecHandler(DeadlyFiles())), str(root))
+    for name in ("dies-0001.jpeg", "mended-0002.jpeg"):
+        (root / "test" / "NORMAL" / name).write_bytes(next((root / "test" / "NORMAL").iterdir()).read_bytes())
+    new = manifest.inventory(deadly, None).listing
+    for names, news in ((["dies-0001"], False), (["dies-0001", "mended-0002"], True)):
+        before = rejected(*(f"test/NORMAL/{name}.jpeg" for name in names))
+        assert newcomers.one_was_repaired(before, new, run.manifest_table(), deadly) == news
 
 
 def begin(job, run):

@@ -345,13 +345,6 @@ def test_signed_values_of_8_bits_are_refused():
         images.inspect(tiff(np.array([[-1, 0, 127]], np.int8)))
 
 
-def test_the_value_that_means_transparent_is_black_at_16_bits_too():
-    values_HW = np.array([[0, 30000, 65535]], np.uint16)
-    data = encode(Image.fromarray(values_HW), "PNG", transparency=30000)
-    assert Image.open(io.BytesIO(data)).mode == "I;16"
-    np.testing.assert_array_equal(np.asarray(decoding.decode(data)[1]), [[0, 0, 255]])
-
-
 def test_white_is_zero_by_hand():
     """38 at the first pixel and 210 at the last, stored as 65535 - 257 v."""
     values_HW = np.array([[38, 210]], np.uint16)
