@@ -360,6 +360,13 @@ def test_a_table_that_declares_more_bits_than_it_holds_is_read_by_its_largest_en
     np.testing.assert_array_equal(gray_of(film(ModalityLUTSequence=[identity])), gray_of(film()))
 
 
+@pytest.mark.parametrize("sequence", ["VOILUTSequence", "ModalityLUTSequence"])
+def test_a_table_of_which_the_film_reaches_a_part_is_read_by_all_of_it(sequence):
+    """Entries 0 to 4095 of 12 bits, and 10 bits stored: 1023 is 1023 of 4095."""
+    data = film(np.array([[0, 512, 1023]], np.uint16), bits=10, **{sequence: [table(range(4096), 0, 12)]})
+    np.testing.assert_array_equal(gray_of(data), [[0, 32, 64]])
+
+
 def test_a_table_of_half_its_range_or_more_is_read_by_what_it_declares():
     """Entries up to 200 of 8 bits: 200 is 200."""
     values_HW = np.array([[0, 1, 2]], np.uint16)
