@@ -54,8 +54,8 @@ class Film:
 
     def _table(self, stored: np.ndarray) -> np.ndarray:
         """The gray level (uint8) of each stored value."""
-        values, white = _rescaled(stored, self._dataset)
-        shown, low, high = _shown(values, white, self._dataset)
+        values, declared = _rescaled(stored, self._dataset)
+        shown, low, high = _shown(values, declared, self._dataset)
         if high == low:
             raise RejectedImage("DICOM rescale, lookup table or window that turns every pixel into one value")
         share = (shown - low) / (high - low)
@@ -117,12 +117,12 @@ def _stored_range(dataset: Dataset) -> tuple[int, int]:
 
 
 def _rescaled(values: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, int | None]:
-    """Values after the modality step, and the one that means white, if it is a table."""
+    """Values after the modality step, and the white that its table declares, if it is one."""
     if dataset.get("ModalityLUTSequence"):
         with guarded("DICOM ModalityLUTSequence that cannot be applied"):
             lut = dataset.ModalityLUTSequence[0]
-            declared = _use_all_bits(lut)
-            return apply_modality_lut(values, dataset), _white(apply_modality_lut(_inputs(lut), dataset), declared)
+            bits = _use_all_bits(lut)
+            return apply_modality_lut(values, dataset), _white(apply_modality_lut(_inputs(lut), dataset), bits)
     for name in ("RescaleSlope", "RescaleIntercept"):
         finite(dataset, name)
     if dataset.get("RescaleSlope") == 0:
@@ -131,18 +131,18 @@ def _rescaled(values: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, int | N
         return apply_modality_lut(values, dataset), None
 
 
-def _shown(values: np.ndarray, white: int | None, dataset: Dataset) -> tuple[np.ndarray, float, float]:
+def _shown(values: np.ndarray, declared: int | None, dataset: Dataset) -> tuple[np.ndarray, float, float]:
     """Values after the VOI step, and those that mean black and white."""
     with guarded("DICOM VOILUTSequence that cannot be applied"):
         lut = (dataset.get("VOILUTSequence") or [None])[0]
         if lut is not None and "LUTDescriptor" in lut and "LUTData" in lut:
-            declared = _use_all_bits(lut)
+            bits = _use_all_bits(lut)
             shown = apply_voi_lut(np.rint(values).astype(np.int64), dataset)
-            return shown, 0, _white(apply_voi_lut(_inputs(lut), dataset), declared)
+            return shown, 0, _white(apply_voi_lut(_inputs(lut), dataset), bits)
     if dataset.get("WindowCenter") is not None and dataset.get("WindowWidth") is not None:
         return _windowed(values, dataset)
-    if white is not None:
-        return values, 0, white
+    if declared is not None:
+        return values, 0, declared
     return values, values.min(), values.max()
 
 
@@ -171,9 +171,9 @@ def _inputs(lut: Dataset) -> np.ndarray:
     return np.arange(start, start + (entries or 2**_LUT_BITS))
 
 
-def _white(entries: np.ndarray, declared: int) -> int:
+def _white(entries: np.ndarray, bits: int) -> int:
     """The value that means white: all bits declared, or where half the range is unused, those the largest entry has.
 
     Tables that declare 16 bits and hold 12 are common, and viewers go by the largest entry.
     """
-    return int(2 ** min(declared, int(entries.max()).bit_length()) - 1)
+    return int(2 ** min(bits, int(entries.max()).bit_length()) - 1)
