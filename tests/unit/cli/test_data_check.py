@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pydicom
 import pytest
 from helpers.film_killers import DeadlyFiles
 from helpers.paths import DOCS
@@ -84,6 +85,20 @@ def test_a_film_that_ends_the_process_is_rejected_and_no_other(tmp_path, monkeyp
     named = "1 of 5 images rejected: train/A/dies.png: the process that worked on it died, 3 times"
     assert named in found.warnings
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_real_film_that_ends_the_process_is_rejected_and_no_other(tmp_path):
+    """A JPEG-LS image that says it has 198 bits a sample: gdcm 3.2 throws where nothing can catch it."""
+    sound = (Path(pydicom.__file__).parent / "data" / "test_files" / "MR_small_jpeg_ls_lossless.dcm").read_bytes()
+    frame_header = bytes.fromhex("ffd8 fff7 000b 10")
+    assert sound.count(frame_header) == 1
+    folder = Path(write(tmp_path, "train", "test")) / "train" / "A"
+    (folder / "sound.dcm").write_bytes(sound)
+    (folder / "deadly.dcm").write_bytes(sound.replace(frame_header, frame_header[:-1] + bytes([198])))
+    found = data_check.audit(Data(root=str(tmp_path)))
+    assert found.images == 5
+    (named,) = (line for line in found.warnings if "rejected" in line)
+    assert named.startswith("1 of 6 images rejected: train/A/deadly.dcm: ")
 
 
 def test_ctrl_c_ends_it_at_once(tmp_path):
