@@ -2,18 +2,21 @@
 
 As in a run (watchdog.py), a film that three processes died of is left out, and so is one that took too long. A process
 tells at every film that it turns to it, so what is at fault is known at once, and only its block begins again.
+
+The processes are no forks, which threads of Arrow would not survive, and none of multiprocessing's own, which begin
+with the script of the user: it may have no `if __name__ == "__main__"`, or come from a pipe.
 """
 
 import contextlib
 import errno
 import math
-import multiprocessing
-import signal
+import subprocess
+import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import connection, resource_tracker
+from multiprocessing import connection
 from multiprocessing.connection import Connection
 from multiprocessing.pool import ExceptionWithTraceback  # type: ignore[attr-defined]
 from typing import Generic, TypeVar
@@ -25,7 +28,6 @@ from pneumo_batch.execution import culprits
 
 T = TypeVar("T")
 Work = Callable[..., T]
-_SPAWN = multiprocessing.get_context("spawn")  # threads of Arrow would not survive a fork
 _FILMS_PER_BLOCK = 256
 _FILMS_PER_PROCESS = 64  # at least: they take about as long as a process takes to start
 _LONGEST_WAIT_SECONDS = 15.0
@@ -54,11 +56,17 @@ class _Process:
     """One process, and what it works on: numbers of films in the table."""
 
     def __init__(self, work: Work[T]):
-        self.pipe, other_end = _SPAWN.Pipe()
-        self._process = _SPAWN.Process(target=_serve, args=(other_end, work), daemon=True)
-        with _interrupts_held_back():
-            self._process.start()
+        self.pipe, other_end = connection.Pipe()
+        end = other_end.fileno()
+        program = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({end})"
+        self._process = subprocess.Popen(  # noqa: S603 - ours
+            [sys.executable, "-c", program],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[end],
+            process_group=0,  # a terminal's Ctrl-C is for this process, which ends the others
+        )
         other_end.close()  # so that this end is told when the process is gone
+        self._tell(work)
         self.block = range(0)
         self.film: int | None = None
         self._since = 0.0
@@ -66,8 +74,7 @@ class _Process:
     def give(self, block: range, rows: pa.Table, left_out: dict[int, str]) -> None:
         self.block = block
         self.turns_to(None)
-        with contextlib.suppress(ConnectionError):  # it is gone, as the next look into the pipe will tell
-            self.pipe.send((block.start, rows, {film: left_out[film] for film in block if film in left_out}))
+        self._tell((block.start, rows, {film: left_out[film] for film in block if film in left_out}))
 
     def turns_to(self, film: int | None) -> None:
         self.film, self._since = film, time.monotonic()
@@ -79,7 +86,11 @@ class _Process:
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.join()
+        self._process.wait()
+
+    def _tell(self, what: object) -> None:
+        with contextlib.suppress(ConnectionError):  # it is gone, as the next look into the pipe will tell
+            self.pipe.send(what)
 
 
 class _Pool(Generic[T]):
@@ -161,26 +172,14 @@ class _Pool(Generic[T]):
         self._waiting.extendleft(part for part in parts if part)
 
 
-@contextlib.contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """What is started meanwhile never sees Ctrl-C, which a terminal sends to all processes: this one ends them."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # or the first start would do it, which lets interrupts in again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 # ----------------------------------------------------------------------------------------------------- in a process
 
 
-def _serve(pipe: Connection, work: Work[T]) -> None:
-    """Work on the blocks that come through the pipe until its other end is gone."""
+def serve(end: int) -> None:
+    """Work on the blocks that come through a pipe until its other end is gone; `end` is the file descriptor of this."""
+    pipe = Connection(end)
     with contextlib.suppress(EOFError, OSError):
+        work = pipe.recv()
         while True:
             pipe.send(_answer(pipe, work, *pipe.recv()))
 

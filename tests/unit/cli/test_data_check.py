@@ -112,7 +112,7 @@ def test_ctrl_c_ends_it_at_once(tmp_path):
     allowed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     with subprocess.Popen(line, **options, preexec_fn=allowed) as command:
         children = []
-        while not any("spawn_main" in " ".join(child.cmdline()) for child in children):
+        while not any("local_pool" in " ".join(child.cmdline()) for child in children):
             assert command.poll() is None
             time.sleep(0.01)
             children = psutil.Process(command.pid).children()

@@ -2,11 +2,15 @@
 
 import functools
 import itertools
+import os
+import subprocess
+import sys
 
 import psutil
 import pyarrow as pa
 import pytest
 from helpers import film_killers
+from helpers.paths import HELPERS
 
 from pneumo_batch.execution import local_pool
 
@@ -23,7 +27,7 @@ def films(*odd, total=150):
 
 def judged(table, work=film_killers.names, cpus=2):
     blocks = local_pool.each_block(table, work, cpus=cpus, seconds=2.0)
-    assert not [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+    assert not [child for child in psutil.Process().children() if "local_pool" in " ".join(child.cmdline())]
     return list(itertools.chain(*blocks))
 
 
@@ -43,6 +47,26 @@ def test_a_process_that_is_killed_from_outside_costs_no_film(tmp_path):
     found = judged(films("dies"), functools.partial(film_killers.names, once=tmp_path / "happened"))
     assert {reason for _, reason in found} == {None}
     assert len(found) == 150
+
+
+SCRIPT = """
+import pyarrow as pa
+from helpers import film_killers
+from pneumo_batch.execution import local_pool
+blocks = local_pool.each_block(pa.table({"image_id": ["a", "b-dies"]}), film_killers.names, cpus=1)
+print(sum(blocks, []))
+"""
+
+
+@pytest.mark.parametrize("is_file", [True, False])
+def test_a_script_need_not_be_made_for_it(is_file, tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    line = [sys.executable, *([str(tmp_path / "script.py")] if is_file else [])]
+    path = os.pathsep.join([str(HELPERS.parent), str(HELPERS.parent.parent)])
+    script = subprocess.run(
+        line, input=SCRIPT, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
+    assert (script.stdout, script.stderr) == (f"[('a', None), ('b-dies', '{DIED}')]\n", "")
 
 
 def test_an_error_of_the_work_is_raised_as_it_is():
