@@ -21,15 +21,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pneumo_batch.errors import RejectedImage
-from pneumo_batch.execution import turns
-
-_DEATHS = 2  # one could be the machine's fault
-_DIED, _STUCK = "the process that worked on it died", "no result within"  # begin the reasons why an image is left out
-
-
-def gave_up(reason: str) -> bool:
-    """Whether an image was rejected for this reason because a worker died of it, or hung on it."""
-    return reason.startswith((_DIED, _STUCK))
+from pneumo_batch.execution import culprits, turns
 
 
 @dataclass(frozen=True)
@@ -79,8 +71,8 @@ class Watchdog:
         return suspicious
 
     def image_started_alone(self, image_id: str) -> str | None:
-        if self._alone[image_id] >= _DEATHS:
-            self._left_out[image_id] = f"{_DIED}, {_DEATHS + 1} times"
+        if self._alone[image_id] >= culprits.DEATHS:
+            self._left_out[image_id] = culprits.died(culprits.DEATHS + 1)
         self._alone[image_id] += 1
         return self._left_out.get(image_id)
 
@@ -180,6 +172,6 @@ def _look_at(watchdog: Watching, place: Place, image_ids: list[str], seconds: fl
     if number is None:  # the batch is long, and no image of it
         return
     # first, so that nobody turns to the image again in between
-    watchdog.leave_out(image_ids[number], place, f"{_STUCK} {seconds:g} s (cluster.stall_seconds)")
+    watchdog.leave_out(image_ids[number], place, f"{culprits.stuck(seconds)} (cluster.stall_seconds)")
     with contextlib.suppress(ProcessLookupError):
         os.kill(place.pid, signal.SIGKILL)

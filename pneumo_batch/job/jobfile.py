@@ -197,6 +197,11 @@ def fingerprint(job: Job, contents: Mapping[str, str]) -> str:
         del values["attribution"]["settings"]
     if job.data.regions != NO_REGIONS:  # else they are among the contents, where there are any
         del values["data"]["regions"]
+    # of files the content counts, wherever they lie
+    if "network" in contents:
+        del values["network"]["name"]
+    if "network.weights" in contents and job.network.weights != "imagenet":
+        del values["network"]["weights"]
     for spec in values.get("variant", []):
         if spec["outputs"] is None:
             del spec["outputs"]

@@ -192,8 +192,20 @@ def network(spec: VariantSpec, job: Job, common: Preprocess, classes: list[str])
             example_1CHW = torch.zeros(1, preprocess.channels, preprocess.size, preprocess.size)
             model = heads.picked(model, build, heads.places(spec.outputs, names), example_1CHW)
         return model, preprocess
+    except checkpoints.OtherNames as error:
+        raise JobError(f"variant.{spec.name}: {error}{_of_ones_own(job.network.name)}") from error
     except ValueError as error:
         raise JobError(f"variant.{spec.name}: {error}") from error
+
+
+def _of_ones_own(network: str) -> str:
+    """Where weights do not have the names of a network that is not the user's own already."""
+    if programs.is_file(network) or (":" in network and network != networks.XRV_NETWORK):
+        return ""
+    return (
+        f"; if it is not a plain {network}, such as one with a head of your own, the function that builds it goes into "
+        'network.name = "module:callable"'
+    )
 
 
 def own_preprocess(spec: VariantSpec, common: Preprocess) -> Preprocess:

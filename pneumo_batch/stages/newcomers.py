@@ -1,5 +1,6 @@
 """What joins a run whose data grow: images that are new, and those rejected before that can be read now."""
 
+import functools
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -8,7 +9,7 @@ import pyarrow.compute as pc
 from pneumo_batch.core.data import manifest
 from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.errors import RejectedImage
-from pneumo_batch.execution import watchdog
+from pneumo_batch.execution import cluster, culprits, local_pool
 from pneumo_batch.execution.staging import rows_without
 from pneumo_batch.job.schema import Job
 from pneumo_batch.rundir.integrity import sha256
@@ -42,15 +43,16 @@ def _moved(fresh: pa.Table, gone: pa.Table, images: Roots) -> dict[str, str]:
 
 
 def one_was_repaired(rejected: pa.Table, new: pa.Table, known: pa.Table, images: Roots) -> bool:
-    """Whether some image that an earlier pass rejected (schema QUARANTINE) can be read now; looks until the first."""
+    """Whether some image that an earlier pass rejected (schema QUARANTINE) can be read now."""
     return _one_opens(rejected, new, images) or _one_is_back(rejected, known, images)
 
 
 def _one_opens(rejected: pa.Table, new: pa.Table, images: Roots) -> bool:
-    """Of those that could not be indexed. What a worker died of or hung on is not opened here: nobody watches."""
-    harmless = [row["image_id"] for row in _of_stage(rejected, "index") if not watchdog.gave_up(row["reason"])]
+    """Of those that could not be indexed. What a worker died of or hung on would only take its time again."""
+    harmless = [row["image_id"] for row in _of_stage(rejected, "index") if not culprits.gave_up(row["reason"])]
     rows = new.filter(pc.is_in(new["image_id"], pa.array(harmless, pa.string()))).slice(0, _LOOKS)
-    return any(manifest.inspect_batch(rows.slice(one, 1), images)[0].num_rows for one in range(rows.num_rows))
+    inspect = functools.partial(manifest.inspect_batch, roots=images)
+    return any(good.num_rows for good, _bad in local_pool.each_block(rows, inspect, cpus=cluster.usable_cpus()))
 
 
 def _one_is_back(rejected: pa.Table, known: pa.Table, images: Roots) -> bool:

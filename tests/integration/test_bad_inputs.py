@@ -107,6 +107,12 @@ def test_odd_names_are_names(name, root):
     assert data_check.audit(Data(root=str(root))).images == 21
 
 
+def test_a_file_larger_than_memory_is_quarantined(root):
+    with (root / "test" / "NORMAL" / "x.png").open("wb") as file:
+        file.truncate(1 << 40)  # of which the disk holds nothing
+    assert data_check.audit(Data(root=str(root))).quarantined == {"too large: 1099511627776 bytes": 1}
+
+
 def test_a_link_out_of_the_root_is_not_followed(root, tmp_path):
     (tmp_path / "secret.jpeg").write_bytes(JPEG)
     (root / "test" / "NORMAL" / "link.jpeg").symlink_to(tmp_path / "secret.jpeg")

@@ -17,10 +17,12 @@ from helpers.command import command, free_port, one_line, wait_for
 from helpers.tiny import tiny_job
 
 from pneumo_batch import pipeline
+from pneumo_batch.cli import data_check
 from pneumo_batch.core.data import phantom
 from pneumo_batch.errors import JobError, RunError
 from pneumo_batch.execution import cluster
 from pneumo_batch.job import jobfile
+from pneumo_batch.job.schema import Data
 from pneumo_batch.rundir import exchange, lease, verification
 from pneumo_batch.rundir.integrity import parquet_bytes
 from pneumo_batch.rundir.storage import Store
@@ -87,6 +89,15 @@ def small_job(root):
         train={"true_seeds": [0], "epochs": 1, "max_epochs": 1},
         attribution={"integrated_gradients": {"steps": 4}},
     )
+
+
+def test_data_check_of_an_object_store_is_the_local_one(bucket, tmp_path):
+    phantom.write(tmp_path / "films", train=8, test=4, seed=0, image_size=32)
+    next((tmp_path / "films" / "test" / "NORMAL").iterdir()).write_bytes(b"no image")
+    pyarrow.fs.copy_files(str(tmp_path / "films"), bucket("checked"))
+    found = [data_check.audit(Data(root=root)) for root in (bucket("checked"), str(tmp_path / "films"))]
+    assert found[0] == found[1]
+    assert (found[0].images, sum(found[0].quarantined.values())) == (11, 1)
 
 
 @pytest.mark.slow

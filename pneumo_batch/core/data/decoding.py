@@ -31,7 +31,7 @@ _INT32_MAX = 2**31 - 1
 _MOST = 255  # of a gray level
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # TIFF tags
 _WHITE_IS_ZERO = 0
-_UNSIGNED = 1
+_UNSIGNED, _SIGNED = 1, 2
 _DICOM_MARK = slice(128, 132)
 # How a file begins that has data elements of group 2 or 8 where the preamble should be.
 _BARE_DICOM = re.compile(rb"[\x02\x08]\x00[\x00-\x20]\x00(?:[A-Z]{2}|..\x00\x00)", re.DOTALL)
@@ -178,6 +178,8 @@ class _Photometric:
             return cls()
         bits, form = tags.get(_BITS_PER_SAMPLE, (1,))[0], tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))[0]
         white_is_zero = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+        if (bits, form) == (8, _SIGNED):  # which Pillow reads as unsigned
+            raise RejectedImage("TIFF with signed values of 8 bits: save it with unsigned ones")
         unsigned = form == _UNSIGNED
         return cls(white_is_zero, bits == 32 and unsigned, 2 ** (bits - (not unsigned)) - 1 if bits <= 16 else None)
 

@@ -22,6 +22,7 @@ INSTALL = "pip install 'pneumo-batch[dicom]'"
 _LUT_BITS = 16
 # Of these gdcm drops the bits above those that it is told are stored.
 _CUT_OFF = (JPEGLossless, JPEGLosslessSV1)
+_ROUNDING = 1e-9  # of a window's end
 _BEYOND = np.array([-1e300, 1e300])  # below and above any window
 
 
@@ -67,7 +68,7 @@ class Film:
         if high == low:
             raise RejectedImage("DICOM rescale, lookup table or window that turns every pixel into one value")
         share = (shown - low) / (high - low)
-        if not (share.min() >= 0 and share.max() <= 1):
+        if not (share.min() >= -_ROUNDING and share.max() <= 1 + _ROUNDING):
             raise RejectedImage("DICOM LUTData with values beyond the bits that its LUTDescriptor declares")
         return 255 * (1 - share if self._inverted else share)
 
@@ -125,11 +126,12 @@ def _stored_range(dataset: Dataset) -> tuple[int, int]:
 
 
 def _rescaled(values: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, int | None]:
-    """Values after the modality step, and the bits that its table declares, if it is one."""
+    """Values after the modality step, and the white that its table declares, if it is one."""
     if dataset.get("ModalityLUTSequence"):
         with guarded("DICOM ModalityLUTSequence that cannot be applied"):
-            declared = _use_all_bits(dataset.ModalityLUTSequence[0])
-            return apply_modality_lut(values, dataset), declared
+            lut = dataset.ModalityLUTSequence[0]
+            bits = _use_all_bits(lut)
+            return apply_modality_lut(values, dataset), _white(apply_modality_lut(_inputs(lut), dataset), bits)
     for name in ("RescaleSlope", "RescaleIntercept"):
         finite(dataset, name)
     if dataset.get("RescaleSlope") == 0:
@@ -145,11 +147,11 @@ def _shown(values: np.ndarray, declared: int | None, dataset: Dataset) -> tuple[
         if lut is not None and "LUTDescriptor" in lut and "LUTData" in lut:
             bits = _use_all_bits(lut)
             shown = apply_voi_lut(np.rint(values).astype(np.int64), dataset)
-            return shown, 0, _white(shown, bits)
+            return shown, 0, _white(apply_voi_lut(_inputs(lut), dataset), bits)
     if dataset.get("WindowCenter") is not None and dataset.get("WindowWidth") is not None:
         return _windowed(values, dataset)
     if declared is not None:
-        return values, 0, _white(values, declared)
+        return values, 0, declared
     return values, values.min(), values.max()
 
 
@@ -172,9 +174,15 @@ def _use_all_bits(lut: Dataset) -> int:
     return int(bits)
 
 
-def _white(values: np.ndarray, declared: int) -> int:
-    """The value that means white: all bits declared, or where half the range is unused, those the largest value has.
+def _inputs(lut: Dataset) -> np.ndarray:
+    """The values that a table has entries for."""
+    entries, start, _ = lut.LUTDescriptor
+    return np.arange(start, start + (entries or 2**_LUT_BITS))
+
+
+def _white(entries: np.ndarray, bits: int) -> int:
+    """The value that means white: all bits declared, or where half the range is unused, those the largest entry has.
 
     Tables that declare 16 bits and hold 12 are common, and viewers go by the largest entry.
     """
-    return int(2 ** min(declared, int(values.max()).bit_length()) - 1) if values.max() >= 0 else 0
+    return int(2 ** min(bits, int(entries.max()).bit_length()) - 1)

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.data import images, paths, patients
+from pneumo_batch.core.data.decoding import MAX_PIXELS
 from pneumo_batch.core.data.formats.account import Account
 from pneumo_batch.core.data.formats.folders import About, ImageFile, check_roots, list_datasets, resolve_classes
 from pneumo_batch.core.data.formats.walking import UNNAMED
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pneumo_batch.core.data.regions.sources import Source
 
 _ROWS_AT_ONCE = 4096
+_MOST_BYTES = 16 * MAX_PIXELS  # no film of so many pixels has more; a file may be larger than the memory of its reader
 _FROM_FILE = ("width", "height", "mode", "sha256", "gray_low", "gray_high", "cells", "hash")
 # What is known of an image before its file is read. A patient who was given stands against what the file says; the rule
 # is the one of patients.py that told who it is else.
@@ -218,6 +220,8 @@ def _read(roots: Roots, image_id: str, size: int) -> bytes:
     """The bytes of one image, as long as it is the file that was listed and lies within its root."""
     if size == UNNAMED:
         raise RejectedImage("name is not UTF-8: rename it")
+    if size > _MOST_BYTES:
+        raise RejectedImage(f"too large: {size} bytes")
     try:
         data = roots.read_bytes(image_id)
     except OSError as error:

@@ -18,6 +18,10 @@ _WRAPPERS = ("state_dict", "model", "model_state_dict")
 _COUNTER = "num_batches_tracked"
 
 
+class OtherNames(ValueError):  # noqa: N818 - not an error of ours: these are the weights of another network
+    """A state dict whose entries are not those of the network; the message names the first."""
+
+
 def state_bytes(model: nn.Module) -> bytes:
     """The weights and buffers of `model` as safetensors, on the CPU and in torch's default memory layout."""
     # The clone separates tied weights, which safetensors refuses.
@@ -170,12 +174,17 @@ def _strip_prefix(state: dict[str, torch.Tensor], expected: Mapping[str, torch.T
 
 
 def check(name: str, state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> None:
-    """Raise ValueError, naming the first, for an entry that lacks, has another shape, is not finite or not expected."""
+    """Raise ValueError, naming the first, for an entry that lacks, has another shape, is not finite or not expected.
+
+    `OtherNames` where one lacks or is not expected.
+    """
+    foreign = next((key for key in state if key not in expected), None)
     for key, wanted in expected.items():
         if key not in state and key.endswith(_COUNTER):
             continue  # only training with momentum=None reads it
         if key not in state:
-            raise ValueError(f"{name}: does not fit the network: no {key!r} (shape {tuple(wanted.shape)})")
+            instead = f", but {foreign!r}" if foreign is not None else ""
+            raise OtherNames(f"{name}: does not fit the network: no {key!r} (shape {tuple(wanted.shape)}){instead}")
         found = tuple(state[key].shape)
         if found != tuple(wanted.shape):
             raise ValueError(
@@ -183,6 +192,5 @@ def check(name: str, state: Mapping[str, torch.Tensor], expected: Mapping[str, t
             )
         if not bool(torch.isfinite(state[key]).all()):
             raise ValueError(f"{name}: {key!r} has values that are not finite")
-    for key in state:
-        if key not in expected:
-            raise ValueError(f"{name}: does not fit the network: it has {key!r}, which the network does not have")
+    if foreign is not None:
+        raise OtherNames(f"{name}: does not fit the network: it has {foreign!r}, which the network does not have")

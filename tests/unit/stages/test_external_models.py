@@ -5,12 +5,14 @@ import json
 import numpy as np
 import pytest
 import torch
+import torchvision
 from helpers.tiny import tiny_job
 
 from pneumo_batch import terminal
 from pneumo_batch.core.data.images import Preprocess
 from pneumo_batch.core.models import checkpoints, networks
 from pneumo_batch.errors import JobError
+from pneumo_batch.job import jobfile
 from pneumo_batch.job.schema import VariantSpec
 from pneumo_batch.rundir.writer import RunWriter
 from pneumo_batch.stages import external_models
@@ -73,6 +75,49 @@ def test_two_variants_of_one_checkpoint_are_refused(tmp_path):
     for second in ("mine.pth", "copy.pth"):
         with pytest.raises(JobError, match=r"^variant\.b: its checkpoint has the content of that of variant\.a: "):
             external_models.digests(job(a="mine.pth", noise="noise.pth", b=second))
+
+
+@pytest.mark.parametrize(
+    ("network", "hint"),
+    [
+        (
+            "resnet34",
+            "; if it is not a plain resnet34, such as one with a head of your own, the function that builds it goes "
+            'into network.name = "module:callable"',
+        ),
+        ("own_nets:resnet", ""),
+    ],
+)
+def test_weights_of_other_names_are_told_what_takes_ones_own_network(network, hint, tmp_path, monkeypatch):
+    """A head in a wrapper of its own, as many trainings have."""
+    (tmp_path / "own_nets.py").write_text(
+        "import torchvision\n"
+        "def resnet(image_size, channels, outputs):\n"
+        "    return torchvision.models.resnet34(num_classes=outputs)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    model = torchvision.models.resnet34()
+    model.fc = torch.nn.Sequential(torch.nn.Linear(512, 1))
+    torch.save(model.state_dict(), tmp_path / "mine.pth")
+    variant = {"name": "mine", "kind": "true", "checkpoint": str(tmp_path / "mine.pth")}
+    job = tiny_job(network={"name": network}, variant=[variant], data={"root": "phantom"})
+    with pytest.raises(JobError) as error:
+        external_models.network(job.variant[0], job, Preprocess(64, 3), ["NORMAL", "PNEUMONIA"])
+    problem = "mine.pth: does not fit the network: no 'fc.weight' (shape (1, 512)), but 'fc.0.weight'"
+    assert str(error.value) == f"variant.mine: {tmp_path}/{problem}{hint}"
+
+
+@pytest.mark.parametrize("field", ["name", "weights"])
+def test_a_file_of_the_network_counts_by_its_content_wherever_it_lies(field, tmp_path):
+    def fingerprint(place, content):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).write_bytes(content)
+        job = tiny_job(network={field: str(tmp_path / place)})
+        return jobfile.fingerprint(job, external_models.digests(job))
+
+    first = fingerprint("here/net.pt2", b"never opened")
+    assert fingerprint("there/other.pt2", b"never opened") == first
+    assert fingerprint("here/net.pt2", b"another") != first
 
 
 def test_two_files_of_the_same_weights_are_refused(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from helpers.film_killers import DeadlyFiles
 from pyarrow import fs as pafs
 
 from pneumo_batch import cli, pipeline, terminal
@@ -258,6 +259,17 @@ def test_what_was_rejected_once_is_no_news(finished):
     assert left(job, run) == 0
 
 
+def test_a_film_that_ends_its_process_does_not_end_the_look_at_those_rejected_before(finished):
+    _, run, root = finished
+    deadly = Roots.one(pafs.PyFileSystem(pafs.FSSpecHandler(DeadlyFiles())), str(root))
+    for name in ("dies-0001.jpeg", "mended-0002.jpeg"):
+        (root / "test" / "NORMAL" / name).write_bytes(next((root / "test" / "NORMAL").iterdir()).read_bytes())
+    new = manifest.inventory(deadly, None).listing
+    for names, news in ((["dies-0001"], False), (["dies-0001", "mended-0002"], True)):
+        before = rejected(*(f"test/NORMAL/{name}.jpeg" for name in names))
+        assert newcomers.one_was_repaired(before, new, run.manifest_table(), deadly) == news
+
+
 def begin(job, run):
     """Begin a pass if something joined; whether one has begun."""
     found = survey.survey(job)
@@ -301,11 +313,10 @@ def test_of_very_many_rejected_images_some_are_opened(finished, monkeypatch):
     for name in names:
         (root / "test" / "NORMAL" / name).write_bytes(b"no image")
     run.store.write_table("quarantine.parquet", rejected(*(f"test/NORMAL/{name}" for name in names)))
-    opened, inspect = [], manifest.inspect_batch
-    monkeypatch.setattr(newcomers, "_LOOKS", 3)
-    monkeypatch.setattr(manifest, "inspect_batch", lambda *given: opened.append(given) or inspect(*given))
-    assert not begin(job, run)
-    assert len(opened) == 3
+    shutil.copy(next((root / "train" / "NORMAL").iterdir()), root / "test" / "NORMAL" / names[3])  # repaired
+    for looks, begins in ((3, False), (4, True)):
+        monkeypatch.setattr(newcomers, "_LOOKS", looks)
+        assert begin(job, run) == begins
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from PIL import Image
 
 from pneumo_batch.cli import data_check
 from pneumo_batch.core.data import manifest
+from pneumo_batch.execution import local_pool
 from pneumo_batch.job import jobfile
 from pneumo_batch.rundir.integrity import parquet_bytes
 from pneumo_batch.rundir.writer import RunWriter
@@ -101,7 +102,8 @@ def test_a_manifest_in_parts_is_read_as_one(run, monkeypatch, size, last):
 
 def test_data_check_finds_the_same_in_small_parts(job, monkeypatch):
     whole = data_check.audit(job.data)
-    monkeypatch.setattr(data_check, "_ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(local_pool, "_FILMS_PER_PROCESS", 2)
+    monkeypatch.setattr(local_pool, "_FILMS_PER_BLOCK", 2)
 
     assert data_check.audit(job.data) == whole
     assert whole.images == 20

@@ -133,6 +133,13 @@ def test_window_by_the_formula_of_the_standard():
     np.testing.assert_array_equal(gray_of(sigmoid), [[0, 128, 186]])
 
 
+def test_rounding_at_the_end_of_a_window_is_no_reason_against_a_film():
+    """Of 2.5 v + 3.5 the window ends at -62415.5; what is beyond it is white, and by floating point a little more."""
+    window = {"WindowCenter": -68509.41, "WindowWidth": 12187.82, "RescaleSlope": 2.5, "RescaleIntercept": 3.5}
+    found = gray_of(film(np.array([[-32768, -27405, 32767]], np.int16), bits=16, **window))
+    np.testing.assert_array_equal(found, [[0, 128, 255]])
+
+
 def test_of_several_windows_the_first_counts():
     several = film(WindowCenter=[2000, 100], WindowWidth=[2001, 10])
     np.testing.assert_array_equal(gray_of(several), gray_of(film(WindowCenter=2000, WindowWidth=2001)))
@@ -351,6 +358,13 @@ def test_a_table_that_declares_more_bits_than_it_holds_is_read_by_its_largest_en
     identity = table(range(4096), 0, declared)
     np.testing.assert_array_equal(gray_of(film(VOILUTSequence=[identity])), gray_of(film()))
     np.testing.assert_array_equal(gray_of(film(ModalityLUTSequence=[identity])), gray_of(film()))
+
+
+@pytest.mark.parametrize("sequence", ["VOILUTSequence", "ModalityLUTSequence"])
+def test_a_table_of_which_the_film_reaches_a_part_is_read_by_all_of_it(sequence):
+    """Entries 0 to 4095 of 12 bits, and 10 bits stored: 1023 is 1023 of 4095."""
+    data = film(np.array([[0, 512, 1023]], np.uint16), bits=10, **{sequence: [table(range(4096), 0, 12)]})
+    np.testing.assert_array_equal(gray_of(data), [[0, 32, 64]])
 
 
 def test_a_table_of_half_its_range_or_more_is_read_by_what_it_declares():

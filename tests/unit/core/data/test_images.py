@@ -339,6 +339,12 @@ def test_white_is_zero_is_the_negative_at_every_depth(depth, order):
             np.testing.assert_array_equal(np.asarray(decoding.decode(data)[1]), expected_HW)
 
 
+def test_signed_values_of_8_bits_are_refused():
+    """Pillow takes -1 for 255, and 127, the largest, for a medium gray."""
+    with pytest.raises(RejectedImage, match=r"^TIFF with signed values of 8 bits: save it with unsigned ones$"):
+        images.inspect(tiff(np.array([[-1, 0, 127]], np.int8)))
+
+
 def test_white_is_zero_by_hand():
     """38 at the first pixel and 210 at the last, stored as 65535 - 257 v."""
     values_HW = np.array([[38, 210]], np.uint16)
