@@ -28,7 +28,7 @@ from pneumo_batch.core.attribution.in_memory import UNIT, Methods, Normalise, Ta
 
 __all__ = ["METHODS", "Explanation", "attribute", "explain", "grad_cam", "integrated_gradients"]
 
-METHODS: tuple[str, ...] = tuple(explainer.METHODS)
+METHODS: tuple[str, ...] = explainer.METHODS
 """Names of the methods, as in a job's `attribution.methods`; "module:function" is one too."""
 
 

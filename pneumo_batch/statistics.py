@@ -95,13 +95,17 @@ def permutation_test(matrix_VV: npt.ArrayLike, true_count: int) -> Permutation |
     `matrix_VV` is symmetric and holds the similarity of every two models, the `true_count` true ones first; the
     statistic is the mean over true pairs minus that over mixed pairs. None without two true models and a random one,
     or where a pair has no value. The smallest p is 1 / binomial(V, true_count): 0.05 for 3 + 3 models.
+    Raises ValueError for a matrix that is not symmetric, such as a triangle of one.
 
     >>> matrix_VV = np.zeros((6, 6))
     >>> matrix_VV[:3, :3] = 1
     >>> permutation_test(matrix_VV, 3)
     Permutation(statistic=1.0, p=0.05, smallest_p=0.05, relabelings=20)
     """
-    return _permutation.exact(np.asarray(matrix_VV, dtype=np.float64), true_count)
+    values = np.asarray(matrix_VV, dtype=np.float64)
+    if values.ndim != 2 or values.shape != values.T.shape or not np.allclose(values, values.T, equal_nan=True):
+        raise ValueError(f"a symmetric matrix (V, V) is needed, with both orders of a pair: this is {values.shape}")
+    return _permutation.exact(values, true_count)
 
 
 def bootstrap_interval(

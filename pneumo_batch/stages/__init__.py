@@ -1,1 +1,1 @@
-"""The stages of a run: each module's `run(job, run)` feeds `core` through Ray and commits one table."""
+"""The stages of a run: a module each (stage.py says what that is), and what they share."""

@@ -80,8 +80,13 @@ def network(job: Job, classes: list[str], name: str | None = None) -> torch.nn.M
 
 def fits(job: Job, found: Survey, resources: Resources) -> None:
     """Raise JobError when a cluster, or this machine before Ray starts here, has no room for a part of the job."""
-    model = network(job, found.classes)
-    weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
-    shares.attribution(job, weights * len(variant_names(job)), resources)
+    sizes = {name: _weights(network(job, found.classes, name)) for name in job.networks}
+    weights = sum(sizes[job.arms[variant.kind].network or job.network.name] for variant in job.variants)
+    shares.attribution(job, weights, resources)
     if job.trained:
         shares.training(job, len(job.trained), resources)
+
+
+def _weights(model: torch.nn.Module) -> int:
+    """Bytes of them."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())

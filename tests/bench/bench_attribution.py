@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 
-from pneumo_batch.core.attribution.explainer import Explainer, baseline_input
+from pneumo_batch.core.attribution.baselines import baseline_input
+from pneumo_batch.core.attribution.explainer import Explainer
 from pneumo_batch.core.data.images import Preprocess
 from pneumo_batch.core.models import checkpoints, networks
 from pneumo_batch.core.models.networks import grad_cam_layer

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from bench_attribution import STEPS, images, model, row, share_row
 
-from pneumo_batch.core.attribution.explainer import Explainer, baseline_input
+from pneumo_batch.core.attribution.baselines import baseline_input
+from pneumo_batch.core.attribution.explainer import Explainer
 from pneumo_batch.core.data.images import Preprocess, Split
 from pneumo_batch.core.models.networks import grad_cam_layer
 from pneumo_batch.core.models.runtime import exact_arithmetic

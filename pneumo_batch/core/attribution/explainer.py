@@ -50,9 +50,8 @@ from pneumo_batch.errors import did_you_mean
 if TYPE_CHECKING:
     from pneumo_batch.core.data.images import Preprocess
 
-__all__ = ["METHODS", "Explainer", "Explanation", "GradCam", "IntegratedGradients", "baseline_input"]
-
 OWN = (INTEGRATED_GRADIENTS, GRAD_CAM)
+METHODS: tuple[str, ...] = (*OWN, *CAPTUM, UNSCALED)
 _RECORDED_BYTES = 32 << 20  # of the features of all points of a path; the figures are in docs/performance.md
 _Options = TypeVar("_Options", IntegratedGradients, GradCam)
 
@@ -265,17 +264,3 @@ def _options(kind: type[_Options], name: str, methods: Mapping[str, Mapping[str,
         if option not in known:
             raise ValueError(f"{name} has no option {option!r}: choose one of {', '.join(known)}")
     return kind(**given)
-
-
-def explain_with(name: str) -> Callable[..., torch.Tensor]:
-    """The simple face of one method: (model, inputs_BCHW, targets_B, preprocess, **options) -> maps_BHW."""
-
-    def method(
-        model: nn.Module, inputs_BCHW: torch.Tensor, targets_B: torch.Tensor, preprocess: "Preprocess", **options: Any
-    ) -> torch.Tensor:
-        return Explainer(model, {name: options}, preprocess)(inputs_BCHW, targets_B).maps[name]
-
-    return method
-
-
-METHODS: dict[str, Callable[..., torch.Tensor]] = {name: explain_with(name) for name in (*OWN, *CAPTUM, UNSCALED)}

@@ -9,7 +9,8 @@ import numpy as np
 
 from pneumo_batch.core.attribution import localisation
 from pneumo_batch.core.similarity import metrics
-from pneumo_batch.core.statistics.localisation import Key, defined_mean
+from pneumo_batch.core.similarity.kernels import defined_mean
+from pneumo_batch.core.statistics.localisation import Key
 from pneumo_batch.core.statistics.pointing import CROSS_IMAGE, MEASURES
 
 
@@ -113,5 +114,5 @@ class Pointing:
         by_method: dict[str | None, list[np.ndarray]] = {}
         for (method, _), values_NM in self._crossed.items():
             by_method.setdefault(method, []).append(values_NM)
-        crossed = {(method, CROSS_IMAGE): defined_mean(np.stack(found)) for method, found in by_method.items()}
+        crossed = {(method, CROSS_IMAGE): defined_mean(np.stack(found), axis=0) for method, found in by_method.items()}
         return {**self._own, **crossed}

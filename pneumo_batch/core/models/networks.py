@@ -1,4 +1,4 @@
-"""Networks: build by name, save, load, and the layer Grad-CAM looks at.
+"""Networks by name, and the layer of each that Grad-CAM looks at.
 
 Every network takes (B, channels, image_size, image_size) and returns logits (B, outputs): one output (the positive
 class) for two classes, else one per class, or per finding where there are several. Array legend: B batch, C channels, H
@@ -13,19 +13,8 @@ import torch
 from torch import nn
 
 from pneumo_batch.core.models import programs
-from pneumo_batch.core.models.checkpoints import load_state, state_bytes
 from pneumo_batch.core.user_code import user_callable
 from pneumo_batch.errors import did_you_mean
-
-__all__ = [
-    "CNN5",
-    "build",
-    "grad_cam_layer",
-    "known_networks",
-    "load_state",
-    "state_bytes",
-    "without_inplace",
-]
 
 XRV_NETWORK = "torchxrayvision:densenet121"
 CNN5_LAYER = "conv5.1"  # after the last convolution and its ReLU, before pooling: 14 x 14 at 224 px

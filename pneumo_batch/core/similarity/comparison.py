@@ -15,7 +15,7 @@ from pneumo_batch.core import tables
 from pneumo_batch.core.similarity import controls, options, pairs, users_metric
 from pneumo_batch.core.similarity import metrics as similarity
 from pneumo_batch.core.similarity.features import Features, Regions, pool
-from pneumo_batch.core.similarity.per_image import row_means
+from pneumo_batch.core.similarity.kernels import defined_mean
 from pneumo_batch.core.variants import Variant
 from pneumo_batch.errors import JobError
 
@@ -213,7 +213,7 @@ class Floors:
             return self._table(cell)[index_P2[:, 0], index_P2[:, 1]]
         own, first = self.own.of(cell.method, cell.view), self.others.first.of(cell.method, cell.view)
         both_P2 = [similarity.scores(own, first, index_P2[:, way], cell.metric, cell.scale) for way in ([0, 1], [1, 0])]
-        return row_means(np.stack(both_P2, axis=1))
+        return defined_mean(np.stack(both_P2), axis=0)
 
     def _table(self, cell: Cell) -> np.ndarray:
         """(V, V), one for all kinds."""

@@ -78,6 +78,13 @@ def with_lengths(vectors_VD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return vectors_VD, np.sqrt(np.einsum("vd,vd->v", vectors_VD, vectors_VD))
 
 
+def defined_mean(values: np.ndarray, axis: int) -> np.ndarray:
+    """Means along an axis of the values that are there, not NaN; NaN where there is none."""
+    defined = ~np.isnan(values)
+    sums, counts = np.where(defined, values, 0).sum(axis=axis), defined.sum(axis=axis)
+    return np.divide(sums, counts, out=np.full(np.shape(sums), np.nan), where=counts > 0)
+
+
 def tenth(count: int) -> int:
     """How many values are the highest tenth, rounded up."""
     return -(-count // 10)

@@ -119,9 +119,7 @@ def both_ways(table_VJ: np.ndarray) -> np.ndarray:
     models = len(table_VJ)
     each_VJV = table_VJ.reshape(models, -1, models)
     both_V2JV = np.concatenate([each_VJV, each_VJV.transpose(2, 1, 0)], axis=1)
-    defined_V2JV = ~np.isnan(both_V2JV)
-    sums_VV, counts_VV = np.where(defined_V2JV, both_V2JV, 0).sum(axis=1), defined_V2JV.sum(axis=1)
-    return np.divide(sums_VV, counts_VV, out=np.full(sums_VV.shape, np.nan), where=counts_VV > 0)
+    return kernels.defined_mean(both_V2JV, axis=1)
 
 
 def self_pair_error(features: Features, metric: str, scale: str) -> float:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from pneumo_batch.core import table_columns, tables
 from pneumo_batch.core.similarity import pairs
+from pneumo_batch.core.similarity.kernels import defined_mean
 
 _ROWS = 1 << 18  # rows taken at a time
 _CELL = ("method", "view", "scale", "metric")
@@ -83,7 +84,7 @@ class PerImage:
 
     def means(self, cell: Cell, kind: str) -> np.ndarray:
         """Means (N,) over the pairs of a kind, NaN where it has no defined pair on the image, or none at all."""
-        return row_means(self.table(cell, kind))
+        return defined_mean(self.table(cell, kind), axis=1)
 
     def means_without(self, cell: Cell, kind: str, variants: Sequence[str]) -> np.ndarray:
         """(N, V): `means` over the pairs in which a variant takes no part, for each of V variants."""
@@ -104,7 +105,7 @@ class PerImage:
         place = {name: position for position, name in enumerate(variants)}
         sums_VV, counts_VV = np.zeros((2, len(variants), len(variants)))
         for kind in kinds:
-            means_P = row_means(self.table(cell, kind)[images_N].T)
+            means_P = defined_mean(self.table(cell, kind)[images_N], axis=0)
             for pair, value in zip(self.pairs_of(cell, kind), means_P, strict=True):
                 if pair.variant_a != pair.variant_b and {pair.variant_a, pair.variant_b} <= place.keys():
                     at = place[pair.variant_a], place[pair.variant_b]
@@ -207,14 +208,6 @@ def _per_image(scores: _Scores, images: pa.Table) -> PerImage:
         patients_N=table_columns.codes_of(images["patient_id"]),
         scores=scores,
     )
-
-
-def row_means(table_NP: np.ndarray) -> np.ndarray:
-    """Means (N,) of the values that are there, NaN for a row without any."""
-    defined_NP = ~np.isnan(table_NP)
-    counts_N = defined_NP.sum(axis=1)
-    sums_N = np.where(defined_NP, table_NP, 0).sum(axis=1)
-    return np.divide(sums_N, counts_N, out=np.full(len(table_NP), np.nan), where=counts_N > 0)
 
 
 def _columns(

@@ -25,7 +25,7 @@ from pneumo_batch.core.similarity.comparison import (
     score_rows,
 )
 from pneumo_batch.core.similarity.features import Regions
-from pneumo_batch.core.similarity.per_image import row_means
+from pneumo_batch.core.similarity.kernels import defined_mean
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class _Between:
             metrics.scores(here.own.of(*place), there.others.first.of(*place), index, cell.metric, cell.scale)
             for here, there, index in ways
         ]
-        return row_means(np.stack(both, axis=1))
+        return defined_mean(np.stack(both), axis=0)
 
     def _floor(self, method: str, view: str, metric: str) -> np.ndarray:
         """Of the maps of both targets, taken as so many models."""

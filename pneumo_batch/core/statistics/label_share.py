@@ -16,8 +16,9 @@ from typing import NamedTuple
 import numpy as np
 import scipy.special
 
+from pneumo_batch.core.similarity.kernels import defined_mean
 from pneumo_batch.core.similarity.pairs import CROSS_KINDS, WITHIN_KINDS, is_cross
-from pneumo_batch.core.similarity.per_image import Cell, PerImage, row_means
+from pneumo_batch.core.similarity.per_image import Cell, PerImage
 from pneumo_batch.core.statistics import bootstrap, permutation
 from pneumo_batch.core.statistics.estimates import CellTest, Deviations, Estimate, Interval, Permutations
 from pneumo_batch.core.statistics.numbers import number
@@ -161,7 +162,7 @@ def without_each(kinds_NVK: np.ndarray) -> np.ndarray:
 
 
 def _means(data: PerImage, cell: Cell, images_N: np.ndarray) -> dict[str, float | None]:
-    return {kind: number(row_means(data.means(cell, kind)[images_N][None])[0]) for kind in data.kinds(cell)}
+    return {kind: number(float(defined_mean(data.means(cell, kind)[images_N], axis=0))) for kind in data.kinds(cell)}
 
 
 def _permutations(data: PerImage, cell: Cell, models: Models, images_N: np.ndarray) -> Permutations:

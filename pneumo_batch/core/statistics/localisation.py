@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pneumo_batch.core import tables
+from pneumo_batch.core.similarity.kernels import defined_mean
 from pneumo_batch.core.statistics import bootstrap
 from pneumo_batch.core.statistics.numbers import number
 from pneumo_batch.core.statistics.pointing import (
@@ -97,14 +98,7 @@ def of_finding(one: Measured, kinds: Mapping[str, Sequence[str]], resamples: int
 def _mean_of(one: Measured, method: str, variants: Sequence[str]) -> np.ndarray | None:
     """(N, M): the mean over variants of the values that are defined; None where no variant is there."""
     found = [one.values[method, name] for name in variants if (method, name) in one.values]
-    return defined_mean(np.stack(found)) if found else None
-
-
-def defined_mean(values_VNM: np.ndarray) -> np.ndarray:
-    """(N, M): the mean over the first axis of what is not NaN there."""
-    there_VNM = ~np.isnan(values_VNM)
-    sums_NM, counts_NM = np.where(there_VNM, values_VNM, 0).sum(axis=0), there_VNM.sum(axis=0)
-    return np.divide(sums_NM, counts_NM, out=np.full(sums_NM.shape, np.nan), where=counts_NM > 0)
+    return defined_mean(np.stack(found), axis=0) if found else None
 
 
 def _differences(one: Measured, by_kind: Mapping[Key, np.ndarray]) -> Iterator[tuple[Key, np.ndarray]]:
@@ -124,7 +118,7 @@ def _means(quantities: Mapping[Key, np.ndarray], patient_ids: Sequence[str], res
     values_NQ = np.concatenate(list(quantities.values()), axis=1)
     codes_N = np.unique(np.asarray(patient_ids), return_inverse=True)[1]
     limits_2Q = bootstrap.interval(bootstrap.means(values_NQ, codes_N, resamples, _SEED))
-    films_Q, mean_Q = (~np.isnan(values_NQ)).sum(axis=0), defined_mean(values_NQ[:, None])[0]
+    films_Q, mean_Q = (~np.isnan(values_NQ)).sum(axis=0), defined_mean(values_NQ, axis=0)
     found = [
         Mean(number(mean), number(low), number(high), int(films))
         for mean, (low, high), films in zip(mean_Q, limits_2Q.T, films_Q, strict=True)
@@ -148,6 +142,6 @@ def _together(measured: Sequence[Measured], variants: Sequence[str]) -> dict[str
         if method is None or name not in variants:
             continue
         values_NM = np.concatenate([one.values[method, name] for one in measured if (method, name) in one.values])
-        hit, auprc, iou, share = (number(mean) for mean in defined_mean(values_NM[:, None])[0])
+        hit, auprc, iou, share = (number(mean) for mean in defined_mean(values_NM, axis=0))
         found.setdefault(method, {})[name] = Located(share, hit, auprc, iou)
     return found

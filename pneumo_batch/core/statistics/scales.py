@@ -15,7 +15,7 @@ import pyarrow as pa
 from pneumo_batch.core import tables
 from pneumo_batch.core.similarity import metrics, options, pairs
 from pneumo_batch.core.similarity.features import Features
-from pneumo_batch.core.similarity.per_image import row_means
+from pneumo_batch.core.similarity.kernels import defined_mean
 from pneumo_batch.core.statistics import bootstrap
 from pneumo_batch.core.statistics.digits import fixed
 from pneumo_batch.core.statistics.label_share import FEWEST_PATIENTS
@@ -107,7 +107,7 @@ class Curve:
         for n, partner in enumerate(images.partners_N):
             for q, (own, other) in enumerate(zip(features(n), features(int(partner)), strict=True)):
                 for k, kind in enumerate(KINDS):
-                    means_QNK[q, n, k] = row_means(self._scores(own, other, kind)[None])[0]
+                    means_QNK[q, n, k] = defined_mean(self._scores(own, other, kind), axis=0)
         return means_QNK
 
     def _scores(self, own: Features, other: Features, kind: str) -> np.ndarray:

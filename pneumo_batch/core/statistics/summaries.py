@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from pneumo_batch.core import tables
-from pneumo_batch.core.similarity.per_image import Cell, PerImage, row_means
+from pneumo_batch.core.similarity.kernels import defined_mean
+from pneumo_batch.core.similarity.per_image import Cell, PerImage
 from pneumo_batch.core.statistics import bootstrap
 from pneumo_batch.core.statistics.label_share import projected
 from pneumo_batch.core.statistics.numbers import number
@@ -54,7 +55,7 @@ def _columns(data: PerImage, groups: Sequence[_Group]) -> _Columns:
     found = _Columns(groups, keys, np.empty((len(data.labels_N), len(keys))), [])
     for q, (cell, kind) in enumerate(keys):
         scores_NP = data.table(cell, kind)
-        found.values_NQ[:, q] = row_means(scores_NP)
+        found.values_NQ[:, q] = defined_mean(scores_NP, axis=1)
         undefined_N, pairs = np.isnan(scores_NP).sum(axis=1), scores_NP.shape[1]
         found.counted.append([(int(of_N.sum()) * pairs, int(undefined_N[of_N].sum())) for _, of_N in groups])
     return found

@@ -8,7 +8,7 @@ from pydantic import field_validator, model_validator
 from pneumo_batch.core import variants
 from pneumo_batch.core.data.options import Stratum, Unit
 from pneumo_batch.core.variants import Arm, Variant
-from pneumo_batch.job.schema.fields import ARM_NAME, Section, no_repeats, result
+from pneumo_batch.job.schema.fields import ARM_NAME, Section, Seed, no_repeats, result
 from pneumo_batch.job.schema.models import Train
 
 Labels = Literal[
@@ -32,7 +32,7 @@ class ArmSpec(Section):
     """Of permuted labels: permuted only among films with the same values of these, as `train.random_within`."""
     network: str | None = result(None, min_length=1)
     """The network of this arm (default: `network.name`)."""
-    seeds: list[int] = result(min_length=1)
+    seeds: list[Seed] = result(min_length=1)
     """One variant for each seed; no two variants of a job share a seed."""
 
     @field_validator("name")

@@ -1,13 +1,11 @@
 """How maps are compared: `[compare]`, and `[cascade]` with models that were not trained."""
 
-from typing import Annotated
-
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from pneumo_batch.core.similarity.options import METRICS, REGION_GRID, REGION_METRICS, Scale, View
 from pneumo_batch.core.statistics.options import RESAMPLES, THRESHOLD
 from pneumo_batch.errors import did_you_mean
-from pneumo_batch.job.schema.fields import Section, no_repeats, result
+from pneumo_batch.job.schema.fields import Section, Seed, no_repeats, result
 
 
 class Primary(Section):
@@ -66,7 +64,7 @@ class Compare(Section):
 class Cascade(Section):
     """Parameter randomization: a trained variant whose layers are re-initialised, without training."""
 
-    seeds: list[Annotated[int, Field(ge=0)]] = result([])
+    seeds: list[Seed] = result([])
     """One re-initialisation per seed; one is a single draw, so use two or more. Empty turns the stage off."""
     variant: str | None = result(None)
     """The trained variant (default: the first true one)."""

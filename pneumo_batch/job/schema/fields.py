@@ -3,13 +3,14 @@
 A field declared with neither fails a test: a missed one would let a run resume with other people's numbers.
 """
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from pneumo_batch.core.variants import NAME_PATTERN
 
 Entry = TypeVar("Entry")
+Seed = Annotated[int, Field(ge=0, lt=2**63)]  # of a model: numpy's generators take none below 0, tables none above
 
 JOB_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 ARM_NAME = r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$"

@@ -7,7 +7,7 @@ from pydantic import field_validator, model_validator
 from pneumo_batch.core import variants
 from pneumo_batch.core.data.options import Channels, Normalisation, Stratum, Unit
 from pneumo_batch.core.variants import Variant
-from pneumo_batch.job.schema.fields import Section, neutral, no_repeats, result
+from pneumo_batch.job.schema.fields import Section, Seed, neutral, no_repeats, result
 
 
 class Network(Section):
@@ -22,9 +22,9 @@ class Network(Section):
 class Train(Section):
     """One recipe for true and random variants; they differ only in their labels and seeds."""
 
-    true_seeds: list[int] = result([0])
+    true_seeds: list[Seed] = result([0])
     """One variant `true_<seed>` per seed, trained on the true labels."""
-    random_seeds: list[int] = result([100])
+    random_seeds: list[Seed] = result([100])
     """One variant `random_<seed>` per seed, trained on labels permuted with that seed."""
     random_unit: Unit = result("image")
     """What is permuted: each "image" by itself, or each "patient" as a whole, among those with as many films."""

@@ -168,7 +168,7 @@ def _limits(found: Sequence[Band]) -> tuple[float, float]:
     whiskers = [band.whiskers for band in found if band.whiskers]
     low = min([*values, *(max(one[0], -0.5 * reach) for one in whiskers)])
     high = max([*values, *(min(one[1], 1.5 * reach) for one in whiskers)])
-    room = 0.02 * (high - low)
+    room = 0.02 * (high - low) or reach  # of one film alone all is 0
     return low - room * (low < 0), high + room
 
 

@@ -128,11 +128,11 @@ class RunModels(RunDirectory):
 
         Raises ValueError where it depends on the image.
         """
-        from pneumo_batch.core.attribution import explainer
+        from pneumo_batch.core.attribution import baselines
 
         options = self.job.attribution.options_by_method().get(method, {})
         name = str(options.get("baseline", self.job.attribution.integrated_gradients.baseline))
-        return explainer.baseline_input(name, self.preprocess(variant))
+        return baselines.baseline_input(name, self.preprocess(variant))
 
     @functools.cached_property
     def images(self) -> Roots:

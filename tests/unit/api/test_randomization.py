@@ -147,6 +147,14 @@ def test_one_verdict_as_text_page_and_json(found):
     assert one.verdict in words
 
 
+def test_one_film_is_drawn_without_a_warning(models, images):
+    """Its floor is the film itself, so that h and all parts of it are 0."""
+    alone = randomization_test(*models, images[:1], METHOD, **SMALL)
+    assert alone["input_x_gradient"].result.numbers.headroom.value == 0
+    left, right = alone.plot().axes[0].get_xlim()
+    assert left == 0 < right
+
+
 def test_without_a_second_true_network_nothing_is_drawn(models, images):
     (first, *_), random = models
     alone = randomization_test({"mine": first}, random, images, METHOD, **SMALL)

@@ -1,5 +1,6 @@
 """A job that cannot end well is refused before there is a directory of it."""
 
+import contextlib
 import shutil
 
 import pytest
@@ -12,6 +13,8 @@ from pneumo_batch.cli import estimate
 from pneumo_batch.core.data import phantom
 from pneumo_batch.core.models import networks
 from pneumo_batch.errors import JobError
+from pneumo_batch.execution.cluster import Node, Resources
+from pneumo_batch.stages import survey
 
 
 @pytest.mark.parametrize(
@@ -77,3 +80,13 @@ def test_credentials_of_a_list_are_refused_and_not_shown(field, tmp_path):
         pipeline.execute(tiny_job(data=data), str(tmp_path / "run"))
     assert "SECRET" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_actors_have_room_for_the_networks_of_arms_too():
+    """Of ResNet-50, 94 MB, an actor holds three copies."""
+    job = tiny_job(arm=[{"name": "larger", "labels": "untrained", "network": "resnet50", "seeds": [7]}])
+    found = survey.survey(job)
+    for memory, has_room in ((1.6e9, False), (1.9e9, True)):
+        machine = Resources((Node(cpus=8, gpus=0, memory=memory),))
+        with contextlib.nullcontext() if has_room else pytest.raises(JobError, match=r"needs about 1\.8 GB of memory"):
+            survey.fits(job, found, machine)

@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from pneumo_batch.core.models import networks
+from pneumo_batch.core.models import checkpoints, networks
 
 
 def network():
@@ -28,11 +28,11 @@ def assert_same(found, wanted):
 
 def test_weights_survive_the_round_trip_bit_by_bit_in_any_layout():
     model = network().to(memory_format=torch.channels_last)
-    data = networks.state_bytes(model)
+    data = checkpoints.state_bytes(model)
     fresh = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(3, 1))
-    assert networks.load_state(fresh, data) is fresh
+    assert checkpoints.load_state(fresh, data) is fresh
     assert_same(fresh.state_dict(), model.state_dict())
-    assert networks.state_bytes(fresh) == data
+    assert checkpoints.state_bytes(fresh) == data
     assert_same(safetensors.torch.load(data), model.state_dict())
 
 
@@ -41,7 +41,7 @@ def test_files_are_read_whatever_their_name(suffix, tmp_path):
     wanted = network().state_dict()
     lightning = {"state_dict": {f"net.{key}": value for key, value in wanted.items()} | {"loss.w": torch.ones(1)}}
     content = {
-        "model.safetensors": networks.state_bytes(network()),
+        "model.safetensors": checkpoints.state_bytes(network()),
         "model.pth": saved(wanted),
         "last.ckpt": saved({**lightning, "epoch": 3, "hyper_parameters": {"lr": 0.1}}),
         "wrapped.pth": saved({"model": wanted, "epoch": 3, "optimizer": {"state": {}}}),
@@ -50,7 +50,7 @@ def test_files_are_read_whatever_their_name(suffix, tmp_path):
     path = tmp_path / suffix
     path.write_bytes(content)
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(3, 1))
-    assert_same(networks.load_state(model, path).state_dict(), wanted)
+    assert_same(checkpoints.load_state(model, path).state_dict(), wanted)
 
 
 def test_counters_of_batch_norm_that_older_files_lack_are_not_missed():
@@ -58,7 +58,7 @@ def test_counters_of_batch_norm_that_older_files_lack_are_not_missed():
     older = {key: value for key, value in network().state_dict().items() if not key.endswith("num_batches_tracked")}
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(3, 1))
     model.load_state_dict(older, strict=True)
-    found = networks.load_state(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(3, 1)), saved(older))
+    found = checkpoints.load_state(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(3, 1)), saved(older))
     assert_same(found.state_dict(), model.state_dict())
     assert_same(found.state_dict(), network().state_dict())
 
@@ -97,14 +97,14 @@ def test_two_sets_of_weights_in_one_file_are_named_and_refused(case):
     content, names = TWICE[case]
     content = {key: value.detach() if isinstance(value, torch.Tensor) else value for key, value in content.items()}
     with pytest.raises(ValueError, match=r"2 sets of weights fit .*: save the one you mean") as error:
-        networks.load_state(network(), saved(content))
+        checkpoints.load_state(network(), saved(content))
     assert names in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_one_set_of_weights_that_is_there_twice_is_one():
     wanted = other()
-    model = networks.load_state(network(), saved({"state_dict": under("model.", wanted), "model": wanted}))
+    model = checkpoints.load_state(network(), saved({"state_dict": under("model.", wanted), "model": wanted}))
     assert_same(model.state_dict(), wanted)
 
 
@@ -114,13 +114,13 @@ def test_what_an_optimizer_keeps_is_no_second_set():
     sum(parameter.sum() for parameter in model.parameters()).backward()
     optimizer.step()
     content = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "head": {"weight": torch.ones(3)}}
-    assert_same(networks.load_state(network(), saved(content)).state_dict(), model.state_dict())
+    assert_same(checkpoints.load_state(network(), saved(content)).state_dict(), model.state_dict())
 
 
 def test_a_place_in_ones_home_is_found(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "mine.pth").write_bytes(saved(other()))
-    assert_same(networks.load_state(network(), "~/mine.pth").state_dict(), other())
+    assert_same(checkpoints.load_state(network(), "~/mine.pth").state_dict(), other())
 
 
 def changed(**entries):
@@ -142,21 +142,21 @@ def changed(**entries):
         (pickle.dumps(os.getcwd, protocol=2), "not a checkpoint of plain tensors"),
         (b"not a checkpoint", "not a checkpoint of plain tensors"),
         (b"", "not a checkpoint of plain tensors"),
-        (networks.state_bytes(network())[:100], "broken safetensors file"),
+        (checkpoints.state_bytes(network())[:100], "broken safetensors file"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(data, message):
     model = network()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(ValueError, match=f"checkpoint: .*{message}") as error:
-        networks.load_state(model, data)
+        checkpoints.load_state(model, data)
     assert "\n" not in str(error.value)
     assert_same(model.state_dict(), before)
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"gone\.pth: cannot read the checkpoint"):
-        networks.load_state(network(), tmp_path / "gone.pth")
+        checkpoints.load_state(network(), tmp_path / "gone.pth")
 
 
 class Lock:
@@ -171,7 +171,7 @@ def test_nothing_in_a_pickle_is_run(tmp_path, monkeypatch):
     monkeypatch.setenv("PNEUMO_BATCH_TRACE", str(trace))
     data = saved({**network().state_dict(), "lock": Lock()})
     with pytest.raises(ValueError, match=r"not a checkpoint of plain tensors \(nothing in it was run\)"):
-        networks.load_state(network(), data)
+        checkpoints.load_state(network(), data)
     assert not trace.exists()
     torch.load(io.BytesIO(data), weights_only=False)
     assert trace.exists()  # the pickle is one that would have
@@ -185,6 +185,6 @@ def test_the_notebooks_two_state_dicts_load(tmp_path):
         source = networks.build("cnn5", image_size=224, channels=3, outputs=1)
         torch.save(source.state_dict(), tmp_path / name)
         model = networks.build("cnn5", image_size=224, channels=3, outputs=1)
-        assert_same(networks.load_state(model, tmp_path / name).state_dict(), source.state_dict())
+        assert_same(checkpoints.load_state(model, tmp_path / name).state_dict(), source.state_dict())
     with pytest.raises(ValueError, match=r"'conv1.0.weight'.* \(32, 3, 3, 3\), the network needs \(32, 1, 3, 3\)"):
-        networks.load_state(networks.build("cnn5", image_size=224, channels=1, outputs=1), tmp_path / names[0])
+        checkpoints.load_state(networks.build("cnn5", image_size=224, channels=1, outputs=1), tmp_path / names[0])

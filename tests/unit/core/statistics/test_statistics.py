@@ -235,3 +235,11 @@ def test_scores_of_two_targets_are_not_taken_for_those_of_one():
     assert alone == statistics.label_share(one.drop(columns=["target", "target_b"]), resamples=100)
     with pytest.raises(ValueError, match=r"scores: film_000 has two scores of one pair of models: .*run.scores"):
         statistics.label_share(pd.concat([one, other]), resamples=100)
+
+
+def test_the_public_permutation_takes_both_orders_of_a_pair():
+    values = np.random.default_rng(0).normal(size=(6, 6))
+    assert statistics.permutation_test(values + values.T, 3) is not None
+    for wrong in (np.triu(values + values.T), values[:5], values[0]):
+        with pytest.raises(ValueError, match=r"a symmetric matrix .* is needed"):
+            statistics.permutation_test(wrong, 3)
