@@ -49,6 +49,7 @@ def test_the_first_screen_answers(full):
     assert "What two true models agree on about a film (h)" in before_folds
     assert 'data-table="arms"' in before_folds
     assert before_folds.count('class="finding') == 2
+    assert before_folds.count('<span class="these">12 films of 12 patients</span>') == 2
 
 
 def test_both_arms_show_their_training(full):
