@@ -172,6 +172,9 @@ def _per_variant(
 def _legend_below(figure: Figure, ax: Axes, title: str = "") -> None:
     """Below the axes: inside, the names of many variants would cover the curves."""
     figure.legend(handles=ax.get_legend_handles_labels()[0], loc="outside lower center", ncols=2, title=title or None)
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.execute(figure)  # the layout of axes whose sides are equal is right only the second time, which drawing does
 
 
 def operating_points(scores_N: np.ndarray, positive_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -97,6 +97,9 @@ def _finding(method: str, found: MethodResult, said: int) -> Finding:
 
 
 def _over(test: CellTest) -> str:
+    """How much the verdict rests on; "" where no film has every similarity, which the reasons say."""
+    if not test.images:
+        return ""
     films = "1 film" if test.images == 1 else f"{test.images} films"
     return f"{films} of {'1 patient' if test.patients == 1 else f'{test.patients} patients'}"
 

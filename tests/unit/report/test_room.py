@@ -100,3 +100,17 @@ def test_drift_of_many_classes(drawn):
     (figure,) = drawn
     assert all(min(_inches(figure, ax)) > 0.7 for ax in figure.axes)
     assert figure.get_figheight() < 30
+
+
+@pytest.mark.parametrize("models", [2, 10, 24])
+def test_the_legend_of_many_curves_lies_below_what_the_axis_says(drawn, models):
+    true, random = [f"true_{i}" for i in range(models // 2)], [f"random_{i}" for i in range(models // 2)]
+    areas = {name: SimpleNamespace(test=SimpleNamespace(auroc=0.5)) for name in (*true, *random)}
+    found = SimpleNamespace(probabilities=np.linspace(0, 1, 8), labels_N=np.arange(8) % 2)
+    source = SimpleNamespace(true=true, random=random, variants=[*true, *random], predictions=lambda _: found)
+    source.results = SimpleNamespace(variants=areas)
+    training.roc(source)
+    (figure,) = drawn
+    below, legend = figure.axes[0].xaxis.label.get_window_extent(), figure.legends[0].get_window_extent()
+    assert below.y0 > legend.y1
+    assert min(_inches(figure, figure.axes[0])) > 2.5
