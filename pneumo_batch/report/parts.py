@@ -128,12 +128,15 @@ class Fold:
 
 @dataclass(frozen=True)
 class Finding:
-    """The verdict of one method: why, what to read where views and scales disagree, and what happens on every film."""
+    """The verdict of one method: of how many films, why, what to read where views and scales disagree, and what happens
+    on every film.
+    """
 
     block: ClassVar[str] = "finding"
     method: str
     verdict: str
     for_these_models: str | None
+    over: str
     reasons: Sequence[str]
     read: str | None
     on_every_film: str | None

@@ -32,8 +32,8 @@ class Codes(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One combination whose pairs are scored together."""
+class CellOfKind:
+    """A cell and a kind of pairs, which are scored together."""
 
     method: str
     view: str
@@ -61,9 +61,9 @@ class Comparison:
         return {kind: found for kind, found in every.items() if found and (self.kinds is None or kind in self.kinds)}
 
     @cached_property
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[CellOfKind]:
         return [
-            Cell(method, view, scale, metric, kind)
+            CellOfKind(method, view, scale, metric, kind)
             for method in self.methods
             for view in options.VIEWS
             for scale in options.SCALES
@@ -98,7 +98,7 @@ class Comparison:
                 scores.append(similarity.scores(left, right, index_P2, cell.metric, cell.scale))
         return np.concatenate(scores).astype(np.float32)
 
-    def _right(self, cell: Cell, own: "ImageFeatures", references: "References") -> Features:
+    def _right(self, cell: CellOfKind, own: "ImageFeatures", references: "References") -> Features:
         if pairs.is_within(cell.kind):
             return own.of(cell.method, cell.view)
         return references.edge() if cell.kind == pairs.EDGE else references.random(cell.method, cell.view)
@@ -207,7 +207,7 @@ class Floors:
         self.others = others
         self._tables: dict[tuple[str, str, str, str], np.ndarray] = {}
 
-    def scores(self, cell: Cell, index_P2: np.ndarray) -> np.ndarray:
+    def scores(self, cell: CellOfKind, index_P2: np.ndarray) -> np.ndarray:
         """(P,) float64 for the pairs of models at these positions, NaN where undefined."""
         if cell.metric != "ssim":
             return self._table(cell)[index_P2[:, 0], index_P2[:, 1]]
@@ -215,7 +215,7 @@ class Floors:
         both_P2 = [similarity.scores(own, first, index_P2[:, way], cell.metric, cell.scale) for way in ([0, 1], [1, 0])]
         return defined_mean(np.stack(both_P2), axis=0)
 
-    def _table(self, cell: Cell) -> np.ndarray:
+    def _table(self, cell: CellOfKind) -> np.ndarray:
         """(V, V), one for all kinds."""
         key = (cell.method, cell.view, cell.scale, cell.metric)
         if key not in self._tables:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from pneumo_batch.core import tables
 from pneumo_batch.core.similarity import metrics, pairs
 from pneumo_batch.core.similarity.comparison import (
-    Cell,
+    CellOfKind,
     Codes,
     Comparison,
     ImageFeatures,
@@ -81,10 +81,10 @@ class TargetsComparison:
         return {kind: np.array([(place[a], place[b]) for a, b in some]) for kind, some in self._pairs.items()}
 
     @cached_property
-    def _cells(self) -> list[Cell]:
+    def _cells(self) -> list[CellOfKind]:
         """As those of one target, with the kinds that are between two."""
         places = dict.fromkeys((cell.method, cell.view, cell.scale, cell.metric) for cell in self.each.cells)
-        return [Cell(*place, kind) for place in places for kind in self._pairs]
+        return [CellOfKind(*place, kind) for place in places for kind in self._pairs]
 
     @property
     def _schema(self) -> pa.Schema:
@@ -114,7 +114,7 @@ class _Between:
         self.first, self.second = first, second
         self._floors: dict[tuple[str, str, str], np.ndarray] = {}
 
-    def scores(self, cell: Cell, index_P2: np.ndarray) -> np.ndarray:
+    def scores(self, cell: CellOfKind, index_P2: np.ndarray) -> np.ndarray:
         """(P,) float64: model `index_P2[:, 0]` by the first target, `index_P2[:, 1]` by the second."""
         place = (cell.method, cell.view)
         if not pairs.is_cross(cell.kind):

@@ -59,8 +59,20 @@ class Permutations:
     same_film: Permutation | None = None
 
 
+class OverPatients:
+    """A test whose intervals go by patients."""
+
+    patients: int
+    effective_patients: float | None
+
+    @property
+    def counted(self) -> float:
+        """The patients that intervals go by: heads in a verdict.json of before `effective_patients`."""
+        return self.patients if self.effective_patients is None else self.effective_patients
+
+
 @dataclass(frozen=True)
-class CellTest:
+class CellTest(OverPatients):
     """Every number of the test for one method, view, scale and metric.
 
     `images` are those with a similarity of all four kinds; `means` are over them, by kind. `effective_patients` are as
@@ -78,8 +90,3 @@ class CellTest:
     share: Estimate = Estimate()
     permutation: Permutations = Permutations()
     effective_patients: float | None = None
-
-    @property
-    def counted(self) -> float:
-        """The patients that intervals go by: heads in a verdict.json of before `effective_patients`."""
-        return self.patients if self.effective_patients is None else self.effective_patients

@@ -6,6 +6,10 @@ Outcome = Literal["sensitive", "insensitive", "inconclusive", "invalid"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 Specific = Literal["specific", "unspecific", "inconclusive", "invalid"]  # of the maps of two targets
 
+# How a reason ends where h is not above 0, and no model is to blame: known to be next to nothing, or not known.
+NO_MAP = "There is no reproducible map to test."
+UNTOLD_MAP = "There is no map known to be reproducible, which the test takes."
+
 
 class Requirement(NamedTuple):
     """A verdict that a run has to come to: of one method or of every one, for one target or for every one.

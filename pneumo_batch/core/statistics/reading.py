@@ -26,6 +26,9 @@ def on_every_film(test: CellTest, words: Words = RANDOM_WORDS) -> str | None:
         change = f", {words.changed}"
     else:
         change = f", {words.unchanged if max(-low, high) < _SLIGHT else words.untold}"
+    h = test.headroom.value
+    if h is not None and h > 0 and low is not None and low > h:
+        change += f"; that is more than true models agree on about any one film (h = {fixed(h)}), and no part of L"
     return (
         f"Everywhere: on films of different patients two true models agree by {fixed(floor)}, a true and {words.one} by"
         f" {fixed(mixed)}; the difference is {with_interval(everywhere, over)}{change}."

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pneumo_batch.core.statistics.estimates import CellTest, Estimate
+from pneumo_batch.core.statistics.estimates import CellTest, Estimate, OverPatients
 from pneumo_batch.core.statistics.model_results import VariantResult
 from pneumo_batch.core.statistics.outcomes import Outcome, Specific
 from pneumo_batch.core.statistics.pointing import Localisation
@@ -84,7 +84,7 @@ class MethodResult:
 
 
 @dataclass(frozen=True)
-class SpecificityTest:
+class SpecificityTest(OverPatients):
     """Every number of what the maps of two targets share, in one view, scale and metric.
 
     `headroom` is what two true models agree on about a film when both explain the same target, the mean of two targets;

@@ -185,11 +185,7 @@ def _without_map(target: str, asked: Asked) -> list[str]:
 
 
 def _by_share(numbers: SpecificityTest, most: float, over: str) -> tuple[Specific, list[str]]:
-    share = numbers.share
-    measured = (
-        "Of what two true models agree on about a film, they still agree on"
-        f" {reading.with_interval(share, over)} when each is asked for another"
-    )
+    share, measured = numbers.share, _measured(numbers.share, over)
     beside = "" if numbers.random_share is None else f" (random labels leave {fixed(numbers.random_share)})"
     if share.ci_low is None or share.ci_high is None:
         return "inconclusive", [f"{measured}{beside}: {_no_interval(numbers)}."]
@@ -200,9 +196,16 @@ def _by_share(numbers: SpecificityTest, most: float, over: str) -> tuple[Specifi
     return "inconclusive", [f"{measured}{beside}: the interval contains {most:g}."]
 
 
+def _measured(share: Estimate, over: str) -> str:
+    """The share in words; nobody agrees on less than nothing."""
+    about, value = "Of what two true models agree on about a film,", reading.with_interval(share, over)
+    if share.value is not None and share.value < 0:
+        return f"{about} nothing is left when each is asked for another, c / h = {value}"
+    return f"{about} they still agree on {value} when each is asked for another"
+
+
 def _no_interval(numbers: SpecificityTest) -> str:
-    counted = numbers.patients if numbers.effective_patients is None else numbers.effective_patients
-    if few := reading.few_patients(numbers.patients, counted, FEWEST_PATIENTS):
+    if few := reading.few_patients(numbers.patients, numbers.counted, FEWEST_PATIENTS):
         return f"{few}, and an interval takes {FEWEST_PATIENTS}"
     if numbers.headroom.ci_low is None:
         return "without one of the models no film has every similarity, so no interval can be computed"

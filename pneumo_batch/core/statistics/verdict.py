@@ -10,9 +10,9 @@ from pneumo_batch.core.statistics.digits import P_DIGITS, fixed, p_is, small
 from pneumo_batch.core.statistics.estimates import CellTest, Deviations, Estimate
 from pneumo_batch.core.statistics.label_share import FEWEST_MODELS, FEWEST_PATIENTS
 from pneumo_batch.core.statistics.model_facts import VariantFacts
-from pneumo_batch.core.statistics.outcomes import Outcome
+from pneumo_batch.core.statistics.outcomes import NO_MAP, UNTOLD_MAP, Outcome
 from pneumo_batch.core.statistics.results import CellResult, Decision, MethodResult, Primary
-from pneumo_batch.core.statistics.words import NO_MAP, RANDOM_WORDS, UNTOLD_MAP, Words
+from pneumo_batch.core.statistics.words import RANDOM_WORDS, Words
 
 ALPHA = 0.05
 # Of what true maps agree by: no more is left that edges do not show. Edges have no noise and maps have, so by

@@ -4,8 +4,8 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 from pneumo_batch.core.method_names import method_of, setting_of
+from pneumo_batch.core.statistics.outcomes import NO_MAP, UNTOLD_MAP
 from pneumo_batch.core.statistics.results import MethodResult
-from pneumo_batch.core.statistics.words import NO_MAP, UNTOLD_MAP
 
 _METHODS = {
     "grad_cam": "Grad-CAM",

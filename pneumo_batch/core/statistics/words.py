@@ -1,12 +1,9 @@
-"""What an arm is called in sentences about it. Light: the terminal and the report say it too."""
+"""What an arm is called: in sentences about it, beside a model, in its card. Light: the terminal says it too."""
 
 from dataclasses import dataclass
 
-from pneumo_batch.core.variants import RANDOM, Arm
-
-# How a reason ends where h is not above 0, and no model is to blame: known to be next to nothing, or not known.
-NO_MAP = "There is no reproducible map to test."
-UNTOLD_MAP = "There is no map known to be reproducible, which the test takes."
+from pneumo_batch.core.statistics.wording import listed
+from pneumo_batch.core.variants import RANDOM, TRUE, Arm
 
 
 @dataclass(frozen=True)
@@ -57,5 +54,35 @@ def _labels(arm: Arm) -> str:
     if arm.fraction == 0:
         return "true labels learnt by heart"
     how = " by patient" if arm.unit == "patient" else ""
-    how += f" within {' and '.join(arm.within)}" if arm.within else ""
+    how += f" within {listed(arm.within)}" if arm.within else ""
     return f"{100 * arm.fraction:g} % of the labels permuted{how}"
+
+
+def labels_of(arm: Arm) -> str:
+    """A few words beside the name of one of its models."""
+    return f"{arm.name} labels" if arm.name in (TRUE, RANDOM) else described(arm)
+
+
+def permuted(arm: Arm) -> str:
+    """How labels were permuted, where not freely: ", ..."."""
+    how = [", those of a patient together, among patients with equally many films"] if arm.unit == "patient" else []
+    within = [f", among films of the same {listed(arm.within)}"] if arm.within else []
+    return "".join([*how, *within])
+
+
+def trained_on(arm: Arm, kept: float | None) -> str:
+    """What a model was given to learn; `kept` is the share of its labels that equal the true ones."""
+    if not arm.is_trained:
+        return "None: it was not trained, its weights are fresh."
+    if arm.column:
+        return f"Another column of the same films: {arm.column}."
+    if not arm.is_permuted:
+        return "The true labels."
+    beside = f" {kept:.1%} of them equal the true ones." if kept is not None else ""
+    if arm.fraction < 1:
+        among = f" ({how.removeprefix(', ')})" if (how := permuted(arm)) else ""
+        told = f" {kept:.1%} of the training labels equal the true ones." if kept is not None else ""
+        return f"{100 * arm.fraction:g} % of the labels permuted{among}, the others true:{told}".rstrip(":")
+    if how := permuted(arm):
+        return f"The training labels, permuted at random{how}.{beside}"
+    return f"The training labels, permuted at random: they carry no information about the images.{beside}"

@@ -15,6 +15,7 @@ from pneumo_batch.report.parts import Picture, number, shortened
 
 # Inches of a figure with a neighbour and of one that has all of the width: what is in them is read on a telephone too.
 HALF, FULL = 4.7, 9.2
+_LEGEND_ROW = 0.19  # inches
 LABEL = 24  # characters of a name at an axis or in a legend
 Dash = str | tuple[float, tuple[float, ...]]
 
@@ -122,14 +123,19 @@ def class_colour(position: int) -> str:
     return CLASSES[position % len(CLASSES)]
 
 
-def annotated(ax: Axes, table: np.ndarray, digits: int, cmap: str, limits: tuple[float, float]) -> AxesImage:
-    """A matrix as colours with its values written in, with so many decimals; returns the image for a colour bar."""
+def annotated(
+    ax: Axes, table: np.ndarray, digits: int, cmap: str, limits: tuple[float, float], *, written: bool = True
+) -> AxesImage:
+    """A matrix as colours with its values written in, with so many decimals; returns the image for a colour bar.
+
+    Where cells are too small for values, they are not `written`.
+    """
     image = ax.imshow(table, cmap=cmap, vmin=limits[0], vmax=limits[1])
     ax.grid(False)
     ax.spines[:].set_visible(False)
     colours = matplotlib.colormaps[cmap]
     for (row, column), value in np.ndenumerate(table):
-        if np.isnan(value):
+        if np.isnan(value) or not written:
             continue
         shade = (value - limits[0]) / ((limits[1] - limits[0]) or 1)
         ink = "white" if np.dot(colours(float(np.clip(shade, 0, 1)))[:3], (0.299, 0.587, 0.114)) < 0.5 else "#1c1f23"
@@ -138,11 +144,17 @@ def annotated(ax: Axes, table: np.ndarray, digits: int, cmap: str, limits: tuple
 
 
 def legend_above(figure: Figure, ax: Axes) -> None:
-    """Above the axes: inside, it would cover what is drawn."""
+    """Above the axes: inside, it would cover what is drawn. The figure grows by what a long one takes."""
     handles, names = ax.get_legend_handles_labels()
     labels = [shortened(name, LABEL) for name in names]
-    columns = max(1, min(len(labels), 3, 64 // (6 + max(map(len, labels), default=1))))
+    columns = max(1, min(len(labels), 3, 58 // (6 + max(map(len, labels), default=1))))
+    figure.set_figheight(figure.get_figheight() + legend_height(len(labels), columns))
     figure.legend(handles, labels, loc="outside upper center", ncols=columns, markerscale=1.5)
+
+
+def legend_height(names: int, columns: int) -> float:
+    """Inches that a legend takes beyond two rows, for which figures have room."""
+    return _LEGEND_ROW * max(0, -(-names // columns) - 2)
 
 
 def columns_of(count: int, most: int = 3) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from pneumo_batch.report.figures.base import (
     MARKERS,
     canvas,
     class_colour,
+    columns_of,
     legend_above,
     picture,
 )
@@ -24,6 +25,7 @@ from pneumo_batch.report.parts import Picture, number, shortened, slug
 from pneumo_batch.report.source import Source
 
 STRIP_SIDE, _GAP = 140, 4
+_MEANS_A_ROW, _MEANS_ROW = 4, 1.35  # mean images, inches
 _EDGES = np.arange(11, 256, 7)  # whole grey values, equally many in each bin
 _BLACK = 10  # of 255: padding and what a lossy file makes of it
 
@@ -131,20 +133,23 @@ def drift(stacks: dict[tuple[str, str], np.ndarray]) -> Picture:
     """Mean grey value of single images, a panel for each class, a line for each split."""
     names, splits = (list(dict.fromkeys(key[place] for key in stacks)) for place in (1, 0))
     drawn: dict[str, Line2D] = {}
-    figure, axes = canvas(HALF, 0.8 + 1.5 * len(names), len(names), 1, sharex=True)
+    rows, columns = columns_of(len(names), 1 if len(names) <= 4 else 2)
+    figure, axes = canvas(HALF, 0.8 + 1.5 * rows, rows, columns, sharex=True)
     levels = {key: stack_NHW.mean(axis=(1, 2)) / 255 for key, stack_NHW in stacks.items()}
     edges = np.histogram_bin_edges(np.concatenate(list(levels.values())), 16)
-    for label, (ax, name) in enumerate(zip(axes.flat, names, strict=True)):
+    for label, (ax, name) in enumerate(zip(axes.flat, names, strict=False)):
         shown = [split for split in splits if (split, name) in levels]
         for place, split in enumerate(shown):
             values_N, style = levels[split, name], {"ls": DASHES[place], "lw": 1.6, "color": class_colour(label)}
             share = np.full(len(values_N), 1 / len(values_N))
             ax.hist(values_N, edges, weights=share, histtype="step", label=split, **style)
-        ax.set_title(shortened(name, 2 * LABEL), fontsize=8.5)
+        ax.set_title(shortened(name, 2 * LABEL // columns), fontsize=8.5)
         ax.set_ylabel("share of images", fontsize=8)
         drawn |= {split: Line2D([], [], color=INK, label=split, ls=DASHES[place]) for place, split in enumerate(shown)}
     figure.legend(handles=list(drawn.values()), loc="outside upper center", ncols=len(drawn))
-    axes[-1, 0].set_xlabel("mean grey value of an image, from black 0 to white 1")
+    for ax in axes.flat[len(names) :]:
+        ax.set_axis_off()
+    figure.supxlabel("mean grey value of an image, from black 0 to white 1", fontsize=9)
     words = "; ".join(f"{split} {name} {number(float(values.mean()))}" for (split, name), values in levels.items())
     caption = "Mean grey value of single images by split: where the lines differ, test is not what was trained on."
     return picture(figure, "drift", f"Mean grey value by split and class: {words}.", caption)
@@ -154,13 +159,14 @@ def means(stacks: dict[str, np.ndarray]) -> Picture:
     """Mean image of each class, and of two classes their difference."""
     mean_images = {name: stack_NHW.mean(axis=0) / 255 for name, stack_NHW in stacks.items()}
     names, pair = list(mean_images), len(mean_images) == 2
-    figure, axes = canvas(HALF, 2.4, 1, len(mean_images) + pair)
+    rows, columns = columns_of(len(mean_images) + pair, _MEANS_A_ROW)
+    figure, axes = canvas(HALF, 2.4 if rows == 1 else _MEANS_ROW * rows, rows, columns)
     figure.set_layout_engine("compressed")
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, (name, mean_HW) in zip(axes.flat, mean_images.items(), strict=False):
         ax.imshow(mean_HW, cmap="gray", vmin=0, vmax=1)
-        ax.set_title(shortened(name, 16), fontsize=8)
+        ax.set_title(shortened(name, min(16, 48 // columns)), fontsize=8)
     text = f"Mean image of {', '.join(mean_images)}"
     if pair:
         first, second = mean_images.values()

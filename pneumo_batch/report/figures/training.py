@@ -25,6 +25,7 @@ from pneumo_batch.report.figures.base import (
     annotated,
     canvas,
     columns_of,
+    legend_height,
     picture,
     shades,
 )
@@ -40,6 +41,7 @@ _PANELS = (
 )
 _BINS = 10
 _MOST_RATES = 4
+_MOST_WRITTEN = 10  # classes whose counts can be read in the cells of a confusion matrix
 
 
 def curves(source: Source, histories: dict[str, pd.DataFrame]) -> Picture:
@@ -170,6 +172,9 @@ def _per_variant(
 def _legend_below(figure: Figure, ax: Axes, title: str = "") -> None:
     """Below the axes: inside, the names of many variants would cover the curves."""
     figure.legend(handles=ax.get_legend_handles_labels()[0], loc="outside lower center", ncols=2, title=title or None)
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.execute(figure)  # the layout of axes whose sides are equal is right only the second time, which drawing does
 
 
 def operating_points(scores_N: np.ndarray, positive_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -247,19 +252,21 @@ def calibration(source: Source) -> Picture:
 def confusion(source: Source) -> Picture:
     """Counts at the chosen threshold, a panel a variant."""
     names = source.variants
-    rows, columns = columns_of(len(names), 4)
-    side = 2.6 if len(source.classes) <= 3 else 1.2 + 0.5 * len(source.classes)
+    count = len(source.classes)
+    side = 2.6 if count <= 3 else min(1.2 + 0.5 * count, FULL / 2)
+    rows, columns = columns_of(len(names), 4 if count <= 3 else int(FULL // side))
     figure, axes = canvas(min(FULL, side * columns), side * rows, rows, columns)
+    classes = [shortened(one, 10 if count <= 3 else LABEL // 2) for one in source.classes]
+    size = min(7.5, 160 / count)  # a line of each class fits
     texts = []
     for ax, name in zip(axes.flat, names, strict=False):
         test = source.results.variants[name].test
         table = np.array(test.confusion)
-        annotated(ax, table.astype(float), 0, "Blues", (0, float(max(table.max(), 1))))
+        annotated(ax, table.astype(float), 0, "Blues", (0, float(max(table.max(), 1))), written=count <= _MOST_WRITTEN)
         at = f", threshold {number(test.threshold, 2)}" if test.threshold is not None else ""
         ax.set_title(f"{name}{at}", fontsize=8.5)
-        classes = [shortened(one, LABEL // 2) for one in source.classes]
-        ax.set_xticks(range(len(classes)), classes, fontsize=8)
-        ax.set_yticks(range(len(classes)), classes, fontsize=8, rotation=90, va="center")
+        ax.set_xticks(range(count), classes, fontsize=size, rotation=0 if count <= 3 else 90)
+        ax.set_yticks(range(count), classes, fontsize=size, rotation=90 if count <= 3 else 0, va="center")
         ax.set_xlabel("predicted", fontsize=8)
         ax.set_ylabel("label", fontsize=8)
         texts.append(f"{name} {test.confusion}")
@@ -272,19 +279,22 @@ def confusion(source: Source) -> Picture:
 def subtypes(rows: Sequence[Sequence[Any]]) -> Picture:
     """Accuracy of every group of images, by variant; `rows` are those of the table beside."""
     groups = sorted({row[2] for row in rows})
-    figure, axes = canvas(HALF, 1.0 + 0.5 * len(groups))
-    ax = axes[0, 0]
     names = list(dict.fromkeys((row[0], row[1]) for row in rows))
+    band = max(0.25, min(max(0.5, 0.07 * len(names)), 14 / len(groups)))
+    figure, axes = canvas(HALF, 1.4 + band * len(groups) + legend_height(len(names), 3))
+    ax = axes[0, 0]
     for position, (name, kind) in enumerate(names):
-        shift = (position - (len(names) - 1) / 2) * 0.6 / max(1, len(names))
+        shift = (position - (len(names) - 1) / 2) * 0.8 / max(1, len(names))
         mine = [(groups.index(row[2]) + shift, row[4]) for row in rows if row[0] == name]
         colour = TRUE if kind == "true" else RANDOM
         marker = MARKERS[position % len(MARKERS)]
         ax.plot([value for _, value in mine], [place for place, _ in mine], marker, color=colour, ms=5, label=name)
-    ax.set_yticks(range(len(groups)), [shortened(name, LABEL) for name in groups])
+    ax.set_yticks(range(len(groups)), [shortened(name, LABEL) for name in groups], fontsize=8)
     ax.set_ylim(len(groups) - 0.5, -0.5)
     ax.set_xlim(-0.02, 1.02)
     ax.grid(False, axis="y")
     ax.set_xlabel("accuracy on test")
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    for edge in range(1, len(groups)):
+        ax.axhline(edge - 0.5, color="#d9dce1", lw=0.8)
+    figure.legend(loc="outside lower center", ncols=3)
     return picture(figure, "subtypes", "Accuracy on test by class and subtype; the values are in the table.")

@@ -61,13 +61,6 @@ def until(source: Source) -> str:
     return f"{until} or for at most {train.max_epochs} epochs"
 
 
-def permuted(arm: Arm) -> str:
-    """How labels were permuted, where not freely: ", ..."."""
-    how = [", those of a patient together, among patients with equally many films"] if arm.unit == "patient" else []
-    within = [f", among films of the same {listed(list(arm.within))}"] if arm.within else []
-    return "".join([*how, *within])
-
-
 def seeds(values: Sequence[int]) -> str:
     return f"{'seed' if len(values) == 1 else 'seeds'} {listed([str(seed) for seed in values])}"
 

@@ -8,6 +8,7 @@ from pneumo_batch.core.data import patients
 from pneumo_batch.core.data.options import SPLITS
 from pneumo_batch.core.method_names import method_of
 from pneumo_batch.core.statistics.wording import listed, method_name
+from pneumo_batch.core.statistics.words import permuted
 from pneumo_batch.core.variants import RANDOM, TRUE
 from pneumo_batch.report.paper import additions, arms, decomposition
 from pneumo_batch.report.paper.references import PAPERS, Citations
@@ -156,7 +157,7 @@ def _on_true_labels(source: Source) -> str:
 
 def _on_random_labels(source: Source, cite: Citations) -> str:
     arm = source.job.arms[RANDOM]
-    drawn = f"{arms.permuted(arm)}{arms.sources(arm, cite)} ({arms.seeds(source.job.train.random_seeds)})"
+    drawn = f"{permuted(arm)}{arms.sources(arm, cite)} ({arms.seeds(source.job.train.random_seeds)})"
     return f"labels permuted once over the training split{drawn} {arms.until(source)}"
 
 

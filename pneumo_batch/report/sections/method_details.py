@@ -12,15 +12,15 @@ from pneumo_batch.report.figures import curves, forest, verdict
 from pneumo_batch.report.parts import Block, Fold, Heading, Items, Picture, Side, Small, Table, Text, number, slug
 from pneumo_batch.report.source import Source
 
-HEADER = ["L", "interval", "h", "k", "everywhere", "on the film", "TT − TN", "p over models"]
+HEADER = ["L", "interval", "h", "k", "everywhere", "on the film", "TT − TN", "p over models", "films", "patients"]
 
 
 def columns(test: CellTest) -> list[object]:
     """A cell's values under `HEADER`."""
     quantities = (test.headroom, test.remainder, test.everywhere, test.image_specific, test.difference)
     models = test.permutation.image_specific
-    values = [estimate.value for estimate in quantities]
-    return [test.share.value, estimates.interval(test.share), *values, Small(models.p) if models else None]
+    values, p = [estimate.value for estimate in quantities], Small(models.p) if models else None
+    return [test.share.value, estimates.interval(test.share), *values, p, test.images, test.patients]
 
 
 def without_p(source: Source, method: str, found: MethodResult, others: Sequence[str]) -> str | None:

@@ -2,10 +2,8 @@
 
 from pneumo_batch.core.data.options import SPLITS
 from pneumo_batch.core.statistics.wording import listed
-from pneumo_batch.core.statistics.words import described
-from pneumo_batch.core.variants import RANDOM, TRUE
+from pneumo_batch.core.statistics.words import labels_of, trained_on
 from pneumo_batch.report import parts
-from pneumo_batch.report.paper.arms import permuted
 from pneumo_batch.report.parts import (
     MISSING,
     Block,
@@ -50,7 +48,7 @@ def build(source: Source) -> Section:
     ]
     for variant in source.variants:
         lists = [Items(lines, title=title) for title, lines in card(source, variant)]
-        blocks.append(Fold(f"{variant}: {source.models[variant]['network']}, {_labels(source, variant)}", lists))
+        blocks.append(Fold(f"{variant}: {source.models[variant]['network']}, {labels_of(source.arm(variant))}", lists))
     return Section("record", "Record", blocks)
 
 
@@ -70,7 +68,7 @@ def card(source: Source, variant: str) -> Card:
         ("Model", _model(source, variant)),
         ("Intended use", [_USE]),
         ("Data", _data(source, variant)),
-        ("Labels", _trained_on(source, variant)),
+        ("Labels", [trained_on(source.arm(variant), source.models[variant].get("label_agreement"))]),
         ("Recipe", _recipe(source, variant)),
         ("Metrics", _metrics(source, variant)),
         ("Limits", _limits(source, variant)),
@@ -83,11 +81,6 @@ def markdown(source: Source, variant: str) -> bytes:
     for title, items in card(source, variant):
         lines += ["", f"## {title}", "", *(f"- {parts.markdown(item)}" for item in items)]
     return ("\n".join(lines) + "\n").encode()
-
-
-def _labels(source: Source, variant: str) -> str:
-    arm = source.arm(variant)
-    return f"{arm.name} labels" if arm.name in (TRUE, RANDOM) else described(arm)
 
 
 def _model(source: Source, variant: str) -> list[str]:
@@ -115,24 +108,6 @@ def _data(source: Source, variant: str) -> list[str]:
         words = listed([f"{count} {name}" for name, count in counts.items()])
         lines.append(f"{split}: {words}, of {rows['patient_id'].nunique()} patients.")
     return lines
-
-
-def _trained_on(source: Source, variant: str) -> list[str]:
-    kept, arm = source.models[variant].get("label_agreement"), source.arm(variant)
-    if not arm.is_trained:
-        return ["None: it was not trained, its weights are fresh."]
-    if arm.column:
-        return [f"Another column of the same films: {arm.column}."]
-    if not arm.is_permuted:
-        return ["The true labels."]
-    beside = f" {kept:.1%} of them equal the true ones." if kept is not None else ""
-    if arm.fraction < 1:
-        among = f" ({how.removeprefix(', ')})" if (how := permuted(arm)) else ""
-        told = f" {kept:.1%} of the training labels equal the true ones." if kept is not None else ""
-        return [f"{100 * arm.fraction:g} % of the labels permuted{among}, the others true:{told}".rstrip(":")]
-    if how := permuted(arm):
-        return [f"The training labels, permuted at random{how}.{beside}"]
-    return [f"The training labels, permuted at random: they carry no information about the images.{beside}"]
 
 
 def _recipe(source: Source, variant: str) -> list[str]:

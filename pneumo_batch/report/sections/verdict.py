@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from pneumo_batch.core.statistics.estimates import CellTest
 from pneumo_batch.core.statistics.results import MethodResult
 from pneumo_batch.core.statistics.wording import common, headline, method_name
 from pneumo_batch.report import reading
@@ -88,10 +89,19 @@ def _finding(method: str, found: MethodResult, said: int) -> Finding:
         method_name(method),
         found.verdict,
         found.for_these_models,
+        _over(found.numbers),
         found.reasons[said:],
         found.read,
         found.on_every_film,
     )
+
+
+def _over(test: CellTest) -> str:
+    """How much the verdict rests on; "" where no film has every similarity, which the reasons say."""
+    if not test.images:
+        return ""
+    films = "1 film" if test.images == 1 else f"{test.images} films"
+    return f"{films} of {'1 patient' if test.patients == 1 else f'{test.patients} patients'}"
 
 
 def _arms(source: Source) -> Table:

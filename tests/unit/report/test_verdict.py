@@ -49,6 +49,7 @@ def test_the_first_screen_answers(full):
     assert "What two true models agree on about a film (h)" in before_folds
     assert 'data-table="arms"' in before_folds
     assert before_folds.count('class="finding') == 2
+    assert before_folds.count('<span class="these">12 films of 12 patients</span>') == 2
 
 
 def test_both_arms_show_their_training(full):
@@ -100,3 +101,8 @@ def test_two_and_two_models_hold_for_themselves(few):
     words = f"{patients['ci_low']:.2f} to {patients['ci_high']:.2f}, these models only)"
     assert any(words in one["alt"] for one in page.of("img") if one["alt"].startswith("What two true models agree"))
     assert "for these models: sensitive" in page.text
+
+
+def test_a_verdict_without_a_similarity_of_every_kind_is_of_no_count_of_films(pair):
+    assert "0 films" not in pair[2]
+    assert 'class="these"' not in pair[2]

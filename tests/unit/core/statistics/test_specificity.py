@@ -286,3 +286,15 @@ def test_a_share_without_an_interval_says_why(known, models, why):
         "Of what two true models agree on about a film, they still agree on 0.300 when each is asked for another"
         f" (random labels leave 0.100): {why}"
     )
+
+
+def test_agreement_below_0_is_said_to_be_none():
+    numbers = SpecificityTest(
+        images=9, patients=9, headroom=Estimate(0.2, 0.1, 0.3), share=Estimate(-0.406, -0.7, -0.1)
+    )
+    found, reasons, _ = specificity.decide(numbers, {}, 3, 0.5)
+    assert found == "specific"
+    assert reasons == [
+        "Of what two true models agree on about a film, nothing is left when each is asked for another, c / h = -0.406"
+        " (95 % interval over patients and models -0.700 to -0.100): maps say which of the two is explained."
+    ]

@@ -393,6 +393,15 @@ def test_what_happens_everywhere_is_one_sentence():
     assert on_every_film(NOTHING) is None
 
 
+def test_a_change_everywhere_beyond_what_is_about_a_film_is_said_to_be_no_part_of_it():
+    beyond = dataclasses.replace(numbers(everywhere=span(0.5, 0.7)), headroom=Estimate(0.2, 0.1, 0.3))
+    assert on_every_film(beyond).endswith(
+        "on every film; that is more than true models agree on about any one film (h = 0.200), and no part of L."
+    )
+    for of in (numbers(everywhere=span(0.1, 0.7)), numbers(everywhere=span(-0.7, -0.5))):
+        assert "no part of L" not in on_every_film(dataclasses.replace(of, headroom=Estimate(0.2, 0.1, 0.3)))
+
+
 def test_with_few_models_what_happens_everywhere_is_said_of_these():
     """With fewer than three of a kind there is no interval over models: it is not one above 0."""
     few = Estimate(0.001, patients=Interval(-0.007, 0.008))

@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from pneumo_batch.core.statistics.estimates import CellTest, Estimate
+from pneumo_batch.core.statistics.outcomes import NO_MAP, UNTOLD_MAP
 from pneumo_batch.core.statistics.results import MethodResult
 from pneumo_batch.core.statistics.wording import common, headline, listed, method_name
-from pneumo_batch.core.statistics.words import NO_MAP, UNTOLD_MAP
 
 
 def found(verdict, for_these_models=None, reasons=(), threshold=0.5, headroom=(0.1, 0.3)):
