@@ -227,7 +227,7 @@ def hidden_paths(job: Job) -> dict[str, str]:
 
     A link is hidden, and so is the place it leads to; of a URI of this machine the path in it, too.
     """
-    hidden = {}
+    hidden: dict[str, str] = {}
     for text in _texts(job.model_dump()):
         path = urllib.parse.unquote(urllib.parse.urlsplit(text).path) if text.startswith("file://") else text
         if Path(path).is_absolute():
