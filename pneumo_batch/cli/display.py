@@ -15,6 +15,7 @@ from pneumo_batch.core.variants import RANDOM
 from pneumo_batch.errors import EXIT_DONE, EXIT_NOT_MET, DamagedError, JobError, RunError
 from pneumo_batch.pipeline import Outcome as Ended
 from pneumo_batch.rundir.layout import BACKUP, RECORD, REPORT, STAGES, SUMMARY, VERDICT
+from pneumo_batch.rundir.locations import folder_of_runs
 from pneumo_batch.rundir.reader import Run, Snapshot
 
 if TYPE_CHECKING:
@@ -167,11 +168,8 @@ class RunRow(TypedDict):
 
 def rows(folder: str) -> list[RunRow]:
     """One row per run in a folder. Raises RunError when there is no such folder."""
-    place = Path(folder)
-    if not place.is_dir():
-        raise RunError(f"{folder}: no such folder")
     found: list[RunRow] = []
-    for path in sorted(place.iterdir()):
+    for path in sorted(folder_of_runs(folder).iterdir()):
         has_record = any((path / name).exists() for name in (RECORD, f"{BACKUP}/{RECORD}"))
         if has_record and not path.name.startswith("."):  # of a run, the copy of its record
             found.append(_row_or_damaged(path))

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.fs
 
 from pneumo_batch.core.data.roots import Root, Roots
-from pneumo_batch.errors import DataError, JobError
+from pneumo_batch.errors import DataError, JobError, RunError
 from pneumo_batch.job.schema import Job
 
 _SECRET = re.compile(r"key|secret|passw|token|signature|^sig$|credential(?!_kind)", re.IGNORECASE)  # in a query's names
@@ -86,6 +86,19 @@ def reason(error: BaseException) -> str:
     """Why a file system refused something, in one line and without the request's number."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     return text.partition(" (Request ID")[0].rstrip(".")
+
+
+def refused(error: OSError) -> str:
+    """Why what is named beside it could not be read; pyarrow's own words name it once more."""
+    return os.strerror(error.errno) if error.errno else reason(error)
+
+
+def folder_of_runs(location: str) -> Path:
+    """A local folder that may hold runs. Raises RunError where there is none."""
+    folder = Path(location)
+    if not folder.is_dir():
+        raise RunError(f"{location}: {'a file, not a folder of runs' if folder.exists() else 'no such folder'}")
+    return folder
 
 
 def free_bytes(folder: Path) -> int:

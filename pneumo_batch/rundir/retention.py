@@ -7,6 +7,7 @@ from pathlib import Path
 from pneumo_batch import terminal
 from pneumo_batch.errors import DamagedError, RunBusyError, RunError
 from pneumo_batch.rundir.layout import RECORD
+from pneumo_batch.rundir.locations import folder_of_runs
 from pneumo_batch.rundir.reader import Run
 from pneumo_batch.rundir.record import RunRecord
 from pneumo_batch.rundir.writer import RunWriter
@@ -18,11 +19,8 @@ def clean(folder: str, keep: int, *, dry_run: bool = False) -> list[str]:
     Runs that are not complete, damaged, or held by a process stay and do not count. Raises RunError without such a
     folder.
     """
-    place = Path(folder)
-    if not place.is_dir():
-        raise RunError(f"{folder}: no such folder")
     complete: dict[str, list[tuple[str, Path]]] = {}
-    for path in sorted(place.iterdir()):
+    for path in sorted(folder_of_runs(folder).iterdir()):
         record = _complete_record(path)
         if record:
             complete.setdefault(record["name"], []).append((record["updated"], path))

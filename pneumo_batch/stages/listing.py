@@ -1,7 +1,5 @@
 """Which images a job's [data] names, whatever its format; without Ray, so that commands answer at once."""
 
-import os
-
 from pneumo_batch.core.data import manifest
 from pneumo_batch.core.data.formats import manifest_file, published
 from pneumo_batch.core.data.formats.films import Choice
@@ -9,7 +7,7 @@ from pneumo_batch.core.data.manifest import Inventory
 from pneumo_batch.core.data.roots import Roots
 from pneumo_batch.errors import JobError
 from pneumo_batch.job.schema import Data
-from pneumo_batch.rundir.locations import read_location
+from pneumo_batch.rundir.locations import read_location, reason, refused
 
 
 def of_data(data: Data, images: Roots) -> Inventory:
@@ -27,10 +25,10 @@ def _of_list(location: str, images: Roots, data: Data) -> Inventory:
         content = read_location(location)
     except JobError as error:  # says which place, or only as much of it as may be shown
         raise JobError(f"data.manifest: {error}") from error
-    except (OSError, ValueError) as error:
-        number = getattr(error, "errno", None)  # pyarrow's own words say it twice
-        reason = os.strerror(number) if number else str(error).splitlines()[0]
-        raise JobError(f"data.manifest: cannot read {location}: {reason}") from error
+    except OSError as error:
+        raise JobError(f"data.manifest: cannot read {location}: {refused(error)}") from error
+    except ValueError as error:
+        raise JobError(f"data.manifest: cannot read {location}: {reason(error)}") from error
     if data.findings is None:
         return Inventory(*manifest_file.read(content, location, images, data.classes), passed_over={})
     return published.listed(manifest_file.select(content, location, images, _choice(data)), _choice(data))

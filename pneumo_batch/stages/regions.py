@@ -1,6 +1,5 @@
 """Which boxes and masks a job's `data.regions` names, and the table of them; without Ray, as the listing."""
 
-import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from pneumo_batch.core.data.regions.table import Built
 from pneumo_batch.core.data.roots import Root, Roots
 from pneumo_batch.errors import DataError, JobError
 from pneumo_batch.job.schema import NO_REGIONS, PHANTOM, Data
-from pneumo_batch.rundir.locations import open_filesystem, read_location, reason
+from pneumo_batch.rundir.locations import open_filesystem, read_location, refused
 
 
 class Regions(NamedTuple):
@@ -75,8 +74,7 @@ def named(location: str) -> Source:
             return sources.OfFolder.of(location, Root(fs, path))
         return sources.OfFile(location, read_location(location))
     except OSError as error:
-        why = os.strerror(error.errno) if error.errno else reason(error)
-        raise JobError(f"data.regions: cannot read {location}: {why}") from error
+        raise JobError(f"data.regions: cannot read {location}: {refused(error)}") from error
 
 
 def _check_of_these(built: Built, place: str, manifest: pa.Table) -> None:

@@ -106,6 +106,7 @@ def read_record(run_dir):
     return json.loads(path.read_text()) if path.exists() else {}
 
 
+A_FILE = "tiny.toml: a file, or below one: a run is the folder that holds run.json"
 BAD = [
     (("run", "none.toml"), 2, "none.toml: cannot read the job file: No such file or directory"),
     (("run", "{job}", "--set", "train.epochs=0"), 2, "train.epochs: Input should be greater than or equal to 1"),
@@ -116,6 +117,14 @@ BAD = [
     (("run", "{job}", "--set", "data.root=nowhere"), 3, "nowhere: no such folder"),
     (("status", "nowhere"), 2, "nowhere: no run here"),
     (("ls", "nowhere"), 2, "nowhere: no such folder"),
+    (("ls", "{job}"), 2, "tiny.toml: a file, not a folder of runs"),
+    (("clean", "{job}", "--keep", "1"), 2, "tiny.toml: a file, not a folder of runs"),
+    (("status", "{job}"), 2, A_FILE),
+    (("status", "{job}/run", "--json"), 2, "tiny.toml/run: a file, or below one"),
+    (("report", "{job}"), 2, A_FILE),
+    (("verify", "{job}"), 2, A_FILE),
+    (("export", "{job}", "--out", "maps"), 2, A_FILE),
+    (("track", "{job}"), 2, A_FILE),
     (("report", "nowhere"), 2, "nowhere: no run here"),
     (("data", "check", "nowhere"), 3, "nowhere: no such folder"),
 ]

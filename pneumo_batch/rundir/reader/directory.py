@@ -9,7 +9,7 @@ from pneumo_batch.errors import DamagedError, RunError
 from pneumo_batch.job import jobfile, schema
 from pneumo_batch.rundir import lock
 from pneumo_batch.rundir.layout import FORMAT, JOB, PROGRESS, RECORD, VERDICT
-from pneumo_batch.rundir.locations import reason
+from pneumo_batch.rundir.locations import refused
 from pneumo_batch.rundir.record import Progress, RunRecord, parse_record
 from pneumo_batch.rundir.storage import Store
 
@@ -33,8 +33,10 @@ class RunDirectory:
             record = self.store.read_twice(RECORD, parse_record)
         except FileNotFoundError as error:
             raise RunError(f"{self.path}: no run here (no {RECORD})") from error
+        except NotADirectoryError as error:
+            raise RunError(f"{self.path}: a file, or below one: a run is the folder that holds {RECORD}") from error
         except OSError as error:
-            raise RunError(f"{self.path}: cannot be read: {reason(error)}") from error
+            raise RunError(f"{self.path}: cannot be read: {refused(error)}") from error
         except DamagedError as error:
             raise RunError(f"{self.path}/{error}") from error
         if record.get("format", 0) > FORMAT:
