@@ -90,11 +90,12 @@ def label_share(scores: pd.DataFrame, resamples: int = 2000, seed: int = 0) -> d
 
 
 def permutation_test(matrix_VV: npt.ArrayLike, true_count: int) -> Permutation | None:
-    """The exact one-sided test over all relabelings of V models: p is the share that reaches the observed separation.
+    """The exact one-sided test over relabelings of V models: p is the share that reaches the observed separation.
 
     `matrix_VV` is symmetric and holds the similarity of every two models, the `true_count` true ones first; the
     statistic is the mean over true pairs minus that over mixed pairs. None without two true models and a random one,
     or where a pair has no value. The smallest p is 1 / binomial(V, true_count): 0.05 for 3 + 3 models.
+    Where there are more than 65 536 relabelings, so many are drawn at random, the given one among them.
     Raises ValueError for a matrix that is not symmetric, such as a triangle of one.
 
     >>> matrix_VV = np.zeros((6, 6))

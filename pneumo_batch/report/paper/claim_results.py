@@ -23,7 +23,7 @@ def _metrics(source: Source) -> Answer:
 
 
 def _uncertainty(source: Source) -> Answer:
-    of_maps = [decomposition.intervals(source, Uncited()), *decomposition.permutation(source)]
+    of_maps = [decomposition.intervals(source, Uncited()), *decomposition.permutation(source, Uncited())]
     return Answer(" ".join([*of_maps, "AUROC has a 95 % interval over patients.", decomposition.rule(source)]))
 
 

@@ -6,6 +6,7 @@ from pneumo_batch.core.similarity.pairs import PARTNERS
 from pneumo_batch.core.statistics.digits import p_is
 from pneumo_batch.core.statistics.estimates import CellTest
 from pneumo_batch.core.statistics.label_share import FEWEST_MODELS, FEWEST_PATIENTS
+from pneumo_batch.core.statistics.permutation import MOST
 from pneumo_batch.core.statistics.verdict import ALPHA
 from pneumo_batch.core.statistics.wording import listed
 from pneumo_batch.report.paper import arms
@@ -26,7 +27,7 @@ def sentences(source: Source, cite: Citations) -> list[str]:
         measure(source, cite),
         _parts(source, cite),
         intervals(source, cite),
-        *permutation(source),
+        *permutation(source, cite),
         rule(source),
         *_others(source, cite),
     ]
@@ -86,17 +87,21 @@ def intervals(source: Source, cite: Citations) -> str:
     )
 
 
-def permutation(source: Source) -> list[str]:
+def permutation(source: Source, cite: Citations) -> list[str]:
     """Nothing of a run whose models are too few to be relabelled."""
     found = [test for one in _tests(source) if (test := one.permutation.image_specific)]
     if not found or _few_models(source):
         return []
     words = arms.words(source)
     return [
-        f"An exact permutation test over all {found[0].relabelings} labelings of the networks as true and"
+        f"An exact permutation test over {_labelings(found[0].relabelings, cite)} of the networks as true and"
         f" {words.models} compared the agreement of two true networks beyond its floor with that of a true and"
         f" {words.one} (smallest possible {p_is(found[0].smallest_p)})."
     ]
+
+
+def _labelings(count: int, cite: Citations) -> str:
+    return f"{count} labelings, drawn at random{cite('phipson')}," if count == MOST else f"all {count} labelings"
 
 
 def rule(source: Source) -> str:

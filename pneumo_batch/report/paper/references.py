@@ -198,6 +198,13 @@ PAPERS = {
         2015,
         doi="10.1093/pan/mpv018",
     ),
+    "phipson": Paper(
+        "Phipson B, Smyth GK",
+        "Permutation p-values should never be zero: calculating exact p-values when permutations are randomly drawn",
+        "Statistical Applications in Genetics and Molecular Biology 9(1):39",
+        2010,
+        doi="10.2202/1544-6115.1585",
+    ),
     "hoeffding": Paper(
         "Hoeffding W",
         "A class of statistics with asymptotically normal distribution",
