@@ -61,7 +61,7 @@ def test_a_uri_that_is_none_is_one_line_without_what_it_holds(secret):
     ],
 )
 def test_a_uri_without_credentials_is_none_to_refuse(location):
-    locations.refuse_credentials(location)
+    assert locations.refuse_credentials(location) is None
 
 
 @pytest.mark.parametrize(
